@@ -1,0 +1,268 @@
+"""The host's side of the media child: start it, call it, watch it, end it.
+
+The child's module is given by name, so that this layer knows no media. Nothing it sends is unpickled: a result is
+checked by the caller's model, and a child that sends anything else is taken for crashed.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
+
+T = TypeVar("T", bound=BaseModel)
+
+HEAVY_NICE = 19
+INTERACTIVE_NICE = 10
+MAX_MESSAGE_BYTES = 64 << 20
+_LENGTH = struct.Struct(">I")
+_CALLS_PER_CHILD = 200  # bounds what a leak in a codec can add up to
+_START_LIMIT_S = 60.0
+_log = logging.getLogger("mediaray.child")
+
+# The kernel ends a child when the *thread* that started it ends, so one thread that lives as long as the process
+# starts them all.
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-spawner")
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """What to start: a module, its nice value (added to ours) and its address space."""
+
+    module: str
+    nice: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class SourceDescriptor:
+    """An open source on its way to the child; ``name`` is for messages only."""
+
+    number: int
+    name: str
+
+
+class MediaChild:
+    """One warm child. ``call`` from one thread at a time; ``kill`` from any."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self._spec = spec
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._lifeline: int | None = None
+        self._stderr: IO[bytes] | None = None
+        self._killed = False
+        self._calls = 0
+        self.confinement: Mapping[str, bool] = {}
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def warm(self) -> None:
+        """Start the process now, so that the first call doesn't wait for it."""
+        with self._lock:
+            self._ensure()
+
+    def call(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        result: type[T],
+        *,
+        limit_s: float,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> T:
+        """Run ``module:function`` in the child. ``arguments`` are JSON values, models or SourceDescriptors.
+
+        Raises:
+            ChildFailedError: the function raised.
+            ChildCrashedError: the process died, or sent what isn't a ``result``.
+            ChildLimitError: it took longer than ``limit_s``.
+            ChildKilledError: ``kill`` was called meanwhile.
+        """
+        sent, descriptors = _pack(arguments)
+        with self._lock:
+            if self._killed:
+                raise ChildKilledError("ended before it began")
+            self._ensure()
+            self._calls += 1
+            try:
+                _send(self._connected(), {"function": function, "arguments": sent}, descriptors)
+                body = self._wait_for_result(time.monotonic() + limit_s, on_progress)
+            except (OSError, EOFError, ValueError) as error:
+                raise self._died(error) from error
+            except BaseException:
+                self._end()
+                raise
+        if "error" in body:
+            failure = body["error"]
+            raise ChildFailedError(str(failure["code"]), str(failure["message"]), dict(failure["fields"]))
+        try:
+            return result.model_validate(body["result"])
+        except (ValidationError, KeyError) as error:
+            self.close()
+            raise ChildCrashedError("the media process sent an answer of the wrong shape") from error
+
+    def kill(self) -> None:
+        """End the process and all it started; a running call raises ChildKilledError. Final."""
+        self._killed = True
+        self._signal_group()
+
+    def close(self) -> None:
+        """End the process; the next call starts a fresh one."""
+        with self._lock:
+            self._end()
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            raise EOFError("not connected")
+        return self._socket
+
+    def _ensure(self) -> None:
+        if self._process and (self._process.poll() is not None or self._calls >= _CALLS_PER_CHILD):
+            self._end()
+        if self._process is None:
+            self._start()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        read_end, write_end = os.pipe()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115: lives as long as the child
+        command = [
+            *(sys.executable, "-I", "-m", self._spec.module),
+            *("--socket", str(theirs.fileno()), "--lifeline", str(read_end), "--parent", str(os.getpid())),
+            *("--nice", str(self._spec.nice), "--memory", str(self._spec.memory_bytes)),
+        ]
+        try:
+            self._process = _spawner.submit(
+                subprocess.Popen,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                pass_fds=(theirs.fileno(), read_end),
+                # Its own group, to be killed as one, but our session: with the kernel's autogroup a session of its
+                # own would void its nice value.
+                process_group=0,
+                cwd="/",
+                env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "4"},
+            ).result()
+        finally:
+            theirs.close()
+            os.close(read_end)
+        self._socket, self._lifeline, self._calls = ours, write_end, 0
+        try:
+            ready = self._receive(time.monotonic() + _START_LIMIT_S)
+        except (OSError, EOFError, ValueError, ChildLimitError) as error:
+            raise self._died(error) from error
+        self.confinement = ready["ready"]["confinement"]
+
+    def _wait_for_result(
+        self, deadline: float, on_progress: Callable[[dict[str, Any]], None] | None
+    ) -> dict[str, Any]:
+        while True:
+            body = self._receive(deadline)
+            if "progress" not in body:
+                return body
+            if on_progress:
+                on_progress(body["progress"])
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size, deadline))
+        if length > MAX_MESSAGE_BYTES:
+            raise ValueError("message too long")
+        body = json.loads(self._exactly(length, deadline))
+        if not isinstance(body, dict):
+            raise ValueError("not an object")  # noqa: TRY004: one kind of error for a bad message
+        return body
+
+    def _exactly(self, count: int, deadline: float) -> bytes:
+        connection = self._connected()
+        parts = bytearray()
+        while len(parts) < count:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                part = connection.recv(min(count - len(parts), 1 << 20))
+            except TimeoutError:
+                raise ChildLimitError("the media process ran past its time limit") from None
+            if not part:
+                raise EOFError("closed")
+            parts += part
+        return bytes(parts)
+
+    def _died(self, error: Exception) -> ChildCrashedError | ChildKilledError:
+        tail = self._stderr_tail()
+        code = self._end()
+        if self._killed:
+            return ChildKilledError("ended on purpose")
+        if tail:
+            _log.error("the media process died (%s): %s", code, tail)
+        reason = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        return ChildCrashedError(f"the media process died ({reason}, {type(error).__name__})")
+
+    def _stderr_tail(self) -> str:
+        if self._stderr is None:
+            return ""
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - 4000))
+        return self._stderr.read().decode(errors="replace").strip()
+
+    def _signal_group(self) -> None:
+        if self._process and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end(self) -> int | None:
+        code = None
+        if self._process:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it may be dying already: learn how
+                self._process.wait(0.05)
+            self._signal_group()
+            code = self._process.wait()
+        if self._socket:
+            self._socket.close()
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+        if self._stderr:
+            self._stderr.close()
+        self._process = self._socket = self._lifeline = self._stderr = None
+        return code
+
+
+def _pack(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    sent: dict[str, Any] = {}
+    descriptors: list[int] = []
+    for name, value in arguments.items():
+        if isinstance(value, SourceDescriptor):
+            sent[name] = {"descriptor": len(descriptors), "name": value.name}
+            descriptors.append(value.number)
+        elif isinstance(value, BaseModel):
+            sent[name] = value.model_dump(mode="json")
+        else:
+            sent[name] = value
+    return sent, descriptors
+
+
+def _send(connection: socket.socket, body: dict[str, Any], descriptors: list[int]) -> None:
+    data = json.dumps(body, allow_nan=False).encode()
+    connection.settimeout(_START_LIMIT_S)
+    message = _LENGTH.pack(len(data)) + data
+    sent = socket.send_fds(connection, [message], descriptors) if descriptors else 0
+    connection.sendall(message[sent:])

@@ -1,0 +1,170 @@
+"""MEDIARAY_HOME: what lies where, who holds it, and which processes of ours run on it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cluster.errors import StartupError
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths under MEDIARAY_HOME. The folder is the user's alone (mode 0700)."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> "Home":
+        home = cls(path)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (home.redis, home.cache, home.scratch, home.artifacts, home.profiles, home.run, home.logs):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        return home
+
+    @property
+    def redis(self) -> Path:
+        return self.path / "redis"
+
+    @property
+    def cache(self) -> Path:
+        return self.path / "cache"
+
+    @property
+    def scratch(self) -> Path:
+        return self.path / "scratch"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def profiles(self) -> Path:
+        return self.path / "profiles"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def token_file(self) -> Path:
+        return self.path / "token"
+
+    @property
+    def server_file(self) -> Path:
+        return self.run / "server.json"
+
+    def token(self) -> str:
+        """The local user's token, made on first use (mode 0600)."""
+        if not self.token_file.exists():
+            write_private(self.token_file, secrets.token_urlsafe(32))
+        return self.token_file.read_text().strip()
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the one server of this home.
+
+        Raises:
+            StartupError: another server holds it; the message names it.
+        """
+        with (self.run / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                server = self.server()
+                where = f" at {server['url']} (process {server['pid']})" if server else ""
+                raise StartupError(
+                    f"mediaray already runs on {self.path}{where}. Use it, or stop it with: mediaray down"
+                ) from None
+            yield
+
+    def server(self) -> dict[str, Any] | None:
+        """The running server's record (``url``, ``pid``, …), or None where none runs."""
+        try:
+            record: dict[str, Any] = json.loads(self.server_file.read_text())
+        except (OSError, ValueError):
+            return None
+        return record if _alive(record) else None
+
+    def announce(self, **facts: Any) -> None:
+        """Record this process as the home's server."""
+        write_private(self.server_file, json.dumps({**_identity(os.getpid()), **facts}))
+
+    def remember(self, name: str, pid: int) -> None:
+        """Record a process of ours, so that a later start can end it if we can't."""
+        write_private(self.run / f"{name}.pid", json.dumps(_identity(pid)))
+
+    def end_leftovers(self) -> list[int]:
+        """End processes that an earlier server of this home started and left behind; returns their ids."""
+        ended = []
+        for file in self.run.glob("*.pid"):
+            with contextlib.suppress(OSError, ValueError):
+                record = json.loads(file.read_text())
+                if _alive(record):
+                    end_tree(record["pid"])
+                    ended.append(record["pid"])
+            file.unlink(missing_ok=True)
+        return ended
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file only its owner can read, whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    Path(temporary).replace(path)
+
+
+def end_tree(pid: int, grace_s: float = 3.0) -> None:
+    """End a process and its children: SIGTERM, then SIGKILL after ``grace_s``."""
+    try:
+        process = psutil.Process(pid)
+        tree = [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return
+    for each in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(tree, timeout=grace_s)
+    for each in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(alive, timeout=grace_s)
+
+
+def wait_until_gone(pid: int, limit_s: float) -> bool:
+    """Wait for a process that isn't our child to end."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _identity(pid: int) -> dict[str, Any]:
+    return {"pid": pid, "started": psutil.Process(pid).create_time()}
+
+
+def _alive(record: dict[str, Any]) -> bool:
+    # A process id alone may have been given to another program since.
+    try:
+        process = psutil.Process(int(record["pid"]))
+        alive = abs(process.create_time() - float(record["started"])) < 1.0
+        return alive and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, ValueError):
+        return False

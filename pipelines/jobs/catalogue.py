@@ -1,0 +1,116 @@
+"""The operation catalogue: what mediaray can do, each declared once, in one module.
+
+A module of operations has one ``OPERATION``. The catalogue is collected from module names, so that a worker that is
+sent a name can load the same operation. OpenAPI, command line, client and docs are made from it.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.jobs.models import Artifact, Plan, Unit
+
+if TYPE_CHECKING:
+    from pipelines.jobs.workbench import Workbench
+
+
+class CommonParams(BaseModel):
+    """Parameters of every operation that writes files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    output: str | None = Field(
+        None, description="Where the result goes: a file, or a folder. Default: kept with the job, as artifacts."
+    )
+    overwrite: bool = Field(False, description="Replace the output if it exists.")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished file in scratch, and the name it gets."""
+
+    path: Path
+    name: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a join hands over: the result, and the files to publish."""
+
+    result: BaseModel
+    made: Sequence[Made] = ()
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation: what it takes, how it is cut into units, and what joins them.
+
+    ``plan`` runs in the interactive lane, ``run`` once per unit, ``join`` when all units are done. All three get a
+    Workbench, which calls media functions in the child. ``run`` returns the unit's manifest. ``output`` tells whether
+    the parameter ``output`` names a file or a folder, and ``suffix`` the extension of the file for given parameters.
+    """
+
+    name: str
+    summary: str
+    params: type[BaseModel]
+    result: type[BaseModel]
+    plan: Callable[["Workbench"], Plan]
+    run: Callable[["Workbench", Unit], BaseModel]
+    join: Callable[["Workbench", Mapping[str, Any]], Outcome]
+    output: Literal["none", "file", "folder"] = "none"
+    suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
+    examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+
+class Catalogue:
+    """Operations by name."""
+
+    def __init__(self, operations: Mapping[str, Operation], modules: Mapping[str, str]) -> None:
+        self._operations = dict(operations)
+        self._modules = dict(modules)
+
+    @classmethod
+    def load(cls, modules: Sequence[str]) -> "Catalogue":
+        """Import each module and take its ``OPERATION``."""
+        operations, origins = {}, {}
+        for module in modules:
+            operation = importlib.import_module(module).OPERATION
+            if operation.name in operations:
+                raise ValueError(f"two operations are named {operation.name}")
+            operations[operation.name], origins[operation.name] = operation, module
+        return cls(operations, origins)
+
+    def __iter__(self) -> Any:
+        return iter(self._operations.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._operations
+
+    def __getitem__(self, name: str) -> Operation:
+        return self._operations[name]
+
+    def names(self) -> list[str]:
+        return sorted(self._operations)
+
+    def module_of(self, name: str) -> str:
+        return self._modules[name]
+
+
+def operation_modules(package: str) -> list[str]:
+    """The modules of a package of operations, by name."""
+    found = importlib.import_module(package)
+    return sorted(f"{package}.{each.name}" for each in pkgutil.iter_modules(found.__path__))
+
+
+def artifact_of(made: Made, target: Path) -> Artifact:
+    """The record of a finished file that goes to ``target``."""
+    return Artifact(
+        name=made.name, path=str(target), size_bytes=made.path.stat().st_size, media_type=made.media_type
+    )

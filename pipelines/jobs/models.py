@@ -1,0 +1,135 @@
+"""The values a job is made of. Times are milliseconds since 1970 inside, RFC 3339 at the edge."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    PLANNING = "planning"
+    RUNNING = "running"
+    PAUSED = "paused"
+    VERIFYING = "verifying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Priority(StrEnum):
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+Want = Literal["run", "pause", "cancel"]
+Stage = Literal["plan", "unit", "join", "publish"]
+
+
+class Value(BaseModel):
+    """Base of what travels: frozen, nothing unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Needs(Value):
+    """What a unit claims. ``max_cpus`` > ``cpus``: it can use more when nothing else waits."""
+
+    cpus: int = Field(1, ge=0)
+    max_cpus: int = Field(1, ge=0)
+    memory_bytes: int = Field(0, ge=0)
+    seconds: float = Field(1.0, ge=0, description="Estimated wall time on one slot.")
+
+    @property
+    def interactive(self) -> bool:
+        return self.seconds < 1.0
+
+
+class Unit(Value):
+    """A small idempotent piece of a job. ``payload`` is what its operation needs to do it."""
+
+    name: str
+    needs: Needs = Needs()
+    payload: dict[str, Any] = {}
+
+
+class Plan(Value):
+    """What will be done: ``units`` in any order, then one join. ``explain`` is for people and ``--explain``."""
+
+    units: tuple[Unit, ...]
+    join: Needs = Needs(cpus=0, max_cpus=0, seconds=0.1)
+    explain: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
+
+
+class Artifact(Value):
+    """A finished file. ``path`` is where it is, or will be once published."""
+
+    name: str
+    path: str
+    size_bytes: int
+    media_type: str = "application/octet-stream"
+
+
+class JobError(Value):
+    code: str
+    message: str
+    retryable: bool = False
+    unit: str | None = None
+
+
+class Job(Value):
+    """A job as the store has it."""
+
+    id: str
+    operation: str
+    state: State
+    want: Want
+    priority: Priority
+    owner: str
+    sources: tuple[str, ...]
+    params: dict[str, Any]
+    attempt: int = 1
+    retry_of: str | None = None
+    created_at: int
+    started_at: int | None = None
+    finished_at: int | None = None
+    plan: Plan | None = None
+    result: dict[str, Any] | None = None
+    error: JobError | None = None
+    warnings: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class UnitStatus(Value):
+    """Where a unit stands. ``fence`` is that of its newest lease."""
+
+    state: Literal["waiting", "running", "done"] = "waiting"
+    fence: int = 0
+    attempts: int = 0
+    lost: int = 0
+
+
+class Progress(Value):
+    """A unit's report. ``fraction`` 0–1 of this unit; latest wins."""
+
+    job_id: str
+    unit: str
+    fence: int
+    fraction: float = Field(ge=0, le=1)
+    weight: float = Field(1.0, description="This unit's share of the job's estimated seconds.")
+    frames: int = 0
+    position_s: float = 0.0
+    elapsed_s: float = 0.0
+
+
+def rfc3339(at_ms: int | None) -> str | None:
+    """``2026-01-31T12:00:00.123Z``, or None."""
+    if at_ms is None:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

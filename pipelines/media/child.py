@@ -1,0 +1,176 @@
+"""The media child: ``python -m pipelines.media.child``, one warm process that decodes and encodes.
+
+It is started clean by its host and holds no credential. The host sends calls of functions of this package over a Unix
+socket, with the descriptors of the sources; the child answers with progress, then a result or an error. A message is
+a 4-byte big-endian length and that much JSON:
+
+    → {"function": "pipelines.media.probe:probe", "arguments": {"source": {"descriptor": 0, "name": "a.mkv"}}}
+    ← {"progress": {...}}                                      any number of times
+    ← {"result": {...}}  or  {"error": {"code": "...", "message": "...", "fields": {...}}}
+
+A third thing ends it: when the host dies, the lifeline pipe closes and the whole process group goes with it.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import errno
+import importlib
+import inspect
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter
+
+from pipelines.media.errors import MediaError
+
+MAX_MESSAGE_BYTES = 64 << 20
+MAX_DESCRIPTORS = 64
+_LENGTH = struct.Struct(">I")
+_PR_SET_PDEATHSIG = 1
+_log = logging.getLogger("mediaray.child")
+
+
+def main() -> None:
+    """Confine this process, then serve calls until the host closes the socket."""
+    parser = argparse.ArgumentParser(prog="pipelines.media.child")
+    for name in ("socket", "lifeline", "nice", "memory", "parent"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    given = parser.parse_args()
+    _die_with_host(given.lifeline, given.parent)
+    confinement = confine(given.nice, given.memory)
+    with socket.socket(fileno=given.socket) as host:
+        _send(host, {"ready": {"pid": os.getpid(), "confinement": confinement}})
+        while (request := _receive(host)) is not None:
+            message, descriptors = request
+            try:
+                _answer(host, message, descriptors)
+            finally:
+                for number in descriptors:
+                    with contextlib.suppress(OSError):
+                        os.close(number)
+
+
+def confine(nice: int, memory_bytes: int) -> dict[str, bool]:
+    """Take away what media work doesn't need; returns what is in force.
+
+    Seccomp and Landlock belong here, after the limits and before the first byte of media.
+    """
+    os.nice(nice)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    return {"rlimits": True, "seccomp": False, "landlock": False}
+
+
+def _die_with_host(lifeline: int, parent: int) -> None:
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            os.read(lifeline, 1)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    # Two ways, since each has a hole: the kernel's signal also ends a stopped child, the pipe also covers a host
+    # whose spawning thread outlived it.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+    for ignored in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C is the host's to handle: it ends us when it's time
+        signal.signal(ignored, signal.SIG_IGN)
+
+
+def _answer(host: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
+    try:
+        function = _function(message["function"])
+        result = function(**_arguments(host, function, message["arguments"], descriptors))
+        body = {"result": result.model_dump(mode="json") if isinstance(result, BaseModel) else result}
+    except Exception as error:  # noqa: BLE001: everything that fails here must be told to the host
+        body = {"error": _describe(error)}
+    _send(host, body)
+
+
+@cache
+def _function(name: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.partition(":")
+    if not module_name.startswith("pipelines.media.") or attribute.startswith("_"):
+        raise ValueError(f"not a media function: {name}")
+    function = getattr(importlib.import_module(module_name), attribute)
+    if not inspect.isfunction(function):
+        raise TypeError(f"not a media function: {name}")
+    return function
+
+
+@cache
+def _adapters(function: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(function)
+    return {name: TypeAdapter(hint) for name, hint in hints.items() if name not in ("return", "on_progress")}
+
+
+def _arguments(
+    host: socket.socket, function: Callable[..., Any], sent: dict[str, Any], descriptors: list[int]
+) -> dict[str, Any]:
+    def real(value: Any) -> Any:
+        if isinstance(value, dict) and "descriptor" in value:
+            return {"number": descriptors[value["descriptor"]], "name": value["name"]}
+        return value
+
+    adapters = _adapters(function)
+    arguments = {name: adapters[name].validate_python(real(value)) for name, value in sent.items()}
+    if "on_progress" in inspect.signature(function).parameters:
+        arguments["on_progress"] = lambda progress: _send(host, {"progress": progress.model_dump(mode="json")})
+    return arguments
+
+
+def _describe(error: Exception) -> dict[str, Any]:
+    if isinstance(error, MediaError):
+        return {"code": error.code, "message": str(error), "fields": error.fields}
+    if isinstance(error, MemoryError):
+        return {"code": "limit_exceeded", "message": "The media needs more memory than allowed.", "fields": {}}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"code": "disk_full", "message": "No space left on the disk.", "fields": {}}
+    _log.error("a media function failed", exc_info=error)
+    return {"code": "internal", "message": f"{type(error).__name__} in the media process", "fields": {}}
+
+
+def _send(host: socket.socket, body: dict[str, Any]) -> None:
+    data = json.dumps(body, allow_nan=False).encode()
+    host.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def _receive(host: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    head, descriptors, _, _ = socket.recv_fds(host, _LENGTH.size, MAX_DESCRIPTORS)
+    if not head:
+        return None
+    head += _exactly(host, _LENGTH.size - len(head))
+    (length,) = _LENGTH.unpack(head)
+    if length > MAX_MESSAGE_BYTES:
+        raise ValueError("message too long")
+    return json.loads(_exactly(host, length)), descriptors
+
+
+def _exactly(host: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        part = host.recv(count - len(parts))
+        if not part:
+            sys.exit(0)
+        parts += part
+    return bytes(parts)
+
+
+if __name__ == "__main__":
+    main()
