@@ -75,6 +75,11 @@ class MediaChild:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    @property
+    def killed(self) -> bool:
+        """Whether ``kill`` ended it: then it takes no more calls."""
+        return self._killed
+
     def warm(self) -> None:
         """Start the process now, so that the first call doesn't wait for it."""
         with self._lock:

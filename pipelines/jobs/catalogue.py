@@ -55,6 +55,7 @@ class Operation:
     ``plan`` runs in the interactive lane, ``run`` once per unit, ``join`` when all units are done. All three get a
     Workbench, which calls media functions in the child. ``run`` returns the unit's manifest. ``output`` tells whether
     the parameter ``output`` names a file or a folder, and ``suffix`` the extension of the file for given parameters.
+    ``interactive`` operations are planned at once, even behind a long queue.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Operation:
     run: Callable[["Workbench", Unit], BaseModel]
     join: Callable[["Workbench", Mapping[str, Any]], Outcome]
     output: Literal["none", "file", "folder"] = "none"
+    interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
     examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 

@@ -76,6 +76,15 @@ class Artifact(Value):
     media_type: str = "application/octet-stream"
 
 
+class Joined(Value):
+    """The join's manifest: the result, and each file with the temporary name it lies under beside its target."""
+
+    result: dict[str, Any]
+    artifacts: tuple[Artifact, ...] = ()
+    staged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 class JobError(Value):
     code: str
     message: str
@@ -106,8 +115,10 @@ class Job(Value):
     artifacts: tuple[Artifact, ...] = ()
 
 
-class UnitStatus(Value):
+class UnitStatus(BaseModel):
     """Where a unit stands. ``fence`` is that of its newest lease."""
+
+    model_config = ConfigDict(frozen=True)
 
     state: Literal["waiting", "running", "done"] = "waiting"
     fence: int = 0
@@ -122,7 +133,6 @@ class Progress(Value):
     unit: str
     fence: int
     fraction: float = Field(ge=0, le=1)
-    weight: float = Field(1.0, description="This unit's share of the job's estimated seconds.")
     frames: int = 0
     position_s: float = 0.0
     elapsed_s: float = 0.0

@@ -1,0 +1,89 @@
+"""Ray for one machine, private to this server; or a running cluster by address."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from cluster.errors import StartupError
+from cluster.settings import Settings
+
+# Set before Ray is imported: Ray reads them then.
+_ENVIRONMENT = {
+    # Workers and replicas at our own nice value: media children go below it (measured: at Ray's default of 15 the
+    # edge starves behind an encode).
+    "RAY_worker_niceness": "0",
+    # All of Ray's core ports on loopback.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    # A worker that holds a warm child is worth keeping while it idles.
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
+}
+_HAPROXY_ENVIRONMENT = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+
+
+def prepare_environment(settings: Settings, folder: Path) -> None:
+    """Set what Ray reads from the environment when it is imported and when it starts processes."""
+    os.environ.update(_ENVIRONMENT)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if settings.ray_address is None:
+        # This cluster's own token, not the user's: nothing in ~/.ray is read or written.
+        token = folder / "ray-token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        token.touch(mode=0o600)
+        token.write_text(os.urandom(32).hex())
+    if settings.serve_path == "haproxy":
+        os.environ.update(_HAPROXY_ENVIRONMENT)
+        os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"] = str(folder / "haproxy.sock")
+        os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"] = str(folder / "haproxy.cfg")
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path for sockets (the kernel's limit is 107 bytes) and Ray's files; removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="mr-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def connected(settings: Settings, folder: Path) -> Iterator[None]:
+    """Start Ray here, or connect to the cluster of the settings; leaves it as it was found.
+
+    Raises:
+        StartupError: the cluster doesn't answer.
+    """
+    import ray  # noqa: PLC0415: reads its environment when it is imported
+
+    try:
+        if settings.ray_address is None:
+            ray.init(
+                address="local",
+                num_cpus=settings.cpus or _usable_cpus(),
+                object_store_memory=settings.object_store_bytes,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                namespace="mediaray",
+                _temp_dir=str(folder / "ray"),
+            )
+        else:
+            ray.init(address=settings.ray_address, namespace="mediaray", log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise StartupError(f"Ray doesn't start: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _usable_cpus() -> int:
+    return len(os.sched_getaffinity(0))

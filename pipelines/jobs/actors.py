@@ -1,0 +1,74 @@
+"""The two named actors that a server needs, started or found."""
+
+import asyncio
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from pipelines.jobs.catalogue import Catalogue
+from pipelines.jobs.dispatcher import Dispatcher
+from pipelines.jobs.lanes import RayLanes
+from pipelines.jobs.registry import ProgressRegistry
+from pipelines.jobs.worker import NAMESPACE, REGISTRY, WorkerConfig
+
+DISPATCHER = "dispatcher"
+
+
+class DispatcherActor:
+    """Shell around the Dispatcher."""
+
+    def __init__(self, config: WorkerConfig, cache_url: str, modules: list[str], version: str) -> None:
+        self._version = version
+        lanes = RayLanes(config, cache_url)
+        self._dispatcher = Dispatcher(config.settings, config.redis_url, Catalogue.load(modules), lanes)
+        self._life = asyncio.get_running_loop().create_task(self._live())
+
+    async def _live(self) -> None:
+        try:
+            await self._dispatcher.run()
+        finally:
+            # Ended without being asked to: a fresh life rebuilds everything from the store.
+            ray.actor.exit_actor()
+
+    async def ready(self) -> str:
+        """Wait until it leads; its version."""
+        await self._dispatcher.leading.wait()
+        return self._version
+
+    async def drain(self, grace_s: float) -> None:
+        await self._dispatcher.drain(grace_s)
+
+    async def idle_s(self) -> float:
+        return self._dispatcher.idle_s()
+
+    async def load(self) -> dict[str, int]:
+        return self._dispatcher.load()
+
+
+def start_registry(redis_url: str) -> ActorHandle[Any]:
+    """Start the progress registry, or find the one that runs."""
+    return ray.remote(ProgressRegistry).options(**_options(REGISTRY)).remote(redis_url)  # type: ignore[attr-defined,no-any-return]
+
+
+def start_dispatcher(config: WorkerConfig, cache_url: str, modules: list[str], version: str) -> ActorHandle[Any]:
+    """Start the dispatcher, or find the one that runs; one of another version is replaced."""
+    remote = ray.remote(DispatcherActor).options(**_options(DISPATCHER)).remote  # type: ignore[attr-defined]
+    handle: ActorHandle[Any] = remote(config, cache_url, modules, version)
+    if ray.get(handle.ready.remote()) != version:
+        ray.kill(handle)
+        handle = remote(config, cache_url, modules, version)
+    return handle
+
+
+def _options(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "max_concurrency": 10_000,
+    }

@@ -1,0 +1,357 @@
+"""The dispatcher: a named actor that hands units of all running jobs to the cluster, and rebuilds itself from Redis.
+
+It does one thing at a time: everything that happens (a line of the log, a unit that came back, a tick) is put on one
+queue, and after each the next units are started. So no state needs a lock, and Redis has every change before Ray does.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import redis
+
+from cluster.settings import Settings
+from pipelines.jobs.catalogue import Catalogue
+from pipelines.jobs.errors import StaleLeaderError, UnknownError
+from pipelines.jobs.lanes import Lanes
+from pipelines.jobs.models import JobError, Joined, Plan, Priority, State, Unit
+from pipelines.jobs.schedule import grant_cpus, in_order
+from pipelines.jobs.states import PLAN, after_failure, next_units, state_for
+from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
+from pipelines.jobs.tracking import Flight, Tracked
+from pipelines.jobs.worker import UnitOrder, UnitReport
+
+_TICK_S = 1.0
+_RETENTION_EVERY_S = 60.0
+_FORCE_AFTER_S = 1.2  # a worker that doesn't end its unit by itself is ended: a cancel is done in under 2 s
+_PATIENCE = 1_000_000  # Redis away: wait, the running units go on
+_log = logging.getLogger("mediaray.dispatcher")
+
+
+class Dispatcher:
+    """Hands out units. ``lanes`` are where they run; tests give lanes that only pretend."""
+
+    def __init__(self, settings: Settings, redis_url: str, catalogue: Catalogue, lanes: Lanes) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._lanes = lanes
+        self._store = JobStore(redis_url, patience=_PATIENCE)
+        self._jobs: dict[str, Tracked] = {}
+        self._inbox: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
+        self._background: set[asyncio.Task[Any]] = set()
+        self._epoch = 0
+        self._served = 0
+        self._cursor = "0-0"
+        self._draining = False
+        self._busy_at = time.monotonic()
+        self._retained_at = 0.0
+        self.leading = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Lead until another dispatcher does."""
+        try:
+            await self._begin()
+            self._spawn(self._follow())
+            self._spawn(self._tick())
+            while True:
+                await (await self._inbox.get())
+                while not self._inbox.empty():
+                    await self._inbox.get_nowait()
+                await self._pump()
+        except StaleLeaderError:
+            _log.warning("another dispatcher leads now")
+        finally:
+            for task in self._background:
+                task.cancel()
+            self.ended.set()
+
+    async def drain(self, grace_s: float) -> None:
+        """Start nothing more; give running units ``grace_s`` to finish, then take them back."""
+        self._draining = True
+        deadline = time.monotonic() + grace_s
+        while self._flights() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for tracked in list(self._jobs.values()):
+            for name in list(tracked.flights):
+                self._inbox.put_nowait(self._drop(tracked, name))
+        while self._flights() and time.monotonic() < deadline + 2 * _FORCE_AFTER_S:
+            await asyncio.sleep(0.05)
+
+    def idle_s(self) -> float:
+        """How long there has been nothing to do."""
+        return 0.0 if self._jobs else time.monotonic() - self._busy_at
+
+    def load(self) -> dict[str, int]:
+        """CPUs and jobs, for the capacity page."""
+        return {
+            "cpus": self._lanes.cpus,
+            "cpus_in_use": sum(tracked.cpus_in_use for tracked in self._jobs.values()),
+            "jobs": len(self._jobs),
+            "units": self._flights(),
+        }
+
+    # What happens
+
+    async def _begin(self) -> None:
+        self._epoch = await self._store.lead()
+        self._cursor = await self._store.log_end()
+        active = await self._store.active()
+        await self._lanes.start(set(active))
+        for job_id in active:
+            await self._adopt(job_id)
+        self.leading.set()
+        self._inbox.put_nowait(self._pump())
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                entries = await self._store.read_log(self._cursor, block_ms=5000)
+            except redis.RedisError as error:
+                _log.warning("the log can't be read: %s", type(error).__name__)
+                await asyncio.sleep(0.2)
+                continue
+            for entry in entries:
+                self._cursor = entry.id
+                self._inbox.put_nowait(self._take(entry))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._inbox.put_nowait(self._look_around())
+
+    async def _take(self, entry: LogEntry) -> None:
+        tracked = self._jobs.get(entry.job_id)
+        if entry.type == "state" and entry.state == State.QUEUED and tracked is None:
+            await self._adopt(entry.job_id)
+        elif entry.type == "want" and tracked is not None:
+            tracked.want(entry.body)
+            await self._advance(tracked)
+        elif entry.type == "want":
+            await self._adopt(entry.job_id)
+        elif entry.type == "priority" and tracked is not None:
+            tracked.priority = Priority(entry.body)
+
+    async def _adopt(self, job_id: str) -> None:
+        """Take on a job from the store. Units that ran under an earlier dispatcher died with it: they are lost."""
+        try:
+            loaded = await self._store.load(job_id)
+        except UnknownError:
+            return
+        except UnreadableRecordError as error:
+            _log.exception("job %s is set aside", job_id)
+            await self._store.quarantine(self._epoch, job_id, str(error))
+            return
+        if loaded.job.operation not in self._catalogue:
+            await self._store.quarantine(self._epoch, job_id, f"no operation {loaded.job.operation}")
+            return
+        if job_id in self._jobs or loaded.job.finished_at is not None:
+            return
+        tracked = Tracked.of(loaded)
+        self._jobs[job_id] = tracked
+        for name, status in loaded.units.items():
+            if status.state == "running":
+                tracked.units[name] = await self._store.release(self._epoch, job_id, name, status.fence, "lost")
+        await self._advance(tracked)
+
+    async def _landed(self, tracked: Tracked, name: str, fence: int, report: UnitReport | Exception) -> None:
+        flight = tracked.flights.get(name)
+        if flight is None or flight.fence != fence:
+            return
+        del tracked.flights[name]
+        job_id = tracked.job.id
+        error: JobError | None = None
+        if isinstance(report, Exception):
+            _log.warning("job %s unit %s lost its place: %s", job_id, name, type(report).__name__)
+            status = await self._store.release(self._epoch, job_id, name, fence, "lost")
+            error = JobError(code="place_lost", message="Its worker or node went away again and again.", unit=name)
+        elif report.outcome == "done":
+            status = (await self._store.load(job_id)).units[name]
+        else:
+            why = "failed" if report.outcome == "failed" else "dropped"
+            status = await self._store.release(self._epoch, job_id, name, fence, why)
+            error = report.error
+        tracked.units[name] = status
+        if status.state == "done":
+            await self._done(tracked, name)
+        elif error is not None and after_failure(
+            status,
+            retryable=isinstance(report, Exception) or error.retryable,
+            max_attempts=self._settings.max_attempts,
+            max_lost_places=self._settings.max_lost_places,
+        ) == "fail":
+            tracked.failure = error
+        await self._advance(tracked)
+
+    async def _done(self, tracked: Tracked, name: str) -> None:
+        manifests = (await self._store.load(tracked.job.id)).manifests
+        if name == "plan":
+            tracked.plan = Plan.model_validate(manifests[name])
+        elif name == "join":
+            tracked.joined = Joined.model_validate(manifests[name])
+
+    async def _look_around(self) -> None:
+        await self._lanes.refresh()
+        for job_id, name in await self._store.expired_leases():
+            tracked = self._jobs.get(job_id)
+            flight = tracked.flights.get(name) if tracked else None
+            if tracked is None or flight is None:
+                continue
+            _log.warning("job %s unit %s: its worker is silent", job_id, name)
+            tracked.units[name] = await self._store.release(self._epoch, job_id, name, flight.fence, "lost")
+            del tracked.flights[name]
+            self._lanes.abandon(flight.ticket)
+            await self._advance(tracked)
+        for tracked in list(self._jobs.values()):
+            await self._advance(tracked)
+        if time.monotonic() - self._retained_at > _RETENTION_EVERY_S:
+            self._retained_at = time.monotonic()
+            self._spawn(self._retain())
+
+    # What follows from it
+
+    async def _advance(self, tracked: Tracked) -> None:
+        """Bring a job on: end it, stop it, or let it wait for its units."""
+        stopping = tracked.failure is not None or tracked.wanted != "run"
+        if stopping and "publish" not in tracked.flights:
+            grace_s = self._settings.pause_grace_s if tracked.wanted == "pause" and not tracked.failure else 0.0
+            if time.monotonic() - tracked.stopping_since >= grace_s:
+                for name in list(tracked.flights):
+                    await self._drop(tracked, name)
+        if tracked.flights or tracked.ending:
+            return
+        finished = next_units(tracked.plan, tracked.units, publishes=tracked.publishes) is None
+        if finished and not tracked.failure:
+            self._end(tracked, State.SUCCEEDED)
+        elif tracked.wanted == "cancel":
+            self._end(tracked, State.CANCELLED)
+        elif tracked.failure:
+            self._end(tracked, State.FAILED)
+        elif tracked.wanted == "pause" and tracked.state != State.PAUSED:
+            await self._store.move(self._epoch, tracked.job.id, State.PAUSED)
+            tracked.state = State.PAUSED
+        elif tracked.wanted == "run" and tracked.state == State.PAUSED:
+            await self._store.move(self._epoch, tracked.job.id, State.QUEUED)
+            tracked.state = State.QUEUED
+
+    async def _drop(self, tracked: Tracked, name: str) -> None:
+        """Take a running unit away. Its worker sees that its fence moved on; if it doesn't, it is ended."""
+        flight = tracked.flights.get(name)
+        if flight is None:
+            return
+        if flight.dropped_at is None:
+            flight.dropped_at = time.monotonic()
+            tracked.units[name] = await self._store.release(self._epoch, tracked.job.id, name, flight.fence, "dropped")
+            self._spawn(self._force(tracked, name, flight))
+
+    async def _force(self, tracked: Tracked, name: str, flight: Flight) -> None:
+        await asyncio.sleep(_FORCE_AFTER_S)
+        if tracked.flights.get(name) is flight:
+            self._lanes.abandon(flight.ticket)
+            self._inbox.put_nowait(self._landed(tracked, name, flight.fence, UnitReport("dropped")))
+
+    def _end(self, tracked: Tracked, state: State) -> None:
+        tracked.ending = True
+        self._spawn(self._finish(tracked, state))
+
+    async def _finish(self, tracked: Tracked, state: State) -> None:
+        """Clean up first, then say the end: whoever hears of it finds nothing left behind."""
+        job = tracked.job
+        if tracked.launched or tracked.units:
+            targets = [artifact.path for artifact in tracked.joined.artifacts] if tracked.joined else []
+            targets += [job.params["output"]] if job.params.get("output") else []
+            await self._lanes.clean_up(job.id, targets, artifacts=state != State.SUCCEEDED)
+        self._inbox.put_nowait(self._say_end(tracked, state))
+
+    async def _say_end(self, tracked: Tracked, state: State) -> None:
+        fields: dict[str, Any] = {"warnings": list(tracked.warnings)}
+        if state == State.SUCCEEDED and tracked.joined:
+            fields["result"] = tracked.joined.result
+            fields["artifacts"] = [artifact.model_dump() for artifact in tracked.joined.artifacts]
+        if state == State.FAILED and tracked.failure:
+            fields["error"] = tracked.failure.model_dump()
+        await self._store.move(self._epoch, tracked.job.id, state, **fields)
+        self._jobs.pop(tracked.job.id, None)
+        self._busy_at = time.monotonic()
+
+    async def _pump(self) -> None:
+        """Start what may start, in order."""
+        while not self._draining and await self._start_next():
+            pass
+
+    async def _start_next(self) -> bool:
+        """Start the first unit there is room for; False where there is none."""
+        waiting = {job_id: units for job_id, tracked in self._jobs.items() if (units := self._startable(tracked))}
+        order = in_order(
+            (self._jobs[job_id].candidate for job_id in waiting),
+            now_ms=int(time.time() * 1000),
+            lift_s=self._settings.priority_lift_s,
+        )
+        flights = [flight for tracked in self._jobs.values() for flight in tracked.flights.values()]
+        free = self._lanes.cpus - sum(flight.cpus for flight in flights)
+        room = self._lanes.interactive_slots - sum(flight.cpus == 0 for flight in flights)
+        heavy_waiting = sum(not unit.needs.interactive for units in waiting.values() for unit in units)
+        ahead = 0  # heavy units that wait in front of this job
+        for candidate in order:
+            tracked = self._jobs[candidate.job_id]
+            for unit in waiting[candidate.job_id]:
+                if not unit.needs.interactive:
+                    cpus = grant_cpus(unit.needs, free=free, waiting_units=heavy_waiting)
+                    if cpus is not None:
+                        return await self._launch(tracked, unit, cpus)
+                    ahead += 1
+                elif room > 0 and (unit.name != PLAN or self._plans_now(tracked, ahead)):
+                    return await self._launch(tracked, unit, 0)
+        return False
+
+    def _plans_now(self, tracked: Tracked, ahead: int) -> bool:
+        # A queue of thousands is planned as it is worked off, so that its plans don't fill the interactive lane.
+        return self._catalogue[tracked.job.operation].interactive or ahead < 2 * self._lanes.cpus
+
+    def _startable(self, tracked: Tracked) -> list[Unit]:
+        if tracked.wanted != "run" or tracked.failure or tracked.ending or tracked.state == State.PAUSED:
+            return []
+        units = next_units(tracked.plan, tracked.units, publishes=tracked.publishes) or []
+        return [unit for unit in units if unit.name not in tracked.flights]
+
+    async def _launch(self, tracked: Tracked, unit: Unit, cpus: int) -> bool:
+        job, state = tracked.job, state_for(unit.name)
+        fence = await self._store.lease(self._epoch, job.id, unit.name, self._settings.lease_s, state)
+        if fence is None:  # a control on its way through the log: it is acted on when it arrives
+            tracked.want((await self._store.get(job.id)).want)
+            self._inbox.put_nowait(self._advance(tracked))
+            return False
+        self._served += 1
+        tracked.last_served, tracked.launched, tracked.state = self._served, True, state
+        tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
+        module = self._catalogue.module_of(job.operation)
+        order = UnitOrder(job.id, module, job.sources, job.params, unit, fence, cpus)
+        ticket = self._lanes.start_unit(order)
+        tracked.flights[unit.name] = Flight(fence, cpus, ticket)
+        self._spawn(self._await(tracked, unit.name, fence, ticket))
+        return True
+
+    async def _await(self, tracked: Tracked, name: str, fence: int, ticket: Any) -> None:
+        try:
+            report: UnitReport | Exception = await self._lanes.result(ticket)
+        except Exception as error:  # noqa: BLE001: whatever Ray says, the place is gone
+            report = error
+        self._inbox.put_nowait(self._landed(tracked, name, fence, report))
+
+    async def _retain(self) -> None:
+        before = int(time.time() * 1000 - self._settings.retention_days * 86_400_000)
+        for job_id in await self._store.finished_before(before, keep=self._settings.max_finished_jobs):
+            await self._lanes.clean_up(job_id, [], artifacts=True)
+            await self._store.delete(job_id)
+
+    def _flights(self) -> int:
+        return sum(len(tracked.flights) for tracked in self._jobs.values())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+

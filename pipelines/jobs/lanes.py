@@ -1,0 +1,113 @@
+"""Where units run: heavy ones as Ray tasks that claim CPUs, interactive ones in the runner actor of a node."""
+
+import asyncio
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+from ray.actor import ActorHandle
+
+from pipelines.jobs.runner import CONCURRENCY, Runner, runner_name
+from pipelines.jobs.worker import NAMESPACE, UnitOrder, UnitReport, WorkerConfig, run_heavy
+
+_log = logging.getLogger("mediaray.lanes")
+_heavy_task = ray.remote(run_heavy)
+_runner_actor = ray.remote(Runner)
+
+
+class Lanes(Protocol):
+    """What the dispatcher asks of the places that do the work."""
+
+    cpus: int
+    interactive_slots: int
+
+    async def start(self, active: set[str]) -> None: ...
+    async def refresh(self) -> None: ...
+    def start_unit(self, order: UnitOrder) -> Any: ...
+    async def result(self, ticket: Any) -> UnitReport: ...
+    def abandon(self, ticket: Any) -> None: ...
+    async def clean_up(self, job_id: str, targets: list[str], *, artifacts: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Ticket:
+    ref: Any
+    heavy: bool
+
+
+class RayLanes:
+    """The lanes of a Ray cluster: all its CPUs, and a runner on each node that has any."""
+
+    def __init__(self, config: WorkerConfig, cache_url: str) -> None:
+        self.cpus = 0
+        self.interactive_slots = 0
+        self._config = config
+        self._cache_url = cache_url
+        self._runners: dict[str, ActorHandle[Any]] = {}
+        self._turn = itertools.count()
+
+    async def start(self, active: set[str]) -> None:
+        """Find the nodes, warm their runners, and remove what finished jobs left in scratch."""
+        await self.refresh()
+        runners = list(self._runners.values())
+        await asyncio.gather(*(runner.warm.remote() for runner in runners))
+        await self._one_runner().sweep.remote(active)
+
+    async def refresh(self) -> None:
+        """Look which nodes there are."""
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        self.cpus = int(sum(node["Resources"].get("CPU", 0) for node in nodes))
+        working = {node["NodeID"] for node in nodes if node["Resources"].get("CPU", 0) >= 1} or {
+            node["NodeID"] for node in nodes
+        }
+        for node_id in self._runners.keys() - working:
+            del self._runners[node_id]
+        for node_id in working - self._runners.keys():
+            self._runners[node_id] = _runner_actor.options(  # type: ignore[attr-defined]
+                name=runner_name(node_id),
+                namespace=NAMESPACE,
+                lifetime="detached",
+                get_if_exists=True,
+                num_cpus=0,
+                max_restarts=-1,
+                max_concurrency=CONCURRENCY,
+                label_selector={"ray.io/node-id": node_id},
+            ).remote(self._config, self._cache_url)
+
+        # Twice as many as there are children: the next is there when one is done.
+        self.interactive_slots = 2 * len(self._runners) * self._config.settings.interactive_slots
+
+    def start_unit(self, order: UnitOrder) -> _Ticket:
+        if order.unit.needs.interactive:
+            return _Ticket(self._one_runner().run.remote(order), heavy=False)
+        task = _heavy_task.options(  # type: ignore[attr-defined]
+            num_cpus=max(order.cpus, 0.01), max_retries=0, name=f"{order.module.rpartition('.')[2]}:{order.unit.name}"
+        )
+        return _Ticket(task.remote(self._config, order), heavy=True)
+
+    async def result(self, ticket: _Ticket) -> UnitReport:
+        """The unit's report. Raises what Ray says where the worker, the actor or the node is gone."""
+        report: UnitReport = await ticket.ref
+        return report
+
+    def abandon(self, ticket: _Ticket) -> None:
+        """End the worker of a unit that was taken away and that doesn't end it by itself."""
+        if ticket.heavy:
+            ray.cancel(ticket.ref, force=True)
+
+    async def clean_up(self, job_id: str, targets: list[str], *, artifacts: bool) -> None:
+        """Remove a job's scratch and staged files; tried until a runner has done it."""
+        while True:
+            try:
+                await self._one_runner().clean_up.remote(job_id, targets, artifacts)
+            except ray.exceptions.RayError as error:
+                _log.warning("cleaning up after %s: %s; again", job_id, type(error).__name__)
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+    def _one_runner(self) -> ActorHandle[Any]:
+        runners = list(self._runners.values())
+        return runners[next(self._turn) % len(runners)]

@@ -1,0 +1,130 @@
+"""The progress registry: a named actor that numbers events and hands them to the replicas that follow it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+
+import redis
+
+from pipelines.jobs.board import Event, ProgressBoard
+from pipelines.jobs.models import Progress
+from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
+from pipelines.jobs.errors import UnknownError
+
+_PATIENCE = 1_000_000
+_log = logging.getLogger("mediaray.registry")
+
+
+class ProgressRegistry:
+    """Shell around the ProgressBoard: one event loop, so that no lock is needed.
+
+    States come from the store's log, which survives this actor; progress comes from the workers and doesn't.
+    """
+
+    def __init__(self, redis_url: str) -> None:
+        self._store = JobStore(redis_url, patience=_PATIENCE)
+        self._board: ProgressBoard | None = None
+        self._ready = asyncio.Event()
+        self._news = asyncio.Event()
+        self._told = 0
+        self._life = asyncio.get_running_loop().create_task(self._live())
+
+    async def ready(self) -> int:
+        """Wait until it follows the log; its epoch."""
+        await self._ready.wait()
+        return self._live_board().epoch
+
+    async def report(self, progress: Progress) -> None:
+        if self._board is not None:
+            self._board.report(progress, *_now())
+            self._tell()
+
+    async def follow(self, epoch: int, cursor: int, timeout_s: float) -> tuple[int, int, list[Event] | None]:
+        """``(epoch, cursor, events)`` after a cursor; waits up to ``timeout_s``. Events None: some are lost, look anew."""
+        await self._ready.wait()
+        board = self._live_board()
+        if epoch != board.epoch:
+            return board.epoch, board.cursor, None
+        if cursor == board.cursor:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), timeout_s)
+        found = board.after(cursor)
+        return (board.epoch, board.cursor, None) if found is None else (board.epoch, *found)
+
+    async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None:
+        """A job's events after ``epoch:seq``, or a snapshot that stands for them; None: not a job of this board."""
+        await self._ready.wait()
+        board = self._live_board()
+        events = board.since(job_id, epoch, seq)
+        if events is not None:
+            return events
+        snapshot = board.snapshot(job_id)
+        return None if snapshot is None else [snapshot]
+
+    async def latest(self, job_ids: list[str]) -> dict[str, Event]:
+        """Snapshots of the jobs this board knows."""
+        board = self._board
+        return {} if board is None else {i: event for i in job_ids if (event := board.snapshot(i)) is not None}
+
+    async def _live(self) -> None:
+        cursor = await self._store.log_end()
+        board = ProgressBoard(await self._store.new_registry_epoch())
+        for job_id in await self._store.active():
+            await self._learn(board, job_id)
+        self._board = board
+        self._ready.set()
+        asyncio.get_running_loop().create_task(self._flush(board))
+        while True:
+            try:
+                for entry in await self._store.read_log(cursor, block_ms=5000):
+                    cursor = entry.id
+                    await self._take(board, entry)
+                self._tell()
+            except redis.RedisError as error:
+                _log.warning("the log can't be read: %s", type(error).__name__)
+                await asyncio.sleep(0.2)
+
+    async def _take(self, board: ProgressBoard, entry: LogEntry) -> None:
+        _, now = _now()
+        if entry.type == "state":
+            error = json.loads(entry.body) if entry.body else None
+            board.state(entry.job_id, entry.state, entry.at, now, error)
+        elif entry.type == "unit" and entry.body == "plan":
+            await self._learn(board, entry.job_id)
+        elif entry.type == "unit":
+            board.unit_done(entry.job_id, entry.body, entry.at, now)
+
+    async def _learn(self, board: ProgressBoard, job_id: str) -> None:
+        try:
+            loaded = await self._store.load(job_id)
+        except (UnknownError, UnreadableRecordError):
+            return
+        if not board.knows(job_id):
+            board.state(job_id, loaded.job.state, loaded.job.created_at, time.monotonic())
+        if loaded.job.plan:
+            done = [name for name, status in loaded.units.items() if status.state == "done"]
+            weights = {unit.name: unit.needs.seconds for unit in loaded.job.plan.units}
+            board.planned(job_id, weights, [name for name in done if name in weights])
+
+    async def _flush(self, board: ProgressBoard) -> None:
+        while True:
+            due_at = board.due(*_now())
+            self._tell()
+            await asyncio.sleep(max(0.01, min(0.25, (due_at or float("inf")) - time.monotonic())))
+
+    def _tell(self) -> None:
+        # Wakes all that wait now; whoever comes later finds the events on the board.
+        if self._board is not None and self._board.cursor != self._told:
+            self._told = self._board.cursor
+            self._news.set()
+            self._news = asyncio.Event()
+
+    def _live_board(self) -> ProgressBoard:
+        assert self._board is not None
+        return self._board
+
+
+def _now() -> tuple[int, float]:
+    return int(time.time() * 1000), time.monotonic()

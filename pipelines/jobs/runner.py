@@ -1,0 +1,107 @@
+"""The interactive lane: one actor per node with warm children, which claims no CPU and answers at once."""
+
+import contextlib
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+from cluster.child import INTERACTIVE_NICE, ChildSpec, MediaChild, SourceDescriptor
+from cluster.errors import ChildError, ChildFailedError, StorageError
+from cluster.grants import current_roots
+from cluster.identity import identify
+from cluster.storage import open_source
+from pipelines.jobs.errors import job_error
+from pipelines.jobs.models import JobError, Plan
+from pipelines.jobs.worker import (
+    CHILD_MODULE,
+    UnitOrder,
+    UnitReport,
+    WorkerConfig,
+    clean_up,
+    do_unit,
+    plan_only,
+    sweep_scratch,
+)
+from pipelines.media.info import MediaInfo
+
+CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
+_MEDIA_TTL_S = 30 * 24 * 3600
+_MEDIA_LIMIT_S = 60.0
+
+
+class Runner:
+    """Rules of the lane, without Ray: a pool of warm children, taken in turn."""
+
+    def __init__(self, config: WorkerConfig, cache_url: str) -> None:
+        self._config = config
+        self._cache = redis.Redis.from_url(cache_url, decode_responses=True, socket_timeout=1.0)
+        self._children: queue.LifoQueue[MediaChild] = queue.LifoQueue()  # the warmest first
+        for _ in range(config.settings.interactive_slots):
+            self._children.put(self._fresh())
+
+    def _fresh(self) -> MediaChild:
+        return MediaChild(ChildSpec(CHILD_MODULE, INTERACTIVE_NICE, self._config.settings.child_memory_bytes))
+
+    @contextlib.contextmanager
+    def _child(self) -> Iterator[MediaChild]:
+        child = self._children.get()
+        try:
+            yield child
+        finally:
+            self._children.put(self._fresh() if child.killed else child)
+
+    def warm(self) -> None:
+        with self._child() as child:
+            child.warm()
+
+    def run(self, order: UnitOrder) -> UnitReport:
+        with self._child() as child:
+            return do_unit(self._config, order, child)
+
+    def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
+        with self._child() as child:
+            try:
+                return plan_only(self._config, module, sources, params, child)
+            except (ChildError, StorageError) as error:
+                return job_error(error, "plan")
+
+    def media(self, source: str) -> MediaInfo | JobError:
+        """Technical metadata of a source, from the cache where its content identity is known."""
+        try:
+            with open_source(source, current_roots(self._config.settings).read) as opened:
+                identity = identify(opened.descriptor)
+                key = f"{{mediaray}}:media:{identity.digest}"
+                if cached := self._cached(key):
+                    return cached
+                with self._child() as child:
+                    found = child.call(
+                        "pipelines.media.probe:probe",
+                        {"source": SourceDescriptor(opened.descriptor, opened.path.name)},
+                        MediaInfo,
+                        limit_s=_MEDIA_LIMIT_S,
+                    )
+            if identity.settled:
+                with contextlib.suppress(redis.RedisError):  # a cache that is away costs time, nothing else
+                    self._cache.set(key, found.model_dump_json(), ex=_MEDIA_TTL_S)
+        except (ChildFailedError, ChildError, StorageError) as error:
+            return job_error(error, "probe")
+        return found
+
+    def _cached(self, key: str) -> MediaInfo | None:
+        try:
+            text: Any = self._cache.get(key)
+            return MediaInfo.model_validate_json(text) if text else None
+        except (redis.RedisError, ValueError):
+            return None
+
+    def clean_up(self, job_id: str, targets: list[str], artifacts: bool) -> None:
+        clean_up(self._config, job_id, targets, artifacts=artifacts)
+
+    def sweep(self, active: set[str]) -> None:
+        sweep_scratch(self._config, active)
+
+
+def runner_name(node_id: str) -> str:
+    return f"runner-{node_id[:12]}"

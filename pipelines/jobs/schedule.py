@@ -1,0 +1,66 @@
+"""Who is served next: priority, then fair share by key, then by job; waiting lifts. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipelines.jobs.models import Needs, Priority
+
+_CLASSES = (Priority.LOW, Priority.NORMAL, Priority.HIGH, Priority.URGENT)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A job that has a unit to start. ``last_served`` numbers grants: 0 is never."""
+
+    job_id: str
+    owner: str
+    priority: Priority
+    created_at: int
+    cpus_in_use: int
+    last_served: int
+
+
+def effective_class(priority: Priority, waited_s: float, lift_s: float) -> int:
+    """0–3: the priority's class, one higher for each ``lift_s`` waited. Waiting alone never makes a job urgent."""
+    base = _CLASSES.index(priority)
+    lifted = base + int(max(0.0, waited_s) // lift_s)
+    return max(base, min(lifted, _CLASSES.index(Priority.HIGH)))
+
+
+def in_order(candidates: Iterable[Candidate], *, now_ms: int, lift_s: float) -> list[Candidate]:
+    """Candidates, the one to serve first in front.
+
+    Higher class first; inside a class the key with fewer CPUs in use, then the job with fewer, then whoever was
+    served longest ago, then the older job.
+    """
+    listed = list(candidates)
+    by_owner: dict[str, int] = {}
+    owner_served: dict[str, int] = {}
+    for each in listed:
+        by_owner[each.owner] = by_owner.get(each.owner, 0) + each.cpus_in_use
+        owner_served[each.owner] = max(owner_served.get(each.owner, 0), each.last_served)
+
+    def key(each: Candidate) -> tuple[int, int, int, int, int, int, str]:
+        waited_s = (now_ms - each.created_at) / 1000
+        return (
+            -effective_class(each.priority, waited_s, lift_s),
+            by_owner[each.owner],
+            owner_served[each.owner],
+            each.cpus_in_use,
+            each.last_served,
+            each.created_at,
+            each.job_id,
+        )
+
+    return sorted(listed, key=key)
+
+
+def grant_cpus(needs: Needs, *, free: int, waiting_units: int) -> int | None:
+    """CPUs a heavy unit gets of the ``free`` ones, or None where its minimum isn't free.
+
+    A unit that can use more gets its share when others wait, and all it can use when none does.
+    """
+    if needs.cpus > free:
+        return None
+    share = free // max(1, waiting_units)
+    return max(needs.cpus, min(needs.max_cpus, share))

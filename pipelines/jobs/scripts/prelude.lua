@@ -1,0 +1,37 @@
+-- Shared by every script. KEYS[1] is the store's prefix; its hash tag keeps all keys in one slot.
+local P = KEYS[1]
+local TERMINAL = { succeeded = true, failed = true, cancelled = true }
+
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function text(number) return string.format('%.0f', number) end
+
+local function job(id) return P .. ':job:' .. id end
+
+local function log(id, kind, state, body)
+  redis.call('XADD', P .. ':log', 'MAXLEN', '~', '200000', '*',
+    'job', id, 'type', kind, 'state', state, 'at', text(now()), 'body', body)
+end
+
+-- A dispatcher that isn't the leader any more must change nothing.
+local function leads(epoch) return redis.call('GET', P .. ':leader') == epoch end
+
+local function unit(id, name)
+  local found = redis.call('HGET', P .. ':units:' .. id, name)
+  if found then return cjson.decode(found) end
+  return { state = 'waiting', fence = 0, attempts = 0, lost = 0 }
+end
+
+local function save(id, name, value)
+  redis.call('HSET', P .. ':units:' .. id, name, cjson.encode(value))
+end
+
+local function lease_name(id, name) return id .. '/' .. name end
+
+local function index(id, old, new)
+  if old then redis.call('ZREM', P .. ':jobs:state:' .. old, id) end
+  redis.call('ZADD', P .. ':jobs:state:' .. new, 0, id)
+end

@@ -1,0 +1,27 @@
+-- Accept a job: all of it or nothing. Asking again with the same id or the same idempotency key changes nothing.
+local id, record, operation, priority, idempotency, fingerprint, ttl_ms, targets = unpack(ARGV)
+if redis.call('EXISTS', job(id)) == 1 then return { 'accepted', id } end
+if idempotency ~= '' then
+  local known = redis.call('GET', P .. ':idempotency:' .. idempotency)
+  if known then
+    local split = string.find(known, ' ', 1, true)
+    local same = string.sub(known, split + 1) == fingerprint
+    return { same and 'known' or 'mismatch', string.sub(known, 1, split - 1) }
+  end
+end
+local wanted = cjson.decode(targets)
+for _, target in ipairs(wanted) do
+  local holder = redis.call('HGET', P .. ':targets', target)
+  if holder then return { 'target_taken', holder, target } end
+end
+for _, target in ipairs(wanted) do redis.call('HSET', P .. ':targets', target, id) end
+redis.call('HSET', job(id), 'record', record, 'state', 'queued', 'want', 'run', 'priority', priority)
+redis.call('SADD', P .. ':active', id)
+redis.call('ZADD', P .. ':jobs', 0, id)
+redis.call('ZADD', P .. ':jobs:operation:' .. operation, 0, id)
+index(id, nil, 'queued')
+if idempotency ~= '' then
+  redis.call('SET', P .. ':idempotency:' .. idempotency, id .. ' ' .. fingerprint, 'PX', ttl_ms)
+end
+log(id, 'state', 'queued', '')
+return { 'accepted', id }

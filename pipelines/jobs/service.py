@@ -1,0 +1,228 @@
+"""What the edge asks for: submit, look, steer, fetch. Knows no HTTP."""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from cluster.errors import StorageError
+from cluster.grants import current_roots
+from cluster.settings import Settings
+from cluster.storage import Roots, check_target, local_path, open_source
+from pipelines.jobs.catalogue import Catalogue, Operation
+from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
+from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
+from pipelines.jobs.profiles import all_profiles
+from pipelines.jobs.states import TERMINAL
+from pipelines.jobs.store import JobStore, Submission
+from pipelines.jobs.targets import resolved_output
+from pipelines.media.info import MediaInfo
+from pipelines.media.profiles import Profile
+
+MAX_SOURCES = 1
+
+
+class InteractiveLane(Protocol):
+    """Work that is done while the caller waits."""
+
+    async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError: ...
+    async def media(self, source: str) -> MediaInfo | JobError: ...
+    async def clean_up(self, job_id: str) -> None: ...
+
+
+class RefusedError(Exception):
+    """The lane answered with an error: what is wrong with the input."""
+
+    def __init__(self, error: JobError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client wants done."""
+
+    operation: str
+    sources: tuple[str, ...]
+    params: Mapping[str, Any]
+    priority: Priority = Priority.NORMAL
+
+
+class JobService:
+    """The jobs of one server, for any number of replicas."""
+
+    def __init__(self, settings: Settings, store: JobStore, catalogue: Catalogue, lane: InteractiveLane) -> None:
+        self._settings = settings
+        self._store = store
+        self._catalogue = catalogue
+        self._lane = lane
+
+    async def submit(
+        self, request: Request, *, owner: str, idempotency_key: str | None, retry_of: Job | None = None
+    ) -> Job:
+        """Accept a job. When this returns, the job is on disk.
+
+        Raises:
+            UnknownError, InvalidError, ConflictError, StorageError: what is wrong with the request.
+        """
+        operation, params, output = self._checked(request)
+        job_id = str(uuid7())
+        wanted = Submission(
+            id=job_id,
+            operation=operation.name,
+            sources=request.sources,
+            params=params,
+            priority=request.priority,
+            owner=owner,
+            created_at=int(time.time() * 1000),
+            targets=(str(output),) if output else (),
+            attempt=retry_of.attempt + 1 if retry_of else 1,
+            retry_of=retry_of.id if retry_of else None,
+            idempotency_key=idempotency_key,
+            fingerprint=_fingerprint(request),
+        )
+        known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
+        if known is None:
+            self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
+            known, _ = await self._store.submit(wanted)
+        return await self._store.get(known)
+
+    async def plan(self, request: Request) -> Plan:
+        """What would be done. Raises as ``submit`` does, and RefusedError."""
+        operation, params, _ = self._checked(request)
+        answer = await self._lane.plan(self._catalogue.module_of(operation.name), request.sources, params)
+        if isinstance(answer, JobError):
+            raise RefusedError(answer)
+        return answer
+
+    async def media(self, source: str) -> MediaInfo:
+        """Technical metadata of a source. Raises RefusedError."""
+        answer = await self._lane.media(source)
+        if isinstance(answer, JobError):
+            raise RefusedError(answer)
+        return answer
+
+    async def get(self, job_id: str) -> Job:
+        return await self._store.get(job_id)
+
+    async def page(
+        self, *, state: State | None, operation: str | None, limit: int, cursor: str | None
+    ) -> tuple[list[Job], str | None]:
+        return await self._store.page(state=state, operation=operation, limit=limit, cursor=cursor)
+
+    async def want(self, job_id: str, want: Want) -> Job:
+        await self._store.want(job_id, want)
+        return await self._store.get(job_id)
+
+    async def set_priority(self, job_id: str, priority: Priority) -> Job:
+        await self._store.set_priority(job_id, priority)
+        return await self._store.get(job_id)
+
+    async def retry(self, job_id: str, *, owner: str, idempotency_key: str | None) -> Job:
+        """A new job that does a failed or cancelled one again."""
+        job = await self._store.get(job_id)
+        if job.state not in (State.FAILED, State.CANCELLED):
+            raise ConflictError(f"Job {job_id} is {job.state}; only failed and cancelled jobs are retried.", "job_active")
+        request = Request(job.operation, job.sources, job.params, job.priority)
+        return await self.submit(request, owner=owner, idempotency_key=idempotency_key, retry_of=job)
+
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job and its artifacts; what it wrote to an output of its own stays."""
+        job = await self._store.get(job_id)
+        if job.state not in TERMINAL:
+            raise ConflictError(f"Job {job_id} has not finished. Cancel it first.", "job_active")
+        await self._lane.clean_up(job_id)
+        await self._store.delete(job_id)
+
+    async def artifact(self, job_id: str, name: str) -> tuple[Artifact, Path]:
+        """A finished file, checked to lie where this server may read and write.
+
+        Raises:
+            UnknownError: no such job or artifact, or its file is gone.
+        """
+        job = await self._store.get(job_id)
+        for artifact in job.artifacts:
+            if artifact.name == name:
+                path = Path(artifact.path)
+                if not path.is_file():
+                    raise UnknownError(f"The file of artifact {name} is gone from {path}.", "artifact_gone")
+                return artifact, path
+        raise UnknownError(f"Job {job_id} has no artifact {name}.", "artifact_not_found")
+
+    async def count(self) -> dict[str, int]:
+        return await self._store.count()
+
+    def profiles(self) -> dict[str, Profile]:
+        return all_profiles(self._settings.home / "profiles")
+
+    def operations(self) -> Sequence[Operation]:
+        return [self._catalogue[name] for name in self._catalogue.names()]
+
+    def _checked(self, request: Request) -> tuple[Operation, dict[str, Any], Path | None]:
+        if request.operation not in self._catalogue:
+            raise UnknownError(
+                f"There is no operation {request.operation!r}. There are: {', '.join(self._catalogue.names())}.",
+                "operation_unknown",
+            )
+        if not 1 <= len(request.sources) <= MAX_SOURCES:
+            raise InvalidError(f"{request.operation} takes one source; submit a job for each.", "sources_invalid")
+        operation = self._catalogue[request.operation]
+        try:
+            params = operation.params.model_validate(dict(request.params))
+        except ValidationError as error:
+            raise _invalid(error) from error
+        if operation.suffix:
+            operation.suffix(params, self.profiles())  # raises where the profile is unknown
+        output = resolved_output(operation, params, request.sources, self.profiles())
+        values = params.model_dump(mode="json", exclude_unset=True)
+        if output:
+            values["output"] = str(output)
+        return operation, values, output
+
+    def _check_files(self, request: Request, operation: Operation, output: Path | None, *, overwrite: bool) -> None:
+        roots = current_roots(self._settings)
+        for source in request.sources:
+            with open_source(source, roots.read):
+                pass
+            if output and os.path.realpath(output) == os.path.realpath(local_path(source)):
+                raise StorageError("output_is_source", "The output is the source. Choose another name.")
+        if output:
+            self._check_output(operation, output, roots, overwrite=overwrite)
+
+    def _check_output(self, operation: Operation, output: Path, roots: Roots, *, overwrite: bool) -> None:
+        if operation.output == "folder":
+            if output.exists() and not output.is_dir():
+                raise StorageError("output_exists", f"{output} is a file. Name a folder.")
+            check_target(output / "name", roots.write, overwrite=True)
+        else:
+            check_target(output, roots.write, overwrite=overwrite)
+
+
+def uuid7() -> uuid.UUID:
+    """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random; ids sort by time."""
+    value = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return uuid.UUID(int=value)
+
+
+def _fingerprint(request: Request) -> str:
+    body = json.dumps(
+        [request.operation, list(request.sources), dict(request.params), request.priority], sort_keys=True, default=str
+    )
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _invalid(error: ValidationError) -> InvalidError:
+    problems = tuple(
+        {"parameter": ".".join(str(part) for part in each["loc"]), "message": each["msg"]} for each in error.errors()
+    )
+    listed = "; ".join(f"{each['parameter'] or 'params'}: {each['message']}" for each in problems)
+    return InvalidError(f"Wrong parameters: {listed}.", problems=problems)

@@ -1,0 +1,393 @@
+"""Jobs in Redis: the truth. Every change of state is one script, atomic, and safe to send twice.
+
+Keys, under the prefix ``{mediaray}``:
+
+    :job:ID            hash: record (what was asked, immutable), state, want, priority, plan, result, error, …
+    :units:ID          hash: unit → {state, fence, attempts, lost}         :manifests:ID   hash: unit → manifest
+    :active            set of jobs that aren't finished                    :leases         zset: ID/UNIT → expiry, ms
+    :jobs, :jobs:state:S, :jobs:operation:O   zsets in order of id (UUIDv7: of time)
+    :finished          zset: ID → finished at, ms                          :targets        hash: path → job writing it
+    :idempotency:…     key → id and fingerprint                            :quarantine     hash: ID → reason
+    :log               stream: every transition                            :leader :fence :registry   counters
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import redis
+import redis.asyncio
+from pydantic import ValidationError
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from pipelines.jobs.errors import ConflictError, StaleLeaderError, UnknownError
+from pipelines.jobs.models import SCHEMA_VERSION, Job, Priority, State, UnitStatus, Want
+from pipelines.jobs.states import MOVES
+
+PREFIX = "{mediaray}"
+IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
+RETRYABLE = (redis.ConnectionError, redis.TimeoutError)
+
+
+@cache
+def script(name: str) -> str:
+    """The text of a script, with what all share in front."""
+    folder = files("pipelines.jobs").joinpath("scripts")
+    return folder.joinpath("prelude.lua").read_text() + folder.joinpath(f"{name}.lua").read_text()
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job to accept. ``targets`` are the paths it will write; no other active job may name one of them."""
+
+    id: str
+    operation: str
+    sources: tuple[str, ...]
+    params: Mapping[str, Any]
+    priority: Priority
+    owner: str
+    created_at: int
+    targets: tuple[str, ...] = ()
+    attempt: int = 1
+    retry_of: str | None = None
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of the event log. ``body``: the error of a failed job, the unit's name, or what is wanted."""
+
+    id: str
+    job_id: str
+    type: str
+    state: str
+    at: int
+    body: str
+
+
+@dataclass(frozen=True)
+class LoadedJob:
+    job: Job
+    units: Mapping[str, UnitStatus]
+    manifests: Mapping[str, Any]
+
+
+class UnreadableRecordError(Exception):
+    """A record of the store doesn't load: another schema, or damage."""
+
+
+class JobStore:
+    """The asynchronous store, for dispatcher, registry and edge. ``patience`` bounds the retries while Redis is away."""
+
+    def __init__(self, url: str, *, patience: int) -> None:
+        self._redis = redis.asyncio.Redis.from_url(
+            url,
+            decode_responses=True,
+            retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.02), patience),
+            retry_on_error=list(RETRYABLE),
+            socket_connect_timeout=5,
+        )
+        self._scripts: dict[str, Any] = {}
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def ping(self) -> None:
+        await self._redis.ping()
+
+    async def submit(self, wanted: Submission) -> tuple[str, bool]:
+        """Accept a job; returns its id and whether it is new. When it returns, the job is on disk.
+
+        Raises:
+            ConflictError: the idempotency key came with another body, or another active job writes the same target.
+        """
+        record = {
+            "v": SCHEMA_VERSION,
+            "id": wanted.id,
+            "operation": wanted.operation,
+            "sources": wanted.sources,
+            "params": wanted.params,
+            "owner": wanted.owner,
+            "created_at": wanted.created_at,
+            "attempt": wanted.attempt,
+            "retry_of": wanted.retry_of,
+            "targets": wanted.targets,
+        }
+        key = f"{wanted.owner}:{wanted.idempotency_key}" if wanted.idempotency_key else ""
+        answer, job_id, *rest = await self._run(
+            "submit",
+            wanted.id,
+            json.dumps(record),
+            wanted.operation,
+            wanted.priority,
+            key,
+            wanted.fingerprint,
+            IDEMPOTENCY_TTL_MS,
+            json.dumps(wanted.targets),
+        )
+        if answer == "mismatch":
+            raise _key_reused()
+        if answer == "target_taken":
+            raise ConflictError(f"Job {job_id} is already writing {rest[0]}.", "output_in_use")
+        return job_id, answer == "accepted"
+
+    async def known(self, owner: str, idempotency_key: str, fingerprint: str) -> str | None:
+        """The job that an idempotency key stands for already.
+
+        Raises:
+            ConflictError: the key came with another body.
+        """
+        text = await self._redis.get(f"{PREFIX}:idempotency:{owner}:{idempotency_key}")
+        if text is None:
+            return None
+        job_id, _, before = str(text).partition(" ")
+        if before != fingerprint:
+            raise _key_reused()
+        return job_id
+
+    async def want(self, job_id: str, want: Want) -> None:
+        """Ask for run, pause or cancel.
+
+        Raises:
+            UnknownError, ConflictError: no such job; it has finished or is being cancelled.
+        """
+        await self._control(job_id, "want", want)
+
+    async def set_priority(self, job_id: str, priority: Priority) -> None:
+        await self._control(job_id, "priority", priority)
+
+    async def _control(self, job_id: str, field: str, value: str) -> None:
+        answer, *rest = await self._run("control", job_id, field, value)
+        if answer == "missing":
+            raise _unknown(job_id)
+        if answer == "terminal":
+            raise ConflictError(f"Job {job_id} is {rest[0]} already.", "job_finished")
+
+    async def get(self, job_id: str) -> Job:
+        """Raises UnknownError, UnreadableRecordError."""
+        return _job(await self._redis.hgetall(f"{PREFIX}:job:{job_id}"), job_id)
+
+    async def load(self, job_id: str) -> LoadedJob:
+        """A job with its units, as the dispatcher needs it. Raises UnknownError, UnreadableRecordError."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(f"{PREFIX}:job:{job_id}")
+            pipe.hgetall(f"{PREFIX}:units:{job_id}")
+            pipe.hgetall(f"{PREFIX}:manifests:{job_id}")
+            fields, units, manifests = await pipe.execute()
+        job = _job(fields, job_id)
+        try:
+            return LoadedJob(
+                job,
+                {name: UnitStatus.model_validate_json(text) for name, text in units.items()},
+                {name: json.loads(text) for name, text in manifests.items()},
+            )
+        except ValueError as error:
+            raise UnreadableRecordError(str(error)) from error
+
+    async def page(
+        self, *, state: State | None, operation: str | None, limit: int, cursor: str | None
+    ) -> tuple[list[Job], str | None]:
+        """Jobs, newest first, from below ``cursor``; and the cursor of the next page."""
+        index = f"{PREFIX}:jobs"
+        if state:
+            index += f":state:{state}"
+        elif operation:
+            index += f":operation:{operation}"
+        jobs: list[Job] = []
+        below = f"({cursor}" if cursor else "+"
+        while len(jobs) < limit:
+            ids = await self._redis.zrevrangebylex(index, below, "-", start=0, num=limit)
+            if not ids:
+                return jobs, None
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hgetall(f"{PREFIX}:job:{job_id}")
+                records = await pipe.execute()
+            for job_id, fields in zip(ids, records, strict=True):
+                below = f"({job_id}"
+                if not fields:
+                    continue
+                job = _job(fields, job_id)
+                if operation is None or job.operation == operation:
+                    jobs.append(job)
+                    if len(jobs) == limit:
+                        break
+        return jobs, jobs[-1].id if jobs else None
+
+    async def count(self) -> dict[str, int]:
+        """Jobs by state."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for state in State:
+                pipe.zcard(f"{PREFIX}:jobs:state:{state}")
+            return dict(zip((str(state) for state in State), await pipe.execute(), strict=True))
+
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job. Raises UnknownError, ConflictError."""
+        answer = await self._run("delete", job_id)
+        if answer == "missing":
+            raise _unknown(job_id)
+        if answer == "active":
+            raise ConflictError(f"Job {job_id} has not finished. Cancel it first.", "job_active")
+
+    async def active(self) -> list[str]:
+        return sorted(await self._redis.smembers(f"{PREFIX}:active"))
+
+    async def finished_before(self, at_ms: int, *, keep: int, limit: int = 200) -> list[str]:
+        """Finished jobs older than ``at_ms``, or beyond the newest ``keep``."""
+        old = await self._redis.zrangebyscore(f"{PREFIX}:finished", "-inf", at_ms, start=0, num=limit)
+        surplus = await self._redis.zcard(f"{PREFIX}:finished") - keep
+        if surplus > len(old):
+            old = await self._redis.zrange(f"{PREFIX}:finished", 0, min(surplus, limit) - 1)
+        return list(old)
+
+    async def time_ms(self) -> int:
+        seconds, micros = await self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    # The dispatcher's part: each carries the leader's epoch.
+
+    async def lead(self) -> int:
+        """Become the leader: from now on every older epoch is refused."""
+        return int(await self._redis.incr(f"{PREFIX}:leader"))
+
+    async def move(self, epoch: int, job_id: str, to: State, **fields: Any) -> bool:
+        """Move a job; False where its state doesn't allow it.
+
+        ``fields`` are stored with it as JSON: plan, result, error, warnings, artifacts.
+
+        Raises:
+            StaleLeaderError
+        """
+        allowed = " ".join(old for old, new in MOVES.items() if to in new)
+        encoded = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+        answer = await self._run("move", epoch, job_id, to, allowed, json.dumps(encoded))
+        _refuse_stale(answer)
+        return bool(answer == "moved")
+
+    async def lease(self, epoch: int, job_id: str, unit: str, lease_s: float, state: State) -> int | None:
+        """Give a unit away and move its job to ``state``; its fence, or None where it can't be had now.
+
+        Raises:
+            StaleLeaderError
+        """
+        answer, *fence = await self._run("lease", epoch, job_id, unit, int(lease_s * 1000), state)
+        _refuse_stale(answer)
+        return int(fence[0]) if fence else None
+
+    async def release(self, epoch: int, job_id: str, unit: str, fence: int, why: str) -> UnitStatus:
+        """Take a unit back: ``failed``, ``lost`` or ``dropped``. Raises StaleLeaderError."""
+        answer = await self._run("release", epoch, job_id, unit, fence, why)
+        _refuse_stale("stale" if answer is None else "")
+        return UnitStatus.model_validate_json(answer)
+
+    async def expired_leases(self) -> list[tuple[str, str]]:
+        """``(job, unit)`` of the leases that have run out."""
+        names = await self._redis.zrangebyscore(f"{PREFIX}:leases", "-inf", await self.time_ms())
+        return [(job_id, unit) for job_id, _, unit in (name.partition("/") for name in names)]
+
+    async def quarantine(self, epoch: int, job_id: str, reason: str) -> None:
+        """Set an unreadable record aside. Raises StaleLeaderError."""
+        _refuse_stale(await self._run("quarantine", epoch, job_id, reason))
+
+    async def new_registry_epoch(self) -> int:
+        return int(await self._redis.incr(f"{PREFIX}:registry"))
+
+    # The event log.
+
+    async def log_end(self) -> str:
+        """The id of the newest entry; reading after it gives what comes."""
+        newest = await self._redis.xrevrange(f"{PREFIX}:log", count=1)
+        return str(newest[0][0]) if newest else "0-0"
+
+    async def read_log(self, after: str, *, block_ms: int, count: int = 500) -> list[LogEntry]:
+        """Entries after an id; waits up to ``block_ms`` for the first."""
+        answer = await self._redis.xread({f"{PREFIX}:log": after}, count=count, block=block_ms)
+        if not answer:
+            return []
+        streams = answer.values() if isinstance(answer, dict) else (entries for _, entries in answer)
+        return [_entry(entry_id, fields) for entries in streams for entry_id, fields in _flat(entries)]
+
+    async def _run(self, name: str, *arguments: Any) -> Any:
+        if name not in self._scripts:
+            self._scripts[name] = self._redis.register_script(script(name))
+        return await self._scripts[name](keys=[PREFIX], args=[str(argument) for argument in arguments])
+
+
+class UnitStore:
+    """The synchronous part of a worker: keep a unit, commit it. Waits while Redis is away."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 300),
+            retry_on_error=list(RETRYABLE),
+            socket_connect_timeout=5,
+        )
+        self._renew = self._redis.register_script(script("renew"))
+        self._commit = self._redis.register_script(script("commit"))
+
+    def holds(self, job_id: str, unit: str, fence: int) -> bool:
+        """Whether the fence is still the unit's newest. Reads only."""
+        text = self._redis.hget(f"{PREFIX}:units:{job_id}", unit)
+        if text is None:
+            return False
+        status = UnitStatus.model_validate_json(str(text))
+        return status.fence == fence and status.state == "running"
+
+    def renew(self, job_id: str, unit: str, fence: int, lease_s: float) -> bool:
+        return bool(self._renew(keys=[PREFIX], args=[job_id, unit, fence, int(lease_s * 1000)]))
+
+    def commit(self, job_id: str, unit: str, fence: int, manifest: str) -> bool:
+        """Make the unit done for good; False where the fence has moved on."""
+        return bool(self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest]))
+
+    def manifests(self, job_id: str) -> dict[str, Any]:
+        found: Any = self._redis.hgetall(f"{PREFIX}:manifests:{job_id}")
+        return {name: json.loads(text) for name, text in found.items()}
+
+
+def _job(fields: Mapping[str, str], job_id: str) -> Job:
+    if not fields:
+        raise _unknown(job_id)
+    try:
+        record = json.loads(fields["record"])
+        if record.pop("v") != SCHEMA_VERSION:
+            raise UnreadableRecordError("written by another version of mediaray")
+        del record["targets"]
+        known = {name: json.loads(fields[name]) for name in ("plan", "result", "error", "warnings", "artifacts") if name in fields}
+        times = {name: int(fields[name]) for name in ("started_at", "finished_at") if name in fields}
+        states = {name: fields[name] for name in ("state", "want", "priority")}
+        return Job.model_validate({**record, **known, **times, **states})
+    except (KeyError, ValueError, TypeError, ValidationError) as error:
+        raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
+
+
+def _flat(entries: Any) -> Sequence[tuple[str, dict[str, str]]]:
+    # RESP3 nests each stream's entries once more than RESP2.
+    if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], list | tuple):
+        return [entry for group in entries for entry in group]
+    return list(entries)
+
+
+def _entry(entry_id: str, fields: Mapping[str, str]) -> LogEntry:
+    return LogEntry(entry_id, fields["job"], fields["type"], fields["state"], int(fields["at"]), fields["body"])
+
+
+def _unknown(job_id: str) -> UnknownError:
+    return UnknownError(f"There is no job {job_id}.", "job_not_found")
+
+
+def _key_reused() -> ConflictError:
+    return ConflictError("This Idempotency-Key was used for another request. Use a new key.", "idempotency_key_reused")
+
+
+def _refuse_stale(answer: Any) -> None:
+    if answer == "stale":
+        raise StaleLeaderError

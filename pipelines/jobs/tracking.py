@@ -1,0 +1,79 @@
+"""What the dispatcher holds in memory of each active job. All of it can be read again from the store."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pipelines.jobs.models import Job, JobError, Joined, Plan, Priority, State, UnitStatus, Want
+from pipelines.jobs.schedule import Candidate
+from pipelines.jobs.store import LoadedJob
+
+
+@dataclass
+class Flight:
+    """A unit on its way: its fence, the CPUs it holds, and the lane's ticket for it."""
+
+    fence: int
+    cpus: int
+    ticket: Any
+    dropped_at: float | None = None
+
+
+@dataclass
+class Tracked:
+    """An active job."""
+
+    job: Job
+    state: State
+    priority: Priority
+    wanted: Want
+    units: dict[str, UnitStatus]
+    plan: Plan | None
+    joined: Joined | None
+    flights: dict[str, Flight] = field(default_factory=dict)
+    last_served: int = 0
+    launched: bool = False
+    ending: bool = False
+    failure: JobError | None = None
+    stopping_since: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, loaded: LoadedJob) -> "Tracked":
+        plan, joined = loaded.manifests.get("plan"), loaded.manifests.get("join")
+        return cls(
+            job=loaded.job,
+            state=loaded.job.state,
+            priority=loaded.job.priority,
+            wanted=loaded.job.want,
+            units=dict(loaded.units),
+            plan=Plan.model_validate(plan) if plan else None,
+            joined=Joined.model_validate(joined) if joined else None,
+        )
+
+    def status(self, unit: str) -> UnitStatus:
+        return self.units.get(unit, UnitStatus())
+
+    def want(self, want: str) -> None:
+        if want != self.wanted:
+            self.wanted = cast("Want", want)
+            self.stopping_since = time.monotonic()
+
+    @property
+    def publishes(self) -> bool:
+        return bool(self.joined and self.joined.artifacts)
+
+    @property
+    def cpus_in_use(self) -> int:
+        return sum(flight.cpus for flight in self.flights.values())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        planned = self.plan.warnings if self.plan else ()
+        joined = self.joined.warnings if self.joined else ()
+        return tuple(dict.fromkeys((*planned, *joined)))
+
+    @property
+    def candidate(self) -> Candidate:
+        return Candidate(
+            self.job.id, self.job.owner, self.priority, self.job.created_at, self.cpus_in_use, self.last_served
+        )

@@ -1,0 +1,272 @@
+"""A worker: does one unit under a fence, in its warm child, and commits it.
+
+The same function runs as a Ray task (heavy units) and inside the runner actor of a node (interactive ones).
+"""
+
+import contextlib
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from ray.actor import ActorHandle
+
+from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
+from cluster.errors import ChildKilledError
+from cluster.grants import current_roots
+from cluster.settings import Settings
+from cluster.storage import check_target, local_path, publish, remove_staged, stage
+from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
+from pipelines.jobs.errors import UnitDroppedError, job_error
+from pipelines.jobs.models import JobError, Joined, Plan, Progress, Unit
+from pipelines.jobs.profiles import all_profiles
+from pipelines.jobs.states import RESERVED_UNIT_NAMES, stage_of
+from pipelines.jobs.store import UnitStore
+from pipelines.jobs.targets import target_of
+from pipelines.jobs.workbench import Finished, Workbench
+
+CHILD_MODULE = "pipelines.media.child"
+NAMESPACE = "mediaray"
+REGISTRY = "registry"
+_LOOK_S = 0.4  # how often a worker looks whether its unit was taken away: a cancel is done in under 2 s
+_REPORT_S = 0.05
+_log = logging.getLogger("mediaray.worker")
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What every worker of a server needs. Holds the store's password: never log it."""
+
+    settings: Settings
+    redis_url: str
+
+
+@dataclass(frozen=True)
+class UnitOrder:
+    """One unit to do. ``fence`` is its lease's; ``module`` names the operation's module."""
+
+    job_id: str
+    module: str
+    sources: tuple[str, ...]
+    params: dict[str, Any]
+    unit: Unit
+    fence: int
+    cpus: int
+
+
+@dataclass(frozen=True)
+class UnitReport:
+    """How it went. ``done`` means: committed."""
+
+    outcome: Literal["done", "failed", "dropped"]
+    error: JobError | None = None
+
+
+def do_unit(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> UnitReport:
+    """Do a unit and commit it, unless its fence has moved on meanwhile."""
+    store = _store(config.redis_url)
+    try:
+        with _minded(config, order, store, child):
+            manifest = _do(config, order, child)
+        if not store.commit(order.job_id, order.unit.name, order.fence, manifest):
+            return UnitReport("dropped")
+    except (UnitDroppedError, ChildKilledError):
+        return UnitReport("dropped")
+    except Exception as error:  # noqa: BLE001: whatever went wrong becomes the unit's failure
+        failure = job_error(error, order.unit.name)
+        if failure.code == "internal":
+            _log.exception("job %s unit %s failed", order.job_id, order.unit.name)
+        return UnitReport("failed", failure)
+    return UnitReport("done")
+
+
+def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> str:
+    operation = _operation(order.module)
+    bench = _bench(config, order, operation, child)
+    stage_name = stage_of(order.unit.name)
+    if stage_name == "plan":
+        plan = operation.plan(bench)
+        taken = RESERVED_UNIT_NAMES.intersection(unit.name for unit in plan.units)
+        if taken or len({unit.name for unit in plan.units}) < len(plan.units):
+            raise ValueError(f"{operation.name}: unit names must differ and not be {sorted(RESERVED_UNIT_NAMES)}")
+        return plan.model_dump_json()
+    if stage_name == "unit":
+        manifest = operation.run(bench, order.unit)
+        return json.dumps({"folder": bench.scratch_name, "manifest": manifest.model_dump(mode="json")})
+    finished = _store(config.redis_url).manifests(order.job_id)
+    if stage_name == "join":
+        return _join(config, order, operation, bench, finished).model_dump_json()
+    joined = Joined.model_validate(finished["join"])
+    overwrite = bool(order.params.get("overwrite"))
+    if not _store(config.redis_url).holds(order.job_id, order.unit.name, order.fence):
+        raise UnitDroppedError
+    for artifact, staged in zip(joined.artifacts, joined.staged, strict=True):
+        publish(Path(staged), Path(artifact.path), overwrite=overwrite, size_bytes=artifact.size_bytes)
+    return "{}"
+
+
+def _join(
+    config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Workbench, finished: dict[str, Any]
+) -> Joined:
+    folder = _scratch(config.settings, order.job_id)
+    units = {
+        name: Finished(folder / str(envelope["folder"]), envelope["manifest"])
+        for name, envelope in finished.items()
+        if name not in RESERVED_UNIT_NAMES
+    }
+    outcome = operation.join(bench, units)
+    roots = current_roots(config.settings)
+    output = _output(order)
+    artifacts, staged = [], []
+    for made in outcome.made:
+        target = target_of(operation, output, config.settings.home / "artifacts" / order.job_id, made.name)
+        check_target(target, roots.write, overwrite=bool(order.params.get("overwrite")))
+        remove_staged(target, _tag(order.job_id))
+        artifacts.append(artifact_of(made, target))
+        staged.append(str(stage(made.path, target, roots.write, f"{_tag(order.job_id)}{order.fence}")))
+    return Joined(
+        result=outcome.result.model_dump(mode="json"),
+        artifacts=tuple(artifacts),
+        staged=tuple(staged),
+        warnings=tuple(outcome.warnings),
+    )
+
+
+def plan_only(config: WorkerConfig, module: str, sources: tuple[str, ...], params: dict[str, Any], child: MediaChild) -> Plan:
+    """The plan of a job that isn't submitted, for ``--explain``."""
+    operation = _operation(module)
+    order = UnitOrder("", module, sources, params, Unit(name="plan"), 0, 0)
+    return operation.plan(_bench(config, order, operation, child))
+
+
+def clean_up(config: WorkerConfig, job_id: str, targets: list[str], *, artifacts: bool) -> None:
+    """Remove a job's scratch and what it staged beside ``targets``; with ``artifacts`` also its own folder of them."""
+    shutil.rmtree(_scratch(config.settings, job_id), ignore_errors=True)
+    for target in targets:
+        remove_staged(Path(target), _tag(job_id))
+    if artifacts:
+        shutil.rmtree(config.settings.home / "artifacts" / job_id, ignore_errors=True)
+
+
+def sweep_scratch(config: WorkerConfig, active: set[str]) -> None:
+    """Remove the scratch of jobs that aren't active any more."""
+    root = config.settings.home / "scratch"
+    for folder in root.iterdir() if root.is_dir() else ():
+        if folder.name not in active:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bench(config: WorkerConfig, order: UnitOrder, operation: Operation, child: MediaChild) -> Workbench:
+    return Workbench(
+        params=operation.params.model_validate(order.params),
+        sources=order.sources,
+        scratch=_scratch(config.settings, order.job_id) / f"{order.unit.name}.{order.fence}",
+        roots=current_roots(config.settings),
+        child=child,
+        cpus=order.cpus,
+        estimate_s=order.unit.needs.seconds,
+        profiles=lambda: all_profiles(config.settings.home / "profiles"),
+        on_progress=_reporter(order),
+    )
+
+
+def _reporter(order: UnitOrder) -> Callable[[dict[str, Any]], None]:
+    began = time.monotonic()
+    last = 0.0
+
+    def report(progress: dict[str, Any]) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _REPORT_S:
+            return
+        last = now
+        with contextlib.suppress(ValueError, ray.exceptions.RayError):  # the registry is away: the next report will do
+            _registry().report.remote(
+                Progress(
+                    job_id=order.job_id, unit=order.unit.name, fence=order.fence, elapsed_s=now - began, **progress
+                )
+            )
+
+    return report
+
+
+@contextlib.contextmanager
+def _minded(config: WorkerConfig, order: UnitOrder, store: UnitStore, child: MediaChild) -> Iterator[None]:
+    """Keep the lease while the body runs; end the child when the unit is taken away."""
+    ended = threading.Event()
+    lease_s = config.settings.lease_s
+
+    def mind() -> None:
+        renewed = time.monotonic()
+        while not ended.wait(_LOOK_S):
+            now = time.monotonic()
+            if now - renewed > lease_s / 3:
+                kept = store.renew(order.job_id, order.unit.name, order.fence, lease_s)
+                renewed = now
+            else:
+                kept = store.holds(order.job_id, order.unit.name, order.fence)
+            if not kept and not ended.is_set():
+                child.kill()
+                return
+
+    minder = threading.Thread(target=mind, name="minder", daemon=True)
+    minder.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        minder.join()
+
+
+def _scratch(settings: Settings, job_id: str) -> Path:
+    return settings.home / "scratch" / job_id
+
+
+def _output(order: UnitOrder) -> Path | None:
+    given = order.params.get("output")
+    return local_path(given) if given else None
+
+
+def _tag(job_id: str) -> str:
+    return f"{job_id}-"
+
+
+@cache
+def _store(redis_url: str) -> UnitStore:
+    return UnitStore(redis_url)
+
+
+@cache
+def _operation(module: str) -> Operation:
+    (operation,) = Catalogue.load([module])
+    return operation
+
+
+@cache
+def _registry() -> ActorHandle[Any]:
+    return ray.get_actor(REGISTRY, namespace=NAMESPACE)
+
+
+_heavy_child: MediaChild | None = None
+
+
+def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
+    """Do a heavy unit in this worker process's own warm child."""
+    global _heavy_child  # noqa: PLW0603: a task has nowhere else to keep a process warm between two units
+    if _heavy_child is None:
+        _heavy_child = MediaChild(heavy_child(config.settings))
+    report = do_unit(config, order, _heavy_child)
+    if _heavy_child.killed:
+        _heavy_child = None
+    return report
+
+
+def heavy_child(settings: Settings) -> ChildSpec:
+    return ChildSpec(CHILD_MODULE, HEAVY_NICE, settings.child_memory_bytes)

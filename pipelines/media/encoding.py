@@ -1,0 +1,151 @@
+"""Set up libav's encoders from a plan."""
+
+from fractions import Fraction
+
+import av
+from av.audio.stream import AudioStream
+from av.codec.codec import UnknownCodecError
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from pipelines.media import colour
+from pipelines.media.errors import EncoderUnavailableError
+from pipelines.media.info import ContentLight, MasteringDisplay
+from pipelines.media.plan import AudioEncode, VideoEncode
+from pipelines.media.profiles import rate_of
+
+_VIDEO_ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
+_AUDIO_ENCODERS = {"aac": "aac", "opus": "libopus", "mp3": "libmp3lame", "flac": "flac"}
+_SAMPLE_FORMATS = {"aac": "fltp", "opus": "flt", "mp3": "fltp", "flac": "s32"}
+_SETTLING_S = 2  # the rate control's buffer: how long max_bitrate may be exceeded to be made up
+
+
+def add_video_encoder(
+    output: OutputContainer, encode: VideoEncode, time_base: Fraction, threads: int | None
+) -> VideoStream:
+    """Add a video stream whose frames come with timestamps in ``time_base``."""
+    settings = encode.settings
+    rate = rate_of(encode.frame_rate) or Fraction(30)
+    options = _rate_control(encode) | _codec_options(encode, threads)
+    try:
+        stream = output.add_stream(_VIDEO_ENCODERS[settings.codec], rate=rate, options=options)
+    except UnknownCodecError as error:
+        raise EncoderUnavailableError(f"This build has no {settings.codec} encoder.", codec=settings.codec) from error
+    assert isinstance(stream, VideoStream)
+    context = stream.codec_context
+    context.width, context.height, context.pix_fmt = encode.width, encode.height, encode.pixel_format
+    context.time_base = time_base
+    context.gop_size = max(1, round(settings.keyframe_s * rate))
+    context.sample_aspect_ratio = Fraction(1)
+    context.thread_count = threads or 0
+    context.thread_type = "AUTO"  # "SLICE", PyAV's default, makes x264 cut each picture into slices
+    context.flags |= av.codec.context.Flags.closed_gop | av.codec.context.Flags.frame_duration
+    _set_colours(context, encode)
+    if settings.codec == "hevc" and output.format.name == "mp4":
+        context.codec_tag = "hvc1"  # Apple's players don't open hev1
+    return stream
+
+
+def add_audio_encoder(output: OutputContainer, encode: AudioEncode) -> AudioStream:
+    name = _AUDIO_ENCODERS[encode.codec]
+    try:
+        stream = output.add_stream(name, rate=encode.sample_rate_hz)
+    except UnknownCodecError as error:
+        raise EncoderUnavailableError(f"This build has no {encode.codec} encoder.", codec=encode.codec) from error
+    assert isinstance(stream, AudioStream)
+    context = stream.codec_context
+    context.layout = encode.channel_layout
+    context.format = _SAMPLE_FORMATS[encode.codec]
+    context.time_base = Fraction(1, encode.sample_rate_hz)
+    if encode.bit_rate_bps is not None:
+        context.bit_rate = encode.bit_rate_bps
+    return stream
+
+
+def _rate_control(encode: VideoEncode) -> dict[str, str]:
+    settings = encode.settings
+    options: dict[str, str] = {}
+    if settings.bitrate is not None:
+        options["b"] = str(settings.bitrate)
+    if settings.crf is not None:
+        options["crf"] = f"{settings.crf:g}"
+    if settings.max_bitrate is not None and not (settings.codec == "av1" and settings.bitrate is not None):
+        options["maxrate"] = str(settings.max_bitrate)
+        options["bufsize"] = str(settings.max_bitrate * _SETTLING_S)
+    if settings.codec == "vp9" and settings.max_bitrate is not None and settings.bitrate is None:
+        options["b"] = str(settings.max_bitrate)  # libvpx: with a crf, the bit rate is the bound
+    return options
+
+
+def _codec_options(encode: VideoEncode, threads: int | None) -> dict[str, str]:
+    settings = encode.settings
+    if settings.codec == "h264":
+        return {"preset": settings.preset, "x264-params": "open-gop=0"}
+    if settings.codec == "hevc":
+        return {"preset": settings.preset, "x265-params": ":".join(_x265_params(encode, threads))}
+    if settings.codec == "av1":
+        params = ":".join(_svt_params(encode, threads))
+        return {"preset": settings.preset} | ({"svtav1-params": params} if params else {})
+    return {
+        "deadline": "good",
+        "cpu-used": settings.preset,
+        "row-mt": "1",
+        "tile-columns": "2" if encode.width >= 1280 else "1",
+        "auto-alt-ref": "1",
+        "lag-in-frames": "25",
+    }
+
+
+def _x265_params(encode: VideoEncode, threads: int | None) -> list[str]:
+    params = ["log-level=error", "open-gop=0"]
+    if threads:
+        params.append(f"pools={threads}")
+    if encode.color_transfer == colour.PQ:
+        params.append("hdr10-opt=1")
+    if encode.mastering_display is not None:
+        params.append(f"master-display={_x265_mastering(encode.mastering_display)}")
+    if encode.content_light is not None:
+        params.append(f"max-cll={_light(encode.content_light)}")
+    return params
+
+
+def _svt_params(encode: VideoEncode, threads: int | None) -> list[str]:
+    params = []
+    if threads:
+        params.append(f"lp={threads}")
+    if encode.mastering_display is not None:
+        params.append(f"mastering-display={_svt_mastering(encode.mastering_display)}")
+    if encode.content_light is not None:
+        params.append(f"content-light={_light(encode.content_light)}")
+    return params
+
+
+def _x265_mastering(display: MasteringDisplay) -> str:
+    """x265's spelling: chromaticities in units of 0.00002, luminance in units of 0.0001 cd/m²."""
+
+    def point(pair: tuple[float, float]) -> str:
+        return f"({round(pair[0] * 50_000)},{round(pair[1] * 50_000)})"
+
+    luminance = f"({round(display.max_luminance * 10_000)},{round(display.min_luminance * 10_000)})"
+    points = f"G{point(display.green)}B{point(display.blue)}R{point(display.red)}WP{point(display.white)}"
+    return f"{points}L{luminance}"
+
+
+def _svt_mastering(display: MasteringDisplay) -> str:
+    def point(pair: tuple[float, float]) -> str:
+        return f"({pair[0]:.5f},{pair[1]:.5f})"
+
+    luminance = f"({display.max_luminance:.4f},{display.min_luminance:.4f})"
+    points = f"G{point(display.green)}B{point(display.blue)}R{point(display.red)}WP{point(display.white)}"
+    return f"{points}L{luminance}"
+
+
+def _light(light: ContentLight) -> str:
+    return f"{light.max_cll},{light.max_fall}"
+
+
+def _set_colours(context: av.VideoCodecContext, encode: VideoEncode) -> None:
+    context.color_range = colour.number_of(colour.RANGES, encode.color_range)
+    context.color_primaries = colour.number_of(colour.PRIMARIES, encode.color_primaries)
+    context.color_trc = colour.number_of(colour.TRANSFERS, encode.color_transfer)
+    context.colorspace = colour.number_of(colour.SPACES, encode.color_space)

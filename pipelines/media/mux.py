@@ -1,0 +1,144 @@
+"""The output file: its container, tags, chapters, covers and the errors of writing."""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from pipelines.media.errors import EncodeError, OutOfSpaceError
+from pipelines.media.plan import TranscodePlan
+
+MUXERS = {"mp4": "mp4", "webm": "webm", "mkv": "matroska", "mp3": "mp3", "opus": "opus"}
+_MUXER_OPTIONS = {
+    "mp4": {"movflags": "+faststart"},  # the index first: playback starts before the file has arrived
+    "mp3": {"id3v2_version": "3"},  # Windows and older cars don't read 2.4
+}
+_MOVIE_TICKS, _MAX_MOVIE_TICKS = 1_000, 1_000_000
+_FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# Tags that describe the source's file, not its content.
+_FILE_TAGS = frozenset(
+    {
+        "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "handler_name", "vendor_id",
+        "alpha_mode", "rotate", "bps", "number_of_frames", "number_of_bytes", "filename", "mimetype",
+    }
+)  # fmt: skip
+_STATISTICS_TAGS = ("_statistics_", "bps-", "duration-", "number_of_")  # Matroska's
+
+
+@contextmanager
+def open_output(target: Path, plan: TranscodePlan) -> Iterator[OutputContainer]:
+    """Open ``target`` for writing and close it whole; after an error it's closed as it is.
+
+    Raises:
+        OutOfSpaceError: the disk, the quota or the file size limit is full.
+        EncodeError: it can't be written.
+    """
+    # "file:" keeps libav from reading a protocol into the name.
+    with write_errors():
+        output = av.open(
+            f"file:{os.fspath(target)}",
+            mode="w",
+            format=MUXERS[plan.container],
+            container_options=_muxer_options(plan),
+        )
+    try:
+        yield output
+    except BaseException:
+        with suppress_libav():
+            output.close()
+        raise
+    with write_errors():
+        output.close()
+
+
+def _muxer_options(plan: TranscodePlan) -> dict[str, str]:
+    options = dict(_MUXER_OPTIONS.get(plan.container, {}))
+    time_base = plan.source.video.time_base if plan.source.video is not None else None
+    ticks = Fraction(time_base).denominator if time_base is not None else 0
+    if plan.container == "mp4" and _MOVIE_TICKS <= ticks <= _MAX_MOVIE_TICKS:
+        options["movie_timescale"] = str(ticks)  # a late start is kept in these; the default rounds it to 1 ms
+    return options
+
+
+@contextmanager
+def write_errors() -> Iterator[None]:
+    """Translate libav's errors of encoding and writing."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        if number in _FULL_DISK:
+            message = "There is no space left for the output; free some or choose another folder."
+            raise OutOfSpaceError(message, errno=number) from error
+        raise EncodeError(f"The output can't be written: {error}.") from error
+
+
+@contextmanager
+def suppress_libav() -> Iterator[None]:
+    try:
+        yield
+    except (av.error.FFmpegError, OSError, ValueError):
+        pass  # the error that led here is the one to report
+
+
+def copy_tags(tags: Mapping[str, str], target: dict[str, str]) -> None:
+    """Add the tags that describe the content to ``target``."""
+    for key, value in tags.items():
+        lower = key.lower()
+        if lower not in _FILE_TAGS and not lower.startswith(_STATISTICS_TAGS):
+            target[key] = value
+
+
+def set_chapters(output: OutputContainer, plan: TranscodePlan) -> None:
+    """Write the source's chapters, cut and shifted to the part that is kept."""
+    if not plan.keep_chapters:
+        return
+    offset_s = plan.start_s or 0.0
+    end_s = plan.end_s if plan.end_s is not None else float("inf")
+    kept = [c for c in plan.source.chapters if c.end_s > offset_s and c.start_s < end_s]
+    output.set_chapters(
+        [
+            {
+                "id": number,
+                "start": round((max(chapter.start_s, offset_s) - offset_s) * 1000),
+                "end": round((min(chapter.end_s, end_s) - offset_s) * 1000),
+                "time_base": Fraction(1, 1000),
+                "metadata": {"title": chapter.title} if chapter.title else {},
+            }
+            for number, chapter in enumerate(kept, start=1)
+        ]
+    )
+
+
+def add_cover_attachment(container: InputContainer, output: OutputContainer, index: int) -> None:
+    """Matroska keeps a cover as an attached file, which is part of the header."""
+    stream = container.streams[index]
+    packet = next((p for p in container.demux(stream) if p.size), None)
+    if packet is not None:
+        name, media_type = ("cover.png", "image/png") if stream.name == "png" else ("cover.jpg", "image/jpeg")
+        output.add_attachment(name, media_type, bytes(packet))
+
+
+class Writer:
+    """Writes packets of one output stream and remembers how many and until when."""
+
+    def __init__(self, output: OutputContainer, stream: Stream) -> None:
+        self._output = output
+        self.stream = stream
+        self.packets = 0
+        self.end_s = 0.0
+
+    def write(self, packet: "Packet[Stream]") -> None:
+        packet.stream = self.stream
+        time_base = packet.time_base
+        if packet.pts is not None:
+            self.end_s = max(self.end_s, float((packet.pts + (packet.duration or 0)) * time_base))
+        self.packets += 1
+        self._output.mux_one(packet)

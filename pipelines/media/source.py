@@ -1,0 +1,148 @@
+"""Open a source: the only place where libav is given something to read.
+
+libav gets an open file descriptor and two whitelists, never a name: a name could be a URL, a playlist or a
+protocol of its own, and a playlist could name other files.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from pydantic import BaseModel
+
+from pipelines.media.errors import (
+    NotMediaError,
+    SourceEmptyError,
+    SourceNotFoundError,
+    SourceTruncatedError,
+    SourceUnreadableError,
+    SourceUnsupportedError,
+)
+
+
+class Descriptor(BaseModel, frozen=True, extra="forbid"):
+    """An open, seekable file descriptor; ``name`` is the base name, for messages only."""
+
+    number: int
+    name: str
+
+
+Source = Path | Descriptor
+
+# Names as libav's demuxers give them. Left out on purpose: what reads other files or devices (concat, hls, dash,
+# image2, lavfi, sdp, rtsp, imf, tedcaptions), what takes any text (tty, xbin, subtitle files) and headerless PCM.
+FORMATS = ",".join(
+    (
+        "mov,mp4,m4a,3gp,3g2,mj2",
+        "matroska,webm",
+        "mpegts,mpegtsraw,mpeg,vob,dvd,svcd,vcd,pva,wtv,ty",
+        "avi,flv,live_flv,asf,asf_o,swf,nut,nsv,nuv,gxf,lxf,mxf,mxf_opatom,rm,rmvb,ivr,dv,dhav,kux",
+        "ogg,oga,ogv,opus,spx",
+        "wav,w64,rf64,aiff,caf,au,flac,mp3,mp2,aac,ac3,eac3,ac4,dts,dtshd,truehd,mlp,loas,latm",
+        "ape,wv,tta,tak,mpc,mpc8,shn,oma,voc,amr,amrnb,amrwb,gsm,dsf,iff,sox,aa,aax,qcp,xwma",
+        "h261,h263,h264,hevc,vvc,evc,m4v,mpegvideo,mpeg1video,mpeg2video,vc1,vc1test,dirac,cavsvideo,obu,av1,ivf",
+        "mjpeg,mjpeg_2000,smjpeg,yuv4mpegpipe,gif,apng,dnxhd,amv,roq,bink,smk,flic,fli,film_cpk,4xm",
+    )
+)
+
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block before it's refused
+
+
+def name_of(source: Source) -> str:
+    return source.name
+
+
+@contextmanager
+def open_input(source: Source) -> Iterator[InputContainer]:
+    """Open ``source`` with a read position of its own and yield libav's container.
+
+    Raises:
+        SourceNotFoundError: there is no such file.
+        SourceUnsupportedError: it isn't a regular, seekable file, or no demuxer we allow reads it.
+        SourceUnreadableError: its bytes are empty, cut off, damaged or no media at all (see the subclasses).
+    """
+    container = _open_container(source)
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def size_of(source: Source) -> int:
+    descriptor = _open_descriptor(source)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def _open_container(source: Source) -> InputContainer:
+    descriptor = _open_descriptor(source)
+    try:
+        _check_file(descriptor, source)
+        return _hand_to_libav(descriptor, source)
+    finally:
+        os.close(descriptor)  # libav works on a duplicate
+
+
+def _open_descriptor(source: Source) -> int:
+    try:
+        if isinstance(source, Descriptor):
+            return _reopen(source.number)
+        return os.open(source, _OPEN_FLAGS)
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"There is no file {name_of(source)}; check its path.") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SourceUnreadableError(f"{name_of(source)} can't be opened: {reason}.", errno=error.errno) from error
+
+
+def _reopen(number: int) -> int:
+    """Open the descriptor's file again: a duplicate would share its position with every other reader."""
+    try:
+        return os.open(f"/proc/self/fd/{number}", _OPEN_FLAGS)
+    except OSError:
+        duplicate = os.dup(number)
+        os.lseek(duplicate, 0, os.SEEK_SET)
+        return duplicate
+
+
+def _check_file(descriptor: int, source: Source) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceUnsupportedError(f"{name_of(source)} is not a regular file; give a file that can be seeked.")
+    if status.st_size == 0:
+        raise SourceEmptyError(f"{name_of(source)} is empty (0 bytes); copy or record it again.")
+
+
+def _hand_to_libav(descriptor: int, source: Source) -> InputContainer:
+    options = {"fd": str(descriptor), "protocol_whitelist": "fd", "format_whitelist": FORMATS}
+    name = name_of(source)
+    try:
+        container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
+    except av.error.InvalidDataError as error:
+        raise _unreadable(descriptor, name) from error
+    except av.error.EOFError as error:
+        raise SourceTruncatedError(f"{name} ends before its first frame; copy or record it again.") from error
+    except (av.error.FFmpegError, ValueError) as error:
+        # libav answers EINVAL to a format that isn't on the whitelist.
+        raise NotMediaError(f"{name} is not a media container that is read here.") from error
+    if not len(container.streams):
+        container.close()
+        raise SourceUnreadableError(f"{name} has no stream that can be read; it is damaged.")
+    return container
+
+
+def _unreadable(descriptor: int, name: str) -> SourceUnreadableError:
+    head = os.pread(descriptor, 12, 0)
+    if head[4:8] in {b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"moof"}:
+        return SourceTruncatedError(
+            f"{name} has no index (moov box): it was cut off or its recording didn't end; copy it again or repair it."
+        )
+    if head[:4] in {b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"fLaC", b"FLV\x01", b"0&\xb2u"}:
+        return SourceUnreadableError(f"{name} is damaged: its header can't be read.")
+    return NotMediaError(f"{name} is not a media file, or of a kind that isn't read here.")

@@ -1,0 +1,56 @@
+"""Spellings a user may give: bit rates (``128k``), times (``hh:mm:ss``), frame rates (``30000/1001``)."""
+
+import re
+from fractions import Fraction
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+_BIT_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmM]?)")
+_CLOCK = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
+_FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
+_MAX_FRAME_RATE = 240
+
+
+def parse_bit_rate(value: object) -> int:
+    """Bits per second from an integer or a text such as ``128k`` or ``2.5M``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a bit rate is a number of bits per second or a text such as 128k or 2M")  # noqa: TRY004  # pydantic turns ValueError into its message
+    match = _BIT_RATE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"{value!r} is no bit rate; give bits per second or a text such as 128k or 2M")
+    return round(float(match[1]) * _FACTORS[match[2].lower()])
+
+
+def parse_seconds(value: object) -> float:
+    """Seconds from a number or a text such as ``90``, ``1:30`` or ``00:01:30.5``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    text = str(value).strip()
+    match = _CLOCK.fullmatch(text)
+    if match is not None:
+        hours, minutes, seconds = match.groups()
+        return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{value!r} is no time; give seconds or hh:mm:ss") from None
+
+
+def parse_frame_rate(value: object) -> str:
+    """A frame rate as a fraction in text; ``29.97`` and its kin become the exact NTSC rates."""
+    try:
+        rate = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{value!r} is no frame rate; give 25, 29.97 or 30000/1001") from None
+    ntsc = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
+    if rate.denominator != 1 and abs(rate - ntsc) < Fraction(1, 100):
+        rate = ntsc
+    if not 1 <= rate <= _MAX_FRAME_RATE:
+        raise ValueError(f"a frame rate lies between 1 and {_MAX_FRAME_RATE}")
+    return str(rate)
+
+
+BitRate = Annotated[int, BeforeValidator(parse_bit_rate), Field(ge=8_000, le=1_000_000_000)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(allow_inf_nan=False)]
+FrameRate = Annotated[str, BeforeValidator(parse_frame_rate)]

@@ -1,0 +1,146 @@
+"""Prove an output: decode all of it once and compare it with what was written."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from pydantic import BaseModel
+
+from pipelines.media.errors import OutputInvalidError, SourceError
+from pipelines.media.probe import start_of
+from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.source import open_input
+
+_END_TOLERANCE_S = 0.1  # an audio frame of 1024 samples at 11025 Hz, and the millisecond clock of Matroska
+
+
+class ExpectedStream(BaseModel, frozen=True, extra="forbid"):
+    """What one stream of the output must hold. ``frames`` is ``None`` where it isn't known (copies, sound)."""
+
+    index: int
+    kind: Literal["video", "audio"]
+    copied: bool
+    packets: int
+    frames: int | None
+    end_s: float
+
+
+class Expected(BaseModel, frozen=True, extra="forbid"):
+    streams: tuple[ExpectedStream, ...]
+
+
+class Verification(BaseModel, frozen=True, extra="forbid"):
+    """``frames`` counts the decoded pictures, ``samples`` the decoded sound of all tracks."""
+
+    frames: int
+    samples: int
+    warnings: tuple[str, ...]
+    elapsed_s: float
+
+
+@dataclass
+class _Seen:
+    """What was found in one stream so far."""
+
+    packets: int = 0
+    frames: int = 0
+    samples: int = 0
+    errors: int = 0
+    last_dts: int | None = None
+    first_pts: int | None = None
+    end_s: float = 0.0
+    disorders: list[int] = field(default_factory=list)
+
+
+def verify_output(
+    target: Path, expected: Expected, on_progress: OnProgress | None = None, base: float = 0.0, share: float = 1.0
+) -> Verification:
+    """Decode ``target`` whole and check counts, order and ends.
+
+    Raises:
+        OutputInvalidError: it isn't what was written.
+    """
+    started_s = time.monotonic()
+    duration_s = max((stream.end_s for stream in expected.streams), default=None)
+    meter = ProgressMeter(on_progress or (lambda _: None), duration_s, base, share)
+    try:
+        with open_input(target) as container:
+            seen = _decode_all(container, expected, meter)
+    except SourceError as error:
+        raise OutputInvalidError(f"{target.name} can't be read back: {error.message}") from error
+    warnings = [w for stream in expected.streams if (w := _check(target.name, stream, seen[stream.index])) is not None]
+    frames = sum(s.frames for s in seen.values())
+    meter.finish(duration_s or 0.0, frames)
+    return Verification(
+        frames=frames,
+        samples=sum(s.samples for s in seen.values()),
+        warnings=tuple(warnings),
+        elapsed_s=time.monotonic() - started_s,
+    )
+
+
+def _decode_all(container: InputContainer, expected: Expected, meter: ProgressMeter) -> dict[int, _Seen]:
+    seen = {stream.index: _Seen() for stream in expected.streams}
+    if any(index >= len(container.streams) for index in seen):
+        raise OutputInvalidError(f"The output has {len(container.streams)} streams; some that were written are missing.")
+    streams = [container.streams[index] for index in seen]
+    for stream in streams:
+        if stream.type == "video":
+            stream.codec_context.thread_type = "AUTO"
+    start_s = float(start_of(container))
+    try:
+        for packet in container.demux(streams):
+            _note(packet, seen[packet.stream_index])
+            meter.update(seen[packet.stream_index].end_s - start_s, 0)
+    except av.error.FFmpegError as error:
+        raise OutputInvalidError(f"The output can't be read to its end: {error}.") from error
+    return seen
+
+
+def _note(packet: "Packet[Stream]", seen: _Seen) -> None:
+    if packet.size:
+        seen.packets += 1
+        if packet.dts is not None:
+            if seen.last_dts is not None and packet.dts <= seen.last_dts:
+                seen.disorders.append(packet.dts)
+            seen.last_dts = packet.dts
+        if packet.pts is not None:
+            end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            seen.end_s = max(seen.end_s, end_s)
+    try:
+        for frame in packet.decode():
+            seen.frames += 1
+            if isinstance(frame, av.AudioFrame):
+                seen.samples += frame.samples
+    except av.error.EOFError:
+        pass
+    except av.error.FFmpegError:
+        seen.errors += 1
+
+
+def _check(name: str, stream: ExpectedStream, seen: _Seen) -> str | None:
+    """Raise if ``stream`` isn't as written; return a warning for faults that a copy took over from the source."""
+    if seen.disorders:
+        raise _invalid(name, stream, f"{len(seen.disorders)} packets are out of order")
+    if seen.packets < stream.packets:
+        raise _invalid(name, stream, f"it holds {seen.packets} packets, {stream.packets} were written")
+    if stream.frames is not None and seen.frames != stream.frames:
+        raise _invalid(name, stream, f"{seen.frames} frames decode, {stream.frames} were encoded")
+    if abs(seen.end_s - stream.end_s) > _END_TOLERANCE_S:
+        raise _invalid(name, stream, f"it ends at {seen.end_s:.3f} s instead of {stream.end_s:.3f} s")
+    if seen.errors and not stream.copied:
+        raise _invalid(name, stream, f"{seen.errors} of its packets don't decode")
+    if stream.packets and not seen.frames and not stream.copied:
+        raise _invalid(name, stream, "nothing in it decodes")
+    if seen.errors:
+        return f"The copied {stream.kind} stream has {seen.errors} packets that don't decode, as in the source."
+    return None
+
+
+def _invalid(name: str, stream: ExpectedStream, what: str) -> OutputInvalidError:
+    return OutputInvalidError(f"{name}, {stream.kind} stream {stream.index}: {what}.", stream=stream.index)

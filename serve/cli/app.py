@@ -1,0 +1,73 @@
+"""The ``mediaray`` command: every command is put together here."""
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from serve.cli import catalogues, jobs, server
+from serve.cli.demo import demo
+from serve.cli.doctor import doctor
+
+_OPERATIONS = "Operations"
+
+
+class Commands(TyperGroup):
+    """The commands written here, and one for each operation: those are loaded when one is asked for."""
+
+    _complete = False
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        written = list(self.commands)
+        self._add_operations()
+        return [*sorted(self.commands.keys() - set(written)), *written]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands:
+            self._add_operations()
+        return super().get_command(ctx, cmd_name)
+
+    def _add_operations(self) -> None:
+        if self._complete:
+            return
+        from serve.catalogue import catalogue  # slow to import
+        from serve.cli.operations import operation_command  # slow to import
+
+        self._complete = True
+        for operation in catalogue():
+            alone = typer.Typer(add_completion=False)
+            alone.command(operation.name, rich_help_panel=_OPERATIONS)(operation_command(operation))
+            self.add_command(typer.main.get_command(alone), operation.name)
+
+
+app = typer.Typer(
+    name="mediaray",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog="Start with: mediaray demo. Every command has --json. "
+    "Exit codes: 0 done, 1 a job failed, 2 wrong usage, 3 no server.",
+)
+app.command(rich_help_panel="Jobs and profiles")(catalogues.operations)
+app.command(rich_help_panel="Jobs and profiles")(catalogues.profiles)
+app.add_typer(jobs.app, name="jobs", rich_help_panel="Jobs and profiles")
+app.command(rich_help_panel="Server")(server.up)
+app.command(rich_help_panel="Server")(server.down)
+app.command(rich_help_panel="Server")(server.status)
+app.command(rich_help_panel="Start here")(doctor)
+app.command(rich_help_panel="Start here")(demo)
+
+
+@app.callback()
+def mediaray() -> None:
+    """Process media as durable background jobs: transcode, take stills, read metadata."""
+
+
+def main() -> None:
+    sys.exit(app(prog_name="mediaray"))
+
+
+if __name__ == "__main__":
+    main()

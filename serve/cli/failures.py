@@ -1,0 +1,67 @@
+"""Errors a person can do something about, as a message or as JSON, with the right exit code."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec
+
+import typer
+from pydantic import ValidationError
+
+from cluster.errors import ClusterError, StartupError
+from serve.cli import render
+from serve.cli.launch import NotStartedError
+
+FAILED, USAGE, UNREACHABLE = 1, 2, 3
+P = ParamSpec("P")
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Make a command end with a message instead of a traceback. It has the parameter ``json_output``."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except Exception as error:
+            told = _explained(error)
+            if told is None:
+                raise
+            _fail(*told, as_json=bool(kwargs.get("json_output")))
+
+    return run
+
+
+def _explained(error: Exception) -> tuple[int, str, str] | None:
+    """Exit code, stable code, message; None for a bug of ours."""
+    if isinstance(error, ValidationError):
+        return USAGE, "settings_invalid", f"A setting is wrong.\n{settings_problems(error)}"
+    if isinstance(error, StartupError):
+        return UNREACHABLE if isinstance(error, NotStartedError) else FAILED, "startup_failed", str(error)
+    if isinstance(error, ClusterError):
+        return FAILED, getattr(error, "code", "failed"), str(error)
+    from serve.client import ProblemError, ServerUnreachableError  # slow to import
+
+    if isinstance(error, ServerUnreachableError):
+        return UNREACHABLE, "server_unreachable", str(error)
+    if isinstance(error, ProblemError):
+        return FAILED, error.code, error.detail
+    if isinstance(error, OSError) and error.filename:
+        return FAILED, "file_error", f"{error.filename}: {error.strerror}"
+    return None
+
+
+def settings_problems(error: ValidationError) -> str:
+    return "\n".join(
+        f"  MEDIARAY_{'__'.join(str(part).upper() for part in each['loc'])}: {each['msg']}"
+        for each in error.errors()
+    )
+
+
+def _fail(exit_code: int, code: str, message: str, *, as_json: bool) -> NoReturn:
+    if as_json:
+        render.print_json({"error": {"code": code, "message": message}})
+    else:
+        sys.stdout.flush()
+        render.Screen(stderr=True).error(message)
+    raise typer.Exit(exit_code)

@@ -1,0 +1,140 @@
+"""``mediaray jobs``: look at jobs, and steer them."""
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from serve.cli.display import JsonLines, display_for
+from serve.cli.failures import FAILED, reported
+from serve.cli.operations import Json, PriorityName, show_jobs
+from serve.cli.render import Screen, print_json
+from serve.cli.session import Place
+from serve.cli.watch import watch
+
+if TYPE_CHECKING:
+    from serve.client import Client, JobView
+
+StateName = Literal[
+    "queued", "planning", "running", "paused", "verifying", "succeeded", "failed", "cancelled"
+]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs: see mediaray jobs list.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id: see mediaray jobs list.")]
+
+app = typer.Typer(help="List, watch and steer jobs.", no_args_is_help=True)
+
+
+@app.command("list")
+@reported
+def list_jobs(
+    state: Annotated[StateName | None, typer.Option(help="Only jobs in this state.")] = None,
+    operation: Annotated[str | None, typer.Option(help="Only jobs of this operation.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 20,
+    json_output: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    with Place.here().client() as client:
+        found = list(itertools.islice(client.list(state, operation, min(limit, 100)), limit))
+    if json_output:
+        print_json({"jobs": found})
+    elif found:
+        Screen().jobs(found)
+    else:
+        Screen().say("No such jobs." if state or operation else "No jobs yet.")
+
+
+@app.command()
+@reported
+def show(job_id: Id, json_output: Json = False) -> None:
+    """Show all about a job."""
+    with Place.here().client() as client:
+        job = client.get(job_id)
+    if json_output:
+        print_json(job)
+    else:
+        Screen().details(f"{job.operation} {job.source_name}", job.model_dump(mode="json"))
+
+
+@app.command("watch")
+@reported
+def watch_jobs(job_ids: Ids, json_output: Json = False) -> None:
+    """Watch jobs until they are finished. Ctrl-C leaves them running."""
+    place = Place.here()
+    with place.client() as client:
+        jobs = [client.get(job_id) for job_id in job_ids]
+    jobs = watch(place, jobs, JsonLines() if json_output else display_for(jobs, as_json=False))
+    if any(job.state != "succeeded" for job in jobs):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@reported
+def cancel(job_ids: Ids, json_output: Json = False) -> None:
+    """Cancel jobs. What they finished is kept for a retry."""
+    _steer(job_ids, lambda client, job_id: client.cancel(job_id), json_output)
+
+
+@app.command()
+@reported
+def pause(job_ids: Ids, json_output: Json = False) -> None:
+    """Pause jobs; they give their CPUs back."""
+    _steer(job_ids, lambda client, job_id: client.pause(job_id), json_output)
+
+
+@app.command()
+@reported
+def resume(job_ids: Ids, json_output: Json = False) -> None:
+    """Let paused jobs go on."""
+    _steer(job_ids, lambda client, job_id: client.resume(job_id), json_output)
+
+
+@app.command()
+@reported
+def retry(
+    job_id: Id,
+    watch_it: Annotated[bool, typer.Option("--watch/--no-watch", help="Wait and show the progress.")] = True,
+    json_output: Json = False,
+) -> None:
+    """Do a failed or cancelled job again, as a new job that keeps the finished parts."""
+    place = Place.here()
+    with place.client() as client:
+        jobs = [client.retry(job_id)]
+    if watch_it:
+        jobs = watch(place, jobs, display_for(jobs, as_json=json_output))
+    show_jobs(jobs, watched=watch_it, as_json=json_output)
+
+
+@app.command()
+@reported
+def priority(
+    job_id: Id,
+    level: Annotated[
+        PriorityName, typer.Argument(metavar="low|normal|high|urgent", help="The new priority.")
+    ],
+    json_output: Json = False,
+) -> None:
+    """Change a job's priority."""
+    _steer([job_id], lambda client, job_id: client.set_priority(job_id, level), json_output)
+
+
+@app.command()
+@reported
+def delete(job_ids: Ids, json_output: Json = False) -> None:
+    """Remove finished jobs, and the artifacts kept with them. Files written to an output stay."""
+    with Place.here().client() as client:
+        for job_id in job_ids:
+            client.delete(job_id)
+    if json_output:
+        print_json({"deleted": job_ids})
+    else:
+        Screen().say(f"Deleted: {', '.join(job_ids)}")
+
+
+def _steer(job_ids: list[str], action: Callable[["Client", str], "JobView"], as_json: bool) -> None:
+    with Place.here().client() as client:
+        jobs = [action(client, job_id) for job_id in job_ids]
+    if as_json:
+        print_json(jobs[0] if len(jobs) == 1 else {"jobs": jobs})
+    else:
+        Screen().jobs(jobs)

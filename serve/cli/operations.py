@@ -1,0 +1,160 @@
+"""One command per operation, made from the catalogue."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from serve.cli.display import display_for
+from serve.cli.failures import FAILED, reported
+from serve.cli.launch import ensure_server
+from serve.cli.options import given_params, option_parameters
+from serve.cli.render import Screen, print_json
+from serve.cli.session import Place
+from serve.cli.targets import Target, grant_folders, targets
+from serve.cli.watch import watch
+
+if TYPE_CHECKING:
+    from pipelines.jobs.catalogue import Operation
+    from serve.client import Client, JobView
+
+PriorityName = Literal["low", "normal", "high", "urgent"]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+_PANEL = "How"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a command line asks for."""
+
+    targets: Sequence[Target]
+    params: Mapping[str, Any]
+    priority: PriorityName
+    explain: bool
+    watch: bool
+    as_json: bool
+
+    def params_for(self, target: Target) -> dict[str, Any]:
+        return {**self.params, "output": target.output} if target.output else dict(self.params)
+
+
+def operation_command(operation: "Operation") -> Callable[..., None]:
+    """A function that typer makes a command of: its signature has an option for each parameter."""
+
+    def run(**given: Any) -> None:
+        wish = Wish(
+            targets=targets(given.pop("sources"), given.pop("output", None), operation.output),
+            priority=given.pop("priority"),
+            explain=given.pop("explain"),
+            watch=given.pop("watch"),
+            as_json=given.pop("json_output"),
+            params=given_params(operation.params, given),
+        )
+        _carry_out(operation, wish)
+
+    own = option_parameters(operation.params, without=frozenset({"output"}))
+    # Set apart from the function: typer reads the signature, and the names come from the model.
+    run.__signature__ = inspect.Signature(_common(operation, own))  # type: ignore[attr-defined]
+    run.__name__ = operation.name
+    run.__doc__ = operation.summary
+    return reported(run)
+
+
+def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+    what = {"file": "The file to make, or a folder for it.", "folder": "The folder to fill.", "none": ""}
+    output = [
+        parameter(
+            "output",
+            Annotated[
+                str | None,
+                typer.Option(
+                    "--output",
+                    "-o",
+                    metavar="OUT",
+                    help=f"{what[operation.output]} Default: kept with the job.",
+                ),
+            ],
+            None,
+        )
+    ]
+    return [
+        parameter("sources", Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Media files.")]),
+        *(output if operation.output != "none" else []),
+        *own,
+        parameter(
+            "explain",
+            Annotated[
+                bool, typer.Option("--explain", rich_help_panel=_PANEL, help="Show the plan; do nothing.")
+            ],
+            False,
+        ),
+        parameter(
+            "watch",
+            Annotated[
+                bool,
+                typer.Option(
+                    "--watch/--no-watch", rich_help_panel=_PANEL, help="Wait and show the progress."
+                ),
+            ],
+            True,
+        ),
+        parameter(
+            "priority",
+            Annotated[PriorityName, typer.Option(rich_help_panel=_PANEL, help="Before which other jobs.")],
+            "normal",
+        ),
+        parameter(
+            "json_output",
+            Annotated[
+                bool, typer.Option("--json", rich_help_panel=_PANEL, help="Print the finished job as JSON.")
+            ],
+            False,
+        ),
+    ]
+
+
+def _carry_out(operation: "Operation", wish: Wish) -> None:
+    place = Place.here()
+    grant_folders(place, wish.targets)
+    ensure_server(place, Screen(stderr=True))
+    with place.client() as client:
+        if wish.explain:
+            _explain(client, operation.name, wish)
+            return
+        jobs = [
+            client.submit(operation.name, [target.source], wish.params_for(target), wish.priority)
+            for target in wish.targets
+        ]
+    if wish.watch:
+        jobs = watch(place, jobs, display_for(jobs, as_json=wish.as_json))
+    show_jobs(jobs, watched=wish.watch, as_json=wish.as_json)
+
+
+def show_jobs(jobs: Sequence["JobView"], *, watched: bool, as_json: bool) -> None:
+    """Print jobs after a command; exit with 1 where one didn't succeed."""
+    screen = Screen()
+    if as_json:
+        print_json(jobs[0] if len(jobs) == 1 else {"jobs": jobs})
+    elif not watched:
+        for job in jobs:
+            screen.say(f"{job.id}  {job.operation} {job.source_name}: {job.state}")
+        screen.note("Watch it: mediaray jobs watch ID")
+    elif len(jobs) == 1 and jobs[0].result:
+        screen.details("result", jobs[0].result)
+    if any(job.state in ("failed", "cancelled") for job in jobs):
+        raise typer.Exit(FAILED)
+
+
+def _explain(client: "Client", operation: str, wish: Wish) -> None:
+    plans = [client.plan(operation, [target.source], wish.params_for(target)) for target in wish.targets]
+    if wish.as_json:
+        print_json(plans[0] if len(plans) == 1 else {"plans": plans})
+        return
+    screen = Screen()
+    for target, plan in zip(wish.targets, plans, strict=True):
+        screen.plan(target.source, plan)

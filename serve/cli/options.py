@@ -1,0 +1,115 @@
+"""Command line options from an operation's parameter model, and the way back."""
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from annotated_types import Ge, Le
+from pydantic import BaseModel, BeforeValidator, PlainValidator, ValidationError, WrapValidator
+from pydantic.fields import FieldInfo
+
+_VALIDATORS = (BeforeValidator, PlainValidator, WrapValidator)
+_LISTS = (list, tuple, set, frozenset)
+
+
+def option_parameters(model: type[BaseModel], without: frozenset[str]) -> list[inspect.Parameter]:
+    """One keyword parameter per field, as typer reads them. None: not given, the server's default holds."""
+    return [_parameter(name, field) for name, field in model.model_fields.items() if name not in without]
+
+
+def given_params(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, as JSON values, after the model has checked it.
+
+    Raises:
+        typer.BadParameter: the model refuses a value; names the option.
+    """
+    given = {name: _plain(value) for name, value in options.items() if value is not None and value != []}
+    try:
+        model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = str(first["msg"]).removeprefix("Value error, ")
+        hint = option_name(str(first["loc"][0])) if first["loc"] else None
+        raise typer.BadParameter(message, param_hint=hint) from error
+    return given
+
+
+def option_name(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    core = _core(field.annotation, field.metadata)
+    flag = option_name(name)
+    annotation: Any = core
+    limits: dict[str, Any] = {}
+    if core is bool:
+        declared = f"{flag}/--no-{name.replace('_', '-')}"
+    else:
+        declared = flag
+        if core in (int, float):
+            limits = _limits(field)
+    help_text = field.description or ""
+    if core == list[str]:
+        help_text = f"{help_text} Repeat it, or separate with commas.".strip()
+    option = typer.Option(declared, help=help_text, show_default=_shown(field.default), **limits)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, option]
+    )
+
+
+def _core(annotation: Any, metadata: list[Any]) -> Any:
+    """What typer should read: a flag, a choice, a number, a list, or a text that the model itself parses."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *more = get_args(annotation)
+        return _core(inner, [*metadata, *more])
+    if any(isinstance(each, _VALIDATORS) for each in metadata):
+        listed = any(get_origin(each) in _LISTS for each in _members(annotation))
+        return list[str] if listed else str
+    if origin in (Union, types.UnionType):
+        members = [each for each in get_args(annotation) if each is not type(None)]
+        return _core(members[0], []) if len(members) == 1 else str
+    if origin in _LISTS:
+        return list[str]
+    if origin is Literal:
+        return annotation if all(isinstance(value, str) for value in get_args(annotation)) else str
+    if annotation in (bool, int, float) or (isinstance(annotation, type) and issubclass(annotation, Enum)):
+        return annotation
+    return str
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        yield from get_args(annotation)
+    else:
+        yield annotation
+
+
+def _limits(field: FieldInfo) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
+    for each in field.metadata:
+        if isinstance(each, Ge):
+            limits["min"] = each.ge
+        if isinstance(each, Le):
+            limits["max"] = each.le
+    return limits
+
+
+def _shown(default: Any) -> bool | str:
+    if default is None or not isinstance(default, (bool, str, int, float, Enum)):
+        return False
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return str(default.value if isinstance(default, Enum) else default)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list):
+        return [part.strip() for each in value for part in str(each).split(",") if part.strip()]
+    return value

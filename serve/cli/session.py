@@ -1,0 +1,31 @@
+"""Where a command works: the settings, the home folder, and a client of the running server."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cluster.home import Home
+from cluster.settings import Settings
+
+if TYPE_CHECKING:
+    from serve.client import Client
+
+
+@dataclass(frozen=True)
+class Place:
+    settings: Settings
+    home: Home
+
+    @classmethod
+    def here(cls) -> "Place":
+        """Raises ValidationError where a MEDIARAY_ variable is wrong."""
+        settings = Settings()
+        return cls(settings, Home.create(settings.home))
+
+    def client(self, patience_s: float = 8.0) -> "Client":
+        """Raises ServerUnreachableError where no server runs on this home."""
+        from serve.client import Client, ServerUnreachableError  # slow to import
+
+        server = self.home.server()
+        if server is None or "url" not in server:
+            raise ServerUnreachableError(self.settings.url, f"none runs on {self.home.path}")
+        return Client(str(server["url"]), self.home.token(), patience_s=patience_s)

@@ -1,0 +1,77 @@
+"""What a command names: sources and outputs as absolute paths, and the folders the server may use."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from cluster.grants import grant
+from serve.cli.session import Place
+
+_OUTPUT = "--output"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A source and where its result goes. An output that ends in a slash is a folder."""
+
+    source: str
+    output: str | None
+
+
+def targets(
+    sources: Sequence[str], output: str | None, kind: Literal["none", "file", "folder"]
+) -> list[Target]:
+    """One target per source. Several share an output folder: files keep their stem, folders get one each.
+
+    Raises:
+        typer.BadParameter: a source is missing, or several results would have one name.
+    """
+    found = [_source(each) for each in sources]
+    if output is None or kind == "none":
+        return [Target(source, None) for source in found]
+    folder = output.endswith("/") or Path(output).is_dir()
+    place = os.path.abspath(output)  # not resolved: the name given is the name used  # noqa: PTH100
+    if len(found) == 1:
+        return [Target(found[0], f"{place}/" if folder else place)]
+    if kind == "file" and not folder:
+        raise typer.BadParameter(f"several sources need a folder here: {output}/", param_hint=_OUTPUT)
+    stems = [Path(source).stem for source in found]
+    if len(set(stems)) < len(stems):
+        raise typer.BadParameter("two sources have the same name; give them one by one", param_hint=_OUTPUT)
+    return [
+        Target(source, f"{place}/{stem}" if kind == "folder" else f"{place}/")
+        for source, stem in zip(found, stems, strict=True)
+    ]
+
+
+def grant_folders(place: Place, chosen: Sequence[Target]) -> None:
+    """Let the server read where sources are and write where outputs go, unless roots are configured."""
+    if place.settings.roots is not None and place.settings.output_roots is not None:
+        return
+    read: set[Path] = set()
+    for target in chosen:
+        if "://" not in target.source:
+            path = Path(target.source)
+            read |= {
+                path if path.is_dir() else path.parent,
+                path.resolve().parent,
+            }  # a link and what it names
+    write = {
+        Path(target.output) if target.output.endswith("/") else Path(target.output).parent
+        for target in chosen
+        if target.output
+    }
+    grant(place.home, read=sorted(read), write=sorted(write))
+
+
+def _source(given: str) -> str:
+    if "://" in given:
+        return given
+    path = os.path.abspath(given)  # noqa: PTH100
+    if not os.path.exists(path):  # noqa: PTH110
+        raise typer.BadParameter(f"there is no file {given}", param_hint="SOURCE")
+    return path

@@ -1,0 +1,75 @@
+"""Who may come in: every request carries the token, names this host, and comes from no foreign page."""
+
+import hmac
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.problems import problem
+
+OPEN_PATHS = frozenset({"/v1/health/live"})
+MAX_BODY_BYTES = 1 << 20
+LOCAL_OWNER = "local"
+
+
+class Guard:
+    """ASGI middleware. Sets ``scope["state"]["owner"]`` to the key's owner."""
+
+    def __init__(self, app: ASGIApp, *, token: str, hosts: Collection[str]) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._hosts = frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is None:
+            scope.setdefault("state", {})["owner"] = LOCAL_OWNER
+            await self._app(scope, _Counted(receive) if scope["type"] == "http" else receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal[0]})
+        else:
+            await problem(*refusal)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> tuple[str, str] | None:
+        headers = Headers(scope=scope)
+        if headers.get("host", "") not in self._hosts:
+            return "host_refused", "This server doesn't answer to that Host. Add it to MEDIARAY_ALLOWED_HOSTS."
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc not in self._hosts:
+            return "origin_refused", "Requests from pages of other origins are refused."
+        if int(headers.get("content-length") or 0) > MAX_BODY_BYTES:
+            return "body_too_large", f"A request body is at most {MAX_BODY_BYTES} bytes."
+        if scope["path"] in OPEN_PATHS:
+            return None
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+            return "unauthorized", "Send the header Authorization: Bearer TOKEN; the token is in MEDIARAY_HOME/token."
+        return None
+
+
+class _Counted:
+    """A request's body, cut off where it is longer than allowed and didn't say so."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._seen = 0
+
+    async def __call__(self) -> Message:
+        message: Any = await self._receive()
+        if message["type"] == "http.request":
+            self._seen += len(message.get("body", b""))
+            if self._seen > MAX_BODY_BYTES:
+                return {"type": "http.disconnect"}
+        return message
+
+
+def accepted_hosts(host: str, port: int, more: Collection[str]) -> frozenset[str]:
+    """Host headers that mean this server: loopback by its usual names, and what the settings add."""
+    names = {host, "localhost", "127.0.0.1", "[::1]"}
+    return frozenset({f"{name}:{port}" for name in names} | set(more))

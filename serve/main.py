@@ -1,0 +1,139 @@
+"""Where everything is wired together: the actors, the replicas of the edge, and what they are made of."""
+
+from importlib.metadata import version
+from typing import Any
+
+import ray
+import redis
+from ray import serve as ray_serve
+from ray.actor import ActorHandle
+from starlette.types import ASGIApp
+
+from cluster.redis_server import RedisUrls
+from cluster.settings import Settings
+from pipelines.jobs.actors import DISPATCHER, start_dispatcher, start_registry
+from pipelines.jobs.board import Event
+from pipelines.jobs.models import JobError, Plan
+from pipelines.jobs.runner import runner_name
+from pipelines.jobs.service import JobService
+from pipelines.jobs.store import JobStore
+from pipelines.jobs.worker import NAMESPACE, REGISTRY, WorkerConfig
+from pipelines.media.info import MediaInfo
+from serve.app import build_app
+from serve.catalogue import catalogue
+from serve.feed import Feed
+from serve.guard import accepted_hosts
+from serve.views import Health
+
+VERSION = version("mediaray")
+APPLICATION = "mediaray"
+_EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
+
+
+def start_actors(settings: Settings, urls: RedisUrls) -> ActorHandle[Any]:
+    """Start or find the registry and the dispatcher; returns the dispatcher when it leads."""
+    registry = start_registry(urls.jobs)
+    modules = [catalogue().module_of(name) for name in catalogue().names()]
+    dispatcher = start_dispatcher(WorkerConfig(settings, urls.jobs), urls.cache, modules, VERSION)
+    ray.get(registry.ready.remote())
+    return dispatcher
+
+
+def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
+    """Start the HTTP edge and wait until it answers."""
+    ray_serve.start(http_options={"host": settings.host, "port": settings.port})
+    deployment = ray_serve.deployment(
+        name="edge",
+        num_replicas=settings.api_replicas,
+        # A socket is one ongoing request for all its life.
+        max_ongoing_requests=4000,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+        graceful_shutdown_timeout_s=1,
+        graceful_shutdown_wait_loop_s=0.1,
+    )(ray_serve.ingress()(Edge))
+    ray_serve.run(deployment.bind(settings, urls, token), name=APPLICATION, route_prefix="/", blocking=False)
+
+
+class Edge:
+    """One replica."""
+
+    def __init__(self, settings: Settings, urls: RedisUrls, token: str) -> None:
+        self._settings, self._urls, self._token = settings, urls, token
+
+    async def __serve_build_asgi_app__(self) -> ASGIApp:  # noqa: PLW3201: Serve's name
+        return replica_app(self._settings, self._urls, self._token)
+
+
+def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
+    """The application of one replica, with everything it needs."""
+    store = JobStore(urls.jobs, patience=_EDGE_PATIENCE)
+    jobs = JobService(settings, store, catalogue(), RayInteractiveLane())
+    feed = Feed(RayRegistry(), jobs)
+    return build_app(
+        jobs=jobs,
+        store=store,
+        feed=feed,
+        token=token,
+        hosts=accepted_hosts(settings.host, settings.port, settings.allowed_hosts),
+        health=_health(store, jobs, feed),
+        version=VERSION,
+    )
+
+
+class RayRegistry:
+    """The registry actor, found anew after each failure."""
+
+    async def follow(self, epoch: int, cursor: int, timeout_s: float) -> tuple[int, int, list[Event] | None]:
+        found: tuple[int, int, list[Event] | None] = await _actor(REGISTRY).follow.remote(epoch, cursor, timeout_s)
+        return found
+
+    async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None:
+        found: list[Event] | None = await _actor(REGISTRY).attach.remote(job_id, epoch, seq)
+        return found
+
+
+class RayInteractiveLane:
+    """The runner actor of this replica's node."""
+
+    async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
+        found: Plan | JobError = await self._runner().plan.remote(module, sources, params)
+        return found
+
+    async def media(self, source: str) -> MediaInfo | JobError:
+        found: MediaInfo | JobError = await self._runner().media.remote(source)
+        return found
+
+    async def clean_up(self, job_id: str) -> None:
+        await self._runner().clean_up.remote(job_id, [], True)
+
+    def _runner(self) -> ActorHandle[Any]:
+        return _actor(runner_name(ray.get_runtime_context().get_node_id()))
+
+
+def _actor(name: str) -> ActorHandle[Any]:
+    return ray.get_actor(name, namespace=NAMESPACE)
+
+
+def _health(store: JobStore, jobs: JobService, feed: Feed) -> Any:
+    async def health() -> Health:
+        checks = {"store": "ok", "registry": "ok" if feed.connected else "away", "dispatcher": "ok"}
+        counted: dict[str, int] = {}
+        try:
+            await store.ping()
+            counted = await jobs.count()
+        except redis.RedisError:
+            checks["store"] = "away"
+        try:
+            await _actor(DISPATCHER).idle_s.remote()
+        except (ValueError, ray.exceptions.RayError):
+            checks["dispatcher"] = "away"
+        # Limits are in force in every child; seccomp and Landlock are not yet.
+        checks["sandbox"] = "degraded"
+        status = "ok" if all(checks[name] == "ok" for name in ("store", "registry", "dispatcher")) else "degraded"
+        return Health(status=status, version=VERSION, checks=checks, jobs=counted)
+
+    return health
+
+

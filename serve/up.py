@@ -1,0 +1,130 @@
+"""``mediaray up``: everything on this machine, until Ctrl-C."""
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cluster.errors import StartupError
+from cluster.home import Home
+from cluster.ray_cluster import connected, prepare_environment, short_folder
+from cluster.redis_server import RedisServers
+from cluster.settings import Settings
+
+_log = logging.getLogger("mediaray.up")
+_IDLE_LOOK_S = 2.0
+
+
+def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
+    """Start everything, call ``on_ready`` with the URL, and stop what was started on SIGINT or SIGTERM.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        StartupError: something can't start; the message says what to do.
+    """
+    home = Home.create(settings.home)
+    with home.hold():
+        home.end_leftovers()
+        _refuse_taken_port(settings)
+        _log_to(home.logs / "up.log")
+        with short_folder() as folder:
+            _remember_folder(home, folder)
+            servers = RedisServers(settings, home, folder)
+            try:
+                servers.start()
+                return _with_ray(settings, home, folder, servers, on_ready)
+            finally:
+                servers.stop()
+                home.server_file.unlink(missing_ok=True)
+
+
+def _with_ray(
+    settings: Settings, home: Home, folder: Path, servers: RedisServers, on_ready: Callable[[str], None]
+) -> int:
+    prepare_environment(settings, folder)
+    with connected(settings, folder):
+        from serve.main import start_actors, start_edge  # noqa: PLC0415: Ray reads its environment at import
+
+        _remember_children(home)
+        dispatcher = start_actors(settings, servers.urls)
+        start_edge(settings, servers.urls, home.token())
+        home.announce(url=settings.url)
+        _remember_children(home)
+        on_ready(settings.url)
+        asyncio.run(_serve_until_stopped(settings, servers, dispatcher))
+        _drain(dispatcher, settings.pause_grace_s)
+    return 0
+
+
+async def _serve_until_stopped(settings: Settings, servers: RedisServers, dispatcher: Any) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    watching = loop.create_task(servers.watch())
+    idling = loop.create_task(_stop_when_idle(settings.idle_exit_s, dispatcher, stop))
+    await stop.wait()
+    for task in (watching, idling):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+
+
+async def _stop_when_idle(idle_exit_s: float | None, dispatcher: Any, stop: asyncio.Event) -> None:
+    while idle_exit_s is not None:
+        await asyncio.sleep(min(_IDLE_LOOK_S, idle_exit_s))
+        with contextlib.suppress(Exception):  # it is being restarted: not idle
+            if await dispatcher.idle_s.remote() >= idle_exit_s:
+                stop.set()
+
+
+def _drain(dispatcher: Any, grace_s: float) -> None:
+    import ray  # noqa: PLC0415
+
+    with contextlib.suppress(ray.exceptions.RayError, KeyboardInterrupt):
+        ray.get(dispatcher.drain.remote(grace_s), timeout=grace_s + 5)
+
+
+def _refuse_taken_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError:
+            raise StartupError(
+                f"Port {settings.port} is taken by another program. Choose one with --port or MEDIARAY_PORT."
+            ) from None
+
+
+def _remember_children(home: Home) -> None:
+    for child in psutil.Process().children():
+        home.remember(f"child-{child.pid}", child.pid)
+
+
+def _remember_folder(home: Home, folder: Path) -> None:
+    """Remove the folders of earlier servers that couldn't, and note this one."""
+    note = home.run / "folder"
+    if note.exists():
+        earlier = Path(note.read_text())
+        if earlier.name.startswith("mr-"):
+            shutil.rmtree(earlier, ignore_errors=True)
+    note.write_text(str(folder))
+
+
+def _log_to(file: Path) -> None:
+    handler = logging.handlers.RotatingFileHandler(file, maxBytes=10 << 20, backupCount=3)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger("mediaray").addHandler(handler)
+    logging.getLogger("mediaray").setLevel(logging.INFO)

@@ -1,0 +1,118 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+from unit.serve.conftest import event_document, job_document
+
+from serve.cli.app import app
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(app, list(arguments))
+
+
+def document(*arguments):
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+def test_jobs_list_is_one_document(server):
+    assert [job["id"] for job in document("jobs", "list")["jobs"]] == ["job-1"]
+
+
+def test_jobs_list_stops_at_its_limit(server):
+    server.jobs = {f"job-{n}": job_document(f"job-{n}") for n in range(5)}
+    assert len(document("jobs", "list", "--limit", "3")["jobs"]) == 3
+
+
+def test_jobs_list_shows_whole_ids_in_a_pipe(server):
+    long = "0199d6c0-1111-7222-8333-444455556666"
+    server.jobs = {long: job_document(long)}
+    assert long in run("jobs", "list").stdout
+
+
+def test_jobs_show_is_the_job(server):
+    assert document("jobs", "show", "job-1")["state"] == "succeeded"
+
+
+def test_jobs_watch_prints_one_event_per_line(server):
+    server.streams = [[event_document(1), event_document(2, "succeeded")]]
+    lines = run("jobs", "watch", "job-1", "--json").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == [1, 2]
+
+
+def test_jobs_watch_of_a_failed_job_exits_with_1(server):
+    server.jobs["job-1"] = job_document(state="failed")
+    server.streams = [[event_document(1, "failed")]]
+    assert run("jobs", "watch", "job-1").exit_code == 1
+
+
+@pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
+def test_jobs_are_steered(server, action):
+    assert document("jobs", action, "job-1")["id"] == "job-1"
+    assert server.actions == [action]
+
+
+def test_jobs_retry_watches_the_new_job(server):
+    assert document("jobs", "retry", "job-1")["state"] == "succeeded"
+
+
+def test_jobs_priority_takes_a_known_one(server):
+    assert run("jobs", "priority", "job-1", "highest").exit_code == 2
+
+
+def test_jobs_delete_names_what_went(server):
+    assert document("jobs", "delete", "job-1") == {"deleted": ["job-1"]}
+
+
+def test_an_unknown_job_is_an_error_document_and_exit_1(server):
+    result = run("jobs", "show", "nothing", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["code"] == "job_not_found"
+
+
+@pytest.mark.parametrize("arguments", [["jobs", "list"], ["jobs", "cancel", "job-1"], ["status"]])
+def test_without_a_server_exit_3(home, arguments):
+    assert run(*arguments).exit_code == 3
+
+
+def test_without_a_server_the_message_says_how_to_start_one(home):
+    assert "mediaray up" in run("jobs", "list").stderr
+
+
+def test_status_tells_url_and_health(server):
+    told = document("status")
+    assert (told["running"], told["url"], told["health"]) == (True, server.url, {"status": "ok"})
+
+
+def test_down_without_a_server_is_no_error(home):
+    assert document("down")["stopped"] is False
+
+
+def test_a_wrong_setting_is_named_and_exits_with_2(home, monkeypatch):
+    monkeypatch.setenv("MEDIARAY_PORT", "many")
+    result = run("jobs", "list")
+    assert result.exit_code == 2
+    assert "MEDIARAY_PORT" in result.stderr
+
+
+def test_an_unknown_command_exits_with_2(home):
+    assert run("transmogrify").exit_code == 2
+
+
+def test_operations_and_help_name_every_operation(home):
+    names = [each["name"] for each in document("operations")["operations"]]
+    assert "probe" in names
+    assert all(name in run("--help").stdout for name in names)
+
+
+def test_profiles_need_no_server(home):
+    assert "web-1080p" in [each["name"] for each in document("profiles")["profiles"]]
+
+
+def test_help_imports_no_ray():
+    script = "import sys; import serve.cli.app; sys.exit('ray' in sys.modules or 'httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-I", "-c", script], check=False).returncode == 0

@@ -1,0 +1,55 @@
+import json
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.settings import Settings
+from serve.cli import checks, service_checks
+from serve.cli.app import app
+
+
+def test_doctor_needs_no_server_and_tells_every_check(home):
+    told = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    names = {check["name"] for check in told["checks"]}
+    assert {"platform", "encoders", "redis", "sandbox", "shared memory", "port", "listening", "disk"} <= names
+
+
+def test_doctor_tells_each_check_whole(home):
+    told = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    assert {frozenset(check) for check in told["checks"]} == {
+        frozenset({"name", "status", "found", "advice"})
+    }
+
+
+def test_encoders_work_here():
+    found = {check.name: check for check in service_checks._encoders()}
+    assert found["encoders"].status == "ok"
+    assert "libx264" in found["encoders"].found
+
+
+@pytest.fixture
+def taken_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_taken_port_fails(home, taken_port):
+    assert service_checks._port(Settings(home=home.path, port=taken_port), home).status == "fail"
+
+
+def test_a_port_beyond_loopback_is_named(home):
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        home.announce(url="http://127.0.0.1:1")
+        found = service_checks._listening(home)
+        assert f"0.0.0.0:{listener.getsockname()[1]}" in found.found
+    assert found.status == "warn"
+
+
+def test_a_redis_that_doesn_t_answer_fails(home):
+    settings = Settings(home=home.path, redis_url="redis://127.0.0.1:1")
+    assert service_checks._redis(settings).status == "fail"
+
+
+def test_machine_checks_find_something_each(home):
+    assert all(check.found for check in checks.machine_checks(home))

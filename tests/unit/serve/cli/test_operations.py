@@ -1,0 +1,115 @@
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+from unit.serve.cli.fakes import LOOK, SHRINK, STILLS
+from unit.serve.conftest import event_document, job_document
+
+from serve.cli.operations import operation_command
+
+runner = CliRunner()
+app = typer.Typer(pretty_exceptions_enable=False)
+for each in (SHRINK, STILLS, LOOK):
+    app.command(each.name)(operation_command(each))
+
+
+@pytest.fixture
+def film(tmp_path):
+    file = tmp_path / "film.mkv"
+    file.write_bytes(b"film")
+    return file
+
+
+def run(*arguments):
+    return runner.invoke(app, [str(each) for each in arguments])
+
+
+def test_a_job_is_submitted_with_absolute_paths_and_params(server, film, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("shrink", "film.mkv", "-o", "out.mp4", "--crf", "20", "--priority", "high", "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert server.submitted == [
+        {
+            "operation": "shrink",
+            "sources": [str(film)],
+            "params": {"crf": 20, "overwrite": True, "output": f"{tmp_path}/out.mp4"},
+            "priority": "high",
+        }
+    ]
+
+
+def test_json_is_the_finished_job(server, film):
+    assert json.loads(run("shrink", film, "--json").stdout)["artifacts"][0]["path"] == "/out/a.mp4"
+
+
+def test_people_see_where_the_result_is(server, film):
+    assert "/out/a.mp4" in run("shrink", film).stdout
+
+
+def test_several_sources_are_a_job_each(server, film, tmp_path):
+    other = tmp_path / "other.mkv"
+    other.touch()
+    server.streams = [[event_document(1, "succeeded")], [event_document(1, "succeeded", "job-2")]]
+    assert len(json.loads(run("shrink", film, other, "--json").stdout)["jobs"]) == 2
+
+
+def test_a_failed_job_exits_with_1_and_its_message(server, film):
+    error = {"code": "source_unreadable", "message": "The film is torn.", "retryable": False}
+    server.jobs["job-1"] = job_document(state="failed", error=error, artifacts=[], result=None)
+    server.streams = [[event_document(1, "failed")]]
+    result = run("shrink", film)
+    assert result.exit_code == 1
+    assert "The film is torn. (source_unreadable)" in result.stdout
+
+
+def test_no_watch_says_how_to_watch(server, film):
+    server.jobs = {}
+    result = run("shrink", film, "--no-watch")
+    assert result.exit_code == 0
+    assert "job-1" in result.stdout
+    assert "mediaray jobs watch" in result.stdout
+
+
+def test_explain_prints_the_plan_and_submits_nothing(server, film):
+    result = run("shrink", film, "--explain", "--json")
+    assert json.loads(result.stdout)["units"][0]["name"] == "chunk-0"
+    assert server.keys == []
+
+
+def test_explain_is_for_people_too(server, film):
+    shown = run("shrink", film, "--explain").stdout
+    assert "chunk-0" in shown
+    assert "why: because" in shown
+
+
+def test_results_of_markup_like_names_are_shown_as_they_are(server, film):
+    artifact = {"name": "[red]a.mp4", "size_bytes": 1, "path": "/out/[red]a\x1b[31m.mp4"}
+    server.jobs["job-1"] = job_document(artifacts=[artifact])
+    shown = run("shrink", film).stdout
+    assert "/out/[red]a\N{REPLACEMENT CHARACTER}[31m.mp4" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--crf", "99"],
+        ["--crf", "much"],
+        ["--hdr", "sometimes"],
+        ["--audio-bitrate", "loud"],
+        ["--start", "5", "--end", "1"],
+        ["--no-such-option"],
+        ["--priority", "highest"],
+    ],
+)
+def test_wrong_usage_exits_with_2(server, film, arguments):
+    assert run("shrink", film, *arguments).exit_code == 2
+    assert server.submitted == []
+
+
+def test_a_missing_source_exits_with_2(home):
+    assert run("shrink", "missing.mkv").exit_code == 2
+
+
+def test_an_operation_without_files_has_no_output_option(server, film):
+    assert run("look", film, "-o", "x").exit_code == 2

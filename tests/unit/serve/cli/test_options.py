@@ -1,0 +1,72 @@
+import pytest
+import typer
+from typer.testing import CliRunner
+from unit.serve.cli.fakes import SHRINK, ShrinkParams
+
+from serve.cli.options import given_params, option_parameters
+
+runner = CliRunner()
+
+
+def taken(**options):
+    return given_params(ShrinkParams, options)
+
+
+def shown_help() -> str:
+    from serve.cli.operations import operation_command
+
+    app = typer.Typer(rich_markup_mode=None)
+    app.command("shrink")(operation_command(SHRINK))
+    return runner.invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+
+
+def test_every_field_but_those_left_out_is_an_option():
+    names = {each.name for each in option_parameters(ShrinkParams, frozenset({"output"}))}
+    assert names == set(ShrinkParams.model_fields) - {"output"}
+
+
+def test_what_isn_t_given_isn_t_sent():
+    assert taken(crf=None, times=[], hdr=None, loud=None) == {}
+
+
+def test_a_flag_may_be_switched_off():
+    assert taken(loud=False) == {"loud": False}
+
+
+def test_lists_are_repeated_or_separated_with_commas():
+    assert taken(times=["1,2", "3.5"]) == {"times": ["1", "2", "3.5"]}
+
+
+def test_a_spelling_of_the_model_is_sent_as_given():
+    assert taken(audio_bitrate="128k") == {"audio_bitrate": "128k"}
+
+
+def test_an_error_names_the_option():
+    with pytest.raises(typer.BadParameter) as caught:
+        taken(audio_bitrate="loud")
+    assert caught.value.param_hint == "--audio-bitrate"
+    assert "no bit rate" in caught.value.message
+
+
+def test_an_error_of_two_options_names_none():
+    with pytest.raises(typer.BadParameter) as caught:
+        taken(start=5.0, end=1.0)
+    assert caught.value.param_hint is None
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        "--crf",
+        "0<=x<=51",
+        "--audio-bitrate",
+        "auto|keep",
+        "round|square",
+        "--loud",
+        "--no-loud",
+        "Quality.",
+        "-o",
+    ],
+)
+def test_help_shows(expected):
+    assert expected in shown_help()

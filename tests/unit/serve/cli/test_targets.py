@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from cluster.home import Home
+from cluster.settings import Settings
+from serve.cli.session import Place
+from serve.cli.targets import Target, grant_folders, targets
+
+
+@pytest.fixture
+def films(tmp_path: Path, monkeypatch) -> Path:
+    for name in ("a.mkv", "b.mkv", "other/a.mkv"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_paths_become_absolute(films):
+    assert targets(["a.mkv"], "out.mp4", "file") == [Target(f"{films}/a.mkv", f"{films}/out.mp4")]
+
+
+def test_a_uri_stays_as_it_is(films):
+    assert targets(["s3://films/a.mkv"], None, "file") == [Target("s3://films/a.mkv", None)]
+
+
+def test_a_missing_source_is_named(films):
+    with pytest.raises(typer.BadParameter, match=r"no file c\.mkv"):
+        targets(["c.mkv"], None, "file")
+
+
+def test_an_existing_folder_as_output_ends_in_a_slash(films):
+    assert targets(["a.mkv"], "other", "file")[0].output == f"{films}/other/"
+
+
+def test_several_sources_share_a_folder(films):
+    assert [each.output for each in targets(["a.mkv", "b.mkv"], "out/", "file")] == [f"{films}/out/"] * 2
+
+
+def test_several_sources_need_a_folder(films):
+    with pytest.raises(typer.BadParameter, match="need a folder"):
+        targets(["a.mkv", "b.mkv"], "out.mp4", "file")
+
+
+def test_folders_of_several_sources_are_apart(films):
+    chosen = targets(["a.mkv", "b.mkv"], "out", "folder")
+    assert [each.output for each in chosen] == [f"{films}/out/a", f"{films}/out/b"]
+
+
+def test_two_results_never_share_a_name(films):
+    with pytest.raises(typer.BadParameter, match="same name"):
+        targets(["a.mkv", "other/a.mkv"], "out/", "file")
+
+
+def test_grants_cover_sources_links_and_outputs(films, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "real.mkv").touch()
+    (films / "link.mkv").symlink_to(elsewhere / "real.mkv")
+    place = Place(Settings(home=tmp_path / "home"), Home.create(tmp_path / "home"))
+    grant_folders(place, targets(["link.mkv"], "made/out.mp4", "file"))
+    assert json.loads((place.home.path / "grants.json").read_text()) == {
+        "read": sorted([str(films), str(elsewhere), f"{films}/made"]),
+        "write": [f"{films}/made"],
+    }
+
+
+def test_configured_roots_are_not_widened(films, tmp_path):
+    settings = Settings(home=tmp_path / "home", roots=("/films",), output_roots=("/films",))
+    place = Place(settings, Home.create(settings.home))
+    grant_folders(place, targets(["a.mkv"], None, "file"))
+    assert not (place.home.path / "grants.json").exists()

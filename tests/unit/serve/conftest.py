@@ -1,0 +1,138 @@
+"""A fake of the server: the routes and the event streams, over real HTTP and WebSocket on loopback."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+TOKEN = "fake-token"
+
+
+def job_document(job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": job_id,
+        "operation": "shrink",
+        "state": "succeeded",
+        "priority": "normal",
+        "progress": 1.0,
+        "sources": ["/films/a.mkv"],
+        "params": {},
+        "artifacts": [{"name": "a.mp4", "size_bytes": 10, "media_type": "video/mp4", "path": "/out/a.mp4"}],
+        "result": {"size_bytes": 10},
+        "unknown_to_this_client": True,
+        **changes,
+    }
+
+
+def event_document(seq: int, state: str = "running", job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "epoch": "e1",
+        "seq": seq,
+        "type": "progress",
+        "state": state,
+        "progress": 0.5,
+        **changes,
+    }
+
+
+@dataclass
+class FakeServer:
+    """Answers from ``jobs``; streams ``streams``: one list of events per connection, each then dropped."""
+
+    url: str = ""
+    token: str = TOKEN
+    jobs: dict[str, dict[str, Any]] = field(default_factory=lambda: {"job-1": job_document()})
+    streams: list[list[dict[str, Any]]] = field(default_factory=lambda: [[event_document(1, "succeeded")]])
+    submitted: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    since: list[str | None] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/jobs", self._submit, methods=["POST"]),
+                Route("/v1/jobs", self._list),
+                Route("/v1/plans", self._plan, methods=["POST"]),
+                Route("/v1/jobs/{id}", self._get, methods=["GET", "PATCH", "DELETE"]),
+                Route("/v1/jobs/{id}/{action}", self._act, methods=["POST"]),
+                Route("/v1/jobs/{id}/artifacts/{name}", lambda _: Response(b"0123456789")),
+                Route("/v1/health", lambda _: JSONResponse({"status": "ok"})),
+                Route("/v1/health/ready", lambda _: JSONResponse({"ready": True})),
+                WebSocketRoute("/v1/jobs/{id}/events", self._events),
+            ]
+        )
+
+    async def _submit(self, request: Request) -> Response:
+        body = await request.json()
+        self.submitted.append(body)
+        self.keys.append(request.headers["Idempotency-Key"])
+        job = job_document(f"job-{len(self.submitted)}", state="queued", **body)
+        self.jobs.setdefault(job["id"], job)
+        return JSONResponse(job, 202)
+
+    async def _plan(self, request: Request) -> Response:
+        body = await request.json()
+        self.submitted.append(body)
+        units = [
+            {"name": "chunk-0", "needs": {"cpus": 1, "max_cpus": 2, "memory_bytes": 1 << 20, "seconds": 3.0}}
+        ]
+        return JSONResponse({"operation": body["operation"], "units": units, "explain": {"why": "because"}})
+
+    def _list(self, request: Request) -> Response:
+        every = list(self.jobs.values())
+        start, limit = int(request.query_params.get("cursor", "0")), int(request.query_params["limit"])
+        following = str(start + limit) if start + limit < len(every) else None
+        return JSONResponse({"jobs": every[start : start + limit], "next_cursor": following})
+
+    def _get(self, request: Request) -> Response:
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return problem(401, "unauthorized", "Show the token.")
+        job = self.jobs.get(request.path_params["id"])
+        if job is None:
+            return problem(404, "job_not_found", "There is no such job.")
+        return JSONResponse(job) if request.method != "DELETE" else Response(status_code=204)
+
+    def _act(self, request: Request) -> Response:
+        self.actions.append(request.path_params["action"])
+        return JSONResponse(self.jobs[request.path_params["id"]], 202)
+
+    async def _events(self, websocket: WebSocket) -> None:
+        if websocket.path_params["id"] not in self.jobs:
+            await websocket.close(4404)
+            return
+        await websocket.accept()
+        self.since.append(websocket.query_params.get("since"))
+        for event in self.streams.pop(0) if self.streams else []:
+            await websocket.send_text(json.dumps(event))
+        await websocket.close()
+
+
+def problem(status: int, code: str, detail: str) -> Response:
+    body = {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    fake = FakeServer()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        configuration = uvicorn.Config(fake.app(), ws="websockets-sansio", log_level="error", lifespan="off")
+        server = uvicorn.Server(configuration)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield fake
+        server.should_exit = True
+        thread.join(10)
