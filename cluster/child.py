@@ -149,7 +149,7 @@ class MediaChild:
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         read_end, write_end = os.pipe()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115: lives as long as the child
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 lives as long as the child
         command = [
             *(sys.executable, "-I", "-m", self._spec.module),
             *("--socket", str(theirs.fileno()), "--lifeline", str(read_end), "--parent", str(os.getpid())),
@@ -179,9 +179,7 @@ class MediaChild:
             raise self._died(error) from error
         self.confinement = ready["ready"]["confinement"]
 
-    def _wait_for_result(
-        self, deadline: float, on_progress: Callable[[dict[str, Any]], None] | None
-    ) -> dict[str, Any]:
+    def _wait_for_result(self, deadline: float, on_progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
         while True:
             body = self._receive(deadline)
             if "progress" not in body:
@@ -195,7 +193,7 @@ class MediaChild:
             raise ValueError("message too long")
         body = json.loads(self._exactly(length, deadline))
         if not isinstance(body, dict):
-            raise ValueError("not an object")  # noqa: TRY004: one kind of error for a bad message
+            raise ValueError("not an object")  # noqa: TRY004 one kind of error for a bad message
         return body
 
     def _exactly(self, count: int, deadline: float) -> bytes:

@@ -1,13 +1,13 @@
 """What goes wrong below the jobs: places, processes, storage, stores.
 
-    ClusterError
-    ├── ChildError              the media child
-    │   ├── ChildCrashedError   it died by itself: the work is retried in a fresh one
-    │   ├── ChildKilledError    we ended it: cancelled, fenced off, paused
-    │   ├── ChildLimitError     it ran past its time or memory
-    │   └── ChildFailedError    the media function raised: carries its code
-    ├── StorageError            a path is outside the roots, missing, in the way, or the disk is full
-    └── StartupError            something of ours can't start; the message says what to do
+ClusterError
+├── ChildError              the media child
+│   ├── ChildCrashedError   it died by itself: the work is retried in a fresh one
+│   ├── ChildKilledError    we ended it: cancelled, fenced off, paused
+│   ├── ChildLimitError     it ran past its time or memory
+│   └── ChildFailedError    the media function raised: carries its code
+├── StorageError            a path is outside the roots, missing, in the way, or the disk is full
+└── StartupError            something of ours can't start; the message says what to do
 """
 
 from typing import Any

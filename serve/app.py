@@ -38,7 +38,8 @@ from serve.views import (
 MAX_KEY_LENGTH = 200
 _LOG_BLOCK_MS = 15_000
 IdempotencyKey = Annotated[
-    str | None, Header(max_length=MAX_KEY_LENGTH, description="The same key and body: the same job, for 24 hours.")
+    str | None,
+    Header(max_length=MAX_KEY_LENGTH, description="The same key and body: the same job, for 24 hours."),
 ]
 
 
@@ -180,7 +181,12 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
                         cursor = entry.id
                         if entry.type == "state":
                             await socket.send_json(
-                                {"cursor": entry.id, "job_id": entry.job_id, "state": entry.state, "at": entry.at}
+                                {
+                                    "cursor": entry.id,
+                                    "job_id": entry.job_id,
+                                    "state": entry.state,
+                                    "at": entry.at,
+                                }
                             )
 
     @router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
@@ -192,7 +198,8 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
 
         async def stream() -> AsyncIterator[str]:
             async for each in feed.events(job_id, *parse_since(last_event_id or since)):
-                yield f"id: {each.event['epoch']}:{each.event['seq']}\nevent: {each.event['type']}\ndata: {each.text}\n\n"
+                event = each.event
+                yield f"id: {event['epoch']}:{event['seq']}\nevent: {event['type']}\ndata: {each.text}\n\n"
 
         return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
@@ -202,6 +209,7 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
 @asynccontextmanager
 async def _watched(socket: WebSocket) -> AsyncIterator[None]:
     """Cancel the body when the client goes away: a silent job would otherwise keep its task for ever."""
+
     async def until_gone(scope: anyio.CancelScope) -> None:
         with suppress(WebSocketDisconnect):
             while True:

@@ -105,9 +105,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -129,18 +127,14 @@ class Client:
         """Make a job. Sources are absolute paths or URIs, as the server sees them."""
         return self._do(protocol.submit(operation, sources, params, priority, idempotency_key))
 
-    def plan(
-        self, operation: str, sources: Sequence[str], params: Mapping[str, Any] | None = None
-    ) -> PlanView:
+    def plan(self, operation: str, sources: Sequence[str], params: Mapping[str, Any] | None = None) -> PlanView:
         """What a job would do; nothing is done."""
         return self._do(protocol.plan(operation, sources, params))
 
     def get(self, job_id: str) -> JobView:
         return self._do(protocol.get(job_id))
 
-    def list(
-        self, state: str | None = None, operation: str | None = None, page_size: int = 100
-    ) -> Iterator[JobView]:
+    def list(self, state: str | None = None, operation: str | None = None, page_size: int = 100) -> Iterator[JobView]:
         """Jobs, newest first, page by page as they are used up."""
         cursor: str | None = None
         while True:
@@ -159,9 +153,9 @@ class Client:
     def resume(self, job_id: str) -> JobView:
         return self._do(protocol.control(job_id, "resume"))
 
-    def retry(self, job_id: str) -> JobView:
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
         """A new job that does what is missing of this one."""
-        return self._do(protocol.control(job_id, "retry"))
+        return self._do(protocol.retry(job_id, idempotency_key))
 
     def set_priority(self, job_id: str, priority: str) -> JobView:
         return self._do(protocol.set_priority(job_id, priority))
@@ -305,9 +299,7 @@ class AsyncClient:
     ) -> JobView:
         return await self._do(protocol.submit(operation, sources, params, priority, idempotency_key))
 
-    async def plan(
-        self, operation: str, sources: Sequence[str], params: Mapping[str, Any] | None = None
-    ) -> PlanView:
+    async def plan(self, operation: str, sources: Sequence[str], params: Mapping[str, Any] | None = None) -> PlanView:
         return await self._do(protocol.plan(operation, sources, params))
 
     async def get(self, job_id: str) -> JobView:
@@ -334,8 +326,8 @@ class AsyncClient:
     async def resume(self, job_id: str) -> JobView:
         return await self._do(protocol.control(job_id, "resume"))
 
-    async def retry(self, job_id: str) -> JobView:
-        return await self._do(protocol.control(job_id, "retry"))
+    async def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
+        return await self._do(protocol.retry(job_id, idempotency_key))
 
     async def set_priority(self, job_id: str, priority: str) -> JobView:
         return await self._do(protocol.set_priority(job_id, priority))

@@ -138,7 +138,7 @@ class Feed:
                 epoch, cursor, events = await self._registry.follow(self.epoch, cursor, POLL_S)
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # noqa: BLE001: whatever Ray says, the registry is away; it will be back
+            except Exception as error:  # noqa: BLE001 whatever Ray says, the registry is away; it will be back
                 if self.connected:
                     _log.warning("the progress registry is away: %s", type(error).__name__)
                 self.connected = False

@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Collection
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -39,7 +38,10 @@ class Guard:
     def _refusal(self, scope: Scope) -> tuple[str, str] | None:
         headers = Headers(scope=scope)
         if headers.get("host", "") not in self._hosts:
-            return "host_refused", "This server doesn't answer to that Host. Add it to MEDIARAY_ALLOWED_HOSTS."
+            return (
+                "host_refused",
+                "This server doesn't answer to that Host. Add it to MEDIARAY_ALLOWED_HOSTS.",
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc not in self._hosts:
             return "origin_refused", "Requests from pages of other origins are refused."
@@ -49,7 +51,10 @@ class Guard:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-            return "unauthorized", "Send the header Authorization: Bearer TOKEN; the token is in MEDIARAY_HOME/token."
+            return (
+                "unauthorized",
+                "Send the header Authorization: Bearer TOKEN; the token is in MEDIARAY_HOME/token.",
+            )
         return None
 
 
@@ -61,7 +66,7 @@ class _Counted:
         self._seen = 0
 
     async def __call__(self) -> Message:
-        message: Any = await self._receive()
+        message: Message = await self._receive()
         if message["type"] == "http.request":
             self._seen += len(message.get("body", b""))
             if self._seen > MAX_BODY_BYTES:

@@ -62,7 +62,7 @@ class Edge:
     def __init__(self, settings: Settings, urls: RedisUrls, token: str) -> None:
         self._settings, self._urls, self._token = settings, urls, token
 
-    async def __serve_build_asgi_app__(self) -> ASGIApp:  # noqa: PLW3201: Serve's name
+    async def __serve_build_asgi_app__(self) -> ASGIApp:
         return replica_app(self._settings, self._urls, self._token)
 
 
@@ -135,5 +135,3 @@ def _health(store: JobStore, jobs: JobService, feed: Feed) -> Any:
         return Health(status=status, version=VERSION, checks=checks, jobs=counted)
 
     return health
-
-

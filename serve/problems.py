@@ -82,7 +82,9 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(JobsError)
     async def _jobs(_request: Request, error: JobsError) -> JSONResponse:
-        more = {"problems": list(error.problems)} if isinstance(error, InvalidError) and error.problems else {}
+        more: dict[str, Any] = (
+            {"problems": list(error.problems)} if isinstance(error, InvalidError) and error.problems else {}
+        )
         return problem(error.code, error.message, **more)
 
     @app.exception_handler(StorageError)

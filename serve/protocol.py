@@ -20,7 +20,7 @@ T = TypeVar("T")
 PREFIX = "/v1"
 TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 _BUSY = frozenset({429, 503})  # refused before anything was done
-_GATEWAY = frozenset({502, 504})  # may have been done
+_GATEWAY = frozenset({502, 504})  # where a proxy says so; the server itself means the media process by it
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 2.0
 
 
@@ -141,7 +141,8 @@ class PlanView(View):
 class Call(Generic[T]):
     """One request and how its answer is read.
 
-    ``repeatable``: doing it twice is harmless. ``accepts``: statuses beside 2xx that are answers, not errors.
+    Each may be sent twice: it changes nothing, ends in the same state, or carries an idempotency key.
+    ``accepts``: statuses beside 2xx that are answers, not errors.
     """
 
     method: str
@@ -150,7 +151,6 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    repeatable: bool = True
     accepts: frozenset[int] = frozenset()
 
 
@@ -180,9 +180,7 @@ class Patience:
         return delay if now + delay - self._since <= self._limit_s else None
 
 
-def settle(
-    call: Call[T], answer: httpx.Response | httpx.TransportError, patience: Patience
-) -> Done[T] | float:
+def settle(call: Call[T], answer: httpx.Response | httpx.TransportError, patience: Patience) -> Done[T] | float:
     """What an answer means: the value, or the seconds to wait before asking again.
 
     Raises:
@@ -190,15 +188,14 @@ def settle(
         ProblemError: the server refused.
     """
     if isinstance(answer, httpx.TransportError):
-        never_arrived = isinstance(answer, (httpx.ConnectError, httpx.ConnectTimeout))
-        delay = patience.delay_s() if call.repeatable or never_arrived else None
+        delay = patience.delay_s()
         if delay is None:
             reason = str(answer) or type(answer).__name__
             raise ServerUnreachableError(_origin(answer.request.url), reason) from answer
         return delay
     if answer.is_success or answer.status_code in call.accepts:
         return Done(_parsed(call, answer))
-    if answer.status_code in (_BUSY | _GATEWAY if call.repeatable else _BUSY):
+    if answer.status_code in _BUSY or (answer.status_code in _GATEWAY and not _is_problem(answer)):
         delay = patience.delay_s(_retry_after_s(answer))
         if delay is not None:
             return delay
@@ -281,8 +278,13 @@ def page(state: str | None, operation: str | None, limit: int, cursor: str | Non
 
 
 def control(job_id: str, action: str) -> Call[JobView]:
-    """Cancel, pause, resume: asking twice changes nothing. A second retry would make a second job."""
-    return Call("POST", job_path(job_id, action), job_of, repeatable=action != "retry")
+    """Cancel, pause, resume: asking twice changes nothing."""
+    return Call("POST", job_path(job_id, action), job_of)
+
+
+def retry(job_id: str, key: str | None) -> Call[JobView]:
+    headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+    return Call("POST", job_path(job_id, "retry"), job_of, headers=headers)
 
 
 def set_priority(job_id: str, priority: str) -> Call[JobView]:
@@ -334,6 +336,10 @@ def _parsed(call: Call[T], answer: httpx.Response) -> T:
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         detail = f"The server's answer to {call.method} {call.path} can't be read: is it of another version?"
         raise ProblemError(answer.status_code, "answer_invalid", detail) from error
+
+
+def _is_problem(answer: httpx.Response) -> bool:
+    return str(answer.headers.get("Content-Type", "")).startswith("application/problem+json")
 
 
 def _retry_after_s(answer: httpx.Response) -> float:

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -32,6 +33,7 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     Raises:
         StartupError: something can't start; the message says what to do.
     """
+    signal.signal(signal.SIGTERM, _interrupt)  # until all is up, a stop unwinds whatever has been started
     home = Home.create(settings.home)
     with home.hold():
         home.end_leftovers()
@@ -53,7 +55,7 @@ def _with_ray(
 ) -> int:
     prepare_environment(settings, folder)
     with connected(settings, folder):
-        from serve.main import start_actors, start_edge  # noqa: PLC0415: Ray reads its environment at import
+        from serve.main import start_actors, start_edge
 
         _remember_children(home)
         dispatcher = start_actors(settings, servers.urls)
@@ -90,8 +92,12 @@ async def _stop_when_idle(idle_exit_s: float | None, dispatcher: Any, stop: asyn
                 stop.set()
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def _drain(dispatcher: Any, grace_s: float) -> None:
-    import ray  # noqa: PLC0415
+    import ray
 
     with contextlib.suppress(ray.exceptions.RayError, KeyboardInterrupt):
         ray.get(dispatcher.drain.remote(grace_s), timeout=grace_s + 5)

@@ -1,9 +1,9 @@
 """What the API answers with."""
 
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
-from urllib.parse import quote
 
 from pipelines.jobs.board import Event
 from pipelines.jobs.catalogue import Operation

@@ -29,7 +29,7 @@ class DispatcherActor:
             await self._dispatcher.run()
         finally:
             # Ended without being asked to: a fresh life rebuilds everything from the store.
-            ray.actor.exit_actor()
+            ray.actor.exit_actor()  # type: ignore[no-untyped-call]
 
     async def ready(self) -> str:
         """Wait until it leads; its version."""
@@ -48,16 +48,22 @@ class DispatcherActor:
 
 def start_registry(redis_url: str) -> ActorHandle[Any]:
     """Start the progress registry, or find the one that runs."""
-    return ray.remote(ProgressRegistry).options(**_options(REGISTRY)).remote(redis_url)  # type: ignore[attr-defined,no-any-return]
+    return _named(ProgressRegistry, REGISTRY, redis_url)
 
 
 def start_dispatcher(config: WorkerConfig, cache_url: str, modules: list[str], version: str) -> ActorHandle[Any]:
     """Start the dispatcher, or find the one that runs; one of another version is replaced."""
-    remote = ray.remote(DispatcherActor).options(**_options(DISPATCHER)).remote  # type: ignore[attr-defined]
-    handle: ActorHandle[Any] = remote(config, cache_url, modules, version)
-    if ray.get(handle.ready.remote()) != version:
+    arguments = (config, cache_url, modules, version)
+    handle = _named(DispatcherActor, DISPATCHER, *arguments)
+    running: str = ray.get(handle.ready.remote())
+    if running != version:
         ray.kill(handle)
-        handle = remote(config, cache_url, modules, version)
+        handle = _named(DispatcherActor, DISPATCHER, *arguments)
+    return handle
+
+
+def _named(actor: Any, name: str, *arguments: Any) -> ActorHandle[Any]:
+    handle: ActorHandle[Any] = ray.remote(actor).options(**_options(name)).remote(*arguments)
     return handle
 
 

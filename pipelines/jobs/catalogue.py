@@ -6,7 +6,7 @@ sent a name can load the same operation. OpenAPI, command line, client and docs 
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +25,8 @@ class CommonParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     output: str | None = Field(
-        None, description="Where the result goes: a file, or a folder. Default: kept with the job, as artifacts."
+        None,
+        description="Where the result goes: a file, or a folder. Default: kept with the job, as artifacts.",
     )
     overwrite: bool = Field(False, description="Replace the output if it exists.")
 
@@ -89,8 +90,13 @@ class Catalogue:
             operations[operation.name], origins[operation.name] = operation, module
         return cls(operations, origins)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Operation]:
         return iter(self._operations.values())
+
+    def only(self) -> Operation:
+        """The one operation of a catalogue that holds one."""
+        (operation,) = self._operations.values()
+        return operation
 
     def __contains__(self, name: str) -> bool:
         return name in self._operations
@@ -113,6 +119,4 @@ def operation_modules(package: str) -> list[str]:
 
 def artifact_of(made: Made, target: Path) -> Artifact:
     """The record of a finished file that goes to ``target``."""
-    return Artifact(
-        name=made.name, path=str(target), size_bytes=made.path.stat().st_size, media_type=made.media_type
-    )
+    return Artifact(name=made.name, path=str(target), size_bytes=made.path.stat().st_size, media_type=made.media_type)

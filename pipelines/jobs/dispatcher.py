@@ -176,12 +176,16 @@ class Dispatcher:
         tracked.units[name] = status
         if status.state == "done":
             await self._done(tracked, name)
-        elif error is not None and after_failure(
-            status,
-            retryable=isinstance(report, Exception) or error.retryable,
-            max_attempts=self._settings.max_attempts,
-            max_lost_places=self._settings.max_lost_places,
-        ) == "fail":
+        elif (
+            error is not None
+            and after_failure(
+                status,
+                retryable=isinstance(report, Exception) or error.retryable,
+                max_attempts=self._settings.max_attempts,
+                max_lost_places=self._settings.max_lost_places,
+            )
+            == "fail"
+        ):
             tracked.failure = error
         await self._advance(tracked)
 
@@ -336,7 +340,7 @@ class Dispatcher:
     async def _await(self, tracked: Tracked, name: str, fence: int, ticket: Any) -> None:
         try:
             report: UnitReport | Exception = await self._lanes.result(ticket)
-        except Exception as error:  # noqa: BLE001: whatever Ray says, the place is gone
+        except Exception as error:  # noqa: BLE001 whatever Ray says, the place is gone
             report = error
         self._inbox.put_nowait(self._landed(tracked, name, fence, report))
 
@@ -353,5 +357,3 @@ class Dispatcher:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-

@@ -79,5 +79,8 @@ def job_error(error: Exception, unit: str) -> JobError:
     elif isinstance(error, ClusterError):
         code, message = "internal", str(error)
     else:
-        code, message = "internal", f"An unexpected error ({type(error).__name__}); the server's log has the details."
+        code, message = (
+            "internal",
+            f"An unexpected error ({type(error).__name__}); the server's log has the details.",
+        )
     return JobError(code=code, message=message, retryable=code in _RETRYABLE, unit=unit)

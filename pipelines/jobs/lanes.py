@@ -10,11 +10,12 @@ import ray
 from ray.actor import ActorHandle
 
 from pipelines.jobs.runner import CONCURRENCY, Runner, runner_name
-from pipelines.jobs.worker import NAMESPACE, UnitOrder, UnitReport, WorkerConfig, run_heavy
+from pipelines.jobs.worker import NAMESPACE, UnitOrder, UnitReport, WorkerConfig, run_heavy, warm_heavy
 
 _log = logging.getLogger("mediaray.lanes")
-_heavy_task = ray.remote(run_heavy)
-_runner_actor = ray.remote(Runner)
+_heavy_task: Any = ray.remote(run_heavy)
+_warm_task: Any = ray.remote(warm_heavy)
+_runner_actor: Any = ray.remote(Runner)
 
 
 class Lanes(Protocol):
@@ -54,10 +55,12 @@ class RayLanes:
         runners = list(self._runners.values())
         await asyncio.gather(*(runner.warm.remote() for runner in runners))
         await self._one_runner().sweep.remote(active)
+        for _ in range(self.cpus):  # not awaited: jobs may come meanwhile
+            _warm_task.options(num_cpus=1, max_retries=0).remote(self._config)
 
     async def refresh(self) -> None:
         """Look which nodes there are."""
-        nodes = [node for node in ray.nodes() if node["Alive"]]
+        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         self.cpus = int(sum(node["Resources"].get("CPU", 0) for node in nodes))
         working = {node["NodeID"] for node in nodes if node["Resources"].get("CPU", 0) >= 1} or {
             node["NodeID"] for node in nodes
@@ -65,7 +68,7 @@ class RayLanes:
         for node_id in self._runners.keys() - working:
             del self._runners[node_id]
         for node_id in working - self._runners.keys():
-            self._runners[node_id] = _runner_actor.options(  # type: ignore[attr-defined]
+            self._runners[node_id] = _runner_actor.options(
                 name=runner_name(node_id),
                 namespace=NAMESPACE,
                 lifetime="detached",
@@ -82,8 +85,10 @@ class RayLanes:
     def start_unit(self, order: UnitOrder) -> _Ticket:
         if order.unit.needs.interactive:
             return _Ticket(self._one_runner().run.remote(order), heavy=False)
-        task = _heavy_task.options(  # type: ignore[attr-defined]
-            num_cpus=max(order.cpus, 0.01), max_retries=0, name=f"{order.module.rpartition('.')[2]}:{order.unit.name}"
+        task = _heavy_task.options(
+            num_cpus=max(order.cpus, 0.01),
+            max_retries=0,
+            name=f"{order.module.rpartition('.')[2]}:{order.unit.name}",
         )
         return _Ticket(task.remote(self._config, order), heavy=True)
 

@@ -9,9 +9,9 @@ import time
 import redis
 
 from pipelines.jobs.board import Event, ProgressBoard
+from pipelines.jobs.errors import UnknownError
 from pipelines.jobs.models import Progress
 from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
-from pipelines.jobs.errors import UnknownError
 
 _PATIENCE = 1_000_000
 _log = logging.getLogger("mediaray.registry")
@@ -42,7 +42,7 @@ class ProgressRegistry:
             self._tell()
 
     async def follow(self, epoch: int, cursor: int, timeout_s: float) -> tuple[int, int, list[Event] | None]:
-        """``(epoch, cursor, events)`` after a cursor; waits up to ``timeout_s``. Events None: some are lost, look anew."""
+        """``(epoch, cursor, events)`` after a cursor; waits up to ``timeout_s``. Events None: some are lost."""
         await self._ready.wait()
         board = self._live_board()
         if epoch != board.epoch:

@@ -129,7 +129,9 @@ class JobService:
         """A new job that does a failed or cancelled one again."""
         job = await self._store.get(job_id)
         if job.state not in (State.FAILED, State.CANCELLED):
-            raise ConflictError(f"Job {job_id} is {job.state}; only failed and cancelled jobs are retried.", "job_active")
+            raise ConflictError(
+                f"Job {job_id} is {job.state}; only failed and cancelled jobs are retried.", "job_active"
+            )
         request = Request(job.operation, job.sources, job.params, job.priority)
         return await self.submit(request, owner=owner, idempotency_key=idempotency_key, retry_of=job)
 
@@ -215,7 +217,9 @@ def uuid7() -> uuid.UUID:
 
 def _fingerprint(request: Request) -> str:
     body = json.dumps(
-        [request.operation, list(request.sources), dict(request.params), request.priority], sort_keys=True, default=str
+        [request.operation, list(request.sources), dict(request.params), request.priority],
+        sort_keys=True,
+        default=str,
     )
     return hashlib.sha256(body.encode()).hexdigest()
 

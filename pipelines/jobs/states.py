@@ -41,9 +41,12 @@ def stage_of(unit: str) -> Stage:
 
 def state_for(unit: str) -> State:
     """The state a job is in while this unit runs."""
-    return {"plan": State.PLANNING, "unit": State.RUNNING, "join": State.VERIFYING, "publish": State.VERIFYING}[
-        stage_of(unit)
-    ]
+    return {
+        "plan": State.PLANNING,
+        "unit": State.RUNNING,
+        "join": State.VERIFYING,
+        "publish": State.VERIFYING,
+    }[stage_of(unit)]
 
 
 def next_units(plan: Plan | None, units: Mapping[str, UnitStatus], *, publishes: bool) -> list[Unit] | None:

@@ -83,10 +83,10 @@ class UnreadableRecordError(Exception):
 
 
 class JobStore:
-    """The asynchronous store, for dispatcher, registry and edge. ``patience`` bounds the retries while Redis is away."""
+    """The asynchronous store, for dispatcher, registry and edge. ``patience``: tries while Redis is away."""
 
     def __init__(self, url: str, *, patience: int) -> None:
-        self._redis = redis.asyncio.Redis.from_url(
+        self._redis: Any = redis.asyncio.Redis.from_url(
             url,
             decode_responses=True,
             retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.02), patience),
@@ -323,7 +323,7 @@ class UnitStore:
     """The synchronous part of a worker: keep a unit, commit it. Waits while Redis is away."""
 
     def __init__(self, url: str) -> None:
-        self._redis = redis.Redis.from_url(
+        self._redis: Any = redis.Redis.from_url(
             url,
             decode_responses=True,
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 300),
@@ -349,7 +349,7 @@ class UnitStore:
         return bool(self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest]))
 
     def manifests(self, job_id: str) -> dict[str, Any]:
-        found: Any = self._redis.hgetall(f"{PREFIX}:manifests:{job_id}")
+        found = self._redis.hgetall(f"{PREFIX}:manifests:{job_id}")
         return {name: json.loads(text) for name, text in found.items()}
 
 
@@ -361,7 +361,11 @@ def _job(fields: Mapping[str, str], job_id: str) -> Job:
         if record.pop("v") != SCHEMA_VERSION:
             raise UnreadableRecordError("written by another version of mediaray")
         del record["targets"]
-        known = {name: json.loads(fields[name]) for name in ("plan", "result", "error", "warnings", "artifacts") if name in fields}
+        known = {
+            name: json.loads(fields[name])
+            for name in ("plan", "result", "error", "warnings", "artifacts")
+            if name in fields
+        }
         times = {name: int(fields[name]) for name in ("started_at", "finished_at") if name in fields}
         states = {name: fields[name] for name in ("state", "want", "priority")}
         return Job.model_validate({**record, **known, **times, **states})

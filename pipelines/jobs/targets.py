@@ -28,9 +28,7 @@ def resolved_output(
     return path
 
 
-def default_name(
-    operation: Operation, params: Any, sources: tuple[str, ...], profiles: Mapping[str, Profile]
-) -> str:
+def default_name(operation: Operation, params: Any, sources: tuple[str, ...], profiles: Mapping[str, Profile]) -> str:
     """The name of the file that a ``file`` operation makes."""
     suffix = operation.suffix(params, profiles) if operation.suffix else ""
     return local_path(sources[0]).stem + suffix

@@ -75,5 +75,10 @@ class Tracked:
     @property
     def candidate(self) -> Candidate:
         return Candidate(
-            self.job.id, self.job.owner, self.priority, self.job.created_at, self.cpus_in_use, self.last_served
+            self.job.id,
+            self.job.owner,
+            self.priority,
+            self.job.created_at,
+            self.cpus_in_use,
+            self.last_served,
         )

@@ -79,7 +79,7 @@ def do_unit(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> UnitRe
             return UnitReport("dropped")
     except (UnitDroppedError, ChildKilledError):
         return UnitReport("dropped")
-    except Exception as error:  # noqa: BLE001: whatever went wrong becomes the unit's failure
+    except Exception as error:  # noqa: BLE001 whatever went wrong becomes the unit's failure
         failure = job_error(error, order.unit.name)
         if failure.code == "internal":
             _log.exception("job %s unit %s failed", order.job_id, order.unit.name)
@@ -139,7 +139,9 @@ def _join(
     )
 
 
-def plan_only(config: WorkerConfig, module: str, sources: tuple[str, ...], params: dict[str, Any], child: MediaChild) -> Plan:
+def plan_only(
+    config: WorkerConfig, module: str, sources: tuple[str, ...], params: dict[str, Any], child: MediaChild
+) -> Plan:
     """The plan of a job that isn't submitted, for ``--explain``."""
     operation = _operation(module)
     order = UnitOrder("", module, sources, params, Unit(name="plan"), 0, 0)
@@ -190,7 +192,11 @@ def _reporter(order: UnitOrder) -> Callable[[dict[str, Any]], None]:
         with contextlib.suppress(ValueError, ray.exceptions.RayError):  # the registry is away: the next report will do
             _registry().report.remote(
                 Progress(
-                    job_id=order.job_id, unit=order.unit.name, fence=order.fence, elapsed_s=now - began, **progress
+                    job_id=order.job_id,
+                    unit=order.unit.name,
+                    fence=order.fence,
+                    elapsed_s=now - began,
+                    **progress,
                 )
             )
 
@@ -245,8 +251,7 @@ def _store(redis_url: str) -> UnitStore:
 
 @cache
 def _operation(module: str) -> Operation:
-    (operation,) = Catalogue.load([module])
-    return operation
+    return Catalogue.load([module]).only()
 
 
 @cache
@@ -259,13 +264,21 @@ _heavy_child: MediaChild | None = None
 
 def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
     """Do a heavy unit in this worker process's own warm child."""
-    global _heavy_child  # noqa: PLW0603: a task has nowhere else to keep a process warm between two units
+    global _heavy_child
     if _heavy_child is None:
         _heavy_child = MediaChild(heavy_child(config.settings))
     report = do_unit(config, order, _heavy_child)
     if _heavy_child.killed:
         _heavy_child = None
     return report
+
+
+def warm_heavy(config: WorkerConfig) -> None:
+    """Start this worker process's child, so that its first unit doesn't wait for it."""
+    global _heavy_child
+    if _heavy_child is None:
+        _heavy_child = MediaChild(heavy_child(config.settings))
+    _heavy_child.warm()
 
 
 def heavy_child(settings: Settings) -> ChildSpec:

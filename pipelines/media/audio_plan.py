@@ -36,9 +36,7 @@ def plan_audio(stream: AudioInfo, audio: AudioSettings, settings: TranscodeSetti
     misfit = _first_misfit(stream, audio, settings)
     if misfit is None:
         reason = f"already {stream.codec} within the profile's bounds"
-        return StreamPlan(
-            source_index=stream.index, kind="audio", action="copy", reason=reason, codec=stream.codec
-        )
+        return StreamPlan(source_index=stream.index, kind="audio", action="copy", reason=reason, codec=stream.codec)
     encoding = _encoding(stream, audio, settings)
     return StreamPlan(
         source_index=stream.index,

@@ -89,7 +89,10 @@ def _die_with_host(lifeline: int, parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
-    for ignored in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C is the host's to handle: it ends us when it's time
+    for ignored in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # Ctrl-C is the host's to handle: it ends us when it's time
         signal.signal(ignored, signal.SIG_IGN)
 
 
@@ -98,7 +101,7 @@ def _answer(host: socket.socket, message: dict[str, Any], descriptors: list[int]
         function = _function(message["function"])
         result = function(**_arguments(host, function, message["arguments"], descriptors))
         body = {"result": result.model_dump(mode="json") if isinstance(result, BaseModel) else result}
-    except Exception as error:  # noqa: BLE001: everything that fails here must be told to the host
+    except Exception as error:  # noqa: BLE001 everything that fails here must be told to the host
         body = {"error": _describe(error)}
     _send(host, body)
 
@@ -139,7 +142,11 @@ def _describe(error: Exception) -> dict[str, Any]:
     if isinstance(error, MediaError):
         return {"code": error.code, "message": str(error), "fields": error.fields}
     if isinstance(error, MemoryError):
-        return {"code": "limit_exceeded", "message": "The media needs more memory than allowed.", "fields": {}}
+        return {
+            "code": "limit_exceeded",
+            "message": "The media needs more memory than allowed.",
+            "fields": {},
+        }
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return {"code": "disk_full", "message": "No space left on the disk.", "fields": {}}
     _log.error("a media function failed", exc_info=error)

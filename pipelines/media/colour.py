@@ -22,6 +22,6 @@ HLG = "arib-std-b67"
 
 
 def number_of(names: dict[int, str], name: str | None) -> int:
-    """libav's number for ``name``; the number for "unknown" where there is no name."""
+    """Libav's number for ``name``; the number for "unknown" where there is no name."""
     unknown = 0 if names is RANGES else UNSPECIFIED
     return next((number for number, known in names.items() if known == name), unknown)

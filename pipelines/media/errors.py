@@ -1,24 +1,24 @@
 """What can go wrong with media, as the caller must answer it.
 
-    MediaError
-    ├── SourceError                      the input is at fault: never retried
-    │   ├── SourceNotFoundError          source_not_found
-    │   ├── SourceUnreadableError        source_unreadable: damaged
-    │   │   ├── SourceEmptyError         source_empty: zero bytes
-    │   │   ├── SourceTruncatedError     source_truncated: its index is missing or it ends early
-    │   │   └── NotMediaError            not_media: no container we read
-    │   ├── SourceUnsupportedError       source_unsupported
-    │   ├── StreamNotFoundError          stream_not_found
-    │   │   ├── NoVideoStreamError       no_video_stream
-    │   │   └── NoAudioStreamError       no_audio_stream
-    │   └── TimeOutOfRangeError          time_out_of_range
-    ├── ParamsError                      params_invalid: the request contradicts itself
-    ├── ProfileError                     profile_invalid: a profile's file is wrong
-    ├── LimitError                       limit_exceeded: too large, too long, too slow
-    └── EncodeError                      encode_failed: the work is at fault, retried
-        ├── EncoderUnavailableError      encoder_unavailable
-        ├── OutputInvalidError           output_invalid: the output failed its verification
-        └── OutOfSpaceError              disk_full
+MediaError
+├── SourceError                      the input is at fault: never retried
+│   ├── SourceNotFoundError          source_not_found
+│   ├── SourceUnreadableError        source_unreadable: damaged
+│   │   ├── SourceEmptyError         source_empty: zero bytes
+│   │   ├── SourceTruncatedError     source_truncated: its index is missing or it ends early
+│   │   └── NotMediaError            not_media: no container we read
+│   ├── SourceUnsupportedError       source_unsupported
+│   ├── StreamNotFoundError          stream_not_found
+│   │   ├── NoVideoStreamError       no_video_stream
+│   │   └── NoAudioStreamError       no_audio_stream
+│   └── TimeOutOfRangeError          time_out_of_range
+├── ParamsError                      params_invalid: the request contradicts itself
+├── ProfileError                     profile_invalid: a profile's file is wrong
+├── LimitError                       limit_exceeded: too large, too long, too slow
+└── EncodeError                      encode_failed: the work is at fault, retried
+    ├── EncoderUnavailableError      encoder_unavailable
+    ├── OutputInvalidError           output_invalid: the output failed its verification
+    └── OutOfSpaceError              disk_full
 """
 
 from typing import ClassVar, Self

@@ -17,7 +17,12 @@ _SPEED_PER_PRESET = 1.35  # SVT-AV1 and VP9: each number up is about a third fas
 _COPY_BYTES_PER_S = 200e6
 
 # Bits per pixel at the reference quality, and how many CRF steps halve them.
-_BITS_PER_PIXEL = {"h264": (0.075, 21, 6.0), "hevc": (0.055, 22, 6.0), "av1": (0.040, 30, 12.0), "vp9": (0.05, 31, 12.0)}
+_BITS_PER_PIXEL = {
+    "h264": (0.075, 21, 6.0),
+    "hevc": (0.055, 22, 6.0),
+    "av1": (0.040, 30, 12.0),
+    "vp9": (0.05, 31, 12.0),
+}
 
 
 class Estimate(TypedDict):

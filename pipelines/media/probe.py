@@ -142,9 +142,7 @@ def _codec_name(stream: Stream) -> str | None:
     return str(context.codec.canonical_name)
 
 
-def _stream_info(
-    container: InputContainer, stream: Stream, side_data: Mapping[int, HeaderSideData]
-) -> AnyStream:
+def _stream_info(container: InputContainer, stream: Stream, side_data: Mapping[int, HeaderSideData]) -> AnyStream:
     common = vars(_common(stream))
     if isinstance(stream, VideoStream) and stream.codec_context is not None:
         return _video_info(container, stream, side_data.get(stream.index, HeaderSideData()), common)

@@ -18,9 +18,7 @@ HdrPolicy = Literal["keep", "tonemap"]
 Deinterlace = Literal["auto", "on", "off"]
 Preset = Annotated[str, BeforeValidator(str)]  # SVT-AV1 and VP9 number theirs
 
-_X26X_PRESETS = frozenset(
-    "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
-)
+_X26X_PRESETS = frozenset(["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"])
 _PRESETS: dict[str, frozenset[str]] = {
     "h264": _X26X_PRESETS,
     "hevc": _X26X_PRESETS,

@@ -96,7 +96,7 @@ def _decide(stream: AnyStream, info: MediaInfo, settings: TranscodeSettings) -> 
         return _decide_audio(stream, settings)
     if isinstance(stream, SubtitleInfo):
         return _decide_subtitle(stream, settings)
-    return _decide_other(stream, settings)
+    return _decide_other(stream, info, settings)
 
 
 def _decide_video(stream: VideoInfo, info: MediaInfo, settings: TranscodeSettings) -> _Decision:
@@ -151,7 +151,9 @@ def _decide_subtitle(stream: SubtitleInfo, settings: TranscodeSettings) -> _Deci
     return _Decision(_plan(stream, "convert", reason, codec=target))
 
 
-def _decide_other(stream: OtherInfo, settings: TranscodeSettings) -> _Decision:
+def _decide_other(stream: OtherInfo, info: MediaInfo, settings: TranscodeSettings) -> _Decision:
+    if stream.codec == "bin_data" and info.chapters and info.container.startswith("mov"):
+        return _Decision(_plan(stream, "drop", "it holds the titles of the chapters, which are kept as chapters"))
     if stream.kind == "attachment" and settings.container == "mkv":
         return _Decision(_plan(stream, "copy", "Matroska holds attachments", codec=stream.codec))
     what = "attachment" if stream.kind == "attachment" else "data stream"
@@ -165,9 +167,7 @@ def _drop(stream: AnyStream, reason: str) -> _Decision:
     return _Decision(_plan(stream, "drop", reason), warning)
 
 
-def _plan(
-    stream: AnyStream, action: str, reason: str, codec: str | None = None, *, cover: bool = False
-) -> StreamPlan:
+def _plan(stream: AnyStream, action: str, reason: str, codec: str | None = None, *, cover: bool = False) -> StreamPlan:
     return StreamPlan.model_validate(
         {
             "source_index": stream.index,

@@ -56,7 +56,7 @@ class CopyTrack:
         self.frames = 0
         self.decode_errors = 0
         self._offset = clock.offset(source.time_base or Fraction(1, 1000))
-        self._undated: list["Packet[Stream]"] = []
+        self._undated: list[Packet[Stream]] = []
         self._last_dts: int | None = None
 
     def take(self, packet: "Packet[Stream]") -> None:
@@ -94,7 +94,9 @@ class CopyTrack:
 class VideoTrack:
     """Decodes, filters where needed, encodes."""
 
-    def __init__(self, source: VideoStream, writer: Writer, clock: Clock, encode: VideoEncode, all_fields: bool) -> None:
+    def __init__(
+        self, source: VideoStream, writer: Writer, clock: Clock, encode: VideoEncode, all_fields: bool
+    ) -> None:
         assert isinstance(writer.stream, VideoStream)
         self.writer = writer
         self.done = False
@@ -119,7 +121,7 @@ class VideoTrack:
 
     def finish(self) -> None:
         """Drain decoder, filters and encoder."""
-        flush: "Packet[Stream]" = Packet()
+        flush: Packet[Stream] = Packet()
         flush.time_base = self._time_base
         self._decode(flush)
         with write_errors():
@@ -208,7 +210,7 @@ class AudioTrack:
         self._decode(packet)
 
     def finish(self) -> None:
-        flush: "Packet[Stream]" = Packet()
+        flush: Packet[Stream] = Packet()
         flush.time_base = self._time_base
         self._decode(flush)
         with write_errors():

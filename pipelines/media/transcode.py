@@ -49,9 +49,7 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     expected: Expected
 
 
-def transcode_verified(
-    source: Source, target: Path, plan: TranscodePlan, on_progress: OnProgress
-) -> TranscodeResult:
+def transcode_verified(source: Source, target: Path, plan: TranscodePlan, on_progress: OnProgress) -> TranscodeResult:
     """Transcode, then decode the whole output to prove it.
 
     Raises:
@@ -256,9 +254,9 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
         height=picture.height if picture else (original.height if original else None),
         video_codec=video.codec if video else None,
         audio_codecs=tuple(str(plan_.codec) for plan_ in audio),
-        video_frames=video_track.frames if isinstance(video_track, VideoTrack) else (
-            video_track.writer.packets if video_track is not None else None
-        ),
+        video_frames=video_track.frames
+        if isinstance(video_track, VideoTrack)
+        else (video_track.writer.packets if video_track is not None else None),
         warnings=warnings,
         decode_errors=decode_errors,
         transcode_s=transcode_s,

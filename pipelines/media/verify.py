@@ -87,7 +87,9 @@ def verify_output(
 def _decode_all(container: InputContainer, expected: Expected, meter: ProgressMeter) -> dict[int, _Seen]:
     seen = {stream.index: _Seen() for stream in expected.streams}
     if any(index >= len(container.streams) for index in seen):
-        raise OutputInvalidError(f"The output has {len(container.streams)} streams; some that were written are missing.")
+        raise OutputInvalidError(
+            f"The output has {len(container.streams)} streams; some that were written are missing."
+        )
     streams = [container.streams[index] for index in seen]
     for stream in streams:
         if stream.type == "video":

@@ -16,9 +16,7 @@ def plan_video(stream: VideoInfo, video: VideoSettings, settings: TranscodeSetti
     misfit = _first_misfit(stream, video, settings)
     if misfit is None:
         reason = f"already {video.codec} within the profile's bounds"
-        return StreamPlan(
-            source_index=stream.index, kind="video", action="copy", reason=reason, codec=video.codec
-        )
+        return StreamPlan(source_index=stream.index, kind="video", action="copy", reason=reason, codec=video.codec)
     return StreamPlan(
         source_index=stream.index,
         kind="video",
@@ -100,9 +98,7 @@ def _encoding(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettin
     )
     if tonemap or _is_rgb(stream):
         bt709: dict[str, object] = {"color_primaries": "bt709", "color_transfer": "bt709", "color_space": "bt709"}
-        return values.model_copy(
-            update=bt709 | {"color_range": "tv", "mastering_display": None, "content_light": None}
-        )
+        return values.model_copy(update=bt709 | {"color_range": "tv", "mastering_display": None, "content_light": None})
     return values
 
 

@@ -11,14 +11,11 @@ from serve.cli.session import Place
 def operations(json_output: Json = False) -> None:
     """List what mediaray can do."""
     from serve.catalogue import catalogue  # slow to import
+    from serve.views import operation_view  # slow to import
 
     found = sorted(catalogue(), key=lambda operation: str(operation.name))
     if json_output:
-        rows = [
-            {"name": each.name, "summary": each.summary, "params": each.params.model_json_schema()}
-            for each in found
-        ]
-        print_json({"operations": rows})
+        print_json({"operations": [operation_view(each) for each in found]})
         return
     screen = Screen()
     screen.table(

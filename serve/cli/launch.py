@@ -27,15 +27,14 @@ def ensure_server(place: Place, screen: Screen) -> bool:
     Raises:
         NotStartedError: it didn't get ready; the message has the end of its log.
     """
-    process = None if place.home.server() else _spawn(place.home)
-    with screen.waiting("Starting the server…" if process else "Waiting for the server…"):
-        deadline = time.monotonic() + _START_LIMIT_S
-        while not _ready(place):
-            # Another command may have been faster: then ours ends at once, and the other's server will do.
-            ended = process is not None and process.poll() is not None and place.home.server() is None
-            if ended or time.monotonic() > deadline:
-                raise NotStartedError(_why_not(place.home, ended))
-            time.sleep(0.1)
+    process = None if _held(place.home) else _spawn(place.home)
+    try:
+        with screen.waiting("Starting the server…" if process else "Waiting for the server…"):
+            _wait_until_ready(place, process)
+    except BaseException:
+        if process:
+            process.send_signal(signal.SIGINT)  # a half-started one would be in the way of the next
+        raise
     server = place.home.server()
     if process and server:
         screen.note(
@@ -74,6 +73,25 @@ def _spawn(home: Home) -> subprocess.Popen[bytes]:
         )
 
 
+def _wait_until_ready(place: Place, process: subprocess.Popen[bytes] | None) -> None:
+    deadline = time.monotonic() + _START_LIMIT_S
+    while not _ready(place):
+        # Another command may have been faster: then ours ends at once, and the other's server will do.
+        ended = process is not None and process.poll() is not None and not _held(place.home)
+        if ended or time.monotonic() > deadline:
+            raise NotStartedError(_why_not(place.home, ended=ended, spawned=process is not None))
+        time.sleep(0.1)
+
+
+def _held(home: Home) -> bool:
+    """Whether a server runs on this home, or starts."""
+    try:
+        with home.hold():
+            return False
+    except StartupError:
+        return True
+
+
 def _ready(place: Place) -> bool:
     from serve.client import ClientError  # slow to import
 
@@ -84,13 +102,15 @@ def _ready(place: Place) -> bool:
         return False
 
 
-def _why_not(home: Home, ended: bool) -> str:
-    log = home.logs / "server.log"
+def _why_not(home: Home, *, ended: bool, spawned: bool) -> str:
     what = (
         "The server ended while it started"
         if ended
         else f"The server isn't ready after {_START_LIMIT_S:.0f} s"
     )
+    log = home.logs / "server.log"
+    if not spawned:
+        return f"{what}. Its logs are in {home.logs}."
     with contextlib.suppress(OSError):
         tail = log.read_text(errors="replace").strip().splitlines()[-_LOG_LINES:]
         return "\n".join([f"{what}. The end of {log}:", *(f"  {line}" for line in tail)])

@@ -148,8 +148,15 @@ def _beyond_loopback(processes: Sequence[psutil.Process]) -> Iterator[str]:
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
         for each in connections:
-            if each.status == psutil.CONN_LISTEN and not ipaddress.ip_address(each.laddr.ip).is_loopback:
-                yield f"{each.laddr.ip}:{each.laddr.port} ({name})"
+            if each.status == psutil.CONN_LISTEN and not is_loopback(each.laddr.ip):
+                host = f"[{each.laddr.ip}]" if ":" in each.laddr.ip else each.laddr.ip
+                yield f"{host}:{each.laddr.port} ({name})"
+
+
+def is_loopback(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
 
 
 def _output(command: list[str]) -> str:

@@ -4,20 +4,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cluster.home import Home
-from cluster.settings import Settings
 
 if TYPE_CHECKING:
+    from cluster.settings import Settings
     from serve.client import Client
 
 
 @dataclass(frozen=True)
 class Place:
-    settings: Settings
+    settings: "Settings"
     home: Home
 
     @classmethod
     def here(cls) -> "Place":
         """Raises ValidationError where a MEDIARAY_ variable is wrong."""
+        from cluster.settings import Settings  # slow to import
+
         settings = Settings()
         return cls(settings, Home.create(settings.home))
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 import typer
 
-from cluster.grants import grant
 from serve.cli.session import Place
 
 _OUTPUT = "--output"
@@ -50,6 +49,8 @@ def targets(
 
 def grant_folders(place: Place, chosen: Sequence[Target]) -> None:
     """Let the server read where sources are and write where outputs go, unless roots are configured."""
+    from cluster.grants import grant  # slow to import
+
     if place.settings.roots is not None and place.settings.output_roots is not None:
         return
     read: set[Path] = set()

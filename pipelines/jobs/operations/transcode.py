@@ -35,7 +35,9 @@ class Params(TranscodeParams, CommonParams):
 
 def _profile(name: str, profiles: Mapping[str, Profile]) -> Profile:
     if name not in profiles:
-        raise InvalidError(f"There is no profile {name!r}. There are: {', '.join(sorted(profiles))}.", "profile_unknown")
+        raise InvalidError(
+            f"There is no profile {name!r}. There are: {', '.join(sorted(profiles))}.", "profile_unknown"
+        )
     return profiles[name]
 
 

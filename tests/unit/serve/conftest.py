@@ -124,15 +124,34 @@ def problem(status: int, code: str, detail: str) -> Response:
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
-@pytest.fixture
-def fake_server() -> Iterator[FakeServer]:
-    fake = FakeServer()
+class Stage:
+    """One listening server for the session; each test puts its own fake on."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.app: Starlette | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert self.app is not None
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        configuration = uvicorn.Config(fake.app(), ws="websockets-sansio", log_level="error", lifespan="off")
-        server = uvicorn.Server(configuration)
+        stage = Stage(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        server = uvicorn.Server(
+            uvicorn.Config(stage, ws="websockets-sansio", log_level="error", lifespan="off")
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield fake
+        yield stage
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture
+def fake_server(stage: Stage) -> FakeServer:
+    fake = FakeServer(stage.url)
+    stage.app = fake.app()
+    return fake

@@ -51,13 +51,20 @@ def test_a_lost_connection_is_tried_again():
     assert settle(protocol.get("job-1"), LOST, Patience(10)) == 0.1
 
 
-def test_a_retry_that_may_have_arrived_is_not_repeated():
-    with pytest.raises(ServerUnreachableError):
-        settle(protocol.control("job-1", "retry"), LOST, Patience(10))
+def test_lost_for_longer_than_patience_is_unreachable():
+    with pytest.raises(ServerUnreachableError, match="mediaray up"):
+        settle(protocol.get("job-1"), REFUSED, Patience(0))
 
 
-def test_a_retry_that_never_arrived_is_repeated():
-    assert settle(protocol.control("job-1", "retry"), REFUSED, Patience(10)) == 0.1
+def test_a_proxy_without_a_server_is_asked_again():
+    assert settle(protocol.get("job-1"), httpx.Response(502, text="Bad gateway"), Patience(10)) == 0.1
+
+
+def test_a_crashed_media_process_is_a_problem():
+    headers = {"Content-Type": "application/problem+json"}
+    answer = httpx.Response(502, headers=headers, json={"code": "child_crashed", "detail": "It died."})
+    with pytest.raises(ProblemError, match="It died"):
+        settle(protocol.get("job-1"), answer, Patience(10))
 
 
 def test_a_body_that_is_no_problem_document_has_the_status_as_code():

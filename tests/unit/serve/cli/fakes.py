@@ -25,7 +25,7 @@ class ShrinkParams(CommonParams):
     audio_bitrate: Annotated[int, BeforeValidator(_bit_rate)] | None = None
     hdr: Literal["auto", "keep"] = "auto"
     shape: Shape | None = None
-    times: list[float] = []
+    times: tuple[float, ...] = ()
     loud: bool = True
     start: float | None = None
     end: float | None = None

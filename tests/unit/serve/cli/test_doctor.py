@@ -46,6 +46,14 @@ def test_a_port_beyond_loopback_is_named(home):
     assert found.status == "warn"
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("::", False), ("0.0.0.0", False)],
+)
+def test_loopback_is_told_from_the_rest(address, expected):
+    assert service_checks.is_loopback(address) is expected
+
+
 def test_a_redis_that_doesn_t_answer_fails(home):
     settings = Settings(home=home.path, redis_url="redis://127.0.0.1:1")
     assert service_checks._redis(settings).status == "fail"

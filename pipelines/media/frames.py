@@ -1,0 +1,150 @@
+"""Find the frame that is shown at a given time, and make it a picture."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import Image
+
+from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.info import VideoInfo
+from pipelines.media.side_data import Orientation
+from pipelines.media.video_filters import TONEMAP, PictureGraph, Step, orient, shape_of
+
+# A seek may land behind the time asked for (MPEG-TS and -PS, RealMedia, old AVI): then look farther back.
+_STEPS_BACK_S = (0, 1, 4, 16, 64)
+_FORWARD_S = 0.5  # nearer than this, decoding on is cheaper than a seek
+_SCALER = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+_HD_HEIGHT = 720
+
+
+class FrameReader:
+    """Reads frames of one stream by time, on the stream's own clock; asking in rising order is fastest."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self._container = container
+        self._stream = stream
+        self._time_base = stream.time_base or Fraction(1, 1000)
+        self._frames: Iterator[VideoFrame] = iter(())
+        self._shown: VideoFrame | None = None
+        self._next: VideoFrame | None = None
+        stream.codec_context.thread_type = "AUTO"
+
+    def at(self, pts: int) -> VideoFrame:
+        """The frame shown at ``pts``: the last one that starts at or before it, or the first if all start later.
+
+        Raises:
+            SourceUnreadableError: nothing decodes.
+        """
+        if not self._reaches(pts):
+            self._seek_before(pts)
+        while self._next is not None and _start(self._next) <= pts:
+            self._step()
+        if self._shown is None:
+            raise SourceUnreadableError("No frame of the video stream decodes; the file is damaged.")
+        return self._shown
+
+    def keyframe_at(self, pts: int) -> VideoFrame | None:
+        """A keyframe near ``pts``, without decoding what lies between."""
+        self._rewind(pts)
+        self._stream.codec_context.skip_frame = "NONKEY"
+        try:
+            return next(self._frames, None)
+        finally:
+            self._stream.codec_context.skip_frame = "DEFAULT"
+            self._shown = self._next = None
+
+    def _reaches(self, pts: int) -> bool:
+        """Whether decoding on from here gets to ``pts`` without passing a keyframe that a seek would go to."""
+        if self._shown is None or pts < _start(self._shown):
+            return False
+        if self._next is None or pts < _start(self._next) + int(_FORWARD_S / self._time_base):
+            return True
+        entries = self._stream.index_entries
+        found = entries.search_timestamp(pts) if len(entries) else -1
+        return found >= 0 and entries[found].timestamp <= _start(self._shown)
+
+    def _seek_before(self, pts: int) -> None:
+        for back_s in _STEPS_BACK_S:
+            self._rewind(pts - int(back_s / self._time_base))
+            self._step()
+            self._step()
+            if self._shown is not None and _start(self._shown) <= pts:
+                return
+        self._rewind(None)
+        self._step()
+        self._step()
+
+    def _rewind(self, pts: int | None) -> None:
+        start = self._stream.start_time or 0
+        try:
+            self._container.seek(start if pts is None else max(pts, start), stream=self._stream)
+        except av.error.FFmpegError:
+            self._container.seek(0)
+        self._shown = self._next = None
+        self._frames = self._decode()
+
+    def _step(self) -> None:
+        self._shown = self._next if self._next is not None else self._shown
+        self._next = next(self._frames, None)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+                frames = packet.decode()
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                continue
+            yield from (f for f in frames if isinstance(f, VideoFrame) and f.pts is not None and not f.is_corrupt)
+
+
+class PictureMaker:
+    """Makes RGB pictures as a player shows them: turned, with square pixels, HDR mapped to SDR."""
+
+    def __init__(self, info: VideoInfo, time_base: Fraction, largest: tuple[int, int] | None = None) -> None:
+        self._info = info
+        self._time_base = time_base
+        self._largest = largest
+        self._graph: PictureGraph | None = None
+        self._shape: tuple[int, int, str, int, int] | None = None
+
+    def make(self, frame: VideoFrame) -> Image.Image:
+        if self._graph is None or self._shape != shape_of(frame):
+            self._graph = PictureGraph(frame, self._time_base, self._steps(frame))
+            self._shape = shape_of(frame)
+        frame.time_base = self._time_base
+        (shown,) = self._graph.run(frame)
+        return Image.fromarray(shown.to_ndarray(format="rgb24"))
+
+    def _steps(self, frame: VideoFrame) -> list[Step]:
+        info = self._info
+        turned = info.rotation_deg % 180 != 0
+        size = (info.display_height, info.display_width) if turned else (info.display_width, info.display_height)
+        steps: list[Step] = []
+        if info.hdr != "sdr":
+            width, height = _within(size, self._largest)  # the fewer pixels, the faster they are mapped
+            steps += [("scale", f"{width}:{height}:{_SCALER}"), ("format", "yuv420p10le"), *TONEMAP]
+            size = (width, height)
+        matrix = "" if frame.colorspace != 2 or frame.height < _HD_HEIGHT else ":in_color_matrix=bt709"
+        steps.append(("scale", f"{size[0]}:{size[1]}:{_SCALER}{matrix}"))
+        steps += orient(Orientation(info.rotation_deg, info.mirrored))
+        steps.append(("format", "rgb24"))
+        return steps
+
+
+def _within(size: tuple[int, int], largest: tuple[int, int] | None) -> tuple[int, int]:
+    if largest is None:
+        return size
+    factor = min(1.0, max(max(largest) / max(size), min(largest) / min(size)))
+    return max(2, round(size[0] * factor)), max(2, round(size[1] * factor))
+
+
+def _start(frame: VideoFrame) -> int:
+    assert frame.pts is not None
+    return frame.pts

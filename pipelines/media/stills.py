@@ -1,0 +1,272 @@
+"""Take stills of a video: at given times, evenly spread, or its most telling frames."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import Image
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError, TimeOutOfRangeError
+from pipelines.media.frames import FrameReader, PictureMaker
+from pipelines.media.info import MediaInfo, VideoInfo
+from pipelines.media.mux import write_errors
+from pipelines.media.probe import probe, start_of
+from pipelines.media.profiles import rate_of
+from pipelines.media.progress import OnProgress, Progress
+from pipelines.media.side_data import first_frame
+from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.telling import Candidate, choose, judge
+from pipelines.media.units import Seconds
+
+_SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
+_SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+_CANDIDATES = 12  # looked at for one telling frame; each further one adds half as many
+_MAX_CANDIDATES = 60
+_MARGIN = 0.05  # titles and credits: the first and last twentieth aren't looked at
+
+
+def parse_size(value: object) -> str:
+    """A size is a width (``720``) or a box to fit into (``1200x300``)."""
+    text = str(value).strip().lower()
+    if _SIZE.fullmatch(text) is None:
+        raise ValueError(f"{value!r} is no size; give a width such as 720 or a box such as 1200x300")
+    return text
+
+
+Size = Annotated[str, BeforeValidator(parse_size)]
+
+
+class StillsSpec(BaseModel, frozen=True, extra="forbid"):
+    """Which stills to take: at ``times``; else ``count`` evenly spread or, if ``telling``, the most telling ones.
+
+    Without times and count it's the one most telling frame. Without ``sizes`` a still has the size the video is shown in.
+    """
+
+    times: tuple[Seconds, ...] = Field(default=(), max_length=1000)
+    count: int | None = Field(default=None, ge=1, le=1000)
+    telling: bool = False
+    sizes: tuple[Size, ...] = Field(default=(), max_length=16)
+    format: Literal["jpeg", "png", "webp"] = "jpeg"
+    quality: int = Field(default=85, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _check(self) -> "StillsSpec":
+        if self.times and (self.count is not None or self.telling):
+            raise ValueError("give either times, or count and telling")
+        if any(time_s < 0 for time_s in self.times):
+            raise ValueError("times start at 0")
+        return self
+
+
+class Still(BaseModel, frozen=True, extra="forbid"):
+    """One picture file. ``time_s`` is when its frame starts, ``pts`` the same in the source stream's time base."""
+
+    name: str
+    time_s: float
+    width: int
+    height: int
+    size_bytes: int
+    pts: int
+
+
+class StillsResult(BaseModel, frozen=True, extra="forbid"):
+    format: Literal["jpeg", "png", "webp"]
+    items: tuple[Still, ...]
+
+
+def estimate_s(info: MediaInfo, spec: StillsSpec) -> float:
+    """Rough seconds on one core: opening, then half a group of pictures (taken as 2 s) for each still."""
+    video = info.video
+    if video is None:
+        return 0.1
+    megapixels = video.width * video.height / 1e6
+    stills = len(spec.times) or spec.count or 1
+    looked_at = _candidate_count(stills) if _is_telling(spec) else 0
+    decoded = stills * 2 * min(60.0, float(rate_of(video.average_frame_rate) or 30)) + looked_at
+    tonemap_s = 3.0 if video.hdr != "sdr" else 0.0
+    return round(0.05 + decoded * megapixels / 150 + stills * max(1, len(spec.sizes)) * megapixels / 50 + tonemap_s, 3)
+
+
+def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgress) -> StillsResult:
+    """Write the stills into ``folder`` and list them in order of time, sizes in the order asked for.
+
+    The frame of a time is the one shown then; times count from the container's start.
+
+    Raises:
+        NoVideoStreamError: there is neither a video stream nor a cover.
+        TimeOutOfRangeError: a time lies behind the end.
+        SourceUnreadableError: nothing decodes.
+    """
+    info = probe(source)
+    video = info.video or info.cover
+    if video is None:
+        raise NoVideoStreamError(f"{name_of(source)} has no pictures; take stills of a video.")
+    with open_input(source) as container:
+        if video.attached_picture:
+            timing = _Timing(container, video, Fraction(0))
+            frames: Iterable[VideoFrame] = [_cover(container, video)]
+            count = 1
+        else:
+            timing = _Timing(container, video, start_of(container))
+            frames = _pick(container, timing, info, spec)
+            count = len(spec.times) or spec.count or 1
+        return _write_all(frames, count, folder, spec, timing, on_progress)
+
+
+@dataclass(frozen=True)
+class _Timing:
+    container: InputContainer
+    video: VideoInfo
+    start: Fraction
+
+    @property
+    def time_base(self) -> Fraction:
+        return self.container.streams[self.video.index].time_base or Fraction(1, 1000)
+
+    def pts_of(self, time_s: float) -> int:
+        """The tick at ``time_s``, with a thousandth of a second's grace: printed times are rounded."""
+        exact = (Fraction(time_s).limit_denominator(1_000_000) + self.start) / self.time_base
+        return int(exact + min(Fraction(1, 2000) / self.time_base, Fraction(1, 2)))
+
+    def time_of(self, pts: int) -> float:
+        return float(pts * self.time_base - self.start)
+
+
+def _cover(container: InputContainer, video: VideoInfo) -> VideoFrame:
+    frame = first_frame(container, video.index)
+    if frame is None:
+        raise SourceUnreadableError("The cover doesn't decode; it is damaged.")
+    frame.pts = 0
+    return frame
+
+
+def _pick(container: InputContainer, timing: _Timing, info: MediaInfo, spec: StillsSpec) -> Iterator[VideoFrame]:
+    """The frames to make stills of, one at a time: a thousand decoded ones would fill the memory."""
+    _check_times(spec.times, info)
+    stream = container.streams[timing.video.index]
+    assert isinstance(stream, VideoStream)
+    reader = FrameReader(container, stream)
+    if _is_telling(spec):
+        wanted = _telling_pts(reader, timing, info, spec.count or 1)
+    else:
+        times = sorted(spec.times) or _even_times(timing.video, info, timing, spec.count or 1)
+        wanted = [timing.pts_of(time_s) for time_s in times]
+    return map(reader.at, wanted)
+
+
+def _is_telling(spec: StillsSpec) -> bool:
+    return spec.telling or (not spec.times and spec.count is None)
+
+
+def _check_times(times: Sequence[float], info: MediaInfo) -> None:
+    late = [time_s for time_s in times if info.duration_s is not None and time_s > info.duration_s]
+    if late:
+        raise TimeOutOfRangeError(
+            f"{late[0]:g} s lies behind the end at {info.duration_s:.3f} s; give earlier times.",
+            time_s=late[0],
+            duration_s=info.duration_s,
+        )
+
+
+def _even_times(video: VideoInfo, info: MediaInfo, timing: _Timing, count: int) -> list[float]:
+    """The centres of ``count`` equal parts of the time that has pictures."""
+    begin_s = max(0.0, (video.start_s or 0.0) - float(timing.start))
+    end_s = begin_s + video.duration_s if video.duration_s else (info.duration_s or begin_s)
+    part_s = (end_s - begin_s) / count
+    return [begin_s + (number + 0.5) * part_s for number in range(count)]
+
+
+def _candidate_count(count: int) -> int:
+    return min(_MAX_CANDIDATES, _CANDIDATES + max(0, count - 1) * _CANDIDATES // 2)
+
+
+def _telling_pts(reader: FrameReader, timing: _Timing, info: MediaInfo, count: int) -> list[int]:
+    points = _even_times(timing.video, info, timing, max(count, _candidate_count(count)))
+    margin = int(len(points) * _MARGIN)
+    wanted = [timing.pts_of(time_s) for time_s in points[margin : len(points) - margin or None]]
+    keyframes = {c.pts: c for pts in wanted if (c := _judge_keyframe(reader, pts)) is not None}
+    if len(keyframes) < max(count, len(wanted) // 2):  # a short clip, or one long group of pictures
+        keyframes = {c.pts: c for c in (judge(reader.at(pts)) for pts in wanted)}
+    return [candidate.pts for candidate in choose(list(keyframes.values()), count)]
+
+
+def _judge_keyframe(reader: FrameReader, pts: int) -> Candidate | None:
+    frame = reader.keyframe_at(pts)
+    return None if frame is None else judge(frame)
+
+
+def _write_all(
+    frames: Iterable[VideoFrame],
+    count: int,
+    folder: Path,
+    spec: StillsSpec,
+    timing: _Timing,
+    on_progress: OnProgress,
+) -> StillsResult:
+    video = timing.video
+    maker = PictureMaker(video, timing.time_base, _largest(spec, video))
+    items: list[Still] = []
+    for number, frame in enumerate(frames, start=1):
+        assert frame.pts is not None
+        pts, time_s = frame.pts, max(0.0, timing.time_of(frame.pts))
+        picture = maker.make(frame)
+        for size in spec.sizes or (None,):
+            resized = _resize(picture, size, (video.display_width, video.display_height))
+            name = f"still-{number:04d}{_label(size, spec)}.{_SUFFIXES[spec.format]}"
+            with write_errors():
+                _save(resized, folder / name, spec)
+            items.append(
+                Still(
+                    name=name,
+                    time_s=time_s,
+                    width=resized.width,
+                    height=resized.height,
+                    size_bytes=(folder / name).stat().st_size,
+                    pts=pts,
+                )
+            )
+        on_progress(Progress(fraction=min(1.0, number / count), frames=number, position_s=time_s))
+    return StillsResult(format=spec.format, items=tuple(items))
+
+
+def _target(size: str, shown: tuple[int, int]) -> tuple[int, int]:
+    """The pixels of a still of ``size`` of a video shown at ``shown``: its shape kept, never larger."""
+    match = _SIZE.fullmatch(size)
+    assert match is not None
+    width, height = shown
+    factor = min(1.0, int(match[1]) / width)
+    if match[2] is not None:
+        factor = min(factor, int(match[2]) / height)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _largest(spec: StillsSpec, video: VideoInfo) -> tuple[int, int] | None:
+    shown = (video.display_width, video.display_height)
+    return max((_target(size, shown) for size in spec.sizes), default=None)
+
+
+def _resize(picture: Image.Image, size: str | None, shown: tuple[int, int]) -> Image.Image:
+    target = shown if size is None else _target(size, shown)
+    return picture if picture.size == target else picture.resize(target, Image.Resampling.LANCZOS)
+
+
+def _label(size: str | None, spec: StillsSpec) -> str:
+    if size is None or len(spec.sizes) == 1:
+        return ""
+    return f"-{size}" if "x" in size else f"-{size}w"
+
+
+def _save(picture: Image.Image, path: Path, spec: StillsSpec) -> None:
+    if spec.format == "jpeg":
+        picture.save(path, "JPEG", quality=spec.quality, optimize=True, progressive=True)
+    elif spec.format == "webp":
+        picture.save(path, "WEBP", quality=spec.quality)
+    else:
+        picture.save(path, "PNG")

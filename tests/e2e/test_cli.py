@@ -1,0 +1,125 @@
+"""The command line against a real server: each command is a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    from pipelines.media.sample import make_sample
+
+    sample = tmp_path_factory.mktemp("films") / "sample.mp4"
+    make_sample(sample, duration_s=6)
+    return sample
+
+
+@pytest.fixture
+def run(server):
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", "-m", "serve.cli.app", *map(str, arguments)]
+        return subprocess.run(
+            command, env=server.env, capture_output=True, text=True, timeout=180, check=False
+        )
+
+    return run
+
+
+def answer(done: subprocess.CompletedProcess[str]):
+    assert done.returncode == 0, done.stderr + done.stdout
+    return json.loads(done.stdout)
+
+
+def test_probe_tells_the_duration(run, film):
+    assert answer(run("probe", film, "--json"))["result"]["duration_s"] == pytest.approx(6, abs=0.2)
+
+
+def test_probe_is_readable_for_people(run, film):
+    done = run("probe", film)
+    assert done.returncode == 0, done.stderr
+    assert "duration_s" in done.stdout
+
+
+def test_transcode_makes_the_output(run, film, tmp_path):
+    output = tmp_path / "out.mp4"
+    job = answer(run("transcode", film, "-o", output, "--profile", "mobile-480p", "--json"))
+    assert job["state"] == "succeeded"
+    assert job["artifacts"][0]["path"] == str(output)
+    assert output.stat().st_size == job["artifacts"][0]["size_bytes"]
+
+
+def test_an_output_folder_gets_the_source_s_name(run, film, tmp_path):
+    answer(run("transcode", film, "-o", f"{tmp_path}/made/", "--profile", "mobile-480p", "--json"))
+    assert [file.stem for file in (tmp_path / "made").iterdir()] == ["sample"]
+
+
+def test_a_job_that_was_not_watched_can_be(run, film, tmp_path):
+    job = answer(run("transcode", film, "-o", tmp_path / "out.mp4", "--no-watch", "--json"))
+    events = [json.loads(line) for line in run("jobs", "watch", job["id"], "--json").stdout.splitlines()]
+    assert events[-1]["state"] == "succeeded"
+    assert answer(run("jobs", "show", job["id"], "--json"))["state"] == "succeeded"
+
+
+def test_jobs_list_has_the_newest_first(run, film):
+    job = answer(run("probe", film, "--json"))
+    assert answer(run("jobs", "list", "--limit", "1", "--json"))["jobs"][0]["id"] == job["id"]
+
+
+def test_explain_makes_nothing(run, film, tmp_path):
+    plan = answer(run("transcode", film, "-o", tmp_path / "out.mp4", "--explain", "--json"))
+    assert plan["units"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_output_is_kept(run, film, tmp_path):
+    output = tmp_path / "out.mp4"
+    output.write_bytes(b"mine")
+    done = run("transcode", film, "-o", output, "--json")
+    assert done.returncode == 1
+    assert "output_exists" in done.stdout
+    assert output.read_bytes() == b"mine"
+
+
+def test_a_file_that_is_no_media_fails_with_its_code(run, tmp_path):
+    text = tmp_path / "text.mp4"
+    text.write_text("no film")
+    done = run("probe", text, "--json")
+    assert done.returncode == 1
+    assert "not_media" in done.stdout
+
+
+def test_wrong_usage_exits_with_2(run, film):
+    assert run("transcode", film, "--crf", "much").returncode == 2
+
+
+def test_an_unknown_job_exits_with_1(run):
+    done = run("jobs", "show", "00000000-0000-7000-8000-000000000000", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "job_not_found"
+
+
+def test_without_a_server_exit_3(server, tmp_path):
+    command = [sys.executable, "-I", "-m", "serve.cli.app", "jobs", "list"]
+    environment = {**server.env, "MEDIARAY_HOME": str(tmp_path / "empty")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert "mediaray up" in done.stderr
+
+
+def test_status_tells_the_url(run, server):
+    assert answer(run("status", "--json"))["url"] == server.url
+
+
+def test_doctor_sees_the_running_server(run):
+    checks = json.loads(run("doctor", "--json").stdout)["checks"]
+    assert next(check for check in checks if check["name"] == "port")["status"] == "ok"
+
+
+def test_the_demo_leaves_its_results(run, film, tmp_path):
+    told = answer(run("demo", film, "--out", tmp_path / "demo", "--json"))
+    assert [job["state"] for job in told["jobs"]] == ["succeeded"] * 3
+    assert (tmp_path / "demo" / "sample-web.mp4").stat().st_size > 0
+    assert len(list((tmp_path / "demo" / "stills").iterdir())) == 6
