@@ -1,5 +1,6 @@
 """Set up libav's encoders from a plan."""
 
+import os
 from fractions import Fraction
 
 import av
@@ -84,6 +85,7 @@ def _codec_options(encode: VideoEncode, threads: int | None) -> dict[str, str]:
     if settings.codec == "hevc":
         return {"preset": settings.preset, "x265-params": ":".join(_x265_params(encode, threads))}
     if settings.codec == "av1":
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints to stderr, past libav's log: errors only
         params = ":".join(_svt_params(encode, threads))
         return {"preset": settings.preset} | ({"svtav1-params": params} if params else {})
     return {

@@ -49,7 +49,7 @@ class StreamInfo(BaseModel, frozen=True, extra="forbid"):
 
 
 class VideoInfo(StreamInfo):
-    """A video stream. ``width`` and ``height`` are coded; the display size has the pixel's shape and the rotation applied.
+    """A video stream. ``width`` and ``height`` are coded; the display size has pixel shape and rotation applied.
 
     A player shows the picture mirrored left to right if ``mirrored``, then turned ``rotation_deg`` clockwise.
     """

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def open_output(target: Path, plan: TranscodePlan) -> Iterator[OutputContainer]:
     try:
         yield output
     except BaseException:
-        with suppress_libav():
+        with suppress(av.error.FFmpegError, OSError, ValueError):  # the error that led here is the one to report
             output.close()
         raise
     with write_errors():
@@ -78,14 +78,6 @@ def write_errors() -> Iterator[None]:
             message = "There is no space left for the output; free some or choose another folder."
             raise OutOfSpaceError(message, errno=number) from error
         raise EncodeError(f"The output can't be written: {error}.") from error
-
-
-@contextmanager
-def suppress_libav() -> Iterator[None]:
-    try:
-        yield
-    except (av.error.FFmpegError, OSError, ValueError):
-        pass  # the error that led here is the one to report
 
 
 def copy_tags(tags: Mapping[str, str], target: dict[str, str]) -> None:

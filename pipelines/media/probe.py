@@ -127,7 +127,7 @@ def _common(stream: Stream) -> _Common:
         duration_s=float(stream.duration * time_base) if stream.duration else None,
         bit_rate_bps=(context.bit_rate or None) if context else None,
         language=None if language in {None, "und", ""} else language,
-        title=stream.metadata.get("title") or None,
+        title=stream.metadata.get("title") or stream.metadata.get("name") or None,  # MP4 says "name"
         default=bool(stream.disposition & Disposition.default),
         forced=bool(stream.disposition & Disposition.forced),
         disposition=int(stream.disposition),

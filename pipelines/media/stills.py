@@ -46,7 +46,7 @@ Size = Annotated[str, BeforeValidator(parse_size)]
 class StillsSpec(BaseModel, frozen=True, extra="forbid"):
     """Which stills to take: at ``times``; else ``count`` evenly spread or, if ``telling``, the most telling ones.
 
-    Without times and count it's the one most telling frame. Without ``sizes`` a still has the size the video is shown in.
+    Without times and count it's the one most telling frame; without ``sizes``, the size the video is shown in.
     """
 
     times: tuple[Seconds, ...] = Field(default=(), max_length=1000)

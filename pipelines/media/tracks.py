@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from pipelines.media.mux import Writer, write_errors
 from pipelines.media.plan import AudioEncode, VideoEncode
+from pipelines.media.profiles import rate_of
 from pipelines.media.video_filters import PictureGraph, encoding_steps, shape_of
 
 
@@ -48,9 +49,14 @@ class Track(Protocol):
 
 
 class CopyTrack:
-    """Passes packets on, shifted to the output's zero."""
+    """Passes packets on, shifted to the output's zero.
 
-    def __init__(self, source: Stream, writer: Writer, clock: Clock) -> None:
+    ``from_zero``: what lies before zero is cut off, since Matroska would shift every stream to make room for it.
+    Sound that MP4 keeps there is an encoder's run-in, which isn't played.
+    """
+
+    def __init__(self, source: Stream, writer: Writer, clock: Clock, *, from_zero: bool = False) -> None:
+        self._from_zero = from_zero
         self.writer = writer
         self.done = False
         self.frames = 0
@@ -70,6 +76,11 @@ class CopyTrack:
         else:
             packet.dts = self._last_dts + 1
         assert packet.dts is not None
+        if self._from_zero and packet.pts is not None and packet.pts < 0:
+            left = packet.pts + (packet.duration or 0)
+            if left <= 0:
+                return
+            packet.pts, packet.dts, packet.duration = 0, 0, left
         self._write_undated(packet.dts)
         self._write(packet)
 
@@ -114,7 +125,9 @@ class VideoTrack:
         self._graph: PictureGraph | None = None
         self._shape: tuple[int, int, str, int, int] | None = None
         self._last_in: int | None = None
-        self._last_out: int | None = None
+        self._durations: dict[int, int] = {}
+        rate = rate_of(encode.frame_rate) or Fraction(30)
+        self._usual_duration = round(1 / rate / self._encoder.codec_context.time_base)
 
     def take(self, packet: "Packet[Stream]") -> None:
         self._decode(packet)
@@ -126,8 +139,7 @@ class VideoTrack:
         self._decode(flush)
         with write_errors():
             self._drain_graph()
-            for packet in self._encoder.encode(None):
-                self.writer.write(packet)
+            self._write(self._encoder.encode(None))
 
     def _decode(self, packet: "Packet[Stream]") -> None:
         try:
@@ -181,7 +193,19 @@ class VideoTrack:
     def _encode(self, frame: VideoFrame) -> None:
         frame.pict_type = PictureType.NONE  # else x264 repeats the source's choice of keyframes
         self.frames += 1
-        for packet in self._encoder.encode(frame):
+        self._note_duration(frame)
+        self._write(self._encoder.encode(frame))
+
+    def _note_duration(self, frame: VideoFrame) -> None:
+        assert frame.time_base is not None
+        ratio = frame.time_base / self._encoder.codec_context.time_base
+        pts = round((frame.pts or 0) * ratio)
+        self._durations[pts] = round(frame.duration * ratio) or self._usual_duration
+
+    def _write(self, packets: "list[Packet[Stream]]") -> None:
+        for packet in packets:
+            duration = self._durations.pop(packet.pts, self._usual_duration) if packet.pts is not None else 0
+            packet.duration = packet.duration or duration  # SVT-AV1 leaves it out
             self.writer.write(packet)
 
 
@@ -320,17 +344,13 @@ class SubtitleTrack:
             return
         if subtitle is None or not len(subtitle) or packet.pts is None:
             return
-        shown = packet.pts - self._offset
-        duration = packet.duration or 0
-        if self._clock.is_past(shown, self._time_base):
-            return
-        if self._clock.length is not None:  # shorten what the cut crosses
-            end = min(shown + duration, int(self._clock.length / self._time_base))
-            shown = max(0, shown)
-            duration = end - shown
-        if shown < 0 or duration <= 0:
-            return
-        self._write(subtitle, shown, duration)
+        begin = packet.pts - self._offset
+        end = begin + (packet.duration or 0)
+        if self._clock.length is not None:
+            end = min(end, int(self._clock.length / self._time_base))
+        begin = max(0, begin)  # what the output's borders cross is shortened
+        if begin < end:
+            self._write(subtitle, begin, end - begin)
 
     def _write(self, subtitle: SubtitleSet, shown: int, duration: int) -> None:
         with write_errors():

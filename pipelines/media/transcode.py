@@ -24,9 +24,10 @@ from pipelines.media.tracks import AudioTrack, Clock, CopyTrack, SubtitleTrack, 
 from pipelines.media.verify import Expected, ExpectedStream, verify_output
 
 # Containers whose header tells a duration that can be trusted: an end well before it means that the file was cut.
-_HONEST_DURATIONS = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "asf", "flv"})
+_MATROSKA = "matroska,webm"
+_HONEST_DURATIONS = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "asf", "flv"})
 _MISSING_END_S = 1.0
-_SEEKABLE = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others land late (see docs on cuts)
+_SEEKABLE = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others land late (see docs on cuts)
 _VERIFY_SHARE = {True: 0.1, False: 0.5}  # of the time, with and without a video encode
 
 
@@ -142,7 +143,10 @@ def _add_track(
     copied = output.add_stream_from_template(original, opaque=True)
     if stream_plan.codec == "hevc" and plan.container == "mp4":
         copied.codec_context.codec_tag = "hvc1"
-    return CopyTrack(original, Writer(output, copied), clock)
+    # Matroska tells its run-in beside the packets, and hands it over so.
+    run_in = original.type == "audio" and plan.container in {"mkv", "webm"} and plan.source.container != _MATROSKA
+    from_zero = run_in or original.type == "subtitle"
+    return CopyTrack(original, Writer(output, copied), clock, from_zero=from_zero)
 
 
 def _set_threads(stream: Stream, threads: int | None) -> None:
@@ -156,7 +160,7 @@ def _pump(
 ) -> None:
     """Read every packet once and hand it to its track."""
     _seek_to_start(container, plan)
-    lead = _leading_track(tracks, plan)
+    lead = _leading_track(tracks)
     last_s = 0.0
     for packet in _packets(container, name):
         if packet.size == 0:  # libav's end marks; empty packets mean nothing in any codec here
@@ -199,7 +203,7 @@ def _seek_to_start(container: InputContainer, plan: TranscodePlan) -> None:
     container.seek(int(wanted / time_base), stream=stream)
 
 
-def _leading_track(tracks: Mapping[int, Track], plan: TranscodePlan) -> VideoTrack | AudioTrack | None:
+def _leading_track(tracks: Mapping[int, Track]) -> VideoTrack | AudioTrack | None:
     encoding = [t for t in tracks.values() if isinstance(t, VideoTrack | AudioTrack)]
     return next((t for t in encoding if isinstance(t, VideoTrack)), encoding[0] if encoding else None)
 

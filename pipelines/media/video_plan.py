@@ -3,12 +3,14 @@
 from fractions import Fraction
 
 from pipelines.media import colour
+from pipelines.media.errors import SourceUnsupportedError
 from pipelines.media.info import VideoInfo
 from pipelines.media.plan import StreamPlan, VideoEncode
 from pipelines.media.profiles import TranscodeSettings, VideoSettings, rate_of
 
 _MAX_PLAUSIBLE_RATE = 240
 _DEFAULT_RATE = Fraction(30)
+_LEAST_SIDES = {"h264": 2, "hevc": 16, "av1": 4, "vp9": 2}  # what the encoders accept
 _FULL_RANGE_FORMATS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
 
 
@@ -75,6 +77,12 @@ def _tonemapped(stream: VideoInfo, video: VideoSettings) -> bool:
 
 def _encoding(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettings) -> VideoEncode:
     width, height = fit_within(stream.display_width, stream.display_height, video.height)
+    if min(width, height) < _LEAST_SIDES[video.codec]:
+        raise SourceUnsupportedError(
+            f"The picture of {width}x{height} pixels is too small for {video.codec}; take h264.",
+            width=width,
+            height=height,
+        )
     cap = rate_of(video.frame_rate)
     capped = cap is not None and _exceeds(stream, cap)
     tonemap = _tonemapped(stream, video)

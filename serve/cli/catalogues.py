@@ -20,10 +20,7 @@ def operations(json_output: Json = False) -> None:
     screen = Screen()
     screen.table(
         ("OPERATION", "DOES", "OPTIONS"),
-        [
-            (each.name, each.summary, " ".join(option_name(name) for name in each.params.model_fields))
-            for each in found
-        ],
+        [(each.name, each.summary, " ".join(option_name(name) for name in each.params.model_fields)) for each in found],
     )
     screen.note("More about one: mediaray OPERATION --help")
 
@@ -36,18 +33,11 @@ def profiles(json_output: Json = False) -> None:
     place = Place.here()
     found = all_profiles(place.home.profiles)
     if json_output:
-        print_json(
-            {"profiles": [{"name": name, **each.model_dump(mode="json")} for name, each in found.items()]}
-        )
+        print_json({"profiles": [{"name": name, **each.model_dump(mode="json")} for name, each in found.items()]})
         return
     screen = Screen()
     screen.table(
         ("PROFILE", "CONTAINER", "FOR"),
-        [
-            (name, each.container, str(getattr(each, "description", "")))
-            for name, each in sorted(found.items())
-        ],
+        [(name, each.container, str(getattr(each, "description", ""))) for name, each in sorted(found.items())],
     )
-    screen.note(
-        f"Your own: TOML files in {place.home.profiles}. Use one: mediaray transcode FILE --profile NAME"
-    )
+    screen.note(f"Your own: TOML files in {place.home.profiles}. Use one: mediaray transcode FILE --profile NAME")

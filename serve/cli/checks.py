@@ -49,15 +49,11 @@ def machine_checks(home: Home) -> Iterator[Check]:
 
 
 def _platform() -> Check:
-    found = (
-        f"Python {platform.python_version()}, {platform.system()} {platform.release()} {platform.machine()}"
-    )
+    found = f"Python {platform.python_version()}, {platform.system()} {platform.release()} {platform.machine()}"
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         return Check("platform", "fail", found, "mediaray runs on Python 3.11 to 3.13.")
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return Check(
-            "platform", "warn", found, "Only Linux on x86-64 is tested; elsewhere set MEDIARAY_REDIS_URL."
-        )
+        return Check("platform", "warn", found, "Only Linux on x86-64 is tested; elsewhere set MEDIARAY_REDIS_URL.")
     return Check("platform", "ok", found)
 
 
@@ -94,9 +90,7 @@ def _shared_memory() -> Check:
     size, memory = shutil.disk_usage(_SHARED_MEMORY).total, psutil.virtual_memory().total
     found = f"{_SHARED_MEMORY} {decimal(size)}, {size / memory:.0%} of memory"
     if size < memory * _SHARED_MEMORY_SHARE:
-        return Check(
-            "shared memory", "warn", found, "In a container: --shm-size of 30 % of the memory or more."
-        )
+        return Check("shared memory", "warn", found, "In a container: --shm-size of 30 % of the memory or more.")
     return Check("shared memory", "ok", found)
 
 
@@ -106,9 +100,7 @@ def _disk(folder: Path) -> Check:
     if not os.access(folder, os.W_OK):
         return Check("disk", "fail", found, "The folder isn't writable; set MEDIARAY_HOME to one that is.")
     if usage.free < _MIN_DISK_BYTES:
-        return Check(
-            "disk", "warn", found, "Parts of running jobs lie there; give it 5 GB, or move MEDIARAY_HOME."
-        )
+        return Check("disk", "warn", found, "Parts of running jobs lie there; give it 5 GB, or move MEDIARAY_HOME.")
     return Check("disk", "ok", found)
 
 
@@ -117,9 +109,7 @@ def _handles() -> Check:
     found = f"{_limit(soft)} (may be raised to {_limit(hard)})"
     if soft == resource.RLIM_INFINITY or soft >= _MIN_HANDLES:
         return Check("file handles", "ok", found)
-    return Check(
-        "file handles", "warn", found, f"Many clients or workers need more: ulimit -n {_MIN_HANDLES}"
-    )
+    return Check("file handles", "warn", found, f"Many clients or workers need more: ulimit -n {_MIN_HANDLES}")
 
 
 def _clock(home: Home) -> Check:
@@ -127,9 +117,7 @@ def _clock(home: Home) -> Check:
     found = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     newest = max((file.stat().st_mtime for file in home.run.iterdir()), default=0.0)
     if now.year < _FIRST_YEAR or newest > time.time() + 60:
-        return Check(
-            "clock", "warn", found, "The clock is behind: times of jobs will be wrong. Set it (NTP)."
-        )
+        return Check("clock", "warn", found, "The clock is behind: times of jobs will be wrong. Set it (NTP).")
     return Check("clock", "ok", found)
 
 

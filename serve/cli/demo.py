@@ -47,9 +47,7 @@ class Tour:
 
 @reported
 def demo(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A video of yours. Default: a sample.")
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A video of yours. Default: a sample.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("demo-output"),
     keep: Annotated[bool, typer.Option("--keep", help="Leave a server started for this running.")] = False,
     json_output: Json = False,
@@ -124,9 +122,7 @@ def _summary(screen: Screen, tour: Tour, folder: Path) -> None:
         ],
     )
     if length_s and tour.speed:
-        screen.say(
-            f"\n{duration(length_s)} of video at {tour.speed:.1f} times its length per second of work."
-        )
+        screen.say(f"\n{duration(length_s)} of video at {tour.speed:.1f} times its length per second of work.")
     screen.say("\nNext:", style="bold")
     for line in _next_steps(tour.source):
         screen.say(f"  {line}")

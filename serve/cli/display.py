@@ -34,9 +34,7 @@ class Quiet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         pass
 
     def show(self, job: "JobView", event: "JobEvent") -> None:
@@ -64,9 +62,7 @@ class Lines(Quiet):
         now = (event.state, int(event.progress / _LINE_STEP))
         if now != self._told.get(job.id) and not event.finished:
             self._told[job.id] = now
-            self._screen.say(
-                f"{job.operation} {job.source_name}: {event.state} {event.progress:.0%} {_pace(event)}"
-            )
+            self._screen.say(f"{job.operation} {job.source_name}: {event.state} {event.progress:.0%} {_pace(event)}")
 
     def end(self, job: "JobView") -> None:
         self._screen.outcome(job)
@@ -92,9 +88,7 @@ class Bars(Quiet):
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._progress.stop()
 
     def show(self, job: "JobView", event: "JobEvent") -> None:

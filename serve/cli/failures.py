@@ -53,8 +53,7 @@ def _explained(error: Exception) -> tuple[int, str, str] | None:
 
 def settings_problems(error: ValidationError) -> str:
     return "\n".join(
-        f"  MEDIARAY_{'__'.join(str(part).upper() for part in each['loc'])}: {each['msg']}"
-        for each in error.errors()
+        f"  MEDIARAY_{'__'.join(str(part).upper() for part in each['loc'])}: {each['msg']}" for each in error.errors()
     )
 
 

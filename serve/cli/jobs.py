@@ -16,9 +16,7 @@ from serve.cli.watch import watch
 if TYPE_CHECKING:
     from serve.client import Client, JobView
 
-StateName = Literal[
-    "queued", "planning", "running", "paused", "verifying", "succeeded", "failed", "cancelled"
-]
+StateName = Literal["queued", "planning", "running", "paused", "verifying", "succeeded", "failed", "cancelled"]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs: see mediaray jobs list.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id: see mediaray jobs list.")]
 
@@ -109,9 +107,7 @@ def retry(
 @reported
 def priority(
     job_id: Id,
-    level: Annotated[
-        PriorityName, typer.Argument(metavar="low|normal|high|urgent", help="The new priority.")
-    ],
+    level: Annotated[PriorityName, typer.Argument(metavar="low|normal|high|urgent", help="The new priority.")],
     json_output: Json = False,
 ) -> None:
     """Change a job's priority."""

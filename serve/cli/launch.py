@@ -103,11 +103,7 @@ def _ready(place: Place) -> bool:
 
 
 def _why_not(home: Home, *, ended: bool, spawned: bool) -> str:
-    what = (
-        "The server ended while it started"
-        if ended
-        else f"The server isn't ready after {_START_LIMIT_S:.0f} s"
-    )
+    what = "The server ended while it started" if ended else f"The server isn't ready after {_START_LIMIT_S:.0f} s"
     log = home.logs / "server.log"
     if not spawned:
         return f"{what}. Its logs are in {home.logs}."

@@ -88,18 +88,14 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
         *own,
         parameter(
             "explain",
-            Annotated[
-                bool, typer.Option("--explain", rich_help_panel=_PANEL, help="Show the plan; do nothing.")
-            ],
+            Annotated[bool, typer.Option("--explain", rich_help_panel=_PANEL, help="Show the plan; do nothing.")],
             False,
         ),
         parameter(
             "watch",
             Annotated[
                 bool,
-                typer.Option(
-                    "--watch/--no-watch", rich_help_panel=_PANEL, help="Wait and show the progress."
-                ),
+                typer.Option("--watch/--no-watch", rich_help_panel=_PANEL, help="Wait and show the progress."),
             ],
             True,
         ),
@@ -110,9 +106,7 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
         ),
         parameter(
             "json_output",
-            Annotated[
-                bool, typer.Option("--json", rich_help_panel=_PANEL, help="Print the finished job as JSON.")
-            ],
+            Annotated[bool, typer.Option("--json", rich_help_panel=_PANEL, help="Print the finished job as JSON.")],
             False,
         ),
     ]

@@ -40,10 +40,11 @@ class Screen:
         return self.console.is_terminal
 
     def note(self, message: str) -> None:
-        self.console.print(printable(message), style="dim", soft_wrap=True)
+        self.say(message, "dim")
 
     def say(self, message: str, style: str | None = None) -> None:
-        self.console.print(printable(message), style=style, soft_wrap=True)
+        # Styled as text: the style of a print would also colour the bars that are live below it.
+        self.console.print(Text(printable(message), style=style or ""), soft_wrap=True)
 
     def error(self, message: str) -> None:
         self.console.print(Text.assemble(("Error: ", "bold red"), printable(message)), soft_wrap=True)
@@ -82,9 +83,7 @@ class Screen:
     def plan(self, source: str, plan: "PlanView") -> None:
         seconds = sum(float(unit.get("needs", {}).get("seconds", 0)) for unit in plan.units)
         count = len(plan.units)
-        self.say(
-            f"{plan.operation} {source}: {count} unit{'s' * (count != 1)}, about {duration(seconds)} of work"
-        )
+        self.say(f"{plan.operation} {source}: {count} unit{'s' * (count != 1)}, about {duration(seconds)} of work")
         if plan.explain:
             self.details("plan", plan.explain)
         self.table(
@@ -115,9 +114,7 @@ class Screen:
 
 def print_json(value: Any) -> None:
     """One document on stdout, indented for a person."""
-    print(
-        json.dumps(jsonable(value), indent=2 if sys.stdout.isatty() else None, ensure_ascii=False), flush=True
-    )
+    print(json.dumps(jsonable(value), indent=2 if sys.stdout.isatty() else None, ensure_ascii=False), flush=True)
 
 
 def print_json_line(value: Any) -> None:

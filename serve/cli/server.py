@@ -28,9 +28,7 @@ def up(
     ] = None,
     root: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="DIR", help="Folder that jobs may read and write; repeat it. Default: those you name."
-        ),
+        typer.Option(metavar="DIR", help="Folder that jobs may read and write; repeat it. Default: those you name."),
     ] = None,
     json_output: Json = False,
 ) -> None:
@@ -99,9 +97,7 @@ def status(json_output: Json = False) -> None:
         print_json({**facts, "health": health})
     else:
         screen = Screen()
-        screen.say(
-            f"mediaray runs at {facts['url']} (process {facts['pid']}, up {duration(facts['uptime_s'])})"
-        )
+        screen.say(f"mediaray runs at {facts['url']} (process {facts['pid']}, up {duration(facts['uptime_s'])})")
         screen.details("health", health)
 
 

@@ -100,9 +100,7 @@ def _confinement() -> dict[str, bool]:
 
 def _landlock_abi() -> int:
     libc = ctypes.CDLL(None, use_errno=True)
-    return int(
-        libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
-    )
+    return int(libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION)))
 
 
 def _port(settings: Settings, home: Home) -> Check:
@@ -128,9 +126,7 @@ def _listening(home: Home) -> Check:
         process = psutil.Process(int(server["pid"]))
         open_ones = sorted(set(_beyond_loopback([process, *process.children(recursive=True)])))
     except psutil.Error as error:
-        return Check(
-            "listening", "warn", f"can't be read: {type(error).__name__}", "Run doctor as the server's user."
-        )
+        return Check("listening", "warn", f"can't be read: {type(error).__name__}", "Run doctor as the server's user.")
     if not open_ones:
         return Check("listening", "ok", "only on loopback")
     advice = (

@@ -21,9 +21,7 @@ class Target:
     output: str | None
 
 
-def targets(
-    sources: Sequence[str], output: str | None, kind: Literal["none", "file", "folder"]
-) -> list[Target]:
+def targets(sources: Sequence[str], output: str | None, kind: Literal["none", "file", "folder"]) -> list[Target]:
     """One target per source. Several share an output folder: files keep their stem, folders get one each.
 
     Raises:

@@ -37,9 +37,7 @@ def watch(place: Place, jobs: Sequence["JobView"], display: Display) -> list["Jo
         raise typer.Exit(_INTERRUPTED) from None
 
 
-async def _follow(
-    client: "AsyncClient", job: "JobView", display: Display, gate: asyncio.Semaphore
-) -> "JobView":
+async def _follow(client: "AsyncClient", job: "JobView", display: Display, gate: asyncio.Semaphore) -> "JobView":
     async with gate:
         async for event in client.events(job.id):
             display.show(job, event)

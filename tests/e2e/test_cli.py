@@ -3,27 +3,32 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from pipelines.media.sample import make_sample
+
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory) -> Path:
-    from pipelines.media.sample import make_sample
-
-    sample = tmp_path_factory.mktemp("films") / "sample.mp4"
+def film(server) -> Path:
+    sample = server.folder / "sample.mp4"
     make_sample(sample, duration_s=6)
     return sample
+
+
+@pytest.fixture
+def folder(server) -> Path:
+    """An empty folder that the server may read and write."""
+    return Path(tempfile.mkdtemp(dir=server.folder))
 
 
 @pytest.fixture
 def run(server):
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-I", "-m", "serve.cli.app", *map(str, arguments)]
-        return subprocess.run(
-            command, env=server.env, capture_output=True, text=True, timeout=180, check=False
-        )
+        return subprocess.run(command, env=server.env, capture_output=True, text=True, timeout=180, check=False)
 
     return run
 
@@ -43,21 +48,21 @@ def test_probe_is_readable_for_people(run, film):
     assert "duration_s" in done.stdout
 
 
-def test_transcode_makes_the_output(run, film, tmp_path):
-    output = tmp_path / "out.mp4"
+def test_transcode_makes_the_output(run, film, folder):
+    output = folder / "out.mp4"
     job = answer(run("transcode", film, "-o", output, "--profile", "mobile-480p", "--json"))
     assert job["state"] == "succeeded"
     assert job["artifacts"][0]["path"] == str(output)
     assert output.stat().st_size == job["artifacts"][0]["size_bytes"]
 
 
-def test_an_output_folder_gets_the_source_s_name(run, film, tmp_path):
-    answer(run("transcode", film, "-o", f"{tmp_path}/made/", "--profile", "mobile-480p", "--json"))
-    assert [file.stem for file in (tmp_path / "made").iterdir()] == ["sample"]
+def test_an_output_folder_gets_the_source_s_name(run, film, folder):
+    answer(run("transcode", film, "-o", f"{folder}/made/", "--profile", "mobile-480p", "--json"))
+    assert [file.stem for file in (folder / "made").iterdir()] == ["sample"]
 
 
-def test_a_job_that_was_not_watched_can_be(run, film, tmp_path):
-    job = answer(run("transcode", film, "-o", tmp_path / "out.mp4", "--no-watch", "--json"))
+def test_a_job_that_was_not_watched_can_be(run, film, folder):
+    job = answer(run("transcode", film, "-o", folder / "out.mp4", "--no-watch", "--json"))
     events = [json.loads(line) for line in run("jobs", "watch", job["id"], "--json").stdout.splitlines()]
     assert events[-1]["state"] == "succeeded"
     assert answer(run("jobs", "show", job["id"], "--json"))["state"] == "succeeded"
@@ -68,14 +73,14 @@ def test_jobs_list_has_the_newest_first(run, film):
     assert answer(run("jobs", "list", "--limit", "1", "--json"))["jobs"][0]["id"] == job["id"]
 
 
-def test_explain_makes_nothing(run, film, tmp_path):
-    plan = answer(run("transcode", film, "-o", tmp_path / "out.mp4", "--explain", "--json"))
+def test_explain_makes_nothing(run, film, folder):
+    plan = answer(run("transcode", film, "-o", folder / "out.mp4", "--explain", "--json"))
     assert plan["units"]
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_an_existing_output_is_kept(run, film, tmp_path):
-    output = tmp_path / "out.mp4"
+def test_an_existing_output_is_kept(run, film, folder):
+    output = folder / "out.mp4"
     output.write_bytes(b"mine")
     done = run("transcode", film, "-o", output, "--json")
     assert done.returncode == 1
@@ -83,8 +88,8 @@ def test_an_existing_output_is_kept(run, film, tmp_path):
     assert output.read_bytes() == b"mine"
 
 
-def test_a_file_that_is_no_media_fails_with_its_code(run, tmp_path):
-    text = tmp_path / "text.mp4"
+def test_a_file_that_is_no_media_fails_with_its_code(run, folder):
+    text = folder / "text.mp4"
     text.write_text("no film")
     done = run("probe", text, "--json")
     assert done.returncode == 1
@@ -118,8 +123,8 @@ def test_doctor_sees_the_running_server(run):
     assert next(check for check in checks if check["name"] == "port")["status"] == "ok"
 
 
-def test_the_demo_leaves_its_results(run, film, tmp_path):
-    told = answer(run("demo", film, "--out", tmp_path / "demo", "--json"))
+def test_the_demo_leaves_its_results(run, film, folder):
+    told = answer(run("demo", film, "--out", folder / "demo", "--json"))
     assert [job["state"] for job in told["jobs"]] == ["succeeded"] * 3
-    assert (tmp_path / "demo" / "sample-web.mp4").stat().st_size > 0
-    assert len(list((tmp_path / "demo" / "stills").iterdir())) == 6
+    assert (folder / "demo" / "sample-web.mp4").stat().st_size > 0
+    assert len(list((folder / "demo" / "stills").iterdir())) == 6

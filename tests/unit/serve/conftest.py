@@ -85,9 +85,7 @@ class FakeServer:
     async def _plan(self, request: Request) -> Response:
         body = await request.json()
         self.submitted.append(body)
-        units = [
-            {"name": "chunk-0", "needs": {"cpus": 1, "max_cpus": 2, "memory_bytes": 1 << 20, "seconds": 3.0}}
-        ]
+        units = [{"name": "chunk-0", "needs": {"cpus": 1, "max_cpus": 2, "memory_bytes": 1 << 20, "seconds": 3.0}}]
         return JSONResponse({"operation": body["operation"], "units": units, "explain": {"why": "because"}})
 
     def _list(self, request: Request) -> Response:
@@ -140,9 +138,7 @@ class Stage:
 def stage() -> Iterator[Stage]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stage = Stage(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        server = uvicorn.Server(
-            uvicorn.Config(stage, ws="websockets-sansio", log_level="error", lifespan="off")
-        )
+        server = uvicorn.Server(uvicorn.Config(stage, ws="websockets-sansio", log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield stage

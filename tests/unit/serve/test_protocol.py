@@ -40,9 +40,7 @@ def test_the_server_s_wish_to_wait_is_granted():
 
 
 def test_a_wish_beyond_patience_is_the_problem_itself():
-    answer = httpx.Response(
-        503, headers={"Retry-After": "30"}, json={"code": "store_down", "detail": "Redis is down."}
-    )
+    answer = httpx.Response(503, headers={"Retry-After": "30"}, json={"code": "store_down", "detail": "Redis is down."})
     with pytest.raises(ProblemError, match="Redis is down"):
         settle(protocol.get("job-1"), answer, Patience(10))
 

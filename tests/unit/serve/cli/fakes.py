@@ -49,10 +49,6 @@ def _join(*_: Any) -> Outcome:
     raise AssertionError
 
 
-SHRINK = Operation(
-    "shrink", "Make a video smaller.", ShrinkParams, ShrinkResult, _never, _never, _join, output="file"
-)
-STILLS = Operation(
-    "stills", "Take stills.", ShrinkParams, ShrinkResult, _never, _never, _join, output="folder"
-)
+SHRINK = Operation("shrink", "Make a video smaller.", ShrinkParams, ShrinkResult, _never, _never, _join, output="file")
+STILLS = Operation("stills", "Take stills.", ShrinkParams, ShrinkResult, _never, _never, _join, output="folder")
 LOOK = Operation("look", "Look.", CommonParams, ShrinkResult, _never, _never, _join, output="none")

@@ -17,9 +17,7 @@ def test_doctor_needs_no_server_and_tells_every_check(home):
 
 def test_doctor_tells_each_check_whole(home):
     told = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
-    assert {frozenset(check) for check in told["checks"]} == {
-        frozenset({"name", "status", "found", "advice"})
-    }
+    assert {frozenset(check) for check in told["checks"]} == {frozenset({"name", "status", "found", "advice"})}
 
 
 def test_encoders_work_here():

@@ -1,0 +1,58 @@
+"""``thumbnails``: stills of a video, at given times, evenly spread, or its most telling frames."""
+
+from collections.abc import Mapping
+
+from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.models import Needs, Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.info import MediaInfo
+from pipelines.media.stills import StillsResult, StillsSpec, estimate_s
+
+_UNIT = "stills"
+_MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+
+
+class Params(StillsSpec, CommonParams):
+    """Which stills, in which sizes and format."""
+
+
+def plan(bench: Workbench) -> Plan:
+    info = bench.call("pipelines.media.probe:probe", MediaInfo, bench.sources[0])
+    seconds = estimate_s(info, _spec(bench))
+    needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
+    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})
+
+
+def _spec(bench: Workbench) -> StillsSpec:
+    return StillsSpec.model_validate(bench.params.model_dump(include=set(StillsSpec.model_fields)))
+
+
+def run(bench: Workbench, _unit: Unit) -> StillsResult:
+    return bench.call(
+        "pipelines.media.stills:stills",
+        StillsResult,
+        bench.sources[0],
+        folder=str(bench.scratch),
+        spec=_spec(bench),
+    )
+
+
+def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    finished = units[_UNIT]
+    result = StillsResult.model_validate(finished.manifest)
+    made = [Made(finished.folder / item.name, item.name, _MEDIA_TYPES[result.format]) for item in result.items]
+    return Outcome(result, made)
+
+
+OPERATION = Operation(
+    name="thumbnails",
+    summary="Take stills of a video: at given times, evenly spread, or its most telling frames.",
+    params=Params,
+    result=StillsResult,
+    plan=plan,
+    run=run,
+    join=join,
+    output="folder",
+    interactive=True,
+    examples=({"sources": ["/films/example.mkv"], "params": {"count": 6, "sizes": ["320"]}},),
+)

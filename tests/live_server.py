@@ -1,0 +1,213 @@
+"""A real server for tests, chaos and benchmarks: `mediaray up` in a process of its own, on a free loopback port."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from websockets.sync.client import ClientConnection, connect
+
+READY_LIMIT_S = 90.0
+TERMINAL = {"succeeded", "failed", "cancelled"}
+
+# What runs, by the command line each process shows.
+PROCESSES = {
+    "child": re.compile(r"-m pipelines\.media\.child .*--nice 19"),
+    "worker": re.compile(r"^ray::\S*film"),
+    "dispatcher": re.compile(r"^ray::dispatcher"),
+    "registry": re.compile(r"^ray::registry"),
+    "replica": re.compile(r"^ray::ServeReplica"),
+    "redis": re.compile(r"redis-server .*/redis\.sock|redis-server .*unixsocket.*|redis-server \S*/redis/redis\.conf"),
+}
+
+
+class LiveServer:
+    """A server on a home folder of its own; ``folder`` is a readable and writable root for media."""
+
+    def __init__(self, **environment: str) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="mrt-"))
+        self.home = self.root / "home"
+        self.folder = self.root / "media"
+        self.folder.mkdir()
+        self.port = free_port()
+        roots = [str(self.folder), *json.loads(environment.pop("MEDIARAY_ROOTS", "[]"))]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIARAY_", "RAY_"))}
+        self.env = {
+            **clean,
+            "MEDIARAY_HOME": str(self.home),
+            "MEDIARAY_PORT": str(self.port),
+            "MEDIARAY_ROOTS": json.dumps(roots),
+            "MEDIARAY_OUTPUT_ROOTS": json.dumps([str(self.folder)]),
+            **environment,
+        }
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_in_s = 0.0
+
+    def start(self) -> "LiveServer":
+        began = time.monotonic()
+        with (self.root / "up.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "serve.cli.app", "up"],
+                env=self.env,
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.wait_ready()
+        self.started_in_s = time.monotonic() - began
+        return self
+
+    def wait_ready(self) -> None:
+        until(self._ready, READY_LIMIT_S, lambda: f"the server isn't ready:\n{self.log()[-4000:]}")
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log()[-4000:]}")
+        with contextlib.suppress(httpx.HTTPError, OSError):
+            return self.get("/v1/health/ready").status_code == 200
+        return False
+
+    def log(self) -> str:
+        return (self.root / "up.log").read_text(errors="replace")
+
+    @property
+    def token(self) -> str:
+        return (self.home / "token").read_text().strip()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers=self.headers, timeout=30)
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return httpx.get(self.url + path, headers=self.headers, timeout=10, **more)
+
+    def post(self, path: str, body: Any = None, **more: Any) -> httpx.Response:
+        headers = {**self.headers, **more.pop("headers", {})}
+        return httpx.post(self.url + path, json=body, headers=headers, timeout=10, **more)
+
+    def submit(self, operation: str, source: Path | str, key: str | None = None, **params: Any) -> dict[str, Any]:
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = self.post(
+            "/v1/jobs", {"operation": operation, "source": str(source), "params": params}, headers=headers
+        )
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        answer = self.get(f"/v1/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def wait(self, job_id: str, limit_s: float = 120.0, states: Iterable[str] = TERMINAL) -> dict[str, Any]:
+        """Wait for a job's end, through any outage of the edge."""
+        wanted = set(states)
+        found: dict[str, Any] = {}
+
+        def there() -> bool:
+            with contextlib.suppress(httpx.HTTPError, AssertionError):
+                found.update(self.job(job_id))
+            return found.get("state") in wanted
+
+        until(there, limit_s, lambda: f"job {job_id} is {found.get('state')}, not {sorted(wanted)}: {found}")
+        return found
+
+    def events(self, job_id: str, since: str = "") -> ClientConnection:
+        url = f"ws://127.0.0.1:{self.port}/v1/jobs/{job_id}/events?since={since}"
+        return connect(url, additional_headers=self.headers, open_timeout=10)
+
+    def tree(self) -> list[psutil.Process]:
+        """Every process the server started."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.process.pid).children(recursive=True)
+        return []
+
+    def find(self, kind: str) -> list[psutil.Process]:
+        """The processes of a kind; see PROCESSES."""
+        found = []
+        for process in self.tree():
+            with contextlib.suppress(psutil.Error):
+                if PROCESSES[kind].search(" ".join(process.cmdline())):
+                    found.append(process)
+        return found
+
+    def kill(self, *kinds: str) -> int:
+        """SIGKILL every process of these kinds; how many there were."""
+        targets = [process for kind in kinds for process in self.find(kind)]
+        for process in targets:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        return len(targets)
+
+    def kill_everything(self) -> None:
+        """SIGKILL the whole tree at once."""
+        assert self.process is not None
+        targets = [*self.tree(), psutil.Process(self.process.pid)]
+        for process in targets:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+        psutil.wait_procs(targets, timeout=10)
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code."""
+        if self.process is None or self.process.poll() is not None:
+            return 0
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def part_files(self) -> list[str]:
+        """Temporary files that were left behind: in scratch, and staged beside outputs."""
+        scratch = self.home / "scratch"
+        left = [str(path) for path in scratch.rglob("*")] if scratch.is_dir() else []
+        return left + [str(path) for path in self.folder.rglob("*.mediaray-part")]
+
+
+@contextlib.contextmanager
+def live_server(**environment: str) -> Iterator[LiveServer]:
+    server = LiveServer(**environment)
+    try:
+        yield server.start()
+    finally:
+        try:
+            server.stop()
+        finally:
+            server.remove()
+
+
+def until(fact: Callable[[], bool], limit_s: float, otherwise: Callable[[], str]) -> None:
+    """Wait for a fact that another process brings about."""
+    deadline = time.monotonic() + limit_s
+    while not fact():
+        if time.monotonic() > deadline:
+            raise AssertionError(otherwise())
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
