@@ -26,8 +26,8 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 PROCESSES = {
     "child": re.compile(r"-m pipelines\.media\.child .*--nice 19"),
     "worker": re.compile(r"^ray::\S*film"),
-    "dispatcher": re.compile(r"^ray::dispatcher"),
-    "registry": re.compile(r"^ray::registry"),
+    "dispatcher": re.compile(r"^ray::(dispatcher:)?DispatcherActor"),
+    "registry": re.compile(r"^ray::(registry:)?ProgressRegistry"),
     "replica": re.compile(r"^ray::ServeReplica"),
     "redis": re.compile(r"redis-server .*/redis\.sock|redis-server .*unixsocket.*|redis-server \S*/redis/redis\.conf"),
 }

@@ -213,7 +213,10 @@ class JobStore:
                 below = f"({job_id}"
                 if not fields:
                     continue
-                job = _job(fields, job_id)
+                try:
+                    job = _job(fields, job_id)
+                except UnreadableRecordError:  # one damaged record must not hide the others
+                    continue
                 if operation is None or job.operation == operation:
                     jobs.append(job)
                     if len(jobs) == limit:

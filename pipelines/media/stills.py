@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError, TimeOutOfRangeError
 from pipelines.media.frames import FrameReader, PictureMaker
 from pipelines.media.info import MediaInfo, VideoInfo
+from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
 from pipelines.media.probe import probe, start_of
 from pipelines.media.profiles import rate_of
@@ -102,12 +103,14 @@ def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgre
     Raises:
         NoVideoStreamError: there is neither a video stream nor a cover.
         TimeOutOfRangeError: a time lies behind the end.
+        LimitError: the pictures are too large.
         SourceUnreadableError: nothing decodes.
     """
     info = probe(source)
     video = info.video or info.cover
     if video is None:
         raise NoVideoStreamError(f"{name_of(source)} has no pictures; take stills of a video.")
+    check_picture(video)
     with open_input(source) as container:
         if video.attached_picture:
             timing = _Timing(container, video, Fraction(0))

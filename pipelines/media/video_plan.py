@@ -5,6 +5,7 @@ from fractions import Fraction
 from pipelines.media import colour
 from pipelines.media.errors import SourceUnsupportedError
 from pipelines.media.info import VideoInfo
+from pipelines.media.limits import check_picture
 from pipelines.media.plan import StreamPlan, VideoEncode
 from pipelines.media.profiles import TranscodeSettings, VideoSettings, rate_of
 
@@ -15,6 +16,7 @@ _FULL_RANGE_FORMATS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
 
 
 def plan_video(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettings) -> StreamPlan:
+    check_picture(stream)
     misfit = _first_misfit(stream, video, settings)
     if misfit is None:
         reason = f"already {video.codec} within the profile's bounds"

@@ -1,5 +1,6 @@
 """``mediaray demo``: the whole tour on a sample clip, or on a file of yours."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,18 +123,17 @@ def _summary(screen: Screen, tour: Tour, folder: Path) -> None:
         ],
     )
     if length_s and tour.speed:
-        screen.say(f"\n{duration(length_s)} of video at {tour.speed:.1f} times its length per second of work.")
+        screen.say(f"\n{duration(length_s)} of video, {tour.speed:.1f} times as fast as it plays.")
     screen.say("\nNext:", style="bold")
-    for line in _next_steps(tour.source):
-        screen.say(f"  {line}")
+    screen.table(("  COMMAND", "DOES"), _next_steps(tour.source))
 
 
-def _next_steps(source: Path) -> Sequence[str]:
+def _next_steps(source: Path) -> Sequence[tuple[str, str]]:
     return (
-        "mediaray doctor                                         what this machine can do",
-        "mediaray up                                             start the server to stay",
-        f"mediaray transcode {source.name} -o out.mp4 --explain       a plan, before the work",
-        "mediaray jobs list                                      all jobs; more: mediaray --help",
+        ("  mediaray doctor", "what this machine can do"),
+        ("  mediaray up", "start the server to stay"),
+        (f"  mediaray transcode {shlex.quote(source.name)} -o out.mp4 --explain", "a plan, before the work"),
+        ("  mediaray jobs list", "all jobs; more: mediaray --help"),
     )
 
 

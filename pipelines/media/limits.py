@@ -1,0 +1,20 @@
+"""Bounds on what is decoded, so that one file can't take a machine's memory."""
+
+from pipelines.media.errors import LimitError
+from pipelines.media.info import VideoInfo
+
+_MAX_PIXELS = 8192 * 8192  # twice 8K UHD; a decoder keeps some twenty pictures of 1.5 to 3 bytes a pixel
+
+
+def check_picture(video: VideoInfo) -> None:
+    """Refuse pictures that need too much memory.
+
+    Raises:
+        LimitError: there are more than 67 megapixels.
+    """
+    if video.width * video.height > _MAX_PIXELS:
+        raise LimitError(
+            f"Pictures of {video.width}x{video.height} pixels are above the limit of {_MAX_PIXELS}; scale them down first.",
+            width=video.width,
+            height=video.height,
+        )

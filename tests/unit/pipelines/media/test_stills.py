@@ -1,0 +1,175 @@
+from fractions import Fraction
+from pathlib import Path
+
+import media_factory as factory
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from pipelines.media.errors import NoVideoStreamError, TimeOutOfRangeError
+from pipelines.media.probe import probe
+from pipelines.media.progress import Progress
+from pipelines.media.stills import Still, StillsSpec, estimate_s, stills
+
+
+def _take(source: Path, folder: Path, **spec: object) -> tuple[Still, ...]:
+    given = {"format": "png", **spec}
+    return stills(source, folder, StillsSpec.model_validate(given), lambda _: None).items
+
+
+def _level(path: Path) -> float:
+    """The mean luma of a grey picture, in the limited range of the source."""
+    with Image.open(path) as picture:
+        return float(np.asarray(picture.convert("L")).mean()) * 219 / 255 + 16
+
+
+@pytest.mark.parametrize("time_s", [0, 0.04, 0.39, 0.4, 0.41, 1.0, 1.96, 1.99])
+def test_the_still_shows_the_frame_of_its_time(grey_ramp: Path, tmp_path: Path, time_s: float) -> None:
+    (still,) = _take(grey_ramp, tmp_path, times=[time_s])
+    index = int(time_s * 25 + 1e-6)
+    assert still.time_s == pytest.approx(index / 25)
+    assert _level(tmp_path / still.name) == pytest.approx(factory.ramp_level(index), abs=1.5)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi", "ts"])
+def test_every_container_finds_the_frame(tmp_path: Path, suffix: str) -> None:
+    clip = factory.grey_ramp(tmp_path / f"ramp.{suffix}", frames=120, gop=40)
+    taken = _take(clip, tmp_path, times=[3.9, 0.2, 2.0, 2.36])
+    indices = [5, 50, 59, 97]
+    expected = [factory.ramp_level(index) for index in indices]
+    assert [_level(tmp_path / still.name) for still in taken] == pytest.approx(expected, abs=1.5)
+
+
+def test_a_transport_stream_that_seeks_late_still_shows_the_right_frame(shared_video: Path, tmp_path: Path) -> None:
+    clip = shared_video / "mpeg2_mp2_1080p.ts"
+    times = [float(time) for time in factory.frame_times(clip)]
+    taken = _take(clip, tmp_path, times=[times[i] + 0.005 for i in (3, 20, 40, 57)], sizes=["64"])
+    assert [still.time_s for still in taken] == pytest.approx([times[i] for i in (3, 20, 40, 57)], abs=1e-6)
+
+
+def test_variable_frame_times_show_what_was_on_screen(tmp_path: Path) -> None:
+    times = [0, 900, 45_000, 46_000, 180_000]
+    pictures = [factory.grey(factory.ramp_level(i)) for i in range(5)]
+    clip = factory.write_video(tmp_path / "vfr.mp4", pictures, pts=times, time_base=Fraction(1, 90_000))
+    taken = _take(clip, tmp_path, times=[0.4, 0.505, 1.9])
+    assert [still.pts for still in taken] == [900, 45_000, 46_000]
+
+
+def test_times_count_from_a_late_start(tmp_path: Path) -> None:
+    pictures = [factory.grey(factory.ramp_level(i)) for i in range(50)]
+    clip = factory.write_video(tmp_path / "late.mp4", pictures, pts=range(250, 300))
+    (still,) = _take(clip, tmp_path, times=[1.0])
+    assert _level(tmp_path / still.name) == pytest.approx(factory.ramp_level(25), abs=1.5)
+
+
+def test_before_a_late_picture_its_first_frame_is_shown(tmp_path: Path) -> None:
+    film = factory.rich_film(tmp_path / "late.mkv", video_start_s=1)
+    (still,) = _take(film, tmp_path, times=[0.2])
+    assert still.time_s == pytest.approx(1.0)
+
+
+def test_after_the_last_picture_it_stays(grey_ramp: Path, tmp_path: Path) -> None:
+    (still,) = _take(grey_ramp, tmp_path, times=[2.0])
+    assert still.time_s == pytest.approx(1.96)
+
+
+def test_a_time_behind_the_end_is_refused(grey_ramp: Path, tmp_path: Path) -> None:
+    with pytest.raises(TimeOutOfRangeError, match="2.5 s"):
+        _take(grey_ramp, tmp_path, times=[1, 2.5])
+
+
+def test_even_stills_are_the_centres_of_equal_parts(grey_ramp: Path, tmp_path: Path) -> None:
+    taken = _take(grey_ramp, tmp_path, count=5)
+    assert [still.time_s for still in taken] == pytest.approx([0.2, 0.6, 1.0, 1.4, 1.8])
+    assert [still.name for still in taken] == [f"still-{number:04d}.png" for number in range(1, 6)]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_stills_are_turned_as_players_show_them(tmp_path: Path, degrees: int, mirrored: bool) -> None:
+    clip = factory.write_video(tmp_path / "turned.mp4", [factory.quadrants()], rotation=(degrees, mirrored))
+    (still,) = _take(clip, tmp_path, times=[0])
+    with Image.open(tmp_path / still.name) as picture:
+        grey = np.asarray(picture.convert("L")).astype(float) * 219 / 255 + 16
+    height, width = grey.shape
+    corners = [grey[round(y * height), round(x * width)] for y in (0.25, 0.75) for x in (0.25, 0.75)]
+    shown = np.rot90(np.array([[40, 90], [140, 190]]), degrees // 90)
+    assert corners == pytest.approx((np.fliplr(shown) if mirrored else shown).ravel().tolist(), abs=2)
+
+
+def test_pixels_become_square(tmp_path: Path) -> None:
+    clip = factory.grey_ramp(tmp_path / "wide.mp4", frames=3, aspect=Fraction(4, 3))
+    (still,) = _take(clip, tmp_path, times=[0])
+    assert (still.width, still.height) == (128, 64)
+
+
+@pytest.mark.parametrize(
+    ("size", "pixels", "name"),
+    [
+        ("48", (48, 32), "still-0001.png"),
+        ("960", (96, 64), "still-0001.png"),
+        ("90x16", (24, 16), "still-0001.png"),
+        ("24x60", (24, 16), "still-0001.png"),
+    ],
+)
+def test_sizes_bound_and_never_enlarge(
+    grey_ramp: Path, tmp_path: Path, size: str, pixels: tuple[int, int], name: str
+) -> None:
+    (still,) = _take(grey_ramp, tmp_path, times=[1], sizes=[size])
+    with Image.open(tmp_path / still.name) as picture:
+        assert picture.size == (still.width, still.height) == pixels
+    assert still.name == name
+
+
+def test_several_sizes_are_named_by_their_size(grey_ramp: Path, tmp_path: Path) -> None:
+    taken = _take(grey_ramp, tmp_path, times=[1], sizes=[48, "90x16"], format="jpeg")
+    assert [still.name for still in taken] == ["still-0001-48w.jpg", "still-0001-90x16.jpg"]
+
+
+@pytest.mark.parametrize(("name", "magic"), [("jpeg", b"\xff\xd8"), ("png", b"\x89PNG"), ("webp", b"RIFF")])
+def test_formats(grey_ramp: Path, tmp_path: Path, name: str, magic: bytes) -> None:
+    (still,) = _take(grey_ramp, tmp_path, times=[1], format=name)
+    data = (tmp_path / still.name).read_bytes()
+    assert data.startswith(magic)
+    assert len(data) == still.size_bytes
+
+
+def test_the_telling_frame_is_neither_black_nor_flat(tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    detail = factory.grey(110)
+    detail[: factory.HEIGHT] = random.integers(40, 200, (factory.HEIGHT // 8, factory.WIDTH // 8)).repeat(8, 0).repeat(8, 1)
+    pictures = [factory.grey(16)] * 20 + [detail] * 5 + [factory.grey(235)] * 10 + [factory.grey(120)] * 15
+    clip = factory.write_video(tmp_path / "scenes.mkv", pictures, gop=5)
+    (still,) = _take(clip, tmp_path)
+    assert 0.8 <= still.time_s < 1.0
+
+
+def test_a_cover_stands_in_for_missing_pictures(shared_video: Path, tmp_path: Path) -> None:
+    (still,) = _take(shared_video.parent / "audio" / "flac_with_cover.flac", tmp_path)
+    assert (still.width, still.height) == (371, 320)
+
+
+def test_sound_alone_has_no_stills(tmp_path: Path) -> None:
+    clip = factory.write_sound(tmp_path / "clicks.wav", [(0, factory.clicks(1, (0.5,)))])
+    with pytest.raises(NoVideoStreamError):
+        _take(clip, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"times": [1], "count": 2}, {"times": [-1]}, {"sizes": ["big"]}, {"sizes": ["0"]}, {"quality": 0}]
+)
+def test_contradictions_are_refused(spec: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        StillsSpec.model_validate(spec)
+
+
+def test_progress_ends_at_one(grey_ramp: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    stills(grey_ramp, tmp_path, StillsSpec(count=3), seen.append)
+    assert [progress.frames for progress in seen] == [1, 2, 3]
+    assert seen[-1].fraction == 1
+
+
+def test_one_small_still_is_told_to_be_quick(grey_ramp: Path) -> None:
+    assert estimate_s(probe(grey_ramp), StillsSpec(times=(1,))) < 0.2
