@@ -44,7 +44,7 @@ check: $(DEV) ## Formatting, lint, types, layers, unit tests
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
 audit: $(DEV) ## Look up known weaknesses of the pinned packages (needs the network)
-	$(BIN)/pip-audit --requirement requirements-dev.lock --no-deps --disable-pip --progress-spinner off
+	$(BIN)/pip-audit --requirement requirements-dev.lock --no-deps --disable-pip --strict --progress-spinner off
 
 chaos: $(DEV) ## Kill every part at length while jobs run (20 rounds)
 	MEDIARAY_CHAOS_ROUNDS=$(or $(ROUNDS),20) $(BIN)/python -m pytest tests/chaos -m "slow or not slow" --timeout 7200 $(ARGS)

@@ -35,6 +35,7 @@ class Home:
             home.artifacts,
             home.profiles,
             home.run,
+            home.units,
             home.logs,
         ):
             folder.mkdir(exist_ok=True, mode=0o700)
@@ -63,6 +64,11 @@ class Home:
     @property
     def run(self) -> Path:
         return self.path / "run"
+
+    @property
+    def units(self) -> Path:
+        """Notes of which process of this node does which unit."""
+        return self.run / "units"
 
     @property
     def logs(self) -> Path:
@@ -115,6 +121,27 @@ class Home:
     def remember(self, name: str, pid: int) -> None:
         """Record a process of ours, so that a later start can end it if we can't."""
         write_private(self.run / f"{name}.pid", json.dumps(_identity(pid)))
+
+    @contextlib.contextmanager
+    def working_on(self, unit: str) -> Iterator[None]:
+        """Note that this process does a unit, so that it can be ended from outside should it fall silent."""
+        note = self.units / unit
+        write_private(note, json.dumps(_identity(os.getpid())))
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+    def end_worker_of(self, unit: str) -> bool:
+        """SIGKILL the process that does a unit on this node; False where none does."""
+        try:
+            record = json.loads((self.units / unit).read_text())
+        except (OSError, ValueError):
+            return False
+        if _alive(record):
+            os.kill(int(record["pid"]), signal.SIGKILL)
+        (self.units / unit).unlink(missing_ok=True)
+        return True
 
     def end_leftovers(self) -> list[int]:
         """End processes that an earlier server of this home started and left behind; returns their ids."""

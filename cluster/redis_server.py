@@ -197,7 +197,7 @@ def check_durable(url: str) -> None:
     ]
     if lacks:
         raise StartupError(
-            f"MEDIARAY_REDIS_URL: this Redis could lose accepted jobs. Set: {', '.join(lacks)} (CONFIG SET, and its file)"
+            f"MEDIARAY_REDIS_URL: this Redis could lose accepted jobs. Set: {', '.join(lacks)} (CONFIG SET)"
         )
 
 

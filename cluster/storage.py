@@ -6,6 +6,7 @@ between the check and the use.
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -17,6 +18,8 @@ from urllib.parse import unquote, urlsplit
 from cluster.errors import StorageError
 
 STAGED_SUFFIX = ".mediaray-part"
+_NAME_MAX, _PATH_MAX = 255, 4096  # bytes, on Linux
+_STAGED_NAME_MAX = 160  # bytes of a target's name in its staged name: the tag and the suffix need the rest
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,31 @@ def local_path(uri: str) -> Path:
     """The absolute path that a source or target names.
 
     Raises:
-        StorageError: another scheme, a relative path, or a control character.
+        StorageError: another scheme, a relative path, or what no file system takes as a name.
     """
-    if "\0" in uri or not uri:
-        raise StorageError("source_invalid", "A source is an absolute path or a file: URI.")
-    if uri.startswith("/"):
-        return Path(os.path.normpath(uri))
-    parts = urlsplit(uri)
+    path = uri if uri.startswith("/") else _path_of_uri(uri)
+    try:
+        nameable = path.startswith("/") and "\0" not in path and len(os.fsencode(path)) < _PATH_MAX
+        nameable = nameable and all(len(os.fsencode(part)) <= _NAME_MAX for part in path.split("/"))
+    except UnicodeEncodeError:
+        nameable = False
+    if not nameable:
+        raise StorageError("source_invalid", f"Not an absolute path or file: URI: {uri[:200]!a}")
+    return Path(os.path.normpath(path))
+
+
+def _path_of_uri(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return ""
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(os.path.normpath(unquote(parts.path)))
+        return unquote(parts.path)
     if parts.scheme and "://" in uri:
         raise StorageError(
             "scheme_unsupported", f"Sources of the kind {parts.scheme}:// are not supported; use a path."
         )
-    raise StorageError("source_invalid", f"Not an absolute path or file: URI: {uri}")
+    return ""
 
 
 @contextlib.contextmanager
@@ -143,12 +157,20 @@ def publish(staged: Path, target: Path, *, overwrite: bool, size_bytes: int) -> 
 def remove_staged(target: Path, tag_prefix: str) -> None:
     """Remove what attempts with this tag prefix staged beside a target."""
     if target.parent.is_dir():
-        for staged in target.parent.glob(f".{_glob_escaped(target.name)}.{tag_prefix}*{STAGED_SUFFIX}"):
+        for staged in target.parent.glob(f".{_glob_escaped(_shortened(target.name))}.{tag_prefix}*{STAGED_SUFFIX}"):
             staged.unlink(missing_ok=True)
 
 
 def _staged_name(target: Path, tag: str) -> Path:
-    return target.with_name(f".{target.name}.{tag}{STAGED_SUFFIX}")
+    return target.with_name(f".{_shortened(target.name)}.{tag}{STAGED_SUFFIX}")
+
+
+def _shortened(name: str) -> str:
+    encoded = os.fsencode(name)
+    if len(encoded) <= _STAGED_NAME_MAX:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return encoded[: _STAGED_NAME_MAX - 17].decode(errors="ignore") + "~" + digest
 
 
 def _glob_escaped(name: str) -> str:

@@ -115,7 +115,7 @@ def _refuse_taken_port(settings: Settings) -> None:
 
 
 def _remember_children(home: Home) -> None:
-    for child in psutil.Process().children():
+    for child in psutil.Process().children(recursive=True):
         home.remember(f"child-{child.pid}", child.pid)
 
 

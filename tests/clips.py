@@ -17,7 +17,9 @@ def make_clip(path: Path, *, seconds: float = 10, width: int = 640, height: int 
         video.bit_rate = 4_000_000
         audio = container.add_stream("pcm_s16le", rate=48_000, layout="stereo")
         for index in range(int(seconds * fps)):
-            base = np.stack([(x + index * 3) % 256, (y * 2 + index) % 256, (x + y) // 4 % 256], axis=-1).astype(np.uint8)
+            base = np.stack([(x + index * 3) % 256, (y * 2 + index) % 256, (x + y) // 4 % 256], axis=-1).astype(
+                np.uint8
+            )
             row, column = index * 5 % height, index * 7 % width
             picture = base // 2 + noise[row : row + height, column : column + width]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -163,14 +164,14 @@ def lumas(path: Path) -> list[NDArray[np.float64]]:
     """The luma plane of each frame, as it's coded."""
     with av.open(str(path)) as container:
         return [
-            frame.to_ndarray(format="yuv420p")[: frame.height].astype(np.float64)
-            for frame in container.decode(video=0)
+            frame.to_ndarray(format="yuv420p")[: frame.height].astype(np.float64) for frame in container.decode(video=0)
         ]
 
 
 def frame_times(path: Path) -> list[Fraction]:
     """When each frame of the first video stream starts, counted from the container's start."""
     with av.open(str(path)) as container:
+        container.flags &= ~1  # AVFMT_FLAG_GENPTS: times as they are stored
         stream = next(s for s in container.streams.video if not s.disposition & 1024)
         stream.thread_type = "AUTO"
         starts = [
@@ -181,7 +182,10 @@ def frame_times(path: Path) -> list[Fraction]:
         times = []
         for packet in container.demux(stream):
             try:
-                times += [frame.pts * stream.time_base - min(starts) for frame in packet.decode()]
+                times += [
+                    (frame.dts if frame.pts is None else frame.pts) * stream.time_base - min(starts)
+                    for frame in packet.decode()
+                ]
             except av.error.InvalidDataError:
                 continue
         return times
@@ -202,5 +206,5 @@ def click_times(path: Path, track: int = 0) -> list[float]:
     start_s, rate, samples = sound(path, track)
     loud = np.flatnonzero(np.abs(samples) > 0.35)
     firsts = [int(loud[0])] if loud.size else []
-    firsts += [int(b) for a, b in zip(loud, loud[1:], strict=False) if b - a > rate / 10]
+    firsts += [int(b) for a, b in pairwise(loud) if b - a > rate / 10]
     return [start_s + first / rate for first in firsts]

@@ -55,7 +55,7 @@ def start_dispatcher(config: WorkerConfig, cache_url: str, modules: list[str], v
     """Start the dispatcher, or find the one that runs; one of another version is replaced."""
     arguments = (config, cache_url, modules, version)
     handle = _named(DispatcherActor, DISPATCHER, *arguments)
-    running: str = ray.get(handle.ready.remote())
+    running: Any = ray.get(handle.ready.remote())
     if running != version:
         ray.kill(handle)
         handle = _named(DispatcherActor, DISPATCHER, *arguments)

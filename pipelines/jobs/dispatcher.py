@@ -25,6 +25,7 @@ from pipelines.jobs.worker import UnitOrder, UnitReport
 
 _TICK_S = 1.0
 _RETENTION_EVERY_S = 60.0
+_SILENT_S = 2.0
 _FORCE_AFTER_S = 1.2  # a worker that doesn't end its unit by itself is ended: a cancel is done in under 2 s
 _PATIENCE = 1_000_000  # Redis away: wait, the running units go on
 _log = logging.getLogger("mediaray.dispatcher")
@@ -47,6 +48,7 @@ class Dispatcher:
         self._draining = False
         self._busy_at = time.monotonic()
         self._retained_at = 0.0
+        self._silent: dict[tuple[str, str], float] = {}
         self.leading = asyncio.Event()
         self.ended = asyncio.Event()
 
@@ -198,10 +200,14 @@ class Dispatcher:
 
     async def _look_around(self) -> None:
         await self._lanes.refresh()
-        for job_id, name in await self._store.expired_leases():
+        expired = await self._store.expired_leases()
+        now = time.monotonic()
+        # Twice in a row: after Redis was away, leases have run out whose workers are well and about to renew them.
+        self._silent = {key: self._silent.get(key, now) for key in expired}
+        for job_id, name in expired:
             tracked = self._jobs.get(job_id)
             flight = tracked.flights.get(name) if tracked else None
-            if tracked is None or flight is None:
+            if tracked is None or flight is None or now - self._silent[(job_id, name)] < _SILENT_S:
                 continue
             _log.warning("job %s unit %s: its worker is silent", job_id, name)
             tracked.units[name] = await self._store.release(self._epoch, job_id, name, flight.fence, "lost")

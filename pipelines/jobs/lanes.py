@@ -36,6 +36,7 @@ class Lanes(Protocol):
 class _Ticket:
     ref: Any
     heavy: bool
+    lease_name: str
 
 
 class RayLanes:
@@ -84,13 +85,13 @@ class RayLanes:
 
     def start_unit(self, order: UnitOrder) -> _Ticket:
         if order.unit.needs.interactive:
-            return _Ticket(self._one_runner().run.remote(order), heavy=False)
+            return _Ticket(self._one_runner().run.remote(order), heavy=False, lease_name=order.lease_name)
         task = _heavy_task.options(
             num_cpus=max(order.cpus, 0.01),
             max_retries=0,
             name=f"{order.module.rpartition('.')[2]}:{order.unit.name}",
         )
-        return _Ticket(task.remote(self._config, order), heavy=True)
+        return _Ticket(task.remote(self._config, order), heavy=True, lease_name=order.lease_name)
 
     async def result(self, ticket: _Ticket) -> UnitReport:
         """The unit's report. Raises what Ray says where the worker, the actor or the node is gone."""
@@ -98,9 +99,14 @@ class RayLanes:
         return report
 
     def abandon(self, ticket: _Ticket) -> None:
-        """End the worker of a unit that was taken away and that doesn't end it by itself."""
+        """End the worker of a unit that was taken away and that doesn't end it by itself.
+
+        Ray asks the worker to exit, which one that is stopped or stuck can't; its node's runner kills it.
+        """
         if ticket.heavy:
             ray.cancel(ticket.ref, force=True)
+            for runner in self._runners.values():
+                runner.end_worker_of.remote(ticket.lease_name)
 
     async def clean_up(self, job_id: str, targets: list[str], *, artifacts: bool) -> None:
         """Remove a job's scratch and staged files; tried until a runner has done it."""

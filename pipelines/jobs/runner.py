@@ -10,6 +10,7 @@ import redis
 from cluster.child import INTERACTIVE_NICE, ChildSpec, MediaChild, SourceDescriptor
 from cluster.errors import ChildError, ChildFailedError, StorageError
 from cluster.grants import current_roots
+from cluster.home import Home
 from cluster.identity import identify
 from cluster.storage import open_source
 from pipelines.jobs.errors import job_error
@@ -98,6 +99,10 @@ class Runner:
 
     def clean_up(self, job_id: str, targets: list[str], artifacts: bool) -> None:
         clean_up(self._config, job_id, targets, artifacts=artifacts)
+
+    def end_worker_of(self, lease_name: str) -> bool:
+        """End the process that does a unit on this node, however stuck it is."""
+        return Home(self._config.settings.home).end_worker_of(lease_name)
 
     def sweep(self, active: set[str]) -> None:
         sweep_scratch(self._config, active)

@@ -21,6 +21,7 @@ from ray.actor import ActorHandle
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildKilledError
 from cluster.grants import current_roots
+from cluster.home import Home
 from cluster.settings import Settings
 from cluster.storage import check_target, local_path, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
@@ -60,6 +61,10 @@ class UnitOrder:
     fence: int
     cpus: int
 
+    @property
+    def lease_name(self) -> str:
+        return f"{self.job_id}.{self.unit.name}.{self.fence}"
+
 
 @dataclass(frozen=True)
 class UnitReport:
@@ -72,8 +77,9 @@ class UnitReport:
 def do_unit(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> UnitReport:
     """Do a unit and commit it, unless its fence has moved on meanwhile."""
     store = _store(config.redis_url)
+    home = Home(config.settings.home)
     try:
-        with _minded(config, order, store, child):
+        with home.working_on(order.lease_name), _minded(config, order, store, child):
             manifest = _do(config, order, child)
         if not store.commit(order.job_id, order.unit.name, order.fence, manifest):
             return UnitReport("dropped")

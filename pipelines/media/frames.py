@@ -12,6 +12,7 @@ from PIL import Image
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.info import VideoInfo
 from pipelines.media.side_data import Orientation
+from pipelines.media.source import shown_at
 from pipelines.media.video_filters import TONEMAP, PictureGraph, Step, orient, shape_of
 
 # A seek may land behind the time asked for (MPEG-TS and -PS, RealMedia, old AVI): then look farther back.
@@ -31,6 +32,10 @@ class FrameReader:
         self._frames: Iterator[VideoFrame] = iter(())
         self._shown: VideoFrame | None = None
         self._next: VideoFrame | None = None
+        self._raw_step = round(
+            1 / (stream.guessed_rate or 25) / self._time_base
+        )  # pictures of raw streams have no time
+        self._count = 0
         stream.codec_context.thread_type = "AUTO"
 
     def at(self, pts: int) -> VideoFrame:
@@ -74,17 +79,18 @@ class FrameReader:
             self._step()
             if self._shown is not None and _start(self._shown) <= pts:
                 return
-        self._rewind(None)
+        # In MPEG-TS a seek to the first picture's time lands behind it.
+        self._rewind((self._stream.start_time or 0) - int(_STEPS_BACK_S[-1] / self._time_base))
         self._step()
         self._step()
 
-    def _rewind(self, pts: int | None) -> None:
-        start = self._stream.start_time or 0
+    def _rewind(self, pts: int) -> None:
         try:
-            self._container.seek(start if pts is None else max(pts, start), stream=self._stream)
+            self._container.seek(pts, stream=self._stream)
         except av.error.FFmpegError:
             self._container.seek(0)
         self._shown = self._next = None
+        self._count = 0
         self._frames = self._decode()
 
     def _step(self) -> None:
@@ -101,7 +107,12 @@ class FrameReader:
                 return
             except av.error.FFmpegError:
                 continue
-            yield from (f for f in frames if isinstance(f, VideoFrame) and f.pts is not None and not f.is_corrupt)
+            for frame in frames:
+                if isinstance(frame, VideoFrame) and not frame.is_corrupt:
+                    self._count += 1
+                    pts = shown_at(frame)
+                    frame.pts = pts if pts is not None else (self._count - 1) * self._raw_step
+                    yield frame
 
 
 class PictureMaker:

@@ -14,7 +14,7 @@ def check_picture(video: VideoInfo) -> None:
     """
     if video.width * video.height > _MAX_PIXELS:
         raise LimitError(
-            f"Pictures of {video.width}x{video.height} pixels are above the limit of {_MAX_PIXELS}; scale them down first.",
+            f"Pictures of {video.width}x{video.height} pixels are too large (limit {_MAX_PIXELS}); scale them down.",
             width=video.width,
             height=video.height,
         )

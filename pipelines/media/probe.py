@@ -258,9 +258,9 @@ def _with_scanned_duration(source: Source, info: MediaInfo) -> MediaInfo:
         timed = [s for s in container.streams if s.type in {"video", "audio"}]
         try:
             for packet in container.demux(timed):
-                if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    ends[packet.stream_index] = max(ends.get(packet.stream_index, end), end)
+                before = ends.get(packet.stream_index, Fraction(0))
+                shown = before if packet.pts is None else packet.pts * packet.time_base  # raw streams have no times
+                ends[packet.stream_index] = max(before, shown + (packet.duration or 0) * packet.time_base)
         except av.error.FFmpegError:
             pass  # what could be read until here tells the duration
     if not ends:

@@ -18,7 +18,11 @@ HdrPolicy = Literal["keep", "tonemap"]
 Deinterlace = Literal["auto", "on", "off"]
 Preset = Annotated[str, BeforeValidator(str)]  # SVT-AV1 and VP9 number theirs
 
-_X26X_PRESETS = frozenset(["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"])
+_X26X_PRESETS = frozenset(
+    {
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+    }
+)  # fmt: skip
 _PRESETS: dict[str, frozenset[str]] = {
     "h264": _X26X_PRESETS,
     "hevc": _X26X_PRESETS,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.frame import Frame
 from pydantic import BaseModel
 
 from pipelines.media.errors import (
@@ -49,6 +50,7 @@ FORMATS = ",".join(
     )
 )
 
+_MAKE_UP_TIMES = 1  # AVFMT_FLAG_GENPTS
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block before it's refused
 
 
@@ -70,6 +72,11 @@ def open_input(source: Source) -> Iterator[InputContainer]:
         yield container
     finally:
         container.close()
+
+
+def shown_at(frame: Frame) -> int | None:
+    """When ``frame`` is shown: AVI and raw streams give only a decoding time, or nothing."""
+    return frame.pts if frame.pts is not None else frame.dts
 
 
 def size_of(source: Source) -> int:
@@ -131,6 +138,8 @@ def _hand_to_libav(descriptor: int, source: Source) -> InputContainer:
     except (av.error.FFmpegError, ValueError) as error:
         # libav answers EINVAL to a format that isn't on the whitelist.
         raise NotMediaError(f"{name} is not a media container that is read here.") from error
+    # PyAV has libav make up missing presentation times, which puts AVI's pictures one late; see shown_at instead.
+    container.flags &= ~_MAKE_UP_TIMES
     if not len(container.streams):
         container.close()
         raise SourceUnreadableError(f"{name} has no stream that can be read; it is damaged.")

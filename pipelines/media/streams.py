@@ -106,7 +106,7 @@ def _decide_video(stream: VideoInfo, info: MediaInfo, settings: TranscodeSetting
         return _Decision(_plan(stream, "drop", reason))
     if info.video is None or stream.index != info.video.index:
         return _drop(stream, "only the first video stream is kept")
-    plan = plan_video(stream, settings.video, settings)
+    plan = plan_video(stream, info.container, settings.video, settings)
     return _Decision(plan, _video_warning(stream, plan))
 
 

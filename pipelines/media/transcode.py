@@ -12,6 +12,7 @@ from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
 from pydantic import BaseModel
 
+from pipelines.media.audio_track import AudioTrack
 from pipelines.media.encoding import add_audio_encoder, add_video_encoder
 from pipelines.media.errors import EncodeError, SourceTruncatedError, SourceUnreadableError
 from pipelines.media.mux import Writer, add_cover_attachment, copy_tags, open_output, set_chapters, write_errors
@@ -20,8 +21,10 @@ from pipelines.media.probe import start_of
 from pipelines.media.profiles import rate_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.tracks import AudioTrack, Clock, CopyTrack, SubtitleTrack, Track, VideoTrack
+from pipelines.media.subtitle_track import SubtitleTrack
+from pipelines.media.tracks import Clock, CopyTrack, Track
 from pipelines.media.verify import Expected, ExpectedStream, verify_output
+from pipelines.media.video_track import VideoTrack
 
 # Containers whose header tells a duration that can be trusted: an end well before it means that the file was cut.
 _MATROSKA = "matroska,webm"
@@ -127,7 +130,7 @@ def _add_track(
         assert time_base is not None
         encoder = add_video_encoder(output, encode, time_base, plan.threads)
         all_fields = encode.deinterlace and not (plan.source.video is not None and plan.source.video.interlaced)
-        return VideoTrack(original, Writer(output, encoder), clock, encode, all_fields)
+        return VideoTrack(original, Writer(output, encoder), clock, encode, all_fields=all_fields)
     if stream_plan.audio is not None:
         assert isinstance(original, av.AudioStream)
         writer = Writer(output, add_audio_encoder(output, stream_plan.audio))

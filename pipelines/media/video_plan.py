@@ -11,13 +11,19 @@ from pipelines.media.profiles import TranscodeSettings, VideoSettings, rate_of
 
 _MAX_PLAUSIBLE_RATE = 240
 _DEFAULT_RATE = Fraction(30)
+_UNTIMED = frozenset({"avi", "h261", "h263", "h264", "hevc", "vvc", "m4v", "mpegvideo", "dirac", "obu"})
 _LEAST_SIDES = {"h264": 2, "hevc": 16, "av1": 4, "vp9": 2}  # what the encoders accept
 _FULL_RANGE_FORMATS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
 
 
-def plan_video(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettings) -> StreamPlan:
+def plan_video(stream: VideoInfo, container: str, video: VideoSettings, settings: TranscodeSettings) -> StreamPlan:
+    """Plan the picture ``stream`` of a source in ``container``, libav's name of it.
+
+    Raises:
+        SourceUnsupportedError, LimitError: it's too small for the codec or too large for memory.
+    """
     check_picture(stream)
-    misfit = _first_misfit(stream, video, settings)
+    misfit = _first_misfit(stream, container, video, settings)
     if misfit is None:
         reason = f"already {video.codec} within the profile's bounds"
         return StreamPlan(source_index=stream.index, kind="video", action="copy", reason=reason, codec=video.codec)
@@ -37,12 +43,13 @@ def nominal_rate(stream: VideoInfo) -> Fraction:
     return next((rate for rate in rates if rate is not None and 0 < rate <= _MAX_PLAUSIBLE_RATE), _DEFAULT_RATE)
 
 
-def _first_misfit(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettings) -> str | None:
+def _first_misfit(stream: VideoInfo, container: str, video: VideoSettings, settings: TranscodeSettings) -> str | None:
     """Why ``stream`` can't be copied, or ``None``."""
     short_side = min(stream.display_width, stream.display_height)
     cap = rate_of(video.frame_rate)
     misfits = {
         "the request sets encoder options": settings.overridden_video,
+        f"{container} doesn't tell when its pictures are shown": container in _UNTIMED,
         "it is cut at exact times": settings.start_s is not None or settings.end_s is not None,
         f"{stream.codec} becomes {video.codec}": stream.codec != video.codec,
         f"pixel format {stream.pixel_format} becomes {video.pixel_formats[0]}": (

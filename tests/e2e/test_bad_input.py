@@ -122,7 +122,9 @@ def test_an_output_that_another_job_is_writing(server, long_clip):
     server.wait(job["id"])
 
 
-@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/x", "/v1/media?source=/x", "/v1/operations", "/v1/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs", "/v1/jobs/x", "/v1/media?source=/x", "/v1/operations", "/v1/openapi.json"]
+)
 def test_no_token(server, path):
     answer = httpx.get(server.url + path)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
@@ -152,7 +154,9 @@ def test_a_body_that_is_too_large(server):
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize("body", [[], {"operation": "probe"}, {"operation": "probe", "sources": ["/a", "/b"]}, {"x": 1}])
+@pytest.mark.parametrize(
+    "body", [[], {"operation": "probe"}, {"operation": "probe", "sources": ["/a", "/b"]}, {"x": 1}]
+)
 def test_a_body_of_the_wrong_shape(server, body):
     answer = server.post("/v1/jobs", body)
     assert answer.status_code == 422

@@ -49,9 +49,7 @@ def test_the_same_key_is_the_same_job_and_another_body_is_refused(server, clip):
     key = str(uuid.uuid4())
     first = server.submit("probe", clip, key=key)
     again = server.submit("probe", clip, key=key)
-    other = server.post(
-        "/v1/jobs", {"operation": "thumbnails", "source": str(clip)}, headers={"Idempotency-Key": key}
-    )
+    other = server.post("/v1/jobs", {"operation": "thumbnails", "source": str(clip)}, headers={"Idempotency-Key": key})
     assert again["id"] == first["id"]
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
@@ -77,9 +75,7 @@ def test_cancel_ends_a_running_transcode_with_its_processes_and_leaves_nothing(s
 
 def busy_children(server):
     """Children that hold a scratch file open: those that write a film."""
-    return [
-        child for child in server.find("child") if any("/scratch/" in opened.path for opened in child.open_files())
-    ]
+    return [child for child in server.find("child") if any("/scratch/" in opened.path for opened in child.open_files())]
 
 
 def test_pause_gives_the_cpus_back_and_resume_finishes(server, long_clip):

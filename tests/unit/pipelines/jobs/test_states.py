@@ -52,9 +52,7 @@ def names(units: list[Unit] | None) -> list[str] | None:
         pytest.param(PLAN, {"a": DONE, "b": DONE, "join": RUNNING}, False, [], id="once"),
         pytest.param(PLAN, {"a": DONE, "b": DONE, "join": DONE}, False, None, id="without files that's all"),
         pytest.param(PLAN, {"a": DONE, "b": DONE, "join": DONE}, True, ["publish"], id="files are published"),
-        pytest.param(
-            PLAN, {"a": DONE, "b": DONE, "join": DONE, "publish": RUNNING}, True, [], id="published once"
-        ),
+        pytest.param(PLAN, {"a": DONE, "b": DONE, "join": DONE, "publish": RUNNING}, True, [], id="published once"),
         pytest.param(
             PLAN, {"a": DONE, "b": DONE, "join": DONE, "publish": DONE}, True, None, id="published is the end"
         ),

@@ -9,13 +9,27 @@ import media_factory as factory
 import pytest
 
 from pipelines.media.errors import MediaError
+from pipelines.media.plan import TranscodePlan
 from pipelines.media.probe import probe
 from pipelines.media.transcode import TranscodeResult
 
 Transcode = Callable[..., tuple[Path, TranscodeResult]]
+Plan = Callable[..., TranscodePlan]
 
 SHARED = Path(__file__).parents[5] / "shared" / "media"
 LONG = "h264_aac_1080p_363s_lowbitrate.mp4"  # its frames are compared in the bench, not here
+COPIED = (
+    "h264_aac.flv",
+    "h264_aac51_720p_bbb.mp4",
+    "h264_aac_768x432_30s_cars.mp4",
+    "h264_ac3_ass_subtitles.mkv",
+    "h264_ac3_pgs_subtitles.mkv",
+    "h264_ac3_srt_subtitles.mkv",
+    "h264_cover_art_png.mp4",
+    "h264_edit_list_preroll.mp4",
+    "h264_fragmented.mp4",
+    "h264_two_video_two_audio_subs.mp4",
+)
 BAD = {
     "failing_audio.mp4": None,
     "invalid_nalu.mp4": None,
@@ -59,13 +73,21 @@ def test_a_clip_is_as_its_catalogue_says(row: dict[str, str]) -> None:
 
 @needs_clips
 @pytest.mark.parametrize("row", _named([row for row in CLIPS if row["width_x_height"] and LONG not in row["path"]]))
-@pytest.mark.parametrize("encoded", [False, True], ids=["as-planned", "encoded"])
-def test_a_clip_keeps_its_frames_and_their_times(row: dict[str, str], encoded: bool, transcoded: Transcode) -> None:
-    source = SHARED / row["path"]
-    quick = {"preset": "ultrafast", "crf": 30} if encoded else {}
-    target, result = transcoded(source, "web-720p", **quick)
-    assert factory.frame_times(target) == factory.frame_times(source)
+def test_an_encoded_clip_keeps_its_frames_and_their_times(row: dict[str, str], transcoded: Transcode) -> None:
+    target, result = transcoded(SHARED / row["path"], "web-720p", preset="ultrafast", crf=30)
+    assert factory.frame_times(target) == factory.frame_times(SHARED / row["path"])
     assert result.decode_errors == 0
+
+
+@needs_clips
+@pytest.mark.parametrize("name", COPIED)
+def test_a_copied_clip_keeps_its_frames_and_their_times(name: str, planned: Plan, transcoded: Transcode) -> None:
+    source = SHARED / "video" / name
+    plan = planned(source)
+    assert plan.video is not None
+    assert plan.video.action == "copy"
+    target, _ = transcoded(source)
+    assert factory.frame_times(target) == factory.frame_times(source)
 
 
 @needs_clips

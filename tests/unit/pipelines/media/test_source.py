@@ -23,7 +23,7 @@ def _open(path: Path) -> None:
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(SourceNotFoundError, match="gone.mp4"):
+    with pytest.raises(SourceNotFoundError, match=r"gone\.mp4"):
         _open(tmp_path / "gone.mp4")
 
 

@@ -34,7 +34,9 @@ def test_the_still_shows_the_frame_of_its_time(grey_ramp: Path, tmp_path: Path, 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi", "ts"])
 def test_every_container_finds_the_frame(tmp_path: Path, suffix: str) -> None:
-    clip = factory.grey_ramp(tmp_path / f"ramp.{suffix}", frames=120, gop=40)
+    # AVI can't tell the times of reordered pictures.
+    options = {"qp": "0", "bf": "0" if suffix == "avi" else "3"}
+    clip = factory.grey_ramp(tmp_path / f"ramp.{suffix}", frames=120, gop=40, options=options)
     taken = _take(clip, tmp_path, times=[3.9, 0.2, 2.0, 2.36])
     indices = [5, 50, 59, 97]
     expected = [factory.ramp_level(index) for index in indices]
@@ -75,7 +77,7 @@ def test_after_the_last_picture_it_stays(grey_ramp: Path, tmp_path: Path) -> Non
 
 
 def test_a_time_behind_the_end_is_refused(grey_ramp: Path, tmp_path: Path) -> None:
-    with pytest.raises(TimeOutOfRangeError, match="2.5 s"):
+    with pytest.raises(TimeOutOfRangeError, match=r"2\.5 s"):
         _take(grey_ramp, tmp_path, times=[1, 2.5])
 
 
@@ -138,7 +140,9 @@ def test_formats(grey_ramp: Path, tmp_path: Path, name: str, magic: bytes) -> No
 def test_the_telling_frame_is_neither_black_nor_flat(tmp_path: Path) -> None:
     random = np.random.default_rng(7)
     detail = factory.grey(110)
-    detail[: factory.HEIGHT] = random.integers(40, 200, (factory.HEIGHT // 8, factory.WIDTH // 8)).repeat(8, 0).repeat(8, 1)
+    detail[: factory.HEIGHT] = (
+        random.integers(40, 200, (factory.HEIGHT // 8, factory.WIDTH // 8)).repeat(8, 0).repeat(8, 1)
+    )
     pictures = [factory.grey(16)] * 20 + [detail] * 5 + [factory.grey(235)] * 10 + [factory.grey(120)] * 15
     clip = factory.write_video(tmp_path / "scenes.mkv", pictures, gop=5)
     (still,) = _take(clip, tmp_path)

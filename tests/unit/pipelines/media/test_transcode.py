@@ -309,3 +309,18 @@ def test_verification_finds_a_cut_off_file(grey_ramp: Path, transcoded: Transcod
     target.write_bytes(target.read_bytes()[:-1000])
     with pytest.raises(OutputInvalidError):
         verify_output(target, result.expected)
+
+
+def test_a_raw_stream_plays_at_its_rate(tmp_path: Path, transcoded: Transcode) -> None:
+    clip = factory.grey_ramp(tmp_path / "ramp.h264", frames=30)
+    assert probe(clip).duration_s == pytest.approx(1.2, abs=0.05)
+    target, result = transcoded(clip)
+    assert result.video_frames == 30
+    assert factory.frame_times(target) == [Fraction(i, 25) for i in range(30)]
+
+
+def test_pictures_of_avi_arrive_in_order(tmp_path: Path, transcoded: Transcode) -> None:
+    clip = factory.grey_ramp(tmp_path / "ramp.avi", frames=30, options={"qp": "0", "bf": "0"})
+    target, _ = transcoded(clip)
+    assert factory.frame_times(target) == [Fraction(i, 25) for i in range(30)]
+    assert factory.levels(target) == pytest.approx([factory.ramp_level(i) for i in range(30)], abs=2)

@@ -1,0 +1,121 @@
+"""A sound track: decoded, its gaps filled with silence, resampled, encoded."""
+
+from fractions import Fraction
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.filter import Graph
+from av.packet import Packet
+from av.stream import Stream
+
+from pipelines.media.mux import Writer, write_errors
+from pipelines.media.plan import AudioEncode
+from pipelines.media.source import shown_at
+from pipelines.media.tracks import DAMAGE, Clock, flush_packet
+
+
+class AudioTrack:
+    """``frames`` counts samples."""
+
+    def __init__(self, source: AudioStream, writer: Writer, clock: Clock, encode: AudioEncode) -> None:
+        assert isinstance(writer.stream, AudioStream)
+        self.writer = writer
+        self.done = False
+        self.frames = 0
+        self.decode_errors = 0
+        self.decoded = 0
+        self.position_s = 0.0
+        self._encoder = writer.stream
+        self._decoder = source.codec_context
+        self._time_base = source.time_base or Fraction(1, source.sample_rate)
+        self._clock = clock
+        self._offset = clock.offset(self._time_base)
+        self._encode_plan = encode
+        self._graph: Graph | None = None
+        self._shape: tuple[str, str, int] | None = None
+        self._next_pts = self._offset
+
+    def take(self, packet: "Packet[Stream]") -> None:
+        try:
+            frames = self._decoder.decode(packet)
+        except DAMAGE:
+            self.decode_errors += 1
+            return
+        except av.error.EOFError:
+            return
+        for frame in frames:
+            self.decoded += 1
+            self._accept(frame)
+
+    def finish(self) -> None:
+        """Drain decoder, filters and encoder."""
+        self.take(flush_packet(self._time_base))
+        with write_errors():
+            self._drain_graph()
+            for packet in self._encoder.encode(None):
+                self.writer.write(packet)
+
+    def _accept(self, frame: AudioFrame) -> None:
+        ticks = round(Fraction(frame.samples, frame.sample_rate) / self._time_base)
+        pts = shown_at(frame)
+        pts = self._next_pts if pts is None else pts
+        self._next_pts = pts + ticks
+        shown = pts - self._offset
+        self.done = self.done or self._clock.is_past(shown, self._time_base)
+        if self.done or (self._clock.cuts and shown + ticks <= 0):
+            return
+        frame.pts = shown
+        frame.time_base = self._time_base
+        self.position_s = float(shown * self._time_base)
+        with write_errors():
+            self._filter(frame)
+
+    def _filter(self, frame: AudioFrame) -> None:
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._graph is None or self._shape != shape:
+            self._drain_graph()
+            self._graph, self._shape = self._build_graph(frame), shape
+        self._graph.push(frame)
+        self._pull()
+
+    def _drain_graph(self) -> None:
+        if self._graph is not None:
+            self._graph.push(None)
+            self._pull()
+            self._graph = None
+
+    def _pull(self) -> None:
+        assert self._graph is not None
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            assert isinstance(frame, AudioFrame)
+            self.frames += frame.samples
+            for packet in self._encoder.encode(frame):
+                self.writer.write(packet)
+
+    def _build_graph(self, frame: AudioFrame) -> Graph:
+        plan = self._encode_plan
+        graph = Graph()
+        nodes = [
+            graph.add_abuffer(
+                sample_rate=frame.sample_rate,
+                format=frame.format.name,
+                layout=frame.layout.name,
+                time_base=self._time_base,
+            )
+        ]
+        if self._clock.length is not None:
+            nodes.append(graph.add("atrim", f"start=0:end={float(self._clock.length):.9f}"))
+        # async=1 fills gaps with silence and cuts overlaps beyond 30 ms; less is the jitter of millisecond clocks.
+        nodes.append(graph.add("aresample", f"{plan.sample_rate_hz}:async=1:min_hard_comp=0.03"))
+        target = (
+            f"sample_fmts={self._encoder.format.name}:channel_layouts={plan.channel_layout}"
+            f":sample_rates={plan.sample_rate_hz}"
+        )
+        nodes += [graph.add("aformat", target), graph.add("abuffersink")]
+        graph.link_nodes(*nodes).configure()
+        return graph

@@ -1,0 +1,54 @@
+"""A subtitle track: text decoded and written in the form the output's container holds."""
+
+from fractions import Fraction
+
+import av
+from av.packet import Packet
+from av.stream import Stream
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import SubtitleSet
+
+from pipelines.media.mux import Writer, write_errors
+from pipelines.media.tracks import Clock
+
+
+class SubtitleTrack:
+    def __init__(self, source: SubtitleStream, writer: Writer, clock: Clock) -> None:
+        assert isinstance(writer.stream, SubtitleStream)
+        self.writer = writer
+        self.done = False
+        self.frames = 0
+        self.decode_errors = 0
+        self._encoder = writer.stream.codec_context
+        self._decoder = source.codec_context
+        self._time_base = source.time_base or Fraction(1, 1000)
+        self._clock = clock
+        self._offset = clock.offset(self._time_base)
+
+    def take(self, packet: "Packet[Stream]") -> None:
+        try:
+            subtitle = self._decoder.decode2(packet)
+        except av.error.FFmpegError:
+            self.decode_errors += 1
+            return
+        if subtitle is None or not len(subtitle) or packet.pts is None:
+            return
+        begin = packet.pts - self._offset
+        end = begin + (packet.duration or 0)
+        if self._clock.length is not None:
+            end = min(end, int(self._clock.length / self._time_base))
+        begin = max(0, begin)  # what the output's borders cross is shortened
+        if begin < end:
+            self._write(subtitle, begin, end - begin)
+
+    def finish(self) -> None:
+        """Nothing is held back."""
+
+    def _write(self, subtitle: SubtitleSet, begin: int, duration: int) -> None:
+        with write_errors():
+            packet = self._encoder.encode_subtitle(subtitle)
+            packet.time_base = self._time_base
+            packet.pts = packet.dts = begin
+            packet.duration = duration
+            self.frames += 1
+            self.writer.write(packet)

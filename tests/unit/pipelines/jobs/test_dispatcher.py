@@ -1,0 +1,596 @@
+"""The dispatcher with lanes that only pretend, and a real store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import redis
+from unit.pipelines.jobs.makers import pretend_catalogue, submission
+from unit.pipelines.jobs.pretend import HEAVY, PretendLanes, plan_of, until_state
+
+from cluster.settings import Settings
+from pipelines.jobs.dispatcher import Dispatcher
+from pipelines.jobs.models import Artifact, Needs, Priority, State
+from pipelines.jobs.store import PREFIX, JobStore, UnitStore
+
+WIDE = Needs(cpus=1, max_cpus=8, seconds=30)
+SHORT = Needs(cpus=0, max_cpus=0, seconds=0.1)
+
+
+class Scene:
+    """A store, lanes and a dispatcher that leads."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.url = url
+        self.settings = settings
+        self.store = JobStore(url, patience=2)
+        self.lanes = PretendLanes(UnitStore(url))
+
+    @asynccontextmanager
+    async def dispatcher(self) -> AsyncIterator[Dispatcher]:
+        dispatcher = Dispatcher(self.settings, self.url, pretend_catalogue(), self.lanes)
+        life = asyncio.ensure_future(dispatcher.run())
+        try:
+            async with asyncio.timeout(10):
+                await dispatcher.leading.wait()
+            yield dispatcher
+        finally:
+            life.cancel()
+            with suppress(asyncio.CancelledError):
+                await life
+
+    async def submit(self, *units: str, needs: Needs = HEAVY, **changes) -> str:
+        wanted = submission(**changes)
+        self.lanes.plans[wanted.id] = plan_of(*(units or ("a",)), needs=needs)
+        job_id, _ = await self.store.submit(wanted)
+        return job_id
+
+    async def ended(self, job_id: str) -> str:
+        return await until_state(self.store, job_id, "succeeded", "failed", "cancelled")
+
+
+@pytest.fixture
+def settings(settings) -> Settings:
+    return settings.model_copy(update={"lease_s": 30.0, "pause_grace_s": 0.0})
+
+
+@pytest.fixture
+def play(redis_url, settings):
+    """Run a test's body with a scene."""
+
+    def play(body, **changes):
+        async def main() -> None:
+            scene = Scene(redis_url, settings.model_copy(update=changes))
+            try:
+                await body(scene)
+            finally:
+                await scene.store.close()
+
+        asyncio.run(main())
+
+    return play
+
+
+def names(scene: Scene) -> list[str]:
+    return [ticket.order.unit.name for ticket in scene.lanes.tickets]
+
+
+def jobs_started(scene: Scene) -> list[str]:
+    return [ticket.order.job_id for ticket in scene.lanes.started()]
+
+
+# From the queue to the end
+
+
+def test_a_job_is_planned_done_joined_and_published(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
+        async with scene.dispatcher():
+            job_id = await scene.submit("a", "b")
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert names(scene) == ["plan", "a", "b", "join", "publish"]
+        job = await scene.store.get(job_id)
+        assert job.result == {"text": "done"}
+        assert job.artifacts == scene.lanes.artifacts
+
+    play(body)
+
+
+def test_a_job_without_files_isn_t_published(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        async with scene.dispatcher():
+            await scene.ended(await scene.submit())
+        assert names(scene) == ["plan", "a", "join"]
+
+    play(body)
+
+
+def test_what_a_finished_job_left_in_scratch_is_cleaned_up_before_its_end_is_told(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            await scene.ended(job_id)
+            assert scene.lanes.cleaned == [(job_id, False)]
+
+    play(body)
+
+
+def test_units_of_one_job_run_side_by_side_on_the_cpus_there_are(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit("a", "b", "c")
+            await scene.lanes.start_of(2)
+            assert [t.order.unit.name for t in scene.lanes.started()] == ["a", "b"]
+            scene.lanes.done(scene.lanes.started()[1])
+            assert (await scene.lanes.start_of(3)).order.unit.name == "c"
+            scene.lanes.works = True
+            scene.lanes.done(scene.lanes.started("a")[0])
+            scene.lanes.done(scene.lanes.started("c")[0])
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)
+
+
+def test_a_wide_unit_alone_gets_all_cpus(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await scene.submit("a", needs=WIDE)
+            assert (await scene.lanes.start_of(1)).order.cpus == 2
+
+    play(body)
+
+
+def test_wide_units_that_wait_together_share_the_cpus(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await scene.submit("a", "b", needs=WIDE)
+            await scene.lanes.start_of(2)
+            assert [ticket.order.cpus for ticket in scene.lanes.started()] == [1, 1]
+
+    play(body)
+
+
+def test_interactive_units_don_t_wait_for_a_cpu(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await scene.submit("a", "b")
+            await scene.lanes.start_of(2)
+            await scene.submit("quick", needs=SHORT, operation="look")
+            assert (await scene.lanes.start_of(1, "quick")).order.cpus == 0
+
+    play(body)
+
+
+# Order of service
+
+
+async def busy(scene: Scene, **changes) -> list[str]:
+    """Two jobs that hold both CPUs."""
+    jobs = [await scene.submit("busy", **changes) for _ in range(2)]
+    await scene.lanes.start_of(2, "busy")
+    return jobs
+
+
+async def planned(scene: Scene, count: int) -> None:
+    """Wait until ``count`` jobs have plans in the store, and the dispatcher has heard of them."""
+    cursor, seen = "0-0", 0
+    async with asyncio.timeout(20):
+        while seen < count:
+            for entry in await scene.store.read_log(cursor, block_ms=1000):
+                cursor = entry.id
+                seen += entry.type == "unit" and entry.body == "plan"
+    for _ in range(50):  # the report of the newest plan is on its way through the dispatcher's queue
+        await asyncio.sleep(0)
+
+
+def test_a_higher_priority_is_served_first(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await busy(scene)
+            low = await scene.submit("a", priority=Priority.LOW)
+            urgent = await scene.submit("a", priority=Priority.URGENT)
+            await planned(scene, 4)
+            scene.lanes.done(scene.lanes.started()[0])
+            await scene.lanes.start_of(3)
+            scene.lanes.done(scene.lanes.started()[1])
+            await scene.lanes.start_of(4)
+            assert jobs_started(scene)[2:] == [urgent, low]
+
+    play(body)
+
+
+def test_a_changed_priority_counts_from_then_on(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await busy(scene)
+            first, second = await scene.submit("a"), await scene.submit("a")
+            await planned(scene, 4)
+            await scene.store.set_priority(second, Priority.HIGH)
+            await scene.store.set_priority(first, Priority.LOW)
+            await seen(scene)
+            scene.lanes.done(scene.lanes.started()[0])
+            await scene.lanes.start_of(3)
+            assert jobs_started(scene)[2] == second
+
+    play(body)
+
+
+async def seen(scene: Scene) -> None:
+    """Wait until the dispatcher has acted on all that is in the log: it adopts and plans a job that comes now."""
+    marker = await scene.submit("marker", operation="look", needs=SHORT)
+    await scene.lanes.until(lambda: any(t.order.job_id == marker for t in scene.lanes.started("marker")))
+
+
+def test_keys_take_turns(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await busy(scene, owner="cleo")
+            anna = [await scene.submit("a", owner="anna") for _ in range(3)]
+            ben = await scene.submit("a", owner="ben")
+            await planned(scene, 6)
+            scene.lanes.works = True
+            for ticket in scene.lanes.started("busy"):
+                scene.lanes.done(ticket)
+            for job_id in (*anna, ben):
+                await scene.ended(job_id)
+            assert ben in jobs_started(scene)[2:4]
+
+    play(body)
+
+
+def test_a_key_s_share_counts_the_cpus_of_all_its_jobs(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await scene.submit("busy", owner="anna")
+            cleo = await scene.submit("busy", owner="cleo")
+            await scene.lanes.start_of(2, "busy")
+            await scene.submit("a", owner="anna")
+            ben = await scene.submit("a", owner="ben")
+            await planned(scene, 4)
+            scene.lanes.done(next(t for t in scene.lanes.started("busy") if t.order.job_id == cleo))
+            await scene.lanes.start_of(3)
+            assert jobs_started(scene)[2] == ben
+
+    play(body)
+
+
+# Failures
+
+
+def test_work_that_fails_is_tried_three_times_and_then_the_job_fails_with_the_reason(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            for attempt in (1, 2, 3):
+                scene.lanes.fails(await scene.lanes.start_of(attempt, "a"))
+            assert await scene.ended(job_id) == State.FAILED
+        job = await scene.store.get(job_id)
+        assert job.error is not None
+        assert (job.error.code, job.error.unit) == ("encode_failed", "a")
+        assert len(scene.lanes.started("a")) == 3
+
+    play(body)
+
+
+def test_work_that_fails_twice_may_still_succeed(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            for attempt in (1, 2):
+                scene.lanes.fails(await scene.lanes.start_of(attempt, "a"))
+            scene.lanes.done(await scene.lanes.start_of(3, "a"))
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)
+
+
+def test_a_fault_of_the_input_is_not_tried_again(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            scene.lanes.fails(await scene.lanes.start_of(1, "a"), retryable=False)
+            assert await scene.ended(job_id) == State.FAILED
+        assert len(scene.lanes.started("a")) == 1
+
+    play(body)
+
+
+def test_a_failed_job_takes_its_other_units_back(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit("a", "b", "c")
+            kept = await scene.lanes.start_of(1, "b")
+            scene.lanes.fails(await scene.lanes.start_of(1, "a"), retryable=False)
+            assert await scene.ended(job_id) == State.FAILED
+            scene.lanes.done(kept)
+            assert kept.report.result().outcome == "dropped"
+        assert scene.lanes.started("c") == []
+
+    play(body)
+
+
+def test_lost_places_don_t_count_as_failures_of_the_work(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            for attempt in (1, 2, 3, 4):
+                scene.lanes.lost(await scene.lanes.start_of(attempt, "a"))
+            scene.lanes.done(await scene.lanes.start_of(5, "a"))
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)
+
+
+def test_places_lost_again_and_again_end_the_job(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            for attempt in (1, 2, 3):
+                scene.lanes.lost(await scene.lanes.start_of(attempt, "a"))
+            assert await scene.ended(job_id) == State.FAILED
+            job = await scene.store.get(job_id)
+            assert job.error is not None
+            assert job.error.code == "place_lost"
+
+    play(body, max_lost_places=3)
+
+
+def test_a_finished_unit_is_never_redone(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit("a", "b")
+            scene.lanes.done(await scene.lanes.start_of(1, "a"))
+            scene.lanes.lost(await scene.lanes.start_of(1, "b"))
+            scene.lanes.done(await scene.lanes.start_of(2, "b"))
+            await scene.ended(job_id)
+        assert len(scene.lanes.started("a")) == 1
+
+    play(body)
+
+
+def test_a_silent_worker_s_unit_is_given_to_another_and_its_late_commit_refused(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            silent = await scene.lanes.start_of(1, "a")
+            other = await scene.lanes.start_of(2, "a")
+            assert scene.lanes.abandoned == [silent.name]
+            scene.lanes.done(silent)
+            assert silent.report.result().outcome == "dropped"
+            assert (await scene.store.load(job_id)).units["a"].lost == 1
+            scene.lanes.done(other)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body, lease_s=1.0)
+
+
+# Cancel and pause
+
+
+def test_a_job_that_waits_is_cancelled_at_once(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await busy(scene)
+            job_id = await scene.submit("a")
+            await scene.store.want(job_id, "cancel")
+            assert await scene.ended(job_id) == State.CANCELLED
+
+    play(body)
+
+
+def test_a_running_unit_is_taken_back_by_a_cancel(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            ticket = await scene.lanes.start_of(1, "a")
+            await scene.store.want(job_id, "cancel")
+            assert await scene.ended(job_id) == State.CANCELLED
+            assert scene.lanes.abandoned == [ticket.name]
+            assert scene.lanes.cleaned == [(job_id, True)]
+
+    play(body)
+
+
+def test_a_cancel_that_comes_while_it_is_published_is_too_late(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        scene.lanes.by_hand = {"publish"}
+        scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            publish = await scene.lanes.start_of(1, "publish")
+            await scene.store.want(job_id, "cancel")
+            await seen(scene)
+            scene.lanes.done(publish)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)
+
+
+def test_a_paused_job_starts_nothing_and_goes_on_when_resumed(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit("a", "b", "c")
+            await scene.lanes.start_of(2)
+            await scene.store.want(job_id, "pause")
+            scene.lanes.done(scene.lanes.started("a")[0])
+            await until_state(scene.store, job_id, "paused")
+            assert scene.lanes.started("c") == []
+            scene.lanes.works = True
+            await scene.store.want(job_id, "run")
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert len(scene.lanes.started("a")) == 1
+
+    play(body)
+
+
+def test_a_running_unit_gets_the_grace_to_finish_on_pause(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            ticket = await scene.lanes.start_of(1, "a")
+            await scene.store.want(job_id, "pause")
+            await seen(scene)
+            scene.lanes.done(ticket)
+            assert ticket.report.result().outcome == "done"
+            await until_state(scene.store, job_id, "paused")
+
+    play(body, pause_grace_s=60.0)
+
+
+def test_a_pause_frees_the_cpus_for_others(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            for job_id in await busy(scene):
+                await scene.store.want(job_id, "pause")
+            other = await scene.submit("a")
+            await scene.lanes.until(lambda: other in jobs_started(scene))
+
+    play(body)
+
+
+def test_a_paused_job_can_be_cancelled(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            await scene.lanes.start_of(1, "a")
+            await scene.store.want(job_id, "pause")
+            await until_state(scene.store, job_id, "paused")
+            await scene.store.want(job_id, "cancel")
+            assert await scene.ended(job_id) == State.CANCELLED
+
+    play(body)
+
+
+# Starting again
+
+
+def test_a_new_dispatcher_goes_on_where_the_old_one_ended(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit("a", "b")
+            scene.lanes.done(await scene.lanes.start_of(1, "a"))
+            late = await scene.lanes.start_of(1, "b")
+        async with scene.dispatcher():
+            again = await scene.lanes.start_of(2, "b")
+            assert (await scene.store.load(job_id)).units["b"].lost == 1
+            scene.lanes.done(late)
+            assert late.report.result().outcome == "dropped"
+            scene.lanes.done(again)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert len(scene.lanes.started("a")) == 1
+
+    play(body)
+
+
+def test_jobs_and_wishes_of_the_time_without_a_dispatcher_are_found(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        plain, unwanted = await scene.submit(), await scene.submit()
+        await scene.store.want(unwanted, "cancel")
+        async with scene.dispatcher():
+            assert await scene.ended(plain) == State.SUCCEEDED
+            assert await scene.ended(unwanted) == State.CANCELLED
+
+    play(body)
+
+
+def test_a_stale_dispatcher_ends_and_harms_nothing(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as old:
+            await scene.store.lead()
+            job_id = await scene.submit()
+            async with asyncio.timeout(10):
+                await old.ended.wait()
+            assert (await scene.store.get(job_id)).state == State.QUEUED
+            assert names(scene) == []
+
+    play(body)
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"),
+    [
+        ("job", "record", "not JSON"),
+        ("units", "a", "{"),
+        ("manifests", "join", '{"melted": true}'),
+        ("manifests", "plan", '{"melted": true}'),
+    ],
+)
+def test_a_damaged_job_is_quarantined_and_the_others_go_on(play, redis_url, key, field, value):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        damaged, sound = await scene.submit(), await scene.submit()
+        with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
+            raw.hset(f"{PREFIX}:{key}:{damaged}", field, value)
+            async with scene.dispatcher():
+                assert await scene.ended(sound) == State.SUCCEEDED
+            assert raw.hkeys(f"{PREFIX}:quarantine") == [damaged]
+        assert await scene.store.active() == []
+
+    play(body)
+
+
+def test_a_job_of_an_operation_that_is_gone_is_quarantined(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        await scene.submit(operation="melt")
+        sound = await scene.submit()
+        async with scene.dispatcher():
+            assert await scene.ended(sound) == State.SUCCEEDED
+        assert await scene.store.active() == []
+
+    play(body)
+
+
+# Draining, load
+
+
+def test_a_drained_dispatcher_starts_nothing_and_takes_back_what_doesn_t_finish(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            job_id = await scene.submit("a", "b", "c")
+            await scene.lanes.start_of(2)
+            scene.lanes.done(scene.lanes.started("a")[0])
+            await dispatcher.drain(0.0)
+            units = (await scene.store.load(job_id)).units
+            assert (units["a"].state, units["b"].state) == ("done", "waiting")
+            assert scene.lanes.started("c") == []
+
+    play(body)
+
+
+def test_load_tells_what_runs(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            assert dispatcher.load() == {"cpus": 2, "cpus_in_use": 0, "jobs": 0, "units": 0}
+            await scene.submit("a", needs=WIDE)
+            await scene.lanes.start_of(1)
+            await seen(scene)
+            assert dispatcher.load()["cpus_in_use"] == 2
+            assert dispatcher.idle_s() == 0.0
+
+    play(body)
+
+
+def test_old_jobs_are_forgotten_with_their_artifacts(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        async with scene.dispatcher():
+            first, second = await scene.submit(), await scene.submit()
+            await scene.ended(first)
+            await scene.ended(second)
+        cursor = await scene.store.log_end()
+        async with scene.dispatcher(), asyncio.timeout(20):
+            entries = []
+            while not any(entry.type == "deleted" for entry in entries):
+                entries = await scene.store.read_log(cursor, block_ms=1000)
+        assert entries[-1].job_id == first
+        assert (first, True) in scene.lanes.cleaned
+        assert (await scene.store.get(second)).state == State.SUCCEEDED
+
+    play(body, max_finished_jobs=1)

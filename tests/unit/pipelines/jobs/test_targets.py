@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+from unit.pipelines.jobs.makers import COPY, LOOK, SPLIT, CopyParams, LookParams
+
+from cluster.errors import StorageError
+from pipelines.jobs.targets import default_name, resolved_output, target_of
+
+SOURCES = ("/films/a.b.mkv",)
+
+
+def resolved(operation, output: str | None) -> Path | None:
+    return resolved_output(operation, CopyParams(output=output), SOURCES, {})
+
+
+def test_without_an_output_there_is_none():
+    assert resolved(COPY, None) is None
+
+
+def test_an_operation_that_writes_nothing_has_no_output():
+    assert resolved_output(LOOK, LookParams(), SOURCES, {}) is None
+
+
+def test_a_named_file_is_the_output():
+    assert resolved(COPY, "/out/../out/film.mkv") == Path("/out/film.mkv")
+
+
+def test_a_file_uri_is_the_output():
+    assert resolved(COPY, "file:///out/a%20b.mkv") == Path("/out/a b.mkv")
+
+
+def test_an_existing_folder_gets_a_file_named_after_the_source(tmp_path):
+    assert resolved(COPY, str(tmp_path)) == tmp_path / "a.b.mkv"
+
+
+def test_a_folder_that_isn_t_there_yet_is_told_by_its_slash():
+    assert resolved(COPY, "/nowhere/made/") == Path("/nowhere/made/a.b.mkv")
+
+
+def test_an_operation_that_fills_a_folder_takes_it_as_it_is(tmp_path):
+    assert resolved(SPLIT, f"{tmp_path}/") == tmp_path
+
+
+@pytest.mark.parametrize("output", ["film.mkv", "", "s3://bucket/film.mkv"])
+def test_what_isn_t_a_path_is_refused(output):
+    with pytest.raises(StorageError):
+        resolved(COPY, output)
+
+
+def test_the_default_name_has_the_source_s_stem_and_the_operation_s_suffix():
+    assert default_name(COPY, CopyParams(), ("file:///films/a%20b.c.avi",), {}) == "a b.c.mkv"
+
+
+@pytest.mark.parametrize(
+    ("operation", "output", "expected"),
+    [
+        (COPY, None, "/artifacts/made.mkv"),
+        (COPY, "/out/film.mkv", "/out/film.mkv"),
+        (SPLIT, "/out", "/out/made.mkv"),
+        (SPLIT, None, "/artifacts/made.mkv"),
+    ],
+)
+def test_where_a_finished_file_goes(operation, output, expected):
+    found = target_of(operation, Path(output) if output else None, Path("/artifacts"), "made.mkv")
+    assert found == Path(expected)

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from pipelines.jobs.models import Artifact, Job, Joined, Plan, Priority, State, Unit, UnitStatus
+from pipelines.jobs.store import LoadedJob
+from pipelines.jobs.tracking import Flight, Tracked
+
+PLAN = Plan(units=(Unit(name="a"),), warnings=("odd", "slow"))
+JOINED = Joined(result={}, artifacts=(Artifact(name="f", path="/f", size_bytes=1),), warnings=("slow", "late"))
+
+
+def loaded(**manifests) -> LoadedJob:
+    job = Job(
+        id="job",
+        operation="copy",
+        state=State.RUNNING,
+        want="pause",
+        priority=Priority.HIGH,
+        owner="anna",
+        sources=(),
+        params={},
+        created_at=5,
+    )
+    found = {name: json.loads(value.model_dump_json()) for name, value in manifests.items()}
+    return LoadedJob(job, {"plan": UnitStatus(state="done")}, found)
+
+
+def test_a_tracked_job_is_what_the_store_has():
+    tracked = Tracked.of(loaded(plan=PLAN, join=JOINED))
+    assert (tracked.state, tracked.priority, tracked.wanted) == (State.RUNNING, Priority.HIGH, "pause")
+    assert (tracked.plan, tracked.joined) == (PLAN, JOINED)
+
+
+def test_a_job_that_isn_t_planned_yet_has_no_plan():
+    tracked = Tracked.of(loaded())
+    assert (tracked.plan, tracked.joined, tracked.publishes, tracked.warnings) == (None, None, False, ())
+
+
+def test_a_unit_nothing_is_known_of_waits():
+    assert Tracked.of(loaded()).status("a") == UnitStatus()
+
+
+@pytest.mark.parametrize(("joined", "publishes"), [(JOINED, True), (Joined(result={}), False)])
+def test_only_a_job_with_files_publishes(joined, publishes):
+    assert Tracked.of(loaded(plan=PLAN, join=joined)).publishes == publishes
+
+
+def test_warnings_of_plan_and_join_are_told_once():
+    assert Tracked.of(loaded(plan=PLAN, join=JOINED)).warnings == ("odd", "slow", "late")
+
+
+def test_a_candidate_counts_the_cpus_of_its_running_units():
+    tracked = Tracked.of(loaded())
+    tracked.flights = {"a": Flight(1, 2, None), "b": Flight(2, 1, None), "plan": Flight(3, 0, None)}
+    assert tracked.candidate.cpus_in_use == 3
+
+
+def test_wanting_the_same_again_doesn_t_start_the_grace_anew():
+    tracked = Tracked.of(loaded())
+    tracked.stopping_since = 1.0
+    tracked.want("pause")
+    assert tracked.stopping_since == 1.0
+    tracked.want("cancel")
+    assert tracked.stopping_since > 1.0
