@@ -83,5 +83,19 @@ def connected(settings: Settings, folder: Path) -> Iterator[None]:
         ray.shutdown()
 
 
+def keep_logs(folder: Path, target: Path) -> None:
+    """Copy the logs of a cluster that is about to be removed."""
+    shutil.rmtree(target, ignore_errors=True)
+    for logs in folder.glob("ray/session_2*/logs"):
+        shutil.copytree(logs, target, ignore_dangling_symlinks=True)
+
+
+def address() -> str:
+    """Of the cluster this process is connected to, for drivers that join it."""
+    import ray  # noqa: PLC0415
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def _usable_cpus() -> int:
     return len(os.sched_getaffinity(0))

@@ -147,11 +147,15 @@ class RedisServers:
         self.urls = RedisUrls(jobs, cache)
 
     def start(self) -> None:
+        """Start the programs; ``wait_ready`` tells when they answer."""
         for server in self._private:
             server.spawn()
+            self._remember(server)
+
+    def wait_ready(self) -> None:
+        """Raises StartupError where one doesn't answer."""
         for server in self._private:
             server.wait_ready()
-            self._remember(server)
 
     async def watch(self) -> None:
         """Start a private server again whenever it ends. Runs until cancelled."""

@@ -9,9 +9,10 @@ from ray import serve as ray_serve
 from ray.actor import ActorHandle
 from starlette.types import ASGIApp
 
+from cluster.errors import StartupError
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
-from pipelines.jobs.actors import DISPATCHER, start_dispatcher, start_registry
+from pipelines.jobs.actors import DISPATCHER, replace_other_version, start_dispatcher, start_registry
 from pipelines.jobs.board import Event
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.runner import runner_name
@@ -30,17 +31,23 @@ APPLICATION = "mediaray"
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 
 
-def start_actors(settings: Settings, urls: RedisUrls) -> ActorHandle[Any]:
-    """Start or find the registry and the dispatcher; returns the dispatcher when it leads."""
-    registry = start_registry(urls.jobs)
+def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
+    """Start or find everything on the cluster, side by side; returns the dispatcher when all is ready."""
+    config = WorkerConfig(settings, urls.jobs)
     modules = [catalogue().module_of(name) for name in catalogue().names()]
-    dispatcher = start_dispatcher(WorkerConfig(settings, urls.jobs), urls.cache, modules, VERSION)
+    registry = start_registry(urls.jobs)
+    dispatcher = start_dispatcher(config, urls.cache, modules, VERSION)
+    start_edge(settings, urls, token)
     ray.get(registry.ready.remote())
-    return dispatcher
+    return replace_other_version(dispatcher, config, urls.cache, modules, VERSION)
 
 
 def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
-    """Start the HTTP edge and wait until it answers."""
+    """Start the HTTP edge and wait until it answers.
+
+    Raises:
+        StartupError: a replica doesn't start.
+    """
     ray_serve.start(http_options={"host": settings.host, "port": settings.port})
     deployment = ray_serve.deployment(
         name="edge",
@@ -53,7 +60,10 @@ def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
         graceful_shutdown_timeout_s=1,
         graceful_shutdown_wait_loop_s=0.1,
     )(ray_serve.ingress()(Edge))
-    ray_serve.run(deployment.bind(settings, urls, token), name=APPLICATION, route_prefix="/", blocking=False)
+    try:
+        ray_serve.run(deployment.bind(settings, urls, token), name=APPLICATION, route_prefix="/", blocking=False)
+    except RuntimeError as error:
+        raise StartupError(f"The HTTP edge doesn't start: {error} Ray's logs are kept in the logs folder.") from error
 
 
 class Edge:

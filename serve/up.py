@@ -16,7 +16,7 @@ import psutil
 
 from cluster.errors import StartupError
 from cluster.home import Home
-from cluster.ray_cluster import connected, prepare_environment, short_folder
+from cluster.ray_cluster import address, connected, keep_logs, prepare_environment, short_folder
 from cluster.redis_server import RedisServers
 from cluster.settings import Settings
 
@@ -45,6 +45,9 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
             try:
                 servers.start()
                 return _with_ray(settings, home, folder, servers, on_ready)
+            except StartupError:
+                keep_logs(folder, home.logs / "ray")
+                raise
             finally:
                 servers.stop()
                 home.server_file.unlink(missing_ok=True)
@@ -55,12 +58,12 @@ def _with_ray(
 ) -> int:
     prepare_environment(settings, folder)
     with connected(settings, folder):
-        from serve.main import start_actors, start_edge
+        from serve.main import start  # noqa: PLC0415 Ray reads its environment at import
 
         _remember_children(home)
-        dispatcher = start_actors(settings, servers.urls)
-        start_edge(settings, servers.urls, home.token())
-        home.announce(url=settings.url)
+        servers.wait_ready()
+        dispatcher = start(settings, servers.urls, home.token())
+        home.announce(url=settings.url, ray_address=address(), ray_token_path=str(folder / "ray-token"))
         _remember_children(home)
         on_ready(settings.url)
         asyncio.run(_serve_until_stopped(settings, servers, dispatcher))

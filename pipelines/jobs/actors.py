@@ -52,14 +52,21 @@ def start_registry(redis_url: str) -> ActorHandle[Any]:
 
 
 def start_dispatcher(config: WorkerConfig, cache_url: str, modules: list[str], version: str) -> ActorHandle[Any]:
-    """Start the dispatcher, or find the one that runs; one of another version is replaced."""
-    arguments = (config, cache_url, modules, version)
-    handle = _named(DispatcherActor, DISPATCHER, *arguments)
-    running: Any = ray.get(handle.ready.remote())
-    if running != version:
-        ray.kill(handle)
-        handle = _named(DispatcherActor, DISPATCHER, *arguments)
-    return handle
+    """Start the dispatcher, or find the one that runs."""
+    return _named(DispatcherActor, DISPATCHER, config, cache_url, modules, version)
+
+
+def replace_other_version(
+    found: ActorHandle[Any], config: WorkerConfig, cache_url: str, modules: list[str], version: str
+) -> ActorHandle[Any]:
+    """Wait until the dispatcher leads; one of another version is replaced."""
+    running: Any = ray.get(found.ready.remote())
+    if running == version:
+        return found
+    ray.kill(found)
+    fresh = start_dispatcher(config, cache_url, modules, version)
+    ray.get(fresh.ready.remote())
+    return fresh
 
 
 def _named(actor: Any, name: str, *arguments: Any) -> ActorHandle[Any]:

@@ -12,7 +12,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from pipelines.media.errors import EncodeError, OutOfSpaceError
+from pipelines.media.errors import EncodeError, LimitError, OutOfSpaceError
 from pipelines.media.plan import TranscodePlan
 
 MUXERS = {"mp4": "mp4", "webm": "webm", "mkv": "matroska", "mp3": "mp3", "opus": "opus"}
@@ -72,6 +72,8 @@ def write_errors() -> Iterator[None]:
     """Translate libav's errors of encoding and writing."""
     try:
         yield
+    except MemoryError as error:
+        raise LimitError("Encoding needs more memory than allowed; take fewer pixels or another codec.") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         number = getattr(error, "errno", None)
         if number in _FULL_DISK:

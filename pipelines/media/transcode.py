@@ -30,7 +30,7 @@ from pipelines.media.video_track import VideoTrack
 _MATROSKA = "matroska,webm"
 _HONEST_DURATIONS = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "asf", "flv"})
 _MISSING_END_S = 1.0
-_SEEKABLE = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others land late (see docs on cuts)
+_SEEKABLE = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others may land behind the time asked for
 _VERIFY_SHARE = {True: 0.1, False: 0.5}  # of the time, with and without a video encode
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import pytest
 import redis
@@ -36,9 +36,9 @@ class Scene:
                 await dispatcher.leading.wait()
             yield dispatcher
         finally:
-            life.cancel()
-            with suppress(asyncio.CancelledError):
-                await life
+            while not life.done():  # the Redis client may swallow a cancel that comes while it talks
+                life.cancel()
+                await asyncio.wait([life], timeout=0.2)
 
     async def submit(self, *units: str, needs: Needs = HEAVY, **changes) -> str:
         wanted = submission(**changes)

@@ -1,0 +1,48 @@
+"""``make bench``: our figure, the peer's or the bar, and the ratio. Run it on a machine that does nothing else.
+
+python -m tests.bench [NAME…]     transcode latency flood events idle start fsync
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import durability, edge, encode, whole
+from tests.bench.figures import Figure
+
+BENCHES: dict[str, Callable[[], list[Figure]]] = {
+    "start": whole.start_and_idle,
+    "latency": edge.latency,
+    "events": edge.events,
+    "flood": whole.flood,
+    "transcode": encode.transcode,
+    "fsync": durability.fsync,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which; default all")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    given = parser.parse_args()
+    figures = [figure for name in given.names or BENCHES for figure in BENCHES[name]()]
+    table = Table(title=f"mediaray on {os.cpu_count()} cores, {platform.processor() or platform.machine()}")
+    for column in ("what", "ours", "peer or bar", "ratio", "how"):
+        table.add_column(column)
+    for figure in figures:
+        table.add_row(*figure.row())
+    Console().print(table)
+    Console().print(f"Python {platform.python_version()}, Ray {version('ray')}, av {version('av')}")
+    if given.json:
+        given.json.write_text(json.dumps([figure.__dict__ for figure in figures], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Reports progress of many jobs, one event a second each, as workers do: from a Ray task inside the cluster."""
+
+import sys
+import time
+from pathlib import Path
+
+import ray
+
+from pipelines.jobs.models import Progress
+from pipelines.jobs.worker import NAMESPACE, REGISTRY
+
+SECONDS = 20
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def report(jobs: list[str], base: float) -> None:
+    """``frames`` over an ``elapsed_s`` of 1 carries the time of sending, in microseconds since ``base``, as fps."""
+    registry = ray.get_actor(REGISTRY, namespace=NAMESPACE)
+    began = time.monotonic()
+    fence = int(began * 1000)
+    for turn in range(SECONDS):
+        for number, job_id in enumerate(jobs):
+            due = began + turn + number / len(jobs)
+            while (left := due - time.monotonic()) > 0:
+                time.sleep(left)
+            sent = time.monotonic()
+            registry.report.remote(
+                Progress(
+                    job_id=job_id,
+                    unit="bench",
+                    fence=fence,
+                    fraction=0.5,
+                    frames=int((sent - base) * 1e6),
+                    elapsed_s=1.0,
+                )
+            )
+
+
+def main() -> None:
+    address, root, *jobs = sys.argv[1:]
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
+    watching = Path(root) / "watching"
+    while len(watching.read_text() if watching.exists() else "") < len(jobs):
+        time.sleep(0.05)
+    ray.get(report.remote(jobs, float((Path(root) / "base").read_text())))
+
+
+if __name__ == "__main__":
+    main()
