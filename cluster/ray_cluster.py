@@ -92,7 +92,7 @@ def keep_logs(folder: Path, target: Path) -> None:
 
 def address() -> str:
     """Of the cluster this process is connected to, for drivers that join it."""
-    import ray  # noqa: PLC0415
+    import ray
 
     return str(ray.get_runtime_context().gcs_address)
 

@@ -58,26 +58,32 @@ def _with_ray(
 ) -> int:
     prepare_environment(settings, folder)
     with connected(settings, folder):
-        from serve.main import start  # noqa: PLC0415 Ray reads its environment at import
+        from serve.main import start
 
         _remember_children(home)
         servers.wait_ready()
         dispatcher = start(settings, servers.urls, home.token())
-        home.announce(url=settings.url, ray_address=address(), ray_token_path=str(folder / "ray-token"))
         _remember_children(home)
-        on_ready(settings.url)
-        asyncio.run(_serve_until_stopped(settings, servers, dispatcher))
+
+        def announce() -> None:
+            home.announce(url=settings.url, ray_address=address(), ray_token_path=str(folder / "ray-token"))
+            on_ready(settings.url)
+
+        asyncio.run(_serve_until_stopped(settings, servers, dispatcher, announce))
         _drain(dispatcher, settings.pause_grace_s)
     return 0
 
 
-async def _serve_until_stopped(settings: Settings, servers: RedisServers, dispatcher: Any) -> None:
+async def _serve_until_stopped(
+    settings: Settings, servers: RedisServers, dispatcher: Any, announce: Callable[[], None]
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     watching = loop.create_task(servers.watch())
     idling = loop.create_task(_stop_when_idle(settings.idle_exit_s, dispatcher, stop))
+    announce()
     await stop.wait()
     for task in (watching, idling):
         task.cancel()

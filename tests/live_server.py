@@ -29,7 +29,7 @@ PROCESSES = {
     "dispatcher": re.compile(r"^ray::(dispatcher:)?DispatcherActor"),
     "registry": re.compile(r"^ray::(registry:)?ProgressRegistry"),
     "replica": re.compile(r"^ray::ServeReplica"),
-    "redis": re.compile(r"redis-server .*/redis\.sock|redis-server .*unixsocket.*|redis-server \S*/redis/redis\.conf"),
+    "redis": re.compile(r"redis-server .*/redis(\.sock|/redis\.conf)"),
 }
 
 
@@ -78,6 +78,8 @@ class LiveServer:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log()[-4000:]}")
+        if not (self.home / "run" / "server.json").exists():
+            return False
         with contextlib.suppress(httpx.HTTPError, OSError):
             return self.get("/v1/health/ready").status_code == 200
         return False

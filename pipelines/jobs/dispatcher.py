@@ -140,9 +140,10 @@ class Dispatcher:
         """Take on a job from the store. Units that ran under an earlier dispatcher died with it: they are lost."""
         try:
             loaded = await self._store.load(job_id)
+            tracked = Tracked.of(loaded)
         except UnknownError:
             return
-        except UnreadableRecordError as error:
+        except (UnreadableRecordError, ValueError) as error:  # ValueError: a manifest that doesn't load
             _log.exception("job %s is set aside", job_id)
             await self._store.quarantine(self._epoch, job_id, str(error))
             return
@@ -151,7 +152,6 @@ class Dispatcher:
             return
         if job_id in self._jobs or loaded.job.finished_at is not None:
             return
-        tracked = Tracked.of(loaded)
         self._jobs[job_id] = tracked
         for name, status in loaded.units.items():
             if status.state == "running":
@@ -294,8 +294,9 @@ class Dispatcher:
     async def _start_next(self) -> bool:
         """Start the first unit there is room for; False where there is none."""
         waiting = {job_id: units for job_id, tracked in self._jobs.items() if (units := self._startable(tracked))}
+        # All jobs are put in order, also those with nothing to start: what they hold counts for their key's share.
         order = in_order(
-            (self._jobs[job_id].candidate for job_id in waiting),
+            (tracked.candidate for tracked in self._jobs.values()),
             now_ms=int(time.time() * 1000),
             lift_s=self._settings.priority_lift_s,
         )
@@ -306,7 +307,7 @@ class Dispatcher:
         ahead = 0  # heavy units that wait in front of this job
         for candidate in order:
             tracked = self._jobs[candidate.job_id]
-            for unit in waiting[candidate.job_id]:
+            for unit in waiting.get(candidate.job_id, ()):
                 if not unit.needs.interactive:
                     cpus = grant_cpus(unit.needs, free=free, waiting_units=heavy_waiting)
                     if cpus is not None:

@@ -23,7 +23,7 @@ _MEDIA_TYPES = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
 }
-_MEMORY_BYTES = 1 << 30
+_MEMORY_BYTES = 2 << 30  # SVT-AV1 at 1080p has 0.7 GB resident; larger pictures more
 _MIN_HEAVY_S = 1.0  # encoders start threads and look ahead: never a thing for the interactive lane
 
 
@@ -90,7 +90,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     result = TranscodeResult.model_validate(film.manifest)
     container = _profile(bench.params.profile, bench.profiles()).container
     made = Made(film.folder / f"{_FILE}.{container}", f"{bench.source_stem}.{container}", _MEDIA_TYPES[container])
-    return Outcome(result, (made,), result.warnings)
+    return Outcome(result.model_copy(update={"name": made.name}), (made,), result.warnings)
 
 
 OPERATION = Operation(

@@ -54,7 +54,7 @@ class PretendLanes:
         return ticket
 
     async def result(self, ticket: Ticket) -> UnitReport:
-        return await ticket.report
+        return await asyncio.shield(ticket.report)  # the unit goes on when its dispatcher ends
 
     def abandon(self, ticket: Ticket) -> None:
         self.abandoned.append(ticket.name)

@@ -1,0 +1,28 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.media.sample import make_sample
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a second of picture and sound, 64 × 36."""
+    return make_sample(tmp_path_factory.mktemp("clip") / "clip.mkv", duration_s=0.5, width=64, height=36)
+
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    from unit.pipelines.jobs.makers import short_folder
+
+    with short_folder() as folder:
+        yield folder

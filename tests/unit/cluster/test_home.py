@@ -1,0 +1,121 @@
+import json
+import stat
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from cluster.errors import StartupError
+from cluster.home import Home, end_tree, wait_until_gone, write_private
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    return Home.create(tmp_path / "home")
+
+
+@pytest.fixture
+def sleeper():
+    """A process of ours that would run for a minute."""
+    process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def mode(path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_home_and_its_folders_are_the_user_s_alone(home):
+    assert {mode(path) for path in (home.path, home.scratch, home.redis, home.artifacts, home.run)} == {0o700}
+
+
+def test_the_token_is_the_user_s_alone_and_stays_the_same(home):
+    token = home.token()
+    assert len(token) >= 32
+    assert mode(home.token_file) == 0o600
+    assert home.token() == token
+
+
+def test_a_private_file_is_private_though_a_public_one_was_there(home):
+    file = home.path / "file"
+    file.write_text("old")
+    file.chmod(0o644)
+    write_private(file, "new")
+    assert (file.read_text(), mode(file)) == ("new", 0o600)
+    assert list(home.path.glob(".file.*")) == []
+
+
+def test_a_second_server_of_a_home_is_told_where_the_first_is(home):
+    home.announce(url="http://127.0.0.1:1234")
+    with (
+        home.hold(),
+        pytest.raises(StartupError, match=r"already runs on .*home at http://127.0.0.1:1234 \(process \d+\)"),
+        Home(home.path).hold(),
+    ):
+        pass
+
+
+def test_a_home_can_be_held_again(home):
+    with home.hold():
+        pass
+    with home.hold():
+        pass
+
+
+def test_the_running_server_is_found(home):
+    home.announce(url="http://here")
+    found = home.server()
+    assert found is not None
+    assert (found["url"], found["pid"]) == ("http://here", psutil.Process().pid)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"pid": 1, "started": 5.0}', '{"pid": "x"}'])
+def test_a_record_that_names_no_running_server_is_none(home, text):
+    home.server_file.write_text(text)
+    assert home.server() is None
+
+
+def test_a_process_left_behind_is_ended(home, sleeper):
+    home.remember("redis", sleeper.pid)
+    assert home.end_leftovers() == [sleeper.pid]
+    assert sleeper.poll() is not None
+    assert list(home.run.glob("*.pid")) == []
+
+
+def test_a_foreign_process_that_got_the_same_id_is_left_alone(home, sleeper):
+    home.remember("redis", sleeper.pid)
+    file = home.run / "redis.pid"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "started": record["started"] - 60}))
+    assert home.end_leftovers() == []
+    assert sleeper.poll() is None
+    assert not file.exists()
+
+
+def test_a_damaged_record_of_a_process_is_removed(home):
+    (home.run / "redis.pid").write_text("{")
+    assert home.end_leftovers() == []
+    assert list(home.run.glob("*.pid")) == []
+
+
+def test_a_process_that_ignores_the_request_is_ended_all_the_same():
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        end_tree(process.pid, grace_s=0.2)
+        assert process.wait(5) == -9
+
+
+def test_ending_a_process_that_is_gone_is_no_error(sleeper):
+    sleeper.kill()
+    sleeper.wait()
+    end_tree(sleeper.pid)
+    assert wait_until_gone(sleeper.pid, 1.0)
+
+
+def test_waiting_for_a_process_that_stays_says_so(sleeper):
+    assert not wait_until_gone(sleeper.pid, 0.1)

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from cluster.settings import Settings
+
+SECRET = "unix://:hunter2@/tmp/redis.sock"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch):
+    import os
+
+    for name in [name for name in os.environ if name.startswith("MEDIARAY_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_loopback_may_be_listened_on(host):
+    assert Settings(host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "127.0.0.1.example.org", ""])
+def test_nothing_beyond_loopback_is_listened_on(host):
+    with pytest.raises(ValidationError, match="only loopback"):
+        Settings(host=host)
+
+
+def test_settings_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("MEDIARAY_PORT", "8500")
+    monkeypatch.setenv("MEDIARAY_ROOTS", '["/films"]')
+    assert (Settings().port, Settings().roots) == (8500, ("/films",))
+
+
+def test_the_home_is_absolute(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert Settings().home == Path("/home/anna/.mediaray")
+    assert Settings(home=Path("here")).home.is_absolute()
+
+
+@pytest.mark.parametrize("name", ["redis_url", "cache_url"])
+def test_secrets_don_t_show(name):
+    settings = Settings(**{name: SECRET})
+    assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert getattr(settings, name).get_secret_value() == SECRET
+
+
+def test_secrets_don_t_show_in_errors(monkeypatch):
+    monkeypatch.setenv("MEDIARAY_REDIS_URL", SECRET)
+    monkeypatch.setenv("MEDIARAY_HOST", "hunter2.example.org")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_settings_don_t_change():
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("name", "value"), [("port", 0), ("port", 65_536), ("lease_s", 0.5), ("max_attempts", 0)])
+def test_values_out_of_range_are_refused(name, value):
+    with pytest.raises(ValidationError, match=name):
+        Settings(**{name: value})
