@@ -36,7 +36,7 @@ from serve.views import (
 )
 
 MAX_KEY_LENGTH = 200
-_LOG_BLOCK_MS = 15_000
+_LOG_BLOCK_MS = 1_000  # below the store's time-out
 IdempotencyKey = Annotated[
     str | None,
     Header(max_length=MAX_KEY_LENGTH, description="The same key and body: the same job, for 24 hours."),

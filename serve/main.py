@@ -28,6 +28,7 @@ from serve.views import Health
 
 VERSION = version("mediaray")
 APPLICATION = "mediaray"
+_EDGE_TIMEOUT_S = 2.0
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 
 
@@ -78,7 +79,7 @@ class Edge:
 
 def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
     """The application of one replica, with everything it needs."""
-    store = JobStore(urls.jobs, patience=_EDGE_PATIENCE)
+    store = JobStore(urls.jobs, patience=_EDGE_PATIENCE, timeout_s=_EDGE_TIMEOUT_S)
     jobs = JobService(settings, store, catalogue(), RayInteractiveLane())
     feed = Feed(RayRegistry(), jobs)
     return build_app(

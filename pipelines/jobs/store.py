@@ -31,6 +31,7 @@ from pipelines.jobs.states import MOVES
 
 PREFIX = "{mediaray}"
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
+_HANGING_S = 30.0
 RETRYABLE = (redis.ConnectionError, redis.TimeoutError)
 
 
@@ -85,13 +86,17 @@ class UnreadableRecordError(Exception):
 class JobStore:
     """The asynchronous store, for dispatcher, registry and edge. ``patience``: tries while Redis is away."""
 
-    def __init__(self, url: str, *, patience: int) -> None:
+    def __init__(self, url: str, *, patience: int, timeout_s: float | None = None) -> None:
+        # With a time-out of its own a request fails fast on a server that hangs; without, it is asked again.
+        lost = RETRYABLE if timeout_s is None else (redis.ConnectionError,)
+        timeout_s = timeout_s or _HANGING_S
         self._redis: Any = redis.asyncio.Redis.from_url(
             url,
             decode_responses=True,
-            retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.02), patience),
-            retry_on_error=list(RETRYABLE),
-            socket_connect_timeout=5,
+            retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.02), patience, lost),
+            retry_on_error=list(lost),
+            socket_timeout=timeout_s,
+            socket_connect_timeout=min(5.0, timeout_s),
         )
         self._scripts: dict[str, Any] = {}
 
