@@ -107,6 +107,9 @@ class MediaChild:
             if self._killed:
                 raise ChildKilledError("ended before it began")
             self._ensure()
+            if self.killed:  # while it was being started, when there was no process to end yet
+                self._end()
+                raise ChildKilledError("ended before it began")
             self._calls += 1
             try:
                 _send(self._connected(), {"function": function, "arguments": sent}, descriptors)

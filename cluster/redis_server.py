@@ -183,7 +183,10 @@ def check_durable(url: str) -> None:
     """
     try:
         with redis.Redis.from_url(url, decode_responses=True, socket_connect_timeout=5) as client:
-            found = client.config_get("appendonly", "appendfsync", "maxmemory-policy", "maxmemory")
+            # One at a time: Redis 6.2 takes no more.
+            found: dict[str, str] = {}
+            for name in ("appendonly", "appendfsync", "maxmemory-policy", "maxmemory"):
+                found |= client.config_get(name)
     except redis.ResponseError as error:
         raise StartupError(
             f"MEDIARAY_REDIS_URL: can't check that the store is durable (CONFIG GET: {error})"

@@ -41,6 +41,7 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
         _log_to(home.logs / "up.log")
         with short_folder() as folder:
             _remember_folder(home, folder)
+            _log.info("starting on %s", home.path)
             servers = RedisServers(settings, home, folder)
             try:
                 servers.start()
@@ -58,11 +59,13 @@ def _with_ray(
 ) -> int:
     prepare_environment(settings, folder)
     with connected(settings, folder):
+        _log.info("Ray is up")
         from serve.main import start
 
         _remember_children(home)
         servers.wait_ready()
         dispatcher = start(settings, servers.urls, home.token())
+        _log.info("actors and edge are up")
         _remember_children(home)
 
         def announce() -> None:

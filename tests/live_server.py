@@ -206,7 +206,7 @@ def until(fact: Callable[[], bool], limit_s: float, otherwise: Callable[[], str]
     while not fact():
         if time.monotonic() > deadline:
             raise AssertionError(otherwise())
-        time.sleep(0.02)
+        time.sleep(0.03)
 
 
 def free_port() -> int:

@@ -107,7 +107,7 @@ def test_a_process_that_ignores_the_request_is_ended_all_the_same():
         assert process.stdout is not None
         process.stdout.readline()
         end_tree(process.pid, grace_s=0.2)
-        assert process.wait(5) == -9
+        assert not psutil.pid_exists(process.pid)
 
 
 def test_ending_a_process_that_is_gone_is_no_error(sleeper):
@@ -119,3 +119,26 @@ def test_ending_a_process_that_is_gone_is_no_error(sleeper):
 
 def test_waiting_for_a_process_that_stays_says_so(sleeper):
     assert not wait_until_gone(sleeper.pid, 0.1)
+
+
+# Who does which unit
+
+
+def test_the_process_that_does_a_unit_can_be_ended_from_outside(home):
+    code = (
+        "import sys, signal; from pathlib import Path; from cluster.home import Home\n"
+        "with Home(Path(sys.argv[1])).working_on('job.a.1'): print(flush=True); signal.pause()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(home.path)], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        assert not home.end_worker_of("job.a.2")
+        assert home.end_worker_of("job.a.1")
+        assert worker.wait(5) == -9
+    assert not home.end_worker_of("job.a.1")
+
+
+def test_a_finished_unit_names_no_process(home):
+    with home.working_on("job.a.1"):
+        pass
+    assert not home.end_worker_of("job.a.1")

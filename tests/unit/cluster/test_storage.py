@@ -281,9 +281,12 @@ def full_disk(tmp_path, monkeypatch):
     """A root on a disk with no room, and the folder it is."""
     folder = tmp_path / "full"
     folder.mkdir()
-    mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
-    ).returncode
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
     if mounted:
         (folder / "filler").write_bytes(b"x" * (60 << 10))
     else:

@@ -1,6 +1,7 @@
 """The dispatcher with lanes that only pretend, and a real store."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,7 +42,7 @@ class Scene:
                 await asyncio.wait([life], timeout=0.2)
 
     async def submit(self, *units: str, needs: Needs = HEAVY, **changes) -> str:
-        wanted = submission(**changes)
+        wanted = submission(**{"created_at": int(time.time() * 1000), **changes})
         self.lanes.plans[wanted.id] = plan_of(*(units or ("a",)), needs=needs)
         job_id, _ = await self.store.submit(wanted)
         return job_id

@@ -1,0 +1,349 @@
+"""The host of the media child, against the real child."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pydantic import BaseModel
+
+from cluster.child import ChildSpec, MediaChild, SourceDescriptor
+from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
+from pipelines.media.info import MediaInfo
+
+PROBE = "pipelines.media.probe:probe"
+SPEC = ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30)
+
+
+class Anything(BaseModel, extra="allow"):
+    """Any object will do as a result."""
+
+
+@pytest.fixture
+def child():
+    child = MediaChild(SPEC)
+    yield child
+    child.close()
+
+
+@pytest.fixture(scope="module")
+def warm():
+    """A child for tests that leave it as it is."""
+    child = MediaChild(SPEC)
+    child.warm()
+    yield child
+    child.close()
+
+
+def call(child: MediaChild, path: Path, *, limit_s: float = 60.0, **more: Any) -> MediaInfo:
+    with path.open("rb") as file:
+        source = SourceDescriptor(file.fileno(), path.name)
+        return child.call(PROBE, {"source": source, **more}, MediaInfo, limit_s=limit_s)
+
+
+@pytest.fixture
+def blocked(tmp_path: Path) -> Callable[[MediaChild, float], None]:
+    """A call that can't end by itself: it opens a FIFO that nobody writes."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def blocked(child: MediaChild, limit_s: float = 60.0) -> None:
+        child.call("pipelines.media.profiles:load_profiles", {"folder": str(profiles)}, Anything, limit_s=limit_s)
+
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    (profiles / "endless.toml").symlink_to(fifo)
+    return blocked
+
+
+@pytest.fixture
+def midway(blocked) -> Callable[[MediaChild, Callable[[], None]], BaseException]:
+    """What a call raises when ``act`` happens while the child works on it."""
+
+    def midway(child: MediaChild, act: Callable[[], None]) -> BaseException:
+        raised: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                blocked(child)
+            except BaseException as error:
+                raised.append(error)
+
+        child.warm()
+        assert child.pid is not None
+        process = psutil.Process(child.pid)
+        thread = threading.Thread(target=run)
+        thread.start()
+        until(lambda: waits_in_open(process))
+        act()
+        thread.join(20)
+        assert raised
+        return raised[0]
+
+    return midway
+
+
+def until(true: Callable[[], Any], limit_s: float = 10.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def waits_in_open(process: psutil.Process) -> bool:
+    """Whether the child's main thread is inside open(), as it is only in a call that ``blocked`` made."""
+    number = Path(f"/proc/{process.pid}/syscall").read_text().split()[0]
+    return number in ("2", "257")  # open, openat on x86-64
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+# Calls
+
+
+def test_a_result_comes_back_as_its_model(warm, clip):
+    info = call(warm, clip)
+    assert info.duration_s == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_child_stays_warm(warm, clip):
+    pid = warm.pid
+    call(warm, clip)
+    call(warm, clip)
+    assert warm.pid == pid
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"this is no media at all" * 100, "not_media"), (b"", "source_empty")],
+)
+def test_a_bad_file_s_code_and_message_come_back(warm, tmp_path, content, code):
+    path = tmp_path / "bad.mkv"
+    path.write_bytes(content)
+    with pytest.raises(ChildFailedError) as failed:
+        call(warm, path)
+    assert failed.value.code == code
+    assert "bad.mkv" in failed.value.message
+
+
+def test_a_cut_off_film_is_told(warm, clip, tmp_path):
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(clip.read_bytes()[:60])
+    with pytest.raises(ChildFailedError) as failed:
+        call(warm, path)
+    assert failed.value.code in ("source_truncated", "source_unreadable", "not_media")
+
+
+def test_a_failed_call_leaves_the_child_as_it_was(warm, clip, tmp_path):
+    pid = warm.pid
+    (tmp_path / "bad").write_bytes(b"no media")
+    with pytest.raises(ChildFailedError):
+        call(warm, tmp_path / "bad")
+    assert (call(warm, clip).duration_s is not None, warm.pid) == (True, pid)
+
+
+def test_no_descriptor_is_left_behind_in_either_process(warm, clip):
+    call(warm, clip)
+    until(lambda: not any(os.readlink(link) == str(clip) for link in Path(f"/proc/{warm.pid}/fd").iterdir()))
+    before = psutil.Process().num_fds(), psutil.Process(warm.pid).num_fds()
+    for _ in range(5):
+        call(warm, clip)
+    # The child closes its copy just after it answered.
+    until(lambda: (psutil.Process().num_fds(), psutil.Process(warm.pid).num_fds()) <= before)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "os:system",
+        "pipelines.jobs.store:script",
+        "pipelines.media:anything",
+        "pipelines.media.probe:_read",
+        "pipelines.media.probe:av",
+        "pipelines.media.probe:MediaInfo",
+        "pipelines.media.probe:none",
+        "pipelines.media.none:none",
+        "",
+    ],
+)
+def test_only_public_media_functions_can_be_called(warm, function):
+    with pytest.raises(ChildFailedError) as failed:
+        warm.call(function, {}, Anything, limit_s=30)
+    assert failed.value.code == "internal"
+
+
+def test_an_answer_of_the_wrong_shape_is_a_crash(child, clip):
+    class Wrong(BaseModel):
+        nobody_has_this: int
+
+    with clip.open("rb") as file, pytest.raises(ChildCrashedError, match="wrong shape"):
+        child.call(PROBE, {"source": SourceDescriptor(file.fileno(), "a")}, Wrong, limit_s=30)
+    assert child.pid is None
+
+
+def test_an_internal_error_s_text_stays_inside(warm):
+    with pytest.raises(ChildFailedError) as failed:
+        warm.call(PROBE, {"source": "/etc/shadow", "nothing": 1}, MediaInfo, limit_s=30)
+    assert "shadow" not in failed.value.message
+
+
+# Ends
+
+
+def test_a_child_killed_in_a_call_is_a_crash_and_the_next_call_gets_a_fresh_one(child, midway, clip):
+    error = midway(child, lambda: os.kill(child.pid, signal.SIGKILL))
+    assert isinstance(error, ChildCrashedError)
+    assert "SIGKILL" in str(error)
+    assert call(child, clip).duration_s is not None
+
+
+def test_a_child_that_died_between_calls_is_replaced(child, clip):
+    call(child, clip)
+    first = child.pid
+    os.kill(first, signal.SIGKILL)
+    until(lambda: is_gone(first))
+    assert call(child, clip).duration_s is not None
+    assert child.pid != first
+
+
+def test_a_call_ended_on_purpose_says_so_within_two_seconds_and_leaves_no_process(child, midway):
+    asked_at = 0.0
+    pid = 0
+
+    def kill() -> None:
+        nonlocal asked_at, pid
+        pid, asked_at = child.pid, time.monotonic()
+        child.kill()
+
+    error = midway(child, kill)
+    assert isinstance(error, ChildKilledError)
+    assert time.monotonic() - asked_at < 2
+    assert is_gone(pid)
+
+
+def test_a_stopped_child_can_be_ended_too(child, midway):
+    def stop_and_kill() -> None:
+        os.kill(child.pid, signal.SIGSTOP)
+        child.kill()
+
+    assert isinstance(midway(child, stop_and_kill), ChildKilledError)
+
+
+def test_a_child_ended_on_purpose_takes_no_more_calls(child, clip):
+    child.warm()
+    child.kill()
+    assert child.killed
+    with pytest.raises(ChildKilledError):
+        call(child, clip)
+
+
+def test_a_kill_while_the_child_is_being_started_is_not_lost(child, clip, monkeypatch):
+    from cluster import child as host
+
+    class Spawner:
+        def submit(self, *arguments: Any, **named: Any) -> Any:
+            child.kill()
+            return spawner.submit(*arguments, **named)
+
+    spawner = host._spawner
+    monkeypatch.setattr(host, "_spawner", Spawner())
+    with pytest.raises(ChildKilledError):
+        call(child, clip)
+    assert child.pid is None
+
+
+def test_a_call_past_its_limit_ends_the_child(child, blocked, clip):
+    child.warm()
+    pid = child.pid
+    with pytest.raises(ChildLimitError):
+        blocked(child, 0.3)
+    assert is_gone(pid)
+    assert call(child, clip).duration_s is not None
+
+
+def test_a_child_that_can_t_start_is_a_crash():
+    broken = MediaChild(ChildSpec("pipelines.media.nothing_there", 0, 4 << 30))
+    with pytest.raises(ChildCrashedError, match="exit code 1"):
+        broken.warm()
+
+
+def test_closing_ends_the_process(child, clip):
+    call(child, clip)
+    pid = child.pid
+    child.close()
+    assert is_gone(pid)
+
+
+# The place it lives in
+
+
+def test_the_environment_holds_no_secret_and_nothing_of_ours(child, monkeypatch):
+    for name in ("MEDIARAY_REDIS_URL", "RAY_AUTH_TOKEN", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH"):
+        monkeypatch.setenv(name, "hunter2")
+    child.warm()
+    environment = Path(f"/proc/{child.pid}/environ").read_bytes().decode()
+    names = {pair.partition("=")[0] for pair in environment.split("\0") if pair}
+    assert names == {"PATH", "LANG", "MALLOC_ARENA_MAX"}
+    assert "hunter2" not in environment
+
+
+def test_the_child_has_our_session_and_a_group_of_its_own(warm):
+    assert os.getsid(warm.pid) == os.getsid(0)
+    assert os.getpgid(warm.pid) == warm.pid
+
+
+def test_the_child_is_nicer_than_we_are(warm):
+    assert psutil.Process(warm.pid).nice() == min(19, psutil.Process().nice() + SPEC.nice)
+
+
+def test_the_child_s_memory_is_limited_and_it_dies_first(warm):
+    limits = Path(f"/proc/{warm.pid}/limits").read_text()
+    assert str(SPEC.memory_bytes) in next(line for line in limits.splitlines() if line.startswith("Max address space"))
+    assert Path(f"/proc/{warm.pid}/oom_score_adj").read_text().strip() == "1000"
+
+
+def test_the_child_has_none_of_our_open_files(child, tmp_path):
+    with (tmp_path / "private").open("w") as ours:
+        os.set_inheritable(ours.fileno(), True)
+        child.warm()
+        links = [os.readlink(link) for link in Path(f"/proc/{child.pid}/fd").iterdir()]
+    assert not any("private" in link for link in links)
+
+
+@pytest.fixture
+def host(clip):
+    """A process that holds a warm child; and the child's id."""
+    code = (
+        "import signal; from cluster.child import ChildSpec, MediaChild\n"
+        f"child = MediaChild(ChildSpec('pipelines.media.child', 0, {4 << 30})); child.warm()\n"
+        "print(child.pid, flush=True); signal.pause()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        yield process, pid
+        process.kill()
+    if not is_gone(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+def test_the_child_dies_with_its_host(host, stopped):
+    process, pid = host
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    process.kill()
+    until(lambda: is_gone(pid), limit_s=2.0)
