@@ -37,6 +37,7 @@ from serve.views import (
 
 MAX_KEY_LENGTH = 200
 _LOG_BLOCK_MS = 1_000  # below the store's time-out
+_CURSOR_PATTERN = r"^\d{1,15}(-\d{1,15})?$"
 IdempotencyKey = Annotated[
     str | None,
     Header(max_length=MAX_KEY_LENGTH, description="The same key and body: the same job, for 24 hours."),
@@ -170,7 +171,9 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
             pass
 
     @router.websocket("/events")
-    async def all_events(socket: WebSocket, since: str | None = None) -> None:
+    async def all_events(
+        socket: WebSocket, since: Annotated[str | None, Query(pattern=_CURSOR_PATTERN)] = None
+    ) -> None:
         """Changes of state of all jobs. ``since`` is the ``cursor`` of the last one seen."""
         await socket.accept()
         cursor = since or await store.log_end()
@@ -211,15 +214,19 @@ async def _watched(socket: WebSocket) -> AsyncIterator[None]:
     """Cancel the body when the client goes away: a silent job would otherwise keep its task for ever."""
 
     async def until_gone(scope: anyio.CancelScope) -> None:
-        with suppress(WebSocketDisconnect):
-            while True:
-                await socket.receive_text()
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass  # nothing a client says is of interest
         scope.cancel()
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(until_gone, group.cancel_scope)
-        yield
-        group.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(until_gone, group.cancel_scope)
+            yield
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as raised:  # the caller handles the body's own error
+        if len(raised.exceptions) > 1:
+            raise
+        raise raised.exceptions[0] from None
 
 
 def _artifacts(jobs: JobService) -> APIRouter:

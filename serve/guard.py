@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,9 +42,10 @@ class Guard:
                 "This server doesn't answer to that Host. Add it to MEDIARAY_ALLOWED_HOSTS.",
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc not in self._hosts:
+        if origin is not None and origin.partition("://")[2] not in self._hosts:
             return "origin_refused", "Requests from pages of other origins are refused."
-        if int(headers.get("content-length") or 0) > MAX_BODY_BYTES:
+        length = headers.get("content-length") or "0"
+        if not length.isdecimal() or len(length) > 9 or int(length) > MAX_BODY_BYTES:
             return "body_too_large", f"A request body is at most {MAX_BODY_BYTES} bytes."
         if scope["path"] in OPEN_PATHS:
             return None

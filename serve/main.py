@@ -36,6 +36,8 @@ def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
     """Start or find everything on the cluster, side by side; returns the dispatcher when all is ready."""
     config = WorkerConfig(settings, urls.jobs)
     modules = [catalogue().module_of(name) for name in catalogue().names()]
+    # Serve first: its controller, then its replica, are the longest chain, and Ray has workers waiting for the first.
+    ray_serve.start(http_options={"host": settings.host, "port": settings.port})
     registry = start_registry(urls.jobs)
     dispatcher = start_dispatcher(config, urls.cache, modules, VERSION)
     start_edge(settings, urls, token)
@@ -49,7 +51,6 @@ def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
     Raises:
         StartupError: a replica doesn't start.
     """
-    ray_serve.start(http_options={"host": settings.host, "port": settings.port})
     deployment = ray_serve.deployment(
         name="edge",
         num_replicas=settings.api_replicas,

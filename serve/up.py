@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import logging.handlers
 import shutil
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -58,13 +60,13 @@ def _with_ray(
     settings: Settings, home: Home, folder: Path, servers: RedisServers, on_ready: Callable[[str], None]
 ) -> int:
     prepare_environment(settings, folder)
+    # Ray reads its environment when it is imported, so not before now; and while its processes start, there is time.
+    loading = ThreadPoolExecutor(1).submit(importlib.import_module, "serve.main")
     with connected(settings, folder):
         _log.info("Ray is up")
-        from serve.main import start
-
         _remember_children(home)
         servers.wait_ready()
-        dispatcher = start(settings, servers.urls, home.token())
+        dispatcher = loading.result().start(settings, servers.urls, home.token())
         _log.info("actors and edge are up")
         _remember_children(home)
 
@@ -87,6 +89,7 @@ async def _serve_until_stopped(
     watching = loop.create_task(servers.watch())
     idling = loop.create_task(_stop_when_idle(settings.idle_exit_s, dispatcher, stop))
     announce()
+    dispatcher.warm.remote()  # after the start, which it would slow down; a job that comes first doesn't wait for it
     await stop.wait()
     for task in (watching, idling):
         task.cancel()

@@ -1,6 +1,8 @@
 """The two named actors that a server needs, started or found."""
 
 import asyncio
+import logging
+import os
 from typing import Any
 
 import ray
@@ -13,6 +15,7 @@ from pipelines.jobs.registry import ProgressRegistry
 from pipelines.jobs.worker import NAMESPACE, REGISTRY, WorkerConfig
 
 DISPATCHER = "dispatcher"
+_log = logging.getLogger("mediaray.dispatcher")
 
 
 class DispatcherActor:
@@ -27,9 +30,12 @@ class DispatcherActor:
     async def _live(self) -> None:
         try:
             await self._dispatcher.run()
+        except Exception:
+            _log.exception("the dispatcher failed")
         finally:
-            # Ended without being asked to: a fresh life rebuilds everything from the store.
-            ray.actor.exit_actor()  # type: ignore[no-untyped-call]
+            # Ended without being asked to: a fresh life rebuilds everything from the store. Ray gives one to an actor
+            # that crashed, not to one that left by exit_actor().
+            os._exit(1)
 
     async def ready(self) -> str:
         """Wait until it leads; its version."""
@@ -38,6 +44,9 @@ class DispatcherActor:
 
     async def drain(self, grace_s: float) -> None:
         await self._dispatcher.drain(grace_s)
+
+    async def warm(self) -> None:
+        await self._dispatcher.warm()
 
     async def idle_s(self) -> float:
         return self._dispatcher.idle_s()

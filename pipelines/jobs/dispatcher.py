@@ -82,6 +82,10 @@ class Dispatcher:
         while self._flights() and time.monotonic() < deadline + 2 * _FORCE_AFTER_S:
             await asyncio.sleep(0.05)
 
+    async def warm(self) -> None:
+        """Get the lanes ready for the first jobs."""
+        await self._lanes.warm()
+
     def idle_s(self) -> float:
         """How long there has been nothing to do."""
         return 0.0 if self._jobs else time.monotonic() - self._busy_at

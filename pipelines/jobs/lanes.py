@@ -25,6 +25,7 @@ class Lanes(Protocol):
     interactive_slots: int
 
     async def start(self, active: set[str]) -> None: ...
+    async def warm(self) -> None: ...
     async def refresh(self) -> None: ...
     def start_unit(self, order: UnitOrder) -> Any: ...
     async def result(self, ticket: Any) -> UnitReport: ...
@@ -51,13 +52,16 @@ class RayLanes:
         self._turn = itertools.count()
 
     async def start(self, active: set[str]) -> None:
-        """Find the nodes, warm their runners, and remove what finished jobs left in scratch."""
+        """Find the nodes, start their runners, and remove what finished jobs left in scratch. Waits for none of it."""
         await self.refresh()
-        runners = list(self._runners.values())
-        await asyncio.gather(*(runner.warm.remote() for runner in runners))
-        await self._one_runner().sweep.remote(active)
-        for _ in range(self.cpus):  # not awaited: jobs may come meanwhile
-            _warm_task.options(num_cpus=1, max_retries=0).remote(self._config)
+        self._one_runner().sweep.remote(active)
+
+    async def warm(self) -> None:
+        """Start the children that the first jobs will need."""
+        await asyncio.gather(*(runner.warm.remote() for runner in self._runners.values()))
+        warming = [_warm_task.options(num_cpus=1, max_retries=0).remote(self._config) for _ in range(self.cpus)]
+        for task in warming:
+            await task
 
     async def refresh(self) -> None:
         """Look which nodes there are."""

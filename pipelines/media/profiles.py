@@ -115,19 +115,23 @@ class Profile(BaseModel, frozen=True, extra="forbid"):
 class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
     """What a user may override. Everything is optional; ``None`` leaves it to the profile."""
 
-    codec: VideoCodec | None = None
-    preset: Preset | None = None
-    crf: float | None = Field(default=None, ge=0, le=63)
-    bitrate: BitRate | None = None
-    max_bitrate: BitRate | None = None
-    height: int | None = Field(default=None, ge=16, le=8640)
-    frame_rate: FrameRate | None = None
-    hdr: Literal["auto", "keep", "tonemap"] = "auto"
-    deinterlace: Deinterlace = "auto"
-    audio_codec: AudioCodec | None = None
-    audio_bitrate: BitRate | None = None
-    start: Seconds | None = Field(default=None, ge=0)
-    end: Seconds | None = Field(default=None, gt=0)
+    codec: VideoCodec | None = Field(default=None, description="Video codec.")
+    preset: Preset | None = Field(
+        default=None, description="The encoder's speed: a name for x264 and x265, a number else."
+    )
+    crf: float | None = Field(default=None, ge=0, le=63, description="Constant quality; smaller is better and larger.")
+    bitrate: BitRate | None = Field(default=None, description="Average video bit rate, e.g. 2M; instead of crf.")
+    max_bitrate: BitRate | None = Field(default=None, description="Bound of the video bit rate, e.g. 4M.")
+    height: int | None = Field(
+        default=None, ge=16, le=8640, description="Bound of the shorter displayed side in pixels; never upscales."
+    )
+    frame_rate: FrameRate | None = Field(default=None, description="Bound of the frame rate, e.g. 30 or 30000/1001.")
+    hdr: Literal["auto", "keep", "tonemap"] = Field(default="auto", description="What becomes of HDR pictures.")
+    deinterlace: Deinterlace = Field(default="auto", description="auto: where the source says it is interlaced.")
+    audio_codec: AudioCodec | None = Field(default=None, description="Audio codec, or copy.")
+    audio_bitrate: BitRate | None = Field(default=None, description="Audio bit rate, e.g. 128k.")
+    start: Seconds | None = Field(default=None, ge=0, description="Begin here: seconds or hh:mm:ss.")
+    end: Seconds | None = Field(default=None, gt=0, description="End here: seconds or hh:mm:ss.")
 
     @model_validator(mode="after")
     def _check(self) -> "TranscodeParams":

@@ -50,12 +50,14 @@ class StillsSpec(BaseModel, frozen=True, extra="forbid"):
     Without times and count it's the one most telling frame; without ``sizes``, the size the video is shown in.
     """
 
-    times: tuple[Seconds, ...] = Field(default=(), max_length=1000)
-    count: int | None = Field(default=None, ge=1, le=1000)
-    telling: bool = False
-    sizes: tuple[Size, ...] = Field(default=(), max_length=16)
-    format: Literal["jpeg", "png", "webp"] = "jpeg"
-    quality: int = Field(default=85, ge=1, le=100)
+    times: tuple[Seconds, ...] = Field(default=(), max_length=1000, description="When: seconds or hh:mm:ss.")
+    count: int | None = Field(default=None, ge=1, le=1000, description="How many, evenly spread.")
+    telling: bool = Field(default=False, description="The most telling frames instead of evenly spread ones.")
+    sizes: tuple[Size, ...] = Field(
+        default=(), max_length=16, description="Widths (720) or boxes to fit into (1200x300); default as shown."
+    )
+    format: Literal["jpeg", "png", "webp"] = Field(default="jpeg", description="Picture format.")
+    quality: int = Field(default=85, ge=1, le=100, description="Of JPEG and WebP.")
 
     @model_validator(mode="after")
     def _check(self) -> "StillsSpec":

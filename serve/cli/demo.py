@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from serve.client import JobView
 
 _SAMPLE_S = 20
-_PROFILE = "web-720p"
+_PROFILE = "mobile-480p"  # below the sample's 720 lines, so that there is something to encode
 _STILLS = 6
 
 

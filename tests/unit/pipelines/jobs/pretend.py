@@ -44,6 +44,8 @@ class PretendLanes:
 
     async def refresh(self) -> None: ...
 
+    async def warm(self) -> None: ...
+
     def start_unit(self, order: UnitOrder) -> Ticket:
         ticket = Ticket(order, asyncio.get_running_loop().create_future())
         self.tickets.append(ticket)
