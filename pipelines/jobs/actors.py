@@ -30,7 +30,7 @@ class DispatcherActor:
     async def _live(self) -> None:
         try:
             await self._dispatcher.run()
-        except Exception:
+        except Exception:  # noqa: BLE001 whatever it is, the log must have it before this life ends
             _log.exception("the dispatcher failed")
         finally:
             # Ended without being asked to: a fresh life rebuilds everything from the store. Ray gives one to an actor

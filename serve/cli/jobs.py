@@ -94,7 +94,7 @@ def retry(
     watch_it: Annotated[bool, typer.Option("--watch/--no-watch", help="Wait and show the progress.")] = True,
     json_output: Json = False,
 ) -> None:
-    """Do a failed or cancelled job again, as a new job that keeps the finished parts."""
+    """Do a failed or cancelled job again, as a new job."""
     place = Place.here()
     with place.client() as client:
         jobs = [client.retry(job_id)]

@@ -156,7 +156,7 @@ def test_a_failed_call_leaves_the_child_as_it_was(warm, clip, tmp_path):
 
 def test_no_descriptor_is_left_behind_in_either_process(warm, clip):
     call(warm, clip)
-    until(lambda: not any(os.readlink(link) == str(clip) for link in Path(f"/proc/{warm.pid}/fd").iterdir()))
+    until(lambda: not any(link.readlink() == clip for link in Path(f"/proc/{warm.pid}/fd").iterdir()))
     before = psutil.Process().num_fds(), psutil.Process(warm.pid).num_fds()
     for _ in range(5):
         call(warm, clip)
@@ -318,7 +318,7 @@ def test_the_child_has_none_of_our_open_files(child, tmp_path):
     with (tmp_path / "private").open("w") as ours:
         os.set_inheritable(ours.fileno(), True)
         child.warm()
-        links = [os.readlink(link) for link in Path(f"/proc/{child.pid}/fd").iterdir()]
+        links = [str(link.readlink()) for link in Path(f"/proc/{child.pid}/fd").iterdir()]
     assert not any("private" in link for link in links)
 
 

@@ -104,7 +104,7 @@ def test_turns_are_shared_evenly_between_keys_and_between_their_jobs(owners, tur
         chosen = first(*jobs.values())
         served[chosen] += 1
         jobs[chosen] = replace(jobs[chosen], last_served=turn)
-    by_owner = Counter({owner: 0 for owner in owners})
+    by_owner = Counter(dict.fromkeys(owners, 0))
     for job_id, count in served.items():
         by_owner[jobs[job_id].owner] += count
     assert max(by_owner.values()) - min(by_owner.values()) <= 1

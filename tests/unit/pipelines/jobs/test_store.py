@@ -560,7 +560,7 @@ def test_an_active_job_isn_t_deleted(run, store, raw, job):
 
 
 def test_finished_jobs_come_of_age(run, store, epoch):
-    old, active = submitted(run, store, 2)
+    old, _active = submitted(run, store, 2)
     end(run, store, epoch, old)
     assert run(store.finished_before(0, keep=100)) == []
     assert run(store.finished_before(END_OF_TIME_MS, keep=100)) == [old]
