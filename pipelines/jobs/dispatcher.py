@@ -68,6 +68,8 @@ class Dispatcher:
         finally:
             for task in self._background:
                 task.cancel()
+            while not self._inbox.empty():
+                self._inbox.get_nowait().close()
             self.ended.set()
 
     async def drain(self, grace_s: float) -> None:

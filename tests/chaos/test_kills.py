@@ -129,6 +129,7 @@ def test_the_next_up_goes_on_where_the_killed_one_was():
         server.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_when_only_up_is_killed_nothing_of_it_stays():
     server = LiveServer().start()

@@ -17,12 +17,19 @@ AT = 1_700_000_000_000
 
 
 class BoardRegistry:
-    """The registry's answers without its actor. ``away``: it is being restarted."""
+    """The registry's answers without its actor.
+
+    ``away``: it is being restarted. ``flowing``: cleared, followers hear nothing for now. ``lose_next``: an event is
+    lost on the way to them.
+    """
 
     def __init__(self, epoch: int = 5) -> None:
         self.board = ProgressBoard(epoch)
         self.away = False
         self.now = 0.0
+        self.lose_next = False
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self._news = asyncio.Event()
 
     async def follow(self, epoch: int, cursor: int, timeout_s: float) -> tuple[int, int, list[Event] | None]:
@@ -32,9 +39,15 @@ class BoardRegistry:
             await self._news.wait()
         if self.away:
             raise ConnectionError("away")
+        await self.flowing.wait()
         board = self.board
         found = board.after(cursor) if epoch == board.epoch else None
-        return (board.epoch, board.cursor, None) if found is None else (board.epoch, *found)
+        if found is None:
+            return board.epoch, board.cursor, None
+        cursor, events = found
+        if self.lose_next and events:
+            self.lose_next, events = False, events[1:]
+        return board.epoch, cursor, events
 
     async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None:
         if self.away:

@@ -104,6 +104,36 @@ def test_a_client_that_comes_back_gets_what_it_missed_and_nothing_twice(play):
     play(body)
 
 
+def test_what_a_client_got_when_it_came_is_not_told_again_when_the_feed_catches_up(play):
+    async def body(scene: Scene) -> None:
+        scene.registry.flowing.clear()
+        for state in ("running", "verifying"):
+            scene.registry.state(scene.job, state)
+        task, got = scene.watch(epoch=5, seq=1)
+        await wait_until(lambda: len(got) == 2)
+        scene.registry.flowing.set()
+        scene.registry.state(scene.job, "succeeded")
+        await asyncio.wait_for(task, 10)
+        assert [seq for _, seq, _ in scene.told(got)] == [2, 3, 4]
+
+    play(body)
+
+
+def test_an_event_lost_on_the_way_is_fetched(play):
+    async def body(scene: Scene) -> None:
+        task, got = scene.watch()
+        await wait_until(lambda: got)
+        scene.registry.lose_next = True
+        scene.registry.state(scene.job, "running")
+        await wait_until(lambda: not scene.registry.lose_next)
+        for state in ("verifying", "succeeded"):
+            scene.registry.state(scene.job, state)
+        await asyncio.wait_for(task, 10)
+        assert [seq for _, seq, _ in scene.told(got)] == [1, 2, 3, 4]
+
+    play(body)
+
+
 def test_a_client_of_an_earlier_life_of_the_registry_gets_a_snapshot(play):
     async def body(scene: Scene) -> None:
         task, got = scene.watch(epoch=4, seq=77)

@@ -40,6 +40,7 @@ class Scene:
             while not life.done():  # the Redis client may swallow a cancel that comes while it talks
                 life.cancel()
                 await asyncio.wait([life], timeout=0.2)
+            await dispatcher._store.close()
 
     async def submit(self, *units: str, needs: Needs = HEAVY, **changes) -> str:
         wanted = submission(**{"created_at": int(time.time() * 1000), **changes})

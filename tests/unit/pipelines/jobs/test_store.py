@@ -287,6 +287,12 @@ def test_a_unit_taken_back_can_t_be_committed_by_who_had_it(run, store, units, e
     assert run(store.load(job)).units["a"].state == "waiting"
 
 
+def test_a_unit_that_waits_can_t_be_committed_with_any_fence(run, store, units, epoch, job, fence):
+    status = run(store.release(epoch, job, "a", fence, "dropped"))
+    assert status.fence > fence
+    assert not units.commit(job, "a", status.fence, "{}")
+
+
 @pytest.mark.parametrize(("why", "attempts", "lost"), [("failed", 1, 0), ("lost", 0, 1), ("dropped", 0, 0)])
 def test_a_unit_taken_back_counts_why(run, store, epoch, job, fence, why, attempts, lost):
     status = run(store.release(epoch, job, "a", fence, why))
