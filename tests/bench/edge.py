@@ -28,12 +28,9 @@ def latency() -> list[Figure]:
         with live_server(MEDIARAY_SERVE_PATH=path) as server:
             clip = make_clip(server.folder / "clip.mkv", seconds=2, width=320, height=180)
             with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda _: _posts(server, clip, 30), range(2)))
-                samples = [
-                    each
-                    for batch in pool.map(lambda _: _posts(server, clip, REQUESTS // 2), range(2))
-                    for each in batch
-                ]
+                list(pool.map(_posts, [(server, clip, 30)] * 2))
+                batches = list(pool.map(_posts, [(server, clip, REQUESTS // 2)] * 2))
+            samples = [each for batch in batches for each in batch]
             posts, dones = [post for post, _ in samples], [done for _, done in samples]
         figures += [
             Figure(f"POST /v1/jobs, p50, {path}", percentile(posts, 50) * 1000, "ms", 10, "bar; 2 connections, idle"),
@@ -43,8 +40,9 @@ def latency() -> list[Figure]:
     return figures
 
 
-def _posts(server: LiveServer, clip: Path, count: int) -> list[tuple[float, float]]:
+def _posts(given: tuple[LiveServer, Path, int]) -> list[tuple[float, float]]:
     """Seconds of each request, and from the job's acceptance to its end as the server noted them."""
+    server, clip, count = given
     samples = []
     with server.client() as client:
         for _ in range(count):

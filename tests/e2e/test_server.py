@@ -130,8 +130,10 @@ def debian_redis() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="mrt-"))
     port = free_port()
     server = subprocess.Popen(
-        [DEBIAN_REDIS, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--appendonly", "yes"]
-        + ["--appendfsync", "always", "--maxmemory-policy", "noeviction", "--requirepass", "geheim"],
+        [
+            *(DEBIAN_REDIS, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--requirepass", "geheim"),
+            *("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"),
+        ],
         stdout=subprocess.DEVNULL,
     )
     url = f"redis://:geheim@127.0.0.1:{port}/0"
