@@ -200,6 +200,14 @@ def live_server(**environment: str) -> Iterator[LiveServer]:
             server.remove()
 
 
+def lives(process: psutil.Process) -> bool:
+    """Not gone, and not a zombie that only waits for whoever adopted it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def until(fact: Callable[[], bool], limit_s: float, otherwise: Callable[[], str]) -> None:
     """Wait for a fact that another process brings about."""
     deadline = time.monotonic() + limit_s

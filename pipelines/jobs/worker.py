@@ -37,7 +37,7 @@ CHILD_MODULE = "pipelines.media.child"
 NAMESPACE = "mediaray"
 REGISTRY = "registry"
 _LOOK_S = 0.4  # how often a worker looks whether its unit was taken away: a cancel is done in under 2 s
-_REPORT_S = 0.05
+_REPORT_S = 0.1
 _log = logging.getLogger("mediaray.worker")
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from clips import frames_and_duration, make_clip
-from live_server import LiveServer, live_server, until
+from live_server import LiveServer, live_server, lives, until
 
 JOBS = 10
 PARTS = ("child", "worker", "dispatcher", "registry", "replica", "redis")
@@ -94,8 +93,7 @@ def test_a_stopped_worker_is_ended_after_its_lease_and_its_unit_done_by_another(
         process.suspend()
     done = server.wait(job["id"], limit_s=240)
     assert done["state"] == "succeeded", done["error"]
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert alive == []
+    until(lambda: not any(map(lives, family)), 10, lambda: f"these live: {[each for each in family if lives(each)]}")
     until(lambda: not server.part_files(), 10, lambda: f"left behind: {server.part_files()}")
 
 
@@ -118,12 +116,11 @@ def test_the_next_up_goes_on_where_the_killed_one_was():
         until(lambda: bool(server.find("child")), 30, lambda: "nothing encodes")
         tree = server.tree()
         server.kill_everything()
-        _, alive = psutil.wait_procs(tree, timeout=5)
-        assert alive == []
+        until(lambda: not any(map(lives, tree)), 5, lambda: f"these live: {[each for each in tree if lives(each)]}")
         server.start()
         check_all_whole(server, names, ids, undisturbed)
         server.stop()
-        assert not [process for process in tree if process.is_running()]
+        until(lambda: not any(map(lives, tree)), 10, lambda: f"these live: {[each for each in tree if lives(each)]}")
     finally:
         server.stop()
         server.remove()
@@ -138,7 +135,6 @@ def test_when_only_up_is_killed_nothing_of_it_stays():
         assert server.process is not None
         os.kill(server.process.pid, signal.SIGKILL)
         server.process.wait()
-        _, alive = psutil.wait_procs(tree, timeout=90)
-        assert [process.name() for process in alive] == []
+        until(lambda: not any(map(lives, tree)), 90, lambda: f"these live: {[each for each in tree if lives(each)]}")
     finally:
         server.remove()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import redis
 from clips import make_clip
-from live_server import LiveServer, free_port, live_server, until
+from live_server import LiveServer, free_port, live_server, lives, until
 
 DEBIAN_REDIS = Path("/usr/bin/redis-server")
 
@@ -119,7 +119,7 @@ def test_stopping_leaves_no_process_and_no_folder():
         tree = server.tree()
         folder = Path((server.home / "run" / "folder").read_text())
         assert server.stop() == 0
-        assert not [process for process in tree if process.is_running()]
+        assert not [process for process in tree if lives(process)]
         assert not folder.exists()
 
 
