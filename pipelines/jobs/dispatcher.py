@@ -310,6 +310,11 @@ class Dispatcher:
         free = self._lanes.cpus - sum(flight.cpus for flight in flights)
         room = self._lanes.interactive_slots - sum(flight.cpus == 0 for flight in flights)
         heavy_waiting = sum(not unit.needs.interactive for units in waiting.values() for unit in units)
+        # Jobs about to be planned want their share too: the first of several mustn't take every CPU.
+        heavy_waiting += sum(
+            tracked.plan is None and tracked.wanted == "run" and not self._catalogue[tracked.job.operation].interactive
+            for tracked in self._jobs.values()
+        )
         ahead = 0  # heavy units that wait in front of this job
         for candidate in order:
             tracked = self._jobs[candidate.job_id]
