@@ -20,10 +20,10 @@ _ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_preload_python_modules": "cluster.collector",
     # A worker that holds a warm child is worth keeping while it idles.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }
-_HAPROXY_ENVIRONMENT = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 
 
 def prepare_environment(settings: Settings, folder: Path) -> None:
@@ -37,9 +37,9 @@ def prepare_environment(settings: Settings, folder: Path) -> None:
         token.touch(mode=0o600)
         token.write_text(os.urandom(32).hex())
     if settings.serve_path == "haproxy":
-        os.environ.update(_HAPROXY_ENVIRONMENT)
-        os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"] = str(folder / "haproxy.sock")
-        os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"] = str(folder / "haproxy.cfg")
+        from cluster.haproxy import haproxy_environment  # a program that not every system has
+
+        os.environ.update(haproxy_environment(folder))
 
 
 @contextlib.contextmanager

@@ -30,8 +30,8 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(None, description="A running Ray cluster. Without it one is started here.")
     cpus: int | None = Field(None, ge=1, description="CPUs for work on this machine; default all.")
     object_store_bytes: int = Field(128 << 20, ge=80 << 20, description="Media never goes through it.")
-    serve_path: Literal["proxy", "haproxy"] = Field(
-        "proxy", description="Serve's data path. haproxy is faster but opens ports beyond loopback."
+    serve_path: Literal["haproxy", "proxy"] = Field(
+        "haproxy", description="What stands before the API: HAProxy, or Serve's Python proxy, which is slower."
     )
     api_replicas: int = Field(1, ge=1, le=64)
 

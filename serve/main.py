@@ -1,5 +1,8 @@
 """Where everything is wired together: the actors, the replicas of the edge, and what they are made of."""
 
+import contextlib
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
@@ -7,6 +10,7 @@ import ray
 import redis
 from ray import serve as ray_serve
 from ray.actor import ActorHandle
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from starlette.types import ASGIApp
 
 from cluster.errors import StartupError
@@ -36,13 +40,24 @@ def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
     """Start or find everything on the cluster, side by side; returns the dispatcher when all is ready."""
     config = WorkerConfig(settings, urls.jobs)
     modules = [catalogue().module_of(name) for name in catalogue().names()]
-    # Serve first: its controller, then its replica, are the longest chain, and Ray has workers waiting for the first.
-    ray_serve.start(http_options={"host": settings.host, "port": settings.port})
-    registry = start_registry(urls.jobs)
-    dispatcher = start_dispatcher(config, urls.cache, modules, VERSION)
-    start_edge(settings, urls, token)
+    with ThreadPoolExecutor(1) as pool:
+        # Returns when the proxy listens, for which nothing else needs to wait.
+        proxy = pool.submit(ray_serve.start, http_options={"host": settings.host, "port": settings.port})
+        _wait_for_controller(proxy)
+        registry = start_registry(urls.jobs)
+        dispatcher = start_dispatcher(config, urls.cache, modules, VERSION)
+        start_edge(settings, urls, token)
+        proxy.result()
     ray.get(registry.ready.remote())
     return replace_other_version(dispatcher, config, urls.cache, modules, VERSION)
+
+
+def _wait_for_controller(starting: Future[None]) -> None:
+    while not starting.done():
+        with contextlib.suppress(ValueError):  # not there yet
+            ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+            return
+        time.sleep(0.02)
 
 
 def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from cluster.collector import relax
 from cluster.errors import StartupError
 from cluster.home import Home
 from cluster.ray_cluster import address, connected, keep_logs, prepare_environment, short_folder
@@ -35,6 +36,7 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     Raises:
         StartupError: something can't start; the message says what to do.
     """
+    relax()
     signal.signal(signal.SIGTERM, _interrupt)  # until all is up, a stop unwinds whatever has been started
     home = Home.create(settings.home)
     with home.hold():

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 HdrKind = Literal["sdr", "hdr10", "pq", "hlg", "dolby_vision"]
+QuarterTurn = Literal[0, 90, 180, 270]
 
 
 class Chapter(BaseModel, frozen=True, extra="forbid"):
@@ -67,7 +68,7 @@ class VideoInfo(StreamInfo):
     frame_rate: str | None = None
     average_frame_rate: str | None = None
     frames: int | None = None
-    rotation_deg: Literal[0, 90, 180, 270] = 0
+    rotation_deg: QuarterTurn = 0
     mirrored: bool = False
     field_order: str | None = None
     color_range: str | None = None

@@ -1,12 +1,13 @@
-"""What a transcode does with each stream: the values that ``plan_streams`` makes and ``transcode`` follows."""
+"""What a transcode does with each stream, and what came of it: the values that ``plan_streams`` makes and ``transcode``
+follows and answers with.
+"""
 
 from typing import Literal
 
 from pydantic import BaseModel
 
-from pipelines.media.info import ContentLight, MasteringDisplay, MediaInfo
+from pipelines.media.info import ContentLight, MasteringDisplay, MediaInfo, QuarterTurn
 from pipelines.media.profiles import ContainerName, VideoSettings
-from pipelines.media.side_data import QuarterTurn
 
 Action = Literal["copy", "encode", "convert", "drop"]
 
@@ -85,3 +86,37 @@ class TranscodePlan(BaseModel, frozen=True, extra="forbid"):
     @property
     def trimmed(self) -> bool:
         return self.start_s is not None or self.end_s is not None
+
+
+class ExpectedStream(BaseModel, frozen=True, extra="forbid"):
+    """What one stream of the output must hold. ``frames`` is ``None`` where it isn't known (copies, sound)."""
+
+    index: int
+    kind: Literal["video", "audio"]
+    copied: bool
+    packets: int
+    frames: int | None
+    end_s: float
+
+
+class Expected(BaseModel, frozen=True, extra="forbid"):
+    streams: tuple[ExpectedStream, ...]
+
+
+class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
+    """What was written. ``decode_errors`` counts what the decoders had to conceal or skip."""
+
+    name: str
+    container: str
+    size_bytes: int
+    duration_s: float
+    width: int | None
+    height: int | None
+    video_codec: str | None
+    audio_codecs: tuple[str, ...]
+    video_frames: int | None
+    warnings: tuple[str, ...]
+    decode_errors: int
+    transcode_s: float
+    verify_s: float | None = None
+    expected: Expected

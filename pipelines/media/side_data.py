@@ -9,14 +9,13 @@ import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 
-from pipelines.media.info import ContentLight, MasteringDisplay
+from pipelines.media.info import ContentLight, MasteringDisplay, QuarterTurn
 
 _STREAM = re.compile(r"^  Stream #0:(\d+)", re.MULTILINE)
 _NUMBER = r"(-?[\d.]+)"
@@ -27,8 +26,6 @@ _MASTERING = re.compile(
 )
 _CONTENT_LIGHT = re.compile(r"MaxCLL=(\d+), MaxFALL=(\d+)")
 _DOLBY_VISION = re.compile(r"DOVI configuration record: .*?profile: (\d+)")
-
-QuarterTurn = Literal[0, 90, 180, 270]
 
 
 @dataclass(frozen=True)

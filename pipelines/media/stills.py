@@ -1,17 +1,14 @@
 """Take stills of a video: at given times, evenly spread, or its most telling frames."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
 
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError, TimeOutOfRangeError
 from pipelines.media.frames import FrameReader, PictureMaker
@@ -19,82 +16,14 @@ from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
 from pipelines.media.probe import probe, start_of
-from pipelines.media.profiles import rate_of
 from pipelines.media.progress import OnProgress, Progress
 from pipelines.media.side_data import first_frame
 from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.stills_spec import Still, StillsResult, StillsSpec, box_of, candidate_count
 from pipelines.media.telling import Candidate, choose, judge
-from pipelines.media.units import Seconds
 
-_SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
 _SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
-_CANDIDATES = 12  # looked at for one telling frame; each further one adds half as many
-_MAX_CANDIDATES = 60
 _MARGIN = 0.05  # titles and credits: the first and last twentieth aren't looked at
-
-
-def parse_size(value: object) -> str:
-    """A size is a width (``720``) or a box to fit into (``1200x300``)."""
-    text = str(value).strip().lower()
-    if _SIZE.fullmatch(text) is None:
-        raise ValueError(f"{value!r} is no size; give a width such as 720 or a box such as 1200x300")
-    return text
-
-
-Size = Annotated[str, BeforeValidator(parse_size)]
-
-
-class StillsSpec(BaseModel, frozen=True, extra="forbid"):
-    """Which stills to take: at ``times``; else ``count`` evenly spread or, if ``telling``, the most telling ones.
-
-    Without times and count it's the one most telling frame; without ``sizes``, the size the video is shown in.
-    """
-
-    times: tuple[Seconds, ...] = Field(default=(), max_length=1000, description="When: seconds or hh:mm:ss.")
-    count: int | None = Field(default=None, ge=1, le=1000, description="How many, evenly spread.")
-    telling: bool = Field(default=False, description="The most telling frames instead of evenly spread ones.")
-    sizes: tuple[Size, ...] = Field(
-        default=(), max_length=16, description="Widths (720) or boxes to fit into (1200x300); default as shown."
-    )
-    format: Literal["jpeg", "png", "webp"] = Field(default="jpeg", description="Picture format.")
-    quality: int = Field(default=85, ge=1, le=100, description="Of JPEG and WebP.")
-
-    @model_validator(mode="after")
-    def _check(self) -> "StillsSpec":
-        if self.times and (self.count is not None or self.telling):
-            raise ValueError("give either times, or count and telling")
-        if any(time_s < 0 for time_s in self.times):
-            raise ValueError("times start at 0")
-        return self
-
-
-class Still(BaseModel, frozen=True, extra="forbid"):
-    """One picture file. ``time_s`` is when its frame starts, ``pts`` the same in the source stream's time base."""
-
-    name: str
-    time_s: float
-    width: int
-    height: int
-    size_bytes: int
-    pts: int
-
-
-class StillsResult(BaseModel, frozen=True, extra="forbid"):
-    format: Literal["jpeg", "png", "webp"]
-    items: tuple[Still, ...]
-
-
-def estimate_s(info: MediaInfo, spec: StillsSpec) -> float:
-    """Rough seconds on one core: opening, then half a group of pictures (taken as 2 s) for each still."""
-    video = info.video
-    if video is None:
-        return 0.1
-    megapixels = video.width * video.height / 1e6
-    stills = len(spec.times) or spec.count or 1
-    looked_at = _candidate_count(stills) if _is_telling(spec) else 0
-    decoded = stills * 2 * min(60.0, float(rate_of(video.average_frame_rate) or 30)) + looked_at
-    tonemap_s = 3.0 if video.hdr != "sdr" else 0.0
-    return round(0.05 + decoded * megapixels / 150 + stills * max(1, len(spec.sizes)) * megapixels / 50 + tonemap_s, 3)
 
 
 def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgress) -> StillsResult:
@@ -158,16 +87,12 @@ def _pick(container: InputContainer, timing: _Timing, info: MediaInfo, spec: Sti
     stream = container.streams[timing.video.index]
     assert isinstance(stream, VideoStream)
     reader = FrameReader(container, stream)
-    if _is_telling(spec):
+    if spec.is_telling:
         wanted = _telling_pts(reader, timing, info, spec.count or 1)
     else:
         times = sorted(spec.times) or _even_times(timing.video, info, timing, spec.count or 1)
         wanted = [timing.pts_of(time_s) for time_s in times]
     return map(reader.at, wanted)
-
-
-def _is_telling(spec: StillsSpec) -> bool:
-    return spec.telling or (not spec.times and spec.count is None)
 
 
 def _check_times(times: Sequence[float], info: MediaInfo) -> None:
@@ -188,12 +113,8 @@ def _even_times(video: VideoInfo, info: MediaInfo, timing: _Timing, count: int) 
     return [begin_s + (number + 0.5) * part_s for number in range(count)]
 
 
-def _candidate_count(count: int) -> int:
-    return min(_MAX_CANDIDATES, _CANDIDATES + max(0, count - 1) * _CANDIDATES // 2)
-
-
 def _telling_pts(reader: FrameReader, timing: _Timing, info: MediaInfo, count: int) -> list[int]:
-    points = _even_times(timing.video, info, timing, max(count, _candidate_count(count)))
+    points = _even_times(timing.video, info, timing, max(count, candidate_count(count)))
     margin = int(len(points) * _MARGIN)
     wanted = [timing.pts_of(time_s) for time_s in points[margin : len(points) - margin or None]]
     keyframes = {c.pts: c for pts in wanted if (c := _judge_keyframe(reader, pts)) is not None}
@@ -243,12 +164,11 @@ def _write_all(
 
 def _target(size: str, shown: tuple[int, int]) -> tuple[int, int]:
     """The pixels of a still of ``size`` of a video shown at ``shown``: its shape kept, never larger."""
-    match = _SIZE.fullmatch(size)
-    assert match is not None
     width, height = shown
-    factor = min(1.0, int(match[1]) / width)
-    if match[2] is not None:
-        factor = min(factor, int(match[2]) / height)
+    wanted_width, wanted_height = box_of(size)
+    factor = min(1.0, wanted_width / width)
+    if wanted_height is not None:
+        factor = min(factor, wanted_height / height)
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 

@@ -10,20 +10,19 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
-from pydantic import BaseModel
 
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.encoding import add_audio_encoder, add_video_encoder
 from pipelines.media.errors import EncodeError, SourceTruncatedError, SourceUnreadableError
 from pipelines.media.mux import Writer, add_cover_attachment, copy_tags, open_output, set_chapters, write_errors
-from pipelines.media.plan import StreamPlan, TranscodePlan
+from pipelines.media.plan import Expected, ExpectedStream, StreamPlan, TranscodePlan, TranscodeResult
 from pipelines.media.probe import start_of
 from pipelines.media.profiles import rate_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.tracks import Clock, CopyTrack, Track
-from pipelines.media.verify import Expected, ExpectedStream, verify_output
+from pipelines.media.verify import verify_output
 from pipelines.media.video_track import VideoTrack
 
 # Containers whose header tells a duration that can be trusted: an end well before it means that the file was cut.
@@ -32,25 +31,6 @@ _HONEST_DURATIONS = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2", "wav", "fla
 _MISSING_END_S = 1.0
 _SEEKABLE = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others may land behind the time asked for
 _VERIFY_SHARE = {True: 0.1, False: 0.5}  # of the time, with and without a video encode
-
-
-class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
-    """What was written. ``decode_errors`` counts what the decoders had to conceal or skip."""
-
-    name: str
-    container: str
-    size_bytes: int
-    duration_s: float
-    width: int | None
-    height: int | None
-    video_codec: str | None
-    audio_codecs: tuple[str, ...]
-    video_frames: int | None
-    warnings: tuple[str, ...]
-    decode_errors: int
-    transcode_s: float
-    verify_s: float | None = None
-    expected: Expected
 
 
 def transcode_verified(source: Source, target: Path, plan: TranscodePlan, on_progress: OnProgress) -> TranscodeResult:

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import av
 from av.container import InputContainer
@@ -12,26 +11,12 @@ from av.stream import Stream
 from pydantic import BaseModel
 
 from pipelines.media.errors import OutputInvalidError, SourceError
+from pipelines.media.plan import Expected, ExpectedStream
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import open_input
 
 _END_TOLERANCE_S = 0.1  # an audio frame of 1024 samples at 11025 Hz, and the millisecond clock of Matroska
-
-
-class ExpectedStream(BaseModel, frozen=True, extra="forbid"):
-    """What one stream of the output must hold. ``frames`` is ``None`` where it isn't known (copies, sound)."""
-
-    index: int
-    kind: Literal["video", "audio"]
-    copied: bool
-    packets: int
-    frames: int | None
-    end_s: float
-
-
-class Expected(BaseModel, frozen=True, extra="forbid"):
-    streams: tuple[ExpectedStream, ...]
 
 
 class Verification(BaseModel, frozen=True, extra="forbid"):

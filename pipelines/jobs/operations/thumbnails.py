@@ -6,7 +6,7 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
-from pipelines.media.stills import StillsResult, StillsSpec, estimate_s
+from pipelines.media.stills_spec import StillsResult, StillsSpec, estimate_s
 
 _UNIT = "stills"
 _MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}

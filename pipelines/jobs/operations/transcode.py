@@ -10,10 +10,9 @@ from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
-from pipelines.media.plan import TranscodePlan
+from pipelines.media.plan import TranscodePlan, TranscodeResult
 from pipelines.media.profiles import Profile, TranscodeParams, merge
 from pipelines.media.streams import plan_streams
-from pipelines.media.transcode import TranscodeResult
 
 _FILE = "film"
 _MEDIA_TYPES = {

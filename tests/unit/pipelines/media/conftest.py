@@ -7,11 +7,11 @@ import media_factory as factory
 import pytest
 
 from pipelines.media.info import MediaInfo
-from pipelines.media.plan import TranscodePlan
+from pipelines.media.plan import TranscodePlan, TranscodeResult
 from pipelines.media.probe import probe
 from pipelines.media.profiles import Profile, TranscodeParams, load_profiles, merge
 from pipelines.media.streams import plan_streams
-from pipelines.media.transcode import TranscodeResult, transcode_verified
+from pipelines.media.transcode import transcode_verified
 
 REPO = Path(__file__).parents[4]
 

@@ -9,9 +9,8 @@ import media_factory as factory
 import pytest
 
 from pipelines.media.errors import MediaError
-from pipelines.media.plan import TranscodePlan
+from pipelines.media.plan import TranscodePlan, TranscodeResult
 from pipelines.media.probe import probe
-from pipelines.media.transcode import TranscodeResult
 
 Transcode = Callable[..., tuple[Path, TranscodeResult]]
 Plan = Callable[..., TranscodePlan]

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from pipelines.media.errors import NoVideoStreamError, TimeOutOfRangeError
 from pipelines.media.probe import probe
 from pipelines.media.progress import Progress
-from pipelines.media.stills import Still, StillsSpec, estimate_s, stills
+from pipelines.media.stills import stills
+from pipelines.media.stills_spec import Still, StillsSpec, estimate_s
 
 
 def _take(source: Path, folder: Path, **spec: object) -> tuple[Still, ...]:

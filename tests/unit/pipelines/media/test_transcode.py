@@ -16,10 +16,10 @@ from pipelines.media.errors import (
     SourceTruncatedError,
     SourceUnreadableError,
 )
-from pipelines.media.plan import TranscodePlan
+from pipelines.media.plan import TranscodePlan, TranscodeResult
 from pipelines.media.probe import probe
 from pipelines.media.progress import Progress
-from pipelines.media.transcode import TranscodeResult, transcode
+from pipelines.media.transcode import transcode
 from pipelines.media.verify import verify_output
 
 Transcode = Callable[..., tuple[Path, TranscodeResult]]

