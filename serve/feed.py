@@ -1,4 +1,4 @@
-"""A replica's feed of progress: one long poll of the registry, fanned out to the clients of this replica.
+"""A replica's feed of progress: it follows the registry, for all the clients of this replica.
 
 An event is encoded once, however many clients watch the job. A client that lags loses events, not memory: its queue
 is emptied and a snapshot stands for what it missed.
@@ -18,7 +18,6 @@ from pipelines.jobs.service import JobService
 from pipelines.jobs.states import TERMINAL
 from serve.views import event_of
 
-POLL_S = 30.0
 QUEUE = 64
 LOOK_S = 15.0  # how often a silent job is looked up in the store: the truth, should an event be lost
 LATEST = 10_000
@@ -28,7 +27,9 @@ _log = logging.getLogger("mediaray.feed")
 class Registry(Protocol):
     """The registry as a replica sees it. Any exception means: away, try again."""
 
-    async def follow(self, epoch: int, cursor: int, timeout_s: float) -> tuple[int, int, list[Event] | None]: ...
+    async def follow(self, epoch: int, cursor: int) -> tuple[int, int, list[Event] | None]:
+        """``(epoch, cursor, events)`` after a cursor, at news or after a while. Events None: some are lost."""
+
     async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None: ...
 
 
@@ -135,7 +136,7 @@ class Feed:
         cursor = 0
         while True:
             try:
-                epoch, cursor, events = await self._registry.follow(self.epoch, cursor, POLL_S)
+                epoch, cursor, events = await self._registry.follow(self.epoch, cursor)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 whatever Ray says, the registry is away; it will be back

@@ -18,6 +18,7 @@ from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from pipelines.jobs.actors import DISPATCHER, replace_other_version, start_dispatcher, start_registry
 from pipelines.jobs.board import Event
+from pipelines.jobs.live import EventChannel
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.runner import runner_name
 from pipelines.jobs.service import JobService
@@ -33,23 +34,24 @@ from serve.views import Health
 VERSION = version("mediaray")
 APPLICATION = "mediaray"
 _EDGE_TIMEOUT_S = 2.0
+_ASK_S = 2.0  # how often a silent registry is asked whether it's there
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 
 
 def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
     """Start or find everything on the cluster, side by side; returns the dispatcher when all is ready."""
-    config = WorkerConfig(settings, urls.jobs)
+    config = WorkerConfig(settings, urls.jobs, urls.cache)
     modules = [catalogue().module_of(name) for name in catalogue().names()]
     with ThreadPoolExecutor(1) as pool:
         # Returns when the proxy listens, for which nothing else needs to wait.
         proxy = pool.submit(ray_serve.start, http_options={"host": settings.host, "port": settings.port})
         _wait_for_controller(proxy)
-        registry = start_registry(urls.jobs)
-        dispatcher = start_dispatcher(config, urls.cache, modules, VERSION)
+        registry = start_registry(urls.jobs, urls.cache)
+        dispatcher = start_dispatcher(config, modules, VERSION)
         start_edge(settings, urls, token)
         proxy.result()
     ray.get(registry.ready.remote())
-    return replace_other_version(dispatcher, config, urls.cache, modules, VERSION)
+    return replace_other_version(dispatcher, config, modules, VERSION)
 
 
 def _wait_for_controller(starting: Future[None]) -> None:
@@ -97,7 +99,7 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
     """The application of one replica, with everything it needs."""
     store = JobStore(urls.jobs, patience=_EDGE_PATIENCE, timeout_s=_EDGE_TIMEOUT_S)
     jobs = JobService(settings, store, catalogue(), RayInteractiveLane())
-    feed = Feed(RayRegistry(), jobs)
+    feed = Feed(LiveRegistry(urls.cache), jobs)
     return build_app(
         jobs=jobs,
         store=store,
@@ -109,11 +111,18 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
     )
 
 
-class RayRegistry:
-    """The registry actor, found anew after each failure."""
+class LiveRegistry:
+    """The registry as a replica sees it: it hears what is announced, and asks the actor for what it missed."""
 
-    async def follow(self, epoch: int, cursor: int, timeout_s: float) -> tuple[int, int, list[Event] | None]:
-        found: tuple[int, int, list[Event] | None] = await _actor(REGISTRY).follow.remote(epoch, cursor, timeout_s)
+    def __init__(self, cache_url: str) -> None:
+        self._events = EventChannel(cache_url)
+
+    async def follow(self, epoch: int, cursor: int) -> tuple[int, int, list[Event] | None]:
+        batch = await self._events.next(_ASK_S)
+        fresh = batch.beyond(epoch, cursor) if batch else None
+        if batch is not None and fresh is not None:
+            return epoch, batch.cursor, fresh
+        found: tuple[int, int, list[Event] | None] = await _actor(REGISTRY).after.remote(epoch, cursor)
         return found
 
     async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None:

@@ -21,9 +21,9 @@ _log = logging.getLogger("mediaray.dispatcher")
 class DispatcherActor:
     """Shell around the Dispatcher."""
 
-    def __init__(self, config: WorkerConfig, cache_url: str, modules: list[str], version: str) -> None:
+    def __init__(self, config: WorkerConfig, modules: list[str], version: str) -> None:
         self._version = version
-        lanes = RayLanes(config, cache_url)
+        lanes = RayLanes(config)
         self._dispatcher = Dispatcher(config.settings, config.redis_url, Catalogue.load(modules), lanes)
         self._life = asyncio.get_running_loop().create_task(self._live())
 
@@ -55,25 +55,25 @@ class DispatcherActor:
         return self._dispatcher.load()
 
 
-def start_registry(redis_url: str) -> ActorHandle[Any]:
+def start_registry(redis_url: str, cache_url: str) -> ActorHandle[Any]:
     """Start the progress registry, or find the one that runs."""
-    return _named(ProgressRegistry, REGISTRY, redis_url)
+    return _named(ProgressRegistry, REGISTRY, redis_url, cache_url)
 
 
-def start_dispatcher(config: WorkerConfig, cache_url: str, modules: list[str], version: str) -> ActorHandle[Any]:
+def start_dispatcher(config: WorkerConfig, modules: list[str], version: str) -> ActorHandle[Any]:
     """Start the dispatcher, or find the one that runs."""
-    return _named(DispatcherActor, DISPATCHER, config, cache_url, modules, version)
+    return _named(DispatcherActor, DISPATCHER, config, modules, version)
 
 
 def replace_other_version(
-    found: ActorHandle[Any], config: WorkerConfig, cache_url: str, modules: list[str], version: str
+    found: ActorHandle[Any], config: WorkerConfig, modules: list[str], version: str
 ) -> ActorHandle[Any]:
     """Wait until the dispatcher leads; one of another version is replaced."""
     running: Any = ray.get(found.ready.remote())
     if running == version:
         return found
     ray.kill(found)
-    fresh = start_dispatcher(config, cache_url, modules, version)
+    fresh = start_dispatcher(config, modules, version)
     ray.get(fresh.ready.remote())
     return fresh
 

@@ -43,11 +43,10 @@ class _Ticket:
 class RayLanes:
     """The lanes of a Ray cluster: all its CPUs, and a runner on each node that has any."""
 
-    def __init__(self, config: WorkerConfig, cache_url: str) -> None:
+    def __init__(self, config: WorkerConfig) -> None:
         self.cpus = 0
         self.interactive_slots = 0
         self._config = config
-        self._cache_url = cache_url
         self._runners: dict[str, ActorHandle[Any]] = {}
         self._turn = itertools.count()
 
@@ -82,7 +81,7 @@ class RayLanes:
                 max_restarts=-1,
                 max_concurrency=CONCURRENCY,
                 label_selector={"ray.io/node-id": node_id},
-            ).remote(self._config, self._cache_url)
+            ).remote(self._config)
 
         # Twice as many as there are children: the next is there when one is done.
         self.interactive_slots = 2 * len(self._runners) * self._config.settings.interactive_slots

@@ -1,19 +1,20 @@
-"""The progress registry: a named actor that numbers events and hands them to the replicas that follow it."""
+"""The progress registry: a named actor that numbers events and announces them to the replicas that follow it."""
 
 import asyncio
-import contextlib
 import json
 import logging
+import os
 import time
 
 import redis
 
 from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.errors import UnknownError
-from pipelines.jobs.models import Progress
+from pipelines.jobs.live import Announcer, Batch, ReportChannel
 from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
 
 _PATIENCE = 1_000_000
+_SILENCE_S = 5.0
 _log = logging.getLogger("mediaray.registry")
 
 
@@ -23,34 +24,25 @@ class ProgressRegistry:
     States come from the store's log, which survives this actor; progress comes from the workers and doesn't.
     """
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, cache_url: str) -> None:
         self._store = JobStore(redis_url, patience=_PATIENCE)
+        self._reports = ReportChannel(cache_url)
+        self._announcer = Announcer(cache_url)
         self._board: ProgressBoard | None = None
         self._ready = asyncio.Event()
         self._news = asyncio.Event()
-        self._told = 0
-        self._life = asyncio.get_running_loop().create_task(self._live())
+        self._life = asyncio.get_running_loop().create_task(self._live_or_die())
 
     async def ready(self) -> int:
         """Wait until it follows the log; its epoch."""
         await self._ready.wait()
         return self._live_board().epoch
 
-    async def report(self, progress: Progress) -> None:
-        if self._board is not None:
-            self._board.report(progress, *_now())
-            self._tell()
-
-    async def follow(self, epoch: int, cursor: int, timeout_s: float) -> tuple[int, int, list[Event] | None]:
-        """``(epoch, cursor, events)`` after a cursor; waits up to ``timeout_s``. Events None: some are lost."""
+    async def after(self, epoch: int, cursor: int) -> tuple[int, int, list[Event] | None]:
+        """``(epoch, cursor, events)`` after a cursor. Events None: some are lost."""
         await self._ready.wait()
         board = self._live_board()
-        if epoch != board.epoch:
-            return board.epoch, board.cursor, None
-        if cursor == board.cursor:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), timeout_s)
-        found = board.after(cursor)
+        found = board.after(cursor) if epoch == board.epoch else None
         return (board.epoch, board.cursor, None) if found is None else (board.epoch, *found)
 
     async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None:
@@ -68,6 +60,13 @@ class ProgressRegistry:
         board = self._board
         return {} if board is None else {i: event for i in job_ids if (event := board.snapshot(i)) is not None}
 
+    async def _live_or_die(self) -> None:
+        try:
+            await self._live()
+        except Exception:  # noqa: BLE001 whatever it is, the log must have it before this life ends
+            _log.exception("the progress registry failed")
+        os._exit(1)  # Ray gives a fresh life to an actor that crashed
+
     async def _live(self) -> None:
         cursor = await self._store.log_end()
         board = ProgressBoard(await self._store.new_registry_epoch())
@@ -75,13 +74,17 @@ class ProgressRegistry:
             await self._learn(board, job_id)
         self._board = board
         self._ready.set()
-        asyncio.get_running_loop().create_task(self._flush(board))
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(body(board)) for body in (self._hear, self._announce, self._flush)]
+        await asyncio.gather(self._read_log(board, cursor), *tasks)
+
+    async def _read_log(self, board: ProgressBoard, cursor: str) -> None:
         while True:
             try:
                 for entry in await self._store.read_log(cursor, block_ms=5000):
                     cursor = entry.id
                     await self._take(board, entry)
-                self._tell()
+                self._news.set()
             except redis.RedisError as error:
                 _log.warning("the log can't be read: %s", type(error).__name__)
                 await asyncio.sleep(0.2)
@@ -108,18 +111,31 @@ class ProgressRegistry:
             weights = {unit.name: unit.needs.seconds for unit in loaded.job.plan.units}
             board.planned(job_id, weights, [name for name in done if name in weights])
 
+    async def _hear(self, board: ProgressBoard) -> None:
+        while True:
+            report = await self._reports.next(_SILENCE_S)
+            if report is not None:
+                board.report(report, *_now())
+                self._news.set()
+
+    async def _announce(self, board: ProgressBoard) -> None:
+        told = board.cursor
+        await self._announcer.announce(Batch(board.epoch, told, []))  # a new life: followers come at once
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            found = board.after(told)
+            told = board.cursor
+            if found is None:  # more than the board keeps
+                await self._announcer.announce(Batch(board.epoch, told, []))
+            elif found[1]:
+                await self._announcer.announce(Batch(board.epoch, told - len(found[1]), found[1]))
+
     async def _flush(self, board: ProgressBoard) -> None:
         while True:
             due_at = board.due(*_now())
-            self._tell()
-            await asyncio.sleep(max(0.01, min(0.25, (due_at or float("inf")) - time.monotonic())))
-
-    def _tell(self) -> None:
-        # Wakes all that wait now; whoever comes later finds the events on the board.
-        if self._board is not None and self._board.cursor != self._told:
-            self._told = self._board.cursor
             self._news.set()
-            self._news = asyncio.Event()
+            await asyncio.sleep(max(0.01, min(0.25, (due_at or float("inf")) - time.monotonic())))
 
     def _live_board(self) -> ProgressBoard:
         assert self._board is not None

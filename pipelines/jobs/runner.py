@@ -35,9 +35,9 @@ _MEDIA_LIMIT_S = 60.0
 class Runner:
     """Rules of the lane, without Ray: a pool of warm children, taken in turn."""
 
-    def __init__(self, config: WorkerConfig, cache_url: str) -> None:
+    def __init__(self, config: WorkerConfig) -> None:
         self._config = config
-        self._cache = redis.Redis.from_url(cache_url, decode_responses=True, socket_timeout=1.0)
+        self._cache = redis.Redis.from_url(config.cache_url, decode_responses=True, socket_timeout=1.0)
         self._children: queue.LifoQueue[MediaChild] = queue.LifoQueue()  # the warmest first
         for _ in range(config.settings.interactive_slots):
             self._children.put(self._fresh())

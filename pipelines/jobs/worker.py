@@ -15,9 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import ray
-from ray.actor import ActorHandle
-
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildKilledError
 from cluster.grants import current_roots
@@ -26,6 +23,7 @@ from cluster.settings import Settings
 from cluster.storage import check_target, local_path, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.errors import UnitDroppedError, job_error
+from pipelines.jobs.live import Reporter
 from pipelines.jobs.models import JobError, Joined, Plan, Progress, Unit
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.states import RESERVED_UNIT_NAMES, stage_of
@@ -43,10 +41,11 @@ _log = logging.getLogger("mediaray.worker")
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What every worker of a server needs. Holds the store's password: never log it."""
+    """What every worker of a server needs. Holds the passwords of both Redises: never log it."""
 
     settings: Settings
     redis_url: str
+    cache_url: str
 
 
 @dataclass(frozen=True)
@@ -181,11 +180,12 @@ def _bench(config: WorkerConfig, order: UnitOrder, operation: Operation, child: 
         cpus=order.cpus,
         estimate_s=order.unit.needs.seconds,
         profiles=lambda: all_profiles(config.settings.home / "profiles"),
-        on_progress=_reporter(order),
+        on_progress=_reporting(config, order),
     )
 
 
-def _reporter(order: UnitOrder) -> Callable[[dict[str, Any]], None]:
+def _reporting(config: WorkerConfig, order: UnitOrder) -> Callable[[dict[str, Any]], None]:
+    reporter = _reporter(config.cache_url)
     began = time.monotonic()
     last = 0.0
 
@@ -195,16 +195,9 @@ def _reporter(order: UnitOrder) -> Callable[[dict[str, Any]], None]:
         if now - last < _REPORT_S:
             return
         last = now
-        with contextlib.suppress(ValueError, ray.exceptions.RayError):  # the registry is away: the next report will do
-            _registry().report.remote(
-                Progress(
-                    job_id=order.job_id,
-                    unit=order.unit.name,
-                    fence=order.fence,
-                    elapsed_s=now - began,
-                    **progress,
-                )
-            )
+        reporter.report(
+            Progress(job_id=order.job_id, unit=order.unit.name, fence=order.fence, elapsed_s=now - began, **progress)
+        )
 
     return report
 
@@ -261,8 +254,8 @@ def _operation(module: str) -> Operation:
 
 
 @cache
-def _registry() -> ActorHandle[Any]:
-    return ray.get_actor(REGISTRY, namespace=NAMESPACE)
+def _reporter(cache_url: str) -> Reporter:
+    return Reporter(cache_url)
 
 
 _heavy_child: MediaChild | None = None

@@ -3,19 +3,21 @@
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import ray
 
+from pipelines.jobs.live import Reporter
 from pipelines.jobs.models import Progress
-from pipelines.jobs.worker import NAMESPACE, REGISTRY
+from pipelines.jobs.worker import NAMESPACE
 
 SECONDS = 20
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def report(jobs: list[str], base: float) -> None:
+def report(cache_url: str, jobs: list[str], base: float) -> None:
     """``frames`` over an ``elapsed_s`` of 1 carries the time of sending, in microseconds since ``base``, as fps."""
-    registry = ray.get_actor(REGISTRY, namespace=NAMESPACE)
+    reporter = Reporter(cache_url)
     began = time.monotonic()
     fence = int(began * 1000)
     for turn in range(SECONDS):
@@ -24,7 +26,7 @@ def report(jobs: list[str], base: float) -> None:
             while (left := due - time.monotonic()) > 0:
                 time.sleep(left)
             sent = time.monotonic()
-            registry.report.remote(
+            reporter.report(
                 Progress(
                     job_id=job_id,
                     unit="bench",
@@ -38,11 +40,14 @@ def report(jobs: list[str], base: float) -> None:
 
 def main() -> None:
     address, root, *jobs = sys.argv[1:]
+    home = Path(root) / "home"
+    folder = (home / "run" / "folder").read_text()
+    cache_url = f"unix://:{quote((home / 'cache' / 'password').read_text().strip())}@{folder}/cache.sock"
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
     watching = Path(root) / "watching"
     while len(watching.read_text() if watching.exists() else "") < len(jobs):
         time.sleep(0.05)
-    ray.get(report.remote(jobs, float((Path(root) / "base").read_text())))
+    ray.get(report.remote(cache_url, jobs, float((Path(root) / "base").read_text())))
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ class Cluster:
             pause_grace_s=0.0,
             interactive_slots=1,
         )
-        self.registry = start_registry(url)
-        self.dispatcher = start_dispatcher(WorkerConfig(settings, url), url, MODULES, "1")
+        self.registry = start_registry(url, url)
+        self.dispatcher = start_dispatcher(WorkerConfig(settings, url, url), MODULES, "1")
         self.runner = asyncio.Runner()
         self.store = JobStore(url, patience=20)
         ray.get([self.registry.ready.remote(), self.dispatcher.ready.remote()], timeout=LIMIT_S)

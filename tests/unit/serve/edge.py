@@ -32,7 +32,7 @@ class BoardRegistry:
         self.flowing.set()
         self._news = asyncio.Event()
 
-    async def follow(self, epoch: int, cursor: int, timeout_s: float) -> tuple[int, int, list[Event] | None]:
+    async def follow(self, epoch: int, cursor: int) -> tuple[int, int, list[Event] | None]:
         if self.away:
             raise ConnectionError("away")
         if epoch == self.board.epoch and cursor == self.board.cursor:
