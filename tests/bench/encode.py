@@ -13,7 +13,7 @@ from tests.live_server import LiveServer, live_server
 
 SOURCE = Path(__file__).resolve().parents[3] / "shared" / "media" / "video" / "vp8_vorbis_720p_30s_bbb.webm"
 PROFILE = Path(__file__).resolve().parents[2] / "configs" / "profiles" / "web-720p.toml"
-ROUNDS = 2
+ROUNDS = 3
 LOOPS = 1
 _FFMPEG = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y"]
 
