@@ -31,6 +31,7 @@ class Registry(Protocol):
         """``(epoch, cursor, events)`` after a cursor, at news or after a while. Events None: some are lost."""
 
     async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None: ...
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Feed:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        await self._registry.close()
 
     def latest(self, job_id: str) -> Event | None:
         """The newest event of a job that this replica has seen."""

@@ -17,14 +17,10 @@ from cluster.errors import StartupError
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from pipelines.jobs.actors import DISPATCHER, replace_other_version, start_dispatcher, start_registry
-from pipelines.jobs.board import Event
-from pipelines.jobs.live import EventChannel
-from pipelines.jobs.models import JobError, Plan
-from pipelines.jobs.runner import runner_name
 from pipelines.jobs.service import JobService
 from pipelines.jobs.store import JobStore
-from pipelines.jobs.worker import NAMESPACE, REGISTRY, WorkerConfig
-from pipelines.media.info import MediaInfo
+from pipelines.jobs.worker import WorkerConfig
+from serve.actors import LiveRegistry, RayInteractiveLane, actor
 from serve.app import build_app
 from serve.catalogue import catalogue
 from serve.feed import Feed
@@ -34,7 +30,6 @@ from serve.views import Health
 VERSION = version("mediaray")
 APPLICATION = "mediaray"
 _EDGE_TIMEOUT_S = 2.0
-_ASK_S = 2.0  # how often a silent registry is asked whether it's there
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 
 
@@ -111,47 +106,6 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
     )
 
 
-class LiveRegistry:
-    """The registry as a replica sees it: it hears what is announced, and asks the actor for what it missed."""
-
-    def __init__(self, cache_url: str) -> None:
-        self._events = EventChannel(cache_url)
-
-    async def follow(self, epoch: int, cursor: int) -> tuple[int, int, list[Event] | None]:
-        batch = await self._events.next(_ASK_S)
-        fresh = batch.beyond(epoch, cursor) if batch else None
-        if batch is not None and fresh is not None:
-            return epoch, batch.cursor, fresh
-        found: tuple[int, int, list[Event] | None] = await _actor(REGISTRY).after.remote(epoch, cursor)
-        return found
-
-    async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None:
-        found: list[Event] | None = await _actor(REGISTRY).attach.remote(job_id, epoch, seq)
-        return found
-
-
-class RayInteractiveLane:
-    """The runner actor of this replica's node."""
-
-    async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
-        found: Plan | JobError = await self._runner().plan.remote(module, sources, params)
-        return found
-
-    async def media(self, source: str) -> MediaInfo | JobError:
-        found: MediaInfo | JobError = await self._runner().media.remote(source)
-        return found
-
-    async def clean_up(self, job_id: str) -> None:
-        await self._runner().clean_up.remote(job_id, [], True)
-
-    def _runner(self) -> ActorHandle[Any]:
-        return _actor(runner_name(ray.get_runtime_context().get_node_id()))
-
-
-def _actor(name: str) -> ActorHandle[Any]:
-    return ray.get_actor(name, namespace=NAMESPACE)
-
-
 def _health(store: JobStore, jobs: JobService, feed: Feed) -> Any:
     async def health() -> Health:
         checks = {"store": "ok", "registry": "ok" if feed.connected else "away", "dispatcher": "ok"}
@@ -162,7 +116,7 @@ def _health(store: JobStore, jobs: JobService, feed: Feed) -> Any:
         except redis.RedisError:
             checks["store"] = "away"
         try:
-            await _actor(DISPATCHER).idle_s.remote()
+            await actor(DISPATCHER).idle_s.remote()
         except (ValueError, ray.exceptions.RayError):
             checks["dispatcher"] = "away"
         # Limits are in force in every child; seccomp and Landlock are not yet.

@@ -7,6 +7,7 @@ events are numbered, so a follower sees that some are missing and asks the regis
 
 import asyncio
 import json
+import logging
 from dataclasses import dataclass
 
 import redis
@@ -22,6 +23,7 @@ _REPORTS = "{mediaray}:reports"
 _EVENTS = "{mediaray}:events"
 _REPORT_LIMIT_S = 0.5
 _AWAY_S = 0.1  # between tries while Redis is away
+_log = logging.getLogger("mediaray.live")
 
 
 class Reporter:
@@ -42,6 +44,9 @@ class Reporter:
         except redis.RedisError:
             return False
         return True
+
+    def close(self) -> None:
+        self._redis.close()
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ class Announcer:
         except redis.RedisError:
             await asyncio.sleep(_AWAY_S)
 
+    async def close(self) -> None:
+        await self._redis.aclose()
+
 
 class _Channel:
     """A subscription that comes back by itself."""
@@ -96,12 +104,19 @@ class _Channel:
                 return None
             message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout_s)
         except (redis.RedisError, OSError):
-            if self._pubsub is not None:
-                await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-                self._pubsub = None
+            await self._unsubscribe()
             await asyncio.sleep(_AWAY_S)
             return None
         return None if message is None else message["data"].decode()
+
+    async def close(self) -> None:
+        await self._unsubscribe()
+        await self._redis.aclose()
+
+    async def _unsubscribe(self) -> None:
+        if self._pubsub is not None:
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+            self._pubsub = None
 
 
 class ReportChannel:
@@ -112,7 +127,14 @@ class ReportChannel:
 
     async def next(self, timeout_s: float) -> Progress | None:
         text = await self._channel.next(timeout_s)
-        return None if text is None else Progress.model_validate_json(text)
+        try:
+            return None if text is None else Progress.model_validate_json(text)
+        except ValueError:
+            _log.warning("a report that makes no sense; is a worker of another version there?")
+            return None
+
+    async def close(self) -> None:
+        await self._channel.close()
 
 
 class EventChannel:
@@ -124,3 +146,6 @@ class EventChannel:
     async def next(self, timeout_s: float) -> Batch | None:
         text = await self._channel.next(timeout_s)
         return None if text is None else Batch(**json.loads(text))
+
+    async def close(self) -> None:
+        await self._channel.close()

@@ -76,6 +76,18 @@ class Cluster:
         job_id, _ = self.do(self.store.submit(wanted))
         return job_id
 
+    def submit_alone(self, operation: str, source: Path) -> str:
+        """Submit from a thread and a loop of its own."""
+
+        async def body() -> str:
+            store = JobStore(self.url, patience=20)
+            try:
+                return (await store.submit(submission(operation=operation, sources=(str(source),), params={})))[0]
+            finally:
+                await store.close()
+
+        return asyncio.run(body())
+
     def job(self, job_id: str) -> Any:
         return self.do(self.store.get(job_id))
 

@@ -56,6 +56,9 @@ class BoardRegistry:
         snapshot = self.board.snapshot(job_id)
         return events if events is not None else None if snapshot is None else [snapshot]
 
+    async def close(self) -> None:
+        pass
+
     # For the test
 
     def state(self, job_id: str, state: str) -> None:

@@ -1,0 +1,59 @@
+"""The cluster's actors as a replica of the edge sees them."""
+
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from pipelines.jobs.board import Event
+from pipelines.jobs.live import EventChannel
+from pipelines.jobs.models import JobError, Plan
+from pipelines.jobs.runner import runner_name
+from pipelines.jobs.worker import NAMESPACE, REGISTRY
+from pipelines.media.info import MediaInfo
+
+_ASK_S = 2.0  # how often a silent registry is asked whether it's there
+
+
+class LiveRegistry:
+    """The registry as a replica sees it: it hears what is announced, and asks the actor for what it missed."""
+
+    def __init__(self, cache_url: str) -> None:
+        self._events = EventChannel(cache_url)
+
+    async def follow(self, epoch: int, cursor: int) -> tuple[int, int, list[Event] | None]:
+        batch = await self._events.next(_ASK_S)
+        fresh = batch.beyond(epoch, cursor) if batch else None
+        if batch is not None and fresh is not None:
+            return epoch, batch.cursor, fresh
+        found: tuple[int, int, list[Event] | None] = await actor(REGISTRY).after.remote(epoch, cursor)
+        return found
+
+    async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None:
+        found: list[Event] | None = await actor(REGISTRY).attach.remote(job_id, epoch, seq)
+        return found
+
+    async def close(self) -> None:
+        await self._events.close()
+
+
+class RayInteractiveLane:
+    """The runner actor of this replica's node."""
+
+    async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
+        found: Plan | JobError = await self._runner().plan.remote(module, sources, params)
+        return found
+
+    async def media(self, source: str) -> MediaInfo | JobError:
+        found: MediaInfo | JobError = await self._runner().media.remote(source)
+        return found
+
+    async def clean_up(self, job_id: str) -> None:
+        await self._runner().clean_up.remote(job_id, [], True)
+
+    def _runner(self) -> ActorHandle[Any]:
+        return actor(runner_name(ray.get_runtime_context().get_node_id()))
+
+
+def actor(name: str) -> ActorHandle[Any]:
+    return ray.get_actor(name, namespace=NAMESPACE)
