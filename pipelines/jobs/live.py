@@ -1,7 +1,7 @@
 """Live progress on its way: reports from the workers to the registry, numbered events from it to the replicas.
 
 Both go over pub/sub of the cache's Redis, which writes nothing to a disk: half a millisecond a hop where an actor call
-takes one and a half (docs/decisions/0012). Pub/sub promises nothing. A report that is lost is made good by the next;
+takes one and a half (docs/decisions/0013). Pub/sub promises nothing. A report that is lost is made good by the next;
 events are numbered, so a follower sees that some are missing and asks the registry itself.
 """
 

@@ -83,7 +83,7 @@ def _encoder_threads(codec: str, cpus: int | None) -> int:
     """Threads of an encoder on ``cpus``; 0 leaves it to the encoder.
 
     x264's frame threads wait for each other: with one for each CPU a tenth of the time goes by idle. Four more take 7 %
-    off the wall time of two CPUs, at the same size and SSIM (docs/decisions/0012).
+    off the wall time of two CPUs, at the same size and SSIM (docs/decisions/0013).
     """
     if not cpus:
         return 0
