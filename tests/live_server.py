@@ -28,6 +28,7 @@ PROCESSES = {
     "worker": re.compile(r"^ray::\S*film"),
     "dispatcher": re.compile(r"^ray::(dispatcher:)?DispatcherActor"),
     "registry": re.compile(r"^ray::(registry:)?ProgressRegistry"),
+    "haproxy": re.compile(r"/haproxy -db -f "),
     "replica": re.compile(r"^ray::ServeReplica"),
     "redis": re.compile(r"redis-server .*/redis(\.sock|/redis\.conf)"),
 }

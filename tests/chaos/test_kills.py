@@ -13,7 +13,7 @@ from clips import frames_and_duration, make_clip
 from live_server import LiveServer, live_server, lives, until
 
 JOBS = 10
-PARTS = ("child", "worker", "dispatcher", "registry", "replica", "redis")
+PARTS = ("child", "worker", "dispatcher", "registry", "replica", "haproxy", "redis")
 RECOVERY_S = 60.0
 
 
