@@ -119,12 +119,12 @@ class MediaChild:
             except BaseException:
                 self._end()
                 raise
-        if "error" in body:
-            failure = body["error"]
-            raise ChildFailedError(str(failure["code"]), str(failure["message"]), dict(failure["fields"]))
         try:
+            if "error" in body:
+                failure = body["error"]
+                raise ChildFailedError(str(failure["code"]), str(failure["message"]), dict(failure["fields"]))
             return result.model_validate(body["result"])
-        except (ValidationError, KeyError) as error:
+        except (ValidationError, KeyError, TypeError, ValueError) as error:
             self.close()
             raise ChildCrashedError("the media process sent an answer of the wrong shape") from error
 
@@ -231,9 +231,10 @@ class MediaChild:
         return self._stderr.read().decode(errors="replace").strip()
 
     def _signal_group(self) -> None:
-        if self._process and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        # Also when the child itself is gone: a program that it started lives on in its group.
+        if process := self._process:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _end(self) -> int | None:
         code = None

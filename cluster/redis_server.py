@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import subprocess
@@ -19,7 +20,11 @@ from cluster.home import Home, write_private
 from cluster.settings import Settings
 
 _START_LIMIT_S = 30.0
+_SOON_S = 0.1
+_SELDOM_S = 5.0
+_WELL_S = 10.0  # one that ran this long is started again soon
 _SOCKET_PATH_LIMIT = 100  # bytes; the kernel's is 107
+_log = logging.getLogger("mediaray.redis")
 
 
 @dataclass(frozen=True)
@@ -158,13 +163,23 @@ class RedisServers:
             server.wait_ready()
 
     async def watch(self) -> None:
-        """Start a private server again whenever it ends. Runs until cancelled."""
+        """Start a private server again whenever it ends: soon at first, then less often. Runs until cancelled."""
+        pauses = dict.fromkeys(self._private, _SOON_S)
+        due = dict.fromkeys(self._private, 0.0)
         while True:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_SOON_S)
+            now = time.monotonic()
             for server in self._private:
-                if server.exited():
+                if not server.exited() or now < due[server]:
+                    continue
+                pauses[server] = _SOON_S if now > due[server] + _WELL_S else min(2 * pauses[server], _SELDOM_S)
+                due[server] = now + pauses[server]
+                _log.warning("%s ended; it is started again", server.name)
+                try:
                     server.spawn()
                     self._remember(server)
+                except OSError as error:  # a full disk takes Redis down, and keeps it down until there is room
+                    _log.warning("%s can't be started: %s", server.name, error.strerror)
 
     def stop(self) -> None:
         for server in self._private:

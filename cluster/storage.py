@@ -19,6 +19,7 @@ from cluster.errors import StorageError
 
 STAGED_SUFFIX = ".mediaray-part"
 _NAME_MAX, _PATH_MAX = 255, 4096  # bytes, on Linux
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # how file systems say that they have no hard links
 _STAGED_NAME_MAX = 160  # bytes of a target's name in its staged name: the tag and the suffix need the rest
 
 
@@ -123,7 +124,7 @@ def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
         try:
             os.link(made, staged)
         except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            if error.errno not in (errno.EXDEV, errno.EMLINK, *_NO_LINKS):
                 raise
             shutil.copyfile(made, staged)
         with staged.open("rb") as file:
@@ -138,27 +139,42 @@ def publish(staged: Path, target: Path, *, overwrite: bool, size_bytes: int) -> 
         StorageError: ``output_exists`` where another file has the name; ``output_lost`` where neither is there.
     """
     with _disk_errors(target):
-        if not staged.exists():
-            if target.exists() and target.stat().st_size == size_bytes:
-                return
-            raise StorageError("output_lost", f"The finished file for {target} is gone from its folder.")
-        if overwrite:
-            staged.replace(target)
-        else:
-            try:
-                os.link(staged, target)
-            except FileExistsError:
-                if not target.samefile(staged):
-                    raise StorageError("output_exists", f"{target} exists already.") from None
-            staged.unlink()
+        try:
+            if overwrite:
+                staged.replace(target)
+            else:
+                _give_new_name(staged, target)
+        except FileNotFoundError:  # an earlier attempt published it, or one that is at it this moment
+            if not (target.exists() and target.stat().st_size == size_bytes):
+                raise StorageError("output_lost", f"The finished file for {target} is gone from its folder.") from None
         _flush_folder(target.parent)
 
 
+def _give_new_name(staged: Path, target: Path) -> None:
+    """Rename where nothing has the name; FileNotFoundError where there is nothing to rename."""
+    try:
+        os.link(staged, target)
+        staged.unlink(missing_ok=True)
+    except FileExistsError:
+        if not target.samefile(staged):
+            raise StorageError("output_exists", f"{target} exists already.") from None
+        staged.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # exFAT and some network shares: take the name with an empty file, then replace that.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        if target.stat().st_size:
+            raise StorageError("output_exists", f"{target} exists already.") from None
+        staged.replace(target)
+
+
 def remove_staged(target: Path, tag_prefix: str) -> None:
-    """Remove what attempts with this tag prefix staged beside a target."""
-    if target.parent.is_dir():
-        for staged in target.parent.glob(f".{_glob_escaped(_shortened(target.name))}.{tag_prefix}*{STAGED_SUFFIX}"):
-            staged.unlink(missing_ok=True)
+    """Remove what attempts with this tag prefix staged beside a target, or in it where it is a folder."""
+    named = f".{_glob_escaped(_shortened(target.name))}.{tag_prefix}*{STAGED_SUFFIX}"
+    for staged in (*target.parent.glob(named), *target.glob(f".*.{tag_prefix}*{STAGED_SUFFIX}")):
+        staged.unlink(missing_ok=True)
 
 
 def _staged_name(target: Path, tag: str) -> Path:

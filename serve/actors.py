@@ -8,7 +8,7 @@ from ray.actor import ActorHandle
 from pipelines.jobs.board import Event
 from pipelines.jobs.live import EventChannel
 from pipelines.jobs.models import JobError, Plan
-from pipelines.jobs.runner import runner_name
+from pipelines.jobs.runner import CONTROL, runner_name
 from pipelines.jobs.worker import NAMESPACE, REGISTRY
 from pipelines.media.info import MediaInfo
 
@@ -49,7 +49,7 @@ class RayInteractiveLane:
         return found
 
     async def clean_up(self, job_id: str) -> None:
-        await self._runner().clean_up.remote(job_id, [], True)
+        await self._runner().clean_up.options(concurrency_group=CONTROL).remote(job_id, [], True)
 
     def _runner(self) -> ActorHandle[Any]:
         return actor(runner_name(ray.get_runtime_context().get_node_id()))

@@ -28,6 +28,7 @@ _RETENTION_EVERY_S = 60.0
 _SILENT_S = 2.0
 _FORCE_AFTER_S = 1.2  # a worker that doesn't end its unit by itself is ended: a cancel is done in under 2 s
 _PATIENCE = 1_000_000  # Redis away: wait, the running units go on
+_PLACE_LOST = JobError(code="place_lost", message="Its worker or node went away again and again.", retryable=True)
 _log = logging.getLogger("mediaray.dispatcher")
 
 
@@ -143,7 +144,7 @@ class Dispatcher:
             tracked.priority = Priority(entry.body)
 
     async def _adopt(self, job_id: str) -> None:
-        """Take on a job from the store. Units that ran under an earlier dispatcher died with it: they are lost."""
+        """Take on a job from the store. Nobody waits for units that an earlier dispatcher started: they are lost."""
         try:
             loaded = await self._store.load(job_id)
             tracked = Tracked.of(loaded)
@@ -161,7 +162,7 @@ class Dispatcher:
         self._jobs[job_id] = tracked
         for name, status in loaded.units.items():
             if status.state == "running":
-                tracked.units[name] = await self._store.release(self._epoch, job_id, name, status.fence, "lost")
+                await self._release(tracked, name, status.fence, "lost", _PLACE_LOST)
         await self._advance(tracked)
 
     async def _landed(self, tracked: Tracked, name: str, fence: int, report: UnitReport | Exception) -> None:
@@ -169,40 +170,40 @@ class Dispatcher:
         if flight is None or flight.fence != fence:
             return
         del tracked.flights[name]
-        job_id = tracked.job.id
-        error: JobError | None = None
         if isinstance(report, Exception):
-            _log.warning("job %s unit %s lost its place: %s", job_id, name, type(report).__name__)
-            status = await self._store.release(self._epoch, job_id, name, fence, "lost")
-            error = JobError(code="place_lost", message="Its worker or node went away again and again.", unit=name)
+            _log.warning("job %s unit %s lost its place: %s", tracked.job.id, name, type(report).__name__)
+            await self._release(tracked, name, fence, "lost", _PLACE_LOST)
         elif report.outcome == "done":
-            status = (await self._store.load(job_id)).units[name]
-        else:
-            why = "failed" if report.outcome == "failed" else "dropped"
-            status = await self._store.release(self._epoch, job_id, name, fence, why)
-            error = report.error
-        tracked.units[name] = status
-        if status.state == "done":
             await self._done(tracked, name)
-        elif (
-            error is not None
-            and after_failure(
+        elif report.outcome == "failed":
+            await self._release(tracked, name, fence, "failed", report.error)
+        else:
+            await self._release(tracked, name, fence, "dropped")
+        await self._advance(tracked)
+
+    async def _release(self, tracked: Tracked, name: str, fence: int, why: str, error: JobError | None = None) -> None:
+        """Take a unit back, and see what follows: it is done after all, it is tried again, or its job fails."""
+        status = await self._store.release(self._epoch, tracked.job.id, name, fence, why)
+        tracked.units[name] = status
+        if status.state == "done":  # committed just before
+            await self._done(tracked, name)
+        elif error is not None:
+            verdict = after_failure(
                 status,
-                retryable=isinstance(report, Exception) or error.retryable,
+                retryable=error.retryable,
                 max_attempts=self._settings.max_attempts,
                 max_lost_places=self._settings.max_lost_places,
             )
-            == "fail"
-        ):
-            tracked.failure = error
-        await self._advance(tracked)
+            if verdict == "fail":
+                tracked.failure = error.model_copy(update={"unit": name})
 
     async def _done(self, tracked: Tracked, name: str) -> None:
-        manifests = (await self._store.load(tracked.job.id)).manifests
+        loaded = await self._store.load(tracked.job.id)
+        tracked.units[name] = loaded.units[name]
         if name == "plan":
-            tracked.plan = Plan.model_validate(manifests[name])
+            tracked.plan = Plan.model_validate(loaded.manifests[name])
         elif name == "join":
-            tracked.joined = Joined.model_validate(manifests[name])
+            tracked.joined = Joined.model_validate(loaded.manifests[name])
 
     async def _look_around(self) -> None:
         await self._lanes.refresh()
@@ -216,9 +217,9 @@ class Dispatcher:
             if tracked is None or flight is None or now - self._silent[(job_id, name)] < _SILENT_S:
                 continue
             _log.warning("job %s unit %s: its worker is silent", job_id, name)
-            tracked.units[name] = await self._store.release(self._epoch, job_id, name, flight.fence, "lost")
             del tracked.flights[name]
             self._lanes.abandon(flight.ticket)
+            await self._release(tracked, name, flight.fence, "lost", _PLACE_LOST)
             await self._advance(tracked)
         for tracked in list(self._jobs.values()):
             await self._advance(tracked)
@@ -259,7 +260,7 @@ class Dispatcher:
             return
         if flight.dropped_at is None:
             flight.dropped_at = time.monotonic()
-            tracked.units[name] = await self._store.release(self._epoch, tracked.job.id, name, flight.fence, "dropped")
+            await self._release(tracked, name, flight.fence, "dropped")
             self._spawn(self._force(tracked, name, flight))
 
     async def _force(self, tracked: Tracked, name: str, flight: Flight) -> None:
@@ -273,7 +274,7 @@ class Dispatcher:
         self._spawn(self._finish(tracked, state))
 
     async def _finish(self, tracked: Tracked, state: State) -> None:
-        """Clean up first, then say the end: whoever hears of it finds nothing left behind."""
+        """Clean up first, then say the end: whoever hears of it finds nothing left behind that could be removed."""
         job = tracked.job
         if tracked.launched or tracked.units:
             targets = [artifact.path for artifact in tracked.joined.artifacts] if tracked.joined else []
@@ -364,9 +365,10 @@ class Dispatcher:
 
     async def _retain(self) -> None:
         before = int(time.time() * 1000 - self._settings.retention_days * 86_400_000)
-        for job_id in await self._store.finished_before(before, keep=self._settings.max_finished_jobs):
-            await self._lanes.clean_up(job_id, [], artifacts=True)
-            await self._store.delete(job_id)
+        while ids := await self._store.finished_before(before, keep=self._settings.max_finished_jobs):
+            for job_id in ids:
+                await self._lanes.clean_up(job_id, [], artifacts=True)
+                await self._store.delete(job_id)
 
     def _flights(self) -> int:
         return sum(len(tracked.flights) for tracked in self._jobs.values())

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorHandle
 
-from pipelines.jobs.runner import CONCURRENCY, Runner, runner_name
+from pipelines.jobs.runner import CONCURRENCY, CONTROL, Runner, runner_name
 from pipelines.jobs.worker import NAMESPACE, UnitOrder, UnitReport, WorkerConfig, run_heavy, warm_heavy
 
 _log = logging.getLogger("mediaray.lanes")
 _heavy_task: Any = ray.remote(run_heavy)
 _warm_task: Any = ray.remote(warm_heavy)
-_runner_actor: Any = ray.remote(Runner)
+_remote: Any = ray.remote  # its types don't know concurrency groups
+_runner_actor: Any = _remote(concurrency_groups={CONTROL: 4})(Runner)
 
 
 class Lanes(Protocol):
@@ -53,7 +54,7 @@ class RayLanes:
     async def start(self, active: set[str]) -> None:
         """Find the nodes, start their runners, and remove what finished jobs left in scratch. Waits for none of it."""
         await self.refresh()
-        self._one_runner().sweep.remote(active)
+        _control(self._one_runner().sweep).remote(active)
 
     async def warm(self) -> None:
         """Start the children that the first jobs will need."""
@@ -109,13 +110,16 @@ class RayLanes:
         if ticket.heavy:
             ray.cancel(ticket.ref, force=True)
             for runner in self._runners.values():
-                runner.end_worker_of.remote(ticket.lease_name)
+                _control(runner.end_worker_of).remote(ticket.lease_name)
 
     async def clean_up(self, job_id: str, targets: list[str], *, artifacts: bool) -> None:
         """Remove a job's scratch and staged files; tried until a runner has done it."""
         while True:
             try:
-                await self._one_runner().clean_up.remote(job_id, targets, artifacts)
+                await _control(self._one_runner().clean_up).remote(job_id, targets, artifacts)
+            except ray.exceptions.RayTaskError:
+                _log.exception("cleaning up after %s", job_id)
+                return
             except ray.exceptions.RayError as error:
                 _log.warning("cleaning up after %s: %s; again", job_id, type(error).__name__)
                 await asyncio.sleep(0.2)
@@ -125,3 +129,8 @@ class RayLanes:
     def _one_runner(self) -> ActorHandle[Any]:
         runners = list(self._runners.values())
         return runners[next(self._turn) % len(runners)]
+
+
+def _control(method: Any) -> Any:
+    """A call that waits for no call of the others."""
+    return method.options(concurrency_group=CONTROL)

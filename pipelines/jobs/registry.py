@@ -55,11 +55,6 @@ class ProgressRegistry:
         snapshot = board.snapshot(job_id)
         return None if snapshot is None else [snapshot]
 
-    async def latest(self, job_ids: list[str]) -> dict[str, Event]:
-        """Snapshots of the jobs this board knows."""
-        board = self._board
-        return {} if board is None else {i: event for i in job_ids if (event := board.snapshot(i)) is not None}
-
     async def _live_or_die(self) -> None:
         try:
             await self._live()

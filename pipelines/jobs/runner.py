@@ -28,6 +28,7 @@ from pipelines.jobs.worker import (
 from pipelines.media.info import MediaInfo
 
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
+CONTROL = "control"  # the concurrency group of calls that need no child
 _MEDIA_TTL_S = 30 * 24 * 3600
 _MEDIA_LIMIT_S = 60.0
 
@@ -58,8 +59,7 @@ class Runner:
             child.warm()
 
     def run(self, order: UnitOrder) -> UnitReport:
-        with self._child() as child:
-            return do_unit(self._config, order, child)
+        return do_unit(self._config, order, self._child())
 
     def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
         with self._child() as child:

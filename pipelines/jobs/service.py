@@ -1,5 +1,6 @@
 """What the edge asks for: submit, look, steer, fetch. Knows no HTTP."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
 from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.states import TERMINAL
-from pipelines.jobs.store import JobStore, Submission
+from pipelines.jobs.store import JobStore, Submission, UnreadableRecordError
 from pipelines.jobs.targets import resolved_output
 from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
@@ -137,9 +138,9 @@ class JobService:
 
     async def delete(self, job_id: str) -> None:
         """Forget a finished job and its artifacts; what it wrote to an output of its own stays."""
-        job = await self._store.get(job_id)
-        if job.state not in TERMINAL:
-            raise ConflictError(f"Job {job_id} has not finished. Cancel it first.", "job_active")
+        with contextlib.suppress(UnreadableRecordError):  # set aside: nothing in it can be read, nor runs
+            if (await self._store.get(job_id)).state not in TERMINAL:
+                raise ConflictError(f"Job {job_id} has not finished. Cancel it first.", "job_active")
         await self._lane.clean_up(job_id)
         await self._store.delete(job_id)
 
@@ -152,10 +153,15 @@ class JobService:
         job = await self._store.get(job_id)
         for artifact in job.artifacts:
             if artifact.name == name:
-                path = Path(artifact.path)
-                if not path.is_file():
-                    raise UnknownError(f"The file of artifact {name} is gone from {path}.", "artifact_gone")
-                return artifact, path
+                roots = current_roots(self._settings)
+                places = (*roots.write, *roots.read, self._settings.home / "artifacts")
+                try:
+                    with open_source(artifact.path, places) as opened:
+                        return artifact, opened.path
+                except StorageError as error:
+                    raise UnknownError(
+                        f"The file of artifact {name} is gone: {error.message}", "artifact_gone"
+                    ) from error
         raise UnknownError(f"Job {job_id} has no artifact {name}.", "artifact_not_found")
 
     async def count(self) -> dict[str, int]:

@@ -26,10 +26,6 @@ RESERVED_UNIT_NAMES = frozenset({PLAN, JOIN, PUBLISH})
 _SHORT = Needs(cpus=0, max_cpus=0, seconds=0.1)
 
 
-def may_move(old: State, new: State) -> bool:
-    return new in MOVES[old]
-
-
 def stage_of(unit: str) -> Stage:
     """The stage a unit belongs to, by its name."""
     if unit == PLAN:

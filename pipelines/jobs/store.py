@@ -31,6 +31,7 @@ from pipelines.jobs.states import MOVES
 
 PREFIX = "{mediaray}"
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
+_CONNECTIONS = 4096  # each client that watches all jobs holds one
 _HANGING_S = 30.0
 RETRYABLE = (redis.ConnectionError, redis.TimeoutError)
 
@@ -97,6 +98,7 @@ class JobStore:
             retry_on_error=list(lost),
             socket_timeout=timeout_s,
             socket_connect_timeout=min(5.0, timeout_s),
+            max_connections=_CONNECTIONS,
         )
         self._scripts: dict[str, Any] = {}
 
@@ -152,6 +154,8 @@ class JobStore:
         if text is None:
             return None
         job_id, _, before = str(text).partition(" ")
+        if not await self._redis.exists(f"{PREFIX}:job:{job_id}"):
+            return None
         if before != fingerprint:
             raise _key_reused()
         return job_id
@@ -236,7 +240,7 @@ class JobStore:
             return dict(zip((str(state) for state in State), await pipe.execute(), strict=True))
 
     async def delete(self, job_id: str) -> None:
-        """Forget a finished job. Raises UnknownError, ConflictError."""
+        """Forget a job that has finished or was set aside. Raises UnknownError, ConflictError."""
         answer = await self._run("delete", job_id)
         if answer == "missing":
             raise _unknown(job_id)

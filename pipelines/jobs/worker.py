@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -73,12 +74,18 @@ class UnitReport:
     error: JobError | None = None
 
 
-def do_unit(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> UnitReport:
-    """Do a unit and commit it, unless its fence has moved on meanwhile."""
+def do_unit(config: WorkerConfig, order: UnitOrder, lent: AbstractContextManager[MediaChild]) -> UnitReport:
+    """Do a unit in a child that is ``lent``, and commit it, unless its fence has moved on meanwhile."""
     store = _store(config.redis_url)
     home = Home(config.settings.home)
     try:
-        with home.working_on(order.lease_name), _minded(config, order, store, child):
+        # The lease is kept while the unit waits for a child, too.
+        with (
+            home.working_on(order.lease_name),
+            _Minder(config, order, store) as minder,
+            lent as child,
+            minder.minding(child),
+        ):
             manifest = _do(config, order, child)
         if not store.commit(order.job_id, order.unit.name, order.fence, manifest):
             return UnitReport("dropped")
@@ -110,9 +117,9 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> str:
         return _join(config, order, operation, bench, finished).model_dump_json()
     joined = Joined.model_validate(finished["join"])
     overwrite = bool(order.params.get("overwrite"))
-    if not _store(config.redis_url).holds(order.job_id, order.unit.name, order.fence):
-        raise UnitDroppedError
     for artifact, staged in zip(joined.artifacts, joined.staged, strict=True):
+        if not _store(config.redis_url).holds(order.job_id, order.unit.name, order.fence):
+            raise UnitDroppedError
         publish(Path(staged), Path(artifact.path), overwrite=overwrite, size_bytes=artifact.size_bytes)
     return "{}"
 
@@ -154,10 +161,16 @@ def plan_only(
 
 
 def clean_up(config: WorkerConfig, job_id: str, targets: list[str], *, artifacts: bool) -> None:
-    """Remove a job's scratch and what it staged beside ``targets``; with ``artifacts`` also its own folder of them."""
+    """Remove a job's scratch and what it staged beside ``targets``; with ``artifacts`` also its own folder of them.
+
+    What can't be removed (a disk that became read-only) stays: the job ends all the same.
+    """
     shutil.rmtree(_scratch(config.settings, job_id), ignore_errors=True)
     for target in targets:
-        remove_staged(Path(target), _tag(job_id))
+        try:
+            remove_staged(Path(target), _tag(job_id))
+        except OSError as error:
+            _log.warning("what job %s staged for %s can't be removed: %s", job_id, target, error.strerror)
     if artifacts:
         shutil.rmtree(config.settings.home / "artifacts" / job_id, ignore_errors=True)
 
@@ -202,32 +215,55 @@ def _reporting(config: WorkerConfig, order: UnitOrder) -> Callable[[dict[str, An
     return report
 
 
-@contextlib.contextmanager
-def _minded(config: WorkerConfig, order: UnitOrder, store: UnitStore, child: MediaChild) -> Iterator[None]:
-    """Keep the lease while the body runs; end the child when the unit is taken away."""
-    ended = threading.Event()
-    lease_s = config.settings.lease_s
+class _Minder:
+    """Keeps a unit's lease while the body runs; ends the child when the unit is taken away."""
 
-    def mind() -> None:
-        renewed = time.monotonic()
-        while not ended.wait(_LOOK_S):
+    def __init__(self, config: WorkerConfig, order: UnitOrder, store: UnitStore) -> None:
+        self._lease_s = config.settings.lease_s
+        self._order = order
+        self._store = store
+        self._child: MediaChild | None = None
+        self._taken = False
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="minder", daemon=True)
+
+    def __enter__(self) -> "_Minder":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @contextlib.contextmanager
+    def minding(self, child: MediaChild) -> Iterator[None]:
+        """Inside, this child ends with the lease. Raises UnitDroppedError where that has gone already."""
+        with self._lock:
+            self._child = child
+        try:
+            if self._taken:
+                raise UnitDroppedError
+            yield
+        finally:
+            with self._lock:  # from here on the child is another's
+                self._child = None
+
+    def _keep(self) -> None:
+        order, renewed = self._order, time.monotonic()
+        while not self._ended.wait(_LOOK_S):
             now = time.monotonic()
-            if now - renewed > lease_s / 3:
-                kept = store.renew(order.job_id, order.unit.name, order.fence, lease_s)
+            if now - renewed > self._lease_s / 3:
+                kept = self._store.renew(order.job_id, order.unit.name, order.fence, self._lease_s)
                 renewed = now
             else:
-                kept = store.holds(order.job_id, order.unit.name, order.fence)
-            if not kept and not ended.is_set():
-                child.kill()
+                kept = self._store.holds(order.job_id, order.unit.name, order.fence)
+            if not kept and not self._ended.is_set():
+                with self._lock:
+                    self._taken = True
+                    if self._child is not None:
+                        self._child.kill()
                 return
-
-    minder = threading.Thread(target=mind, name="minder", daemon=True)
-    minder.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        minder.join()
 
 
 def _scratch(settings: Settings, job_id: str) -> Path:
@@ -266,7 +302,7 @@ def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
     global _heavy_child
     if _heavy_child is None:
         _heavy_child = MediaChild(heavy_child(config.settings))
-    report = do_unit(config, order, _heavy_child)
+    report = do_unit(config, order, contextlib.nullcontext(_heavy_child))
     if _heavy_child.killed:
         _heavy_child = None
     return report

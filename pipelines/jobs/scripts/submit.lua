@@ -5,8 +5,11 @@ if idempotency ~= '' then
   local known = redis.call('GET', P .. ':idempotency:' .. idempotency)
   if known then
     local split = string.find(known, ' ', 1, true)
-    local same = string.sub(known, split + 1) == fingerprint
-    return { same and 'known' or 'mismatch', string.sub(known, 1, split - 1) }
+    local before = string.sub(known, 1, split - 1)
+    -- A key whose job was deleted is free again.
+    if redis.call('EXISTS', job(before)) == 1 then
+      return { string.sub(known, split + 1) == fingerprint and 'known' or 'mismatch', before }
+    end
   end
 end
 local wanted = cjson.decode(targets)

@@ -193,6 +193,17 @@ def test_an_answer_of_the_wrong_shape_is_a_crash(child, clip):
     assert child.pid is None
 
 
+@pytest.mark.parametrize(
+    "answer", [{"error": {}}, {"error": "no"}, {"error": {"code": 1, "message": 2, "fields": 3}}, {}]
+)
+def test_a_broken_error_is_a_crash(child, clip, monkeypatch, answer):
+    child.warm()
+    monkeypatch.setattr(child, "_wait_for_result", lambda *_: answer)
+    with pytest.raises(ChildCrashedError, match="wrong shape"):
+        call(child, clip)
+    assert child.pid is None
+
+
 def test_an_internal_error_s_text_stays_inside(warm):
     with pytest.raises(ChildFailedError) as failed:
         warm.call(PROBE, {"source": "/etc/shadow", "nothing": 1}, MediaInfo, limit_s=30)
@@ -207,6 +218,17 @@ def test_a_child_killed_in_a_call_is_a_crash_and_the_next_call_gets_a_fresh_one(
     assert isinstance(error, ChildCrashedError)
     assert "SIGKILL" in str(error)
     assert call(child, clip).duration_s is not None
+
+
+def test_what_a_dead_child_started_dies_too(child, midway):
+    started: list[subprocess.Popen] = []
+
+    def die() -> None:
+        started.append(subprocess.Popen(["sleep", "600"], process_group=child.pid))
+        os.kill(child.pid, signal.SIGKILL)
+
+    assert isinstance(midway(child, die), ChildCrashedError)
+    assert started[0].wait(10) == -signal.SIGKILL
 
 
 def test_a_child_that_died_between_calls_is_replaced(child, clip):

@@ -233,6 +233,50 @@ def test_a_staged_file_that_is_gone_is_told(root, made):
     assert code_of(publish, staged, root / "out.mkv", overwrite=False, size_bytes=4) == "output_lost"
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_two_that_publish_at_once_both_succeed(root, made, monkeypatch, overwrite):
+    """The other one is done between our look and our rename."""
+    target = root / "out.mkv"
+    staged = stage(made, target, [root], "job-1")
+    link, replace = os.link, Path.replace
+
+    def other_first(*_: object) -> None:
+        monkeypatch.setattr(os, "link", link)
+        monkeypatch.setattr(Path, "replace", replace)
+        publish(staged, target, overwrite=overwrite, size_bytes=4)
+        raise FileNotFoundError(errno.ENOENT, "No such file", str(staged))
+
+    monkeypatch.setattr(os, "link", other_first)
+    monkeypatch.setattr(Path, "replace", other_first)
+    publish(staged, target, overwrite=overwrite, size_bytes=4)
+    assert names_in(root) == ["out.mkv"]
+
+
+def no_links(*_: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_a_file_system_without_hard_links_is_published_to(root, made, monkeypatch):
+    monkeypatch.setattr(os, "link", no_links)
+    assert published(root, made).read_bytes() == b"made"
+    assert names_in(root) == ["out.mkv"]
+
+
+def test_without_hard_links_too_a_file_that_came_meanwhile_is_not_replaced(root, made, monkeypatch):
+    monkeypatch.setattr(os, "link", no_links)
+    staged = stage(made, root / "out.mkv", [root], "job-1")
+    (root / "out.mkv").write_bytes(b"other")
+    assert code_of(publish, staged, root / "out.mkv", overwrite=False, size_bytes=4) == "output_exists"
+    assert (root / "out.mkv").read_bytes() == b"other"
+
+
+def test_what_was_staged_in_a_folder_of_outputs_is_removed_too(root, made):
+    stage(made, root / "stills/1.jpg", [root], "job-1")
+    stage(made, root / "stills/2.jpg", [root], "other-1")
+    remove_staged(root / "stills", "job-")
+    assert len(names_in(root / "stills")) == 1
+
+
 def test_a_file_that_can_t_be_linked_is_copied(root, made, monkeypatch):
     def other_device(*_: object) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")

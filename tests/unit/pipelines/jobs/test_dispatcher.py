@@ -369,6 +369,76 @@ def test_a_silent_worker_s_unit_is_given_to_another_and_its_late_commit_refused(
     play(body, lease_s=1.0)
 
 
+def test_silence_again_and_again_ends_the_job(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            assert await until_state(scene.store, job_id, "failed", limit_s=30) == State.FAILED
+            assert len(scene.lanes.started("a")) == 2
+            error = (await scene.store.get(job_id)).error
+            assert error is not None
+            assert (error.code, error.unit) == ("place_lost", "a")
+
+    play(body, lease_s=1.0, max_lost_places=2)
+
+
+# A new dispatcher
+
+
+@pytest.mark.parametrize("unit", ["plan", "a", "join", "publish"])
+def test_what_is_committed_while_a_new_dispatcher_takes_over_counts(play, monkeypatch, unit):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        scene.lanes.by_hand = {unit}
+        scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            running = await scene.lanes.start_of(1, unit)
+        release = JobStore.release
+
+        async def late(store: JobStore, *given):
+            scene.lanes.done(running)
+            return await release(store, *given)
+
+        monkeypatch.setattr(JobStore, "release", late)
+        async with scene.dispatcher():
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert (await scene.store.get(job_id)).artifacts == scene.lanes.artifacts
+        assert names(scene) == ["plan", "a", "join", "publish"]
+
+    play(body)
+
+
+def test_dispatchers_that_die_again_and_again_end_the_job(play):
+    async def body(scene: Scene) -> None:
+        for attempt in (1, 2):
+            async with scene.dispatcher():
+                if attempt == 1:
+                    job_id = await scene.submit()
+                await scene.lanes.start_of(attempt, "a")
+        async with scene.dispatcher():
+            assert await scene.ended(job_id) == State.FAILED
+        assert len(scene.lanes.started("a")) == 2
+
+    play(body, max_lost_places=2)
+
+
+# Shares
+
+
+def test_the_first_of_several_jobs_leaves_cpus_for_those_about_to_be_planned(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.by_hand = {"plan"}
+        async with scene.dispatcher():
+            for _ in range(2):
+                await scene.submit(needs=WIDE)
+            await scene.lanes.start_of(2, "plan")
+            scene.lanes.done(scene.lanes.started("plan")[0])
+            assert (await scene.lanes.start_of(1, "a")).order.cpus == 1
+
+    play(body)
+
+
 # Cancel and pause
 
 

@@ -323,6 +323,15 @@ def test_an_artifact_is_found_by_its_name(run, service, submit, ended, films):
     assert (found.name, path) == ("out.mkv", films / "film.mkv")
 
 
+def test_an_artifact_swapped_for_a_link_to_elsewhere_isn_t_handed_out(run, service, submit, ended, films, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (films / "swapped.mkv").symlink_to(tmp_path / "secret")
+    job = ended(submit(), State.SUCCEEDED, artifacts=[{"name": "f", "path": f"{films}/swapped.mkv", "size_bytes": 6}])
+    with pytest.raises(UnknownError) as refused:
+        run(service.artifact(job.id, "f"))
+    assert refused.value.code == "artifact_gone"
+
+
 @pytest.mark.parametrize(("name", "code"), [("other.mkv", "artifact_not_found"), ("gone.mkv", "artifact_gone")])
 def test_an_artifact_that_isn_t_there_is_told(run, service, submit, ended, films, name, code):
     artifact = {"name": "gone.mkv", "path": f"{films}/gone.mkv", "size_bytes": 9}

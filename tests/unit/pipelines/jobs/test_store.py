@@ -157,6 +157,15 @@ def test_a_key_is_kept_for_a_day(run, store, raw):
     assert 24 * 3600 - 60 < raw.ttl(f"{PREFIX}:idempotency:local:k") <= 24 * 3600
 
 
+def test_a_key_whose_job_was_deleted_is_free_again(run, store, epoch):
+    first, second = (submission(idempotency_key="k", fingerprint=body) for body in ("f", "other"))
+    run(store.submit(first))
+    end(run, store, epoch, first.id)
+    run(store.delete(first.id))
+    assert run(store.known("local", "k", "other")) is None
+    assert run(store.submit(second)) == (second.id, True)
+
+
 def test_a_target_another_active_job_writes_is_refused_and_leaves_no_trace(run, store, raw, job):
     before = everything(raw)
     with pytest.raises(ConflictError) as refused:
@@ -625,6 +634,23 @@ def test_a_quarantined_job_blocks_no_target_and_has_no_lease(run, store, raw, ep
     assert run(store.expired_leases()) == []
     _, new = run(store.submit(submission(targets=("/out/film.mp4",))))
     assert new
+
+
+@pytest.mark.parametrize("record", [None, "not JSON", "[]"])
+def test_a_quarantined_job_can_be_deleted(run, store, raw, epoch, job, record):
+    if record is not None:
+        raw.hset(f"{PREFIX}:job:{job}", "record", record)
+    run(store.quarantine(epoch, job, "damaged"))
+    run(store.delete(job))
+    assert not raw.exists(f"{PREFIX}:job:{job}", f"{PREFIX}:quarantine")
+    assert raw.zrange(f"{PREFIX}:jobs", 0, -1) == []
+
+
+def test_a_finished_job_with_a_damaged_record_can_be_deleted(run, store, raw, epoch, job):
+    end(run, store, epoch, job)
+    raw.hset(f"{PREFIX}:job:{job}", "record", "not JSON")
+    run(store.delete(job))
+    assert run(store.finished_before(2**53, keep=0)) == []
 
 
 def test_a_damaged_record_doesn_t_hide_the_others(run, store, raw, job):
