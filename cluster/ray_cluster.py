@@ -30,12 +30,13 @@ def prepare_environment(settings: Settings, folder: Path) -> None:
     """Set what Ray reads from the environment when it is imported and when it starts processes."""
     os.environ.update(_ENVIRONMENT)
     os.environ["RAY_AUTH_MODE"] = "token"
-    if settings.ray_address is None:
-        # This cluster's own token, not the user's: nothing in ~/.ray is read or written.
-        token = folder / "ray-token"
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
-        token.touch(mode=0o600)
-        token.write_text(os.urandom(32).hex())
+    if settings.ray_address is not None:
+        return  # a running cluster has its own token, and its own choice of Serve's data path
+    # This cluster's own token, not the user's: nothing in ~/.ray is read or written.
+    token = folder / "ray-token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+    token.touch(mode=0o600)
+    token.write_text(os.urandom(32).hex())
     if settings.serve_path == "haproxy":
         from cluster.haproxy import haproxy_environment  # a program that not every system has
 

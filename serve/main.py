@@ -19,7 +19,7 @@ from cluster.settings import Settings
 from pipelines.jobs.actors import DISPATCHER, replace_other_version, start_dispatcher, start_registry
 from pipelines.jobs.service import JobService
 from pipelines.jobs.store import JobStore
-from pipelines.jobs.worker import WorkerConfig
+from pipelines.jobs.worker import NAMESPACE, WorkerConfig
 from serve.actors import LiveRegistry, RayInteractiveLane, actor
 from serve.app import build_app
 from serve.catalogue import catalogue
@@ -47,6 +47,17 @@ def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
         proxy.result()
     ray.get(registry.ready.remote())
     return replace_other_version(dispatcher, config, modules, VERSION)
+
+
+def leave() -> None:
+    """Take all of ours off a cluster that goes on without this server: jobs wait in the store for the next one."""
+    ray_serve.delete(APPLICATION)
+    if not ray_serve.status().applications:
+        ray_serve.shutdown()
+    for named in ray.util.list_named_actors(all_namespaces=True):
+        if named["namespace"] == NAMESPACE:
+            with contextlib.suppress(ValueError):  # gone meanwhile
+                ray.kill(actor(named["name"]))
 
 
 def _wait_for_controller(starting: Future[None]) -> None:

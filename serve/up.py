@@ -78,6 +78,8 @@ def _with_ray(
 
         asyncio.run(_serve_until_stopped(settings, servers, dispatcher, announce))
         _drain(dispatcher, settings.pause_grace_s)
+        if settings.ray_address is not None:
+            loading.result().leave()
     return 0
 
 

@@ -123,6 +123,53 @@ def test_stopping_leaves_no_process_and_no_folder():
         assert not folder.exists()
 
 
+_CLUSTER = """
+import os, sys, ray
+ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, _temp_dir=sys.argv[1],
+         log_to_driver=False)
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def running_ray() -> Iterator[dict[str, str]]:
+    """A cluster that isn't ours: what a server needs in its environment to join it."""
+    folder = Path(tempfile.mkdtemp(prefix="mrt-"))
+    auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIARAY_", "RAY_"))}
+    cluster = subprocess.Popen(
+        [sys.executable, "-I", "-c", _CLUSTER, str(folder)],
+        env={**clean, **auth, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert cluster.stdin is not None
+    assert cluster.stdout is not None
+    try:
+        yield {"MEDIARAY_RAY_ADDRESS": cluster.stdout.readline().strip(), "RAY_AUTH_TOKEN": auth["RAY_AUTH_TOKEN"]}
+    finally:
+        cluster.stdin.close()
+        cluster.wait(60)
+        cluster.stdout.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_one_server_after_another_works_on_a_ray_that_runs(running_ray):
+    server = LiveServer(**running_ray)
+    try:
+        clip = make_clip(server.folder / "clip.mkv", seconds=2)
+        for number in range(2):
+            server.start()
+            job = server.submit("transcode", clip, profile="mobile-480p", output=str(server.folder / f"{number}.mp4"))
+            assert server.wait(job["id"])["state"] == "succeeded"
+            assert server.stop() == 0
+    finally:
+        server.stop()
+        server.remove()
+
+
 @pytest.fixture
 def debian_redis() -> Iterator[str]:
     if not DEBIAN_REDIS.exists():

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -105,6 +106,22 @@ def test_a_server_that_ended_is_started_again(servers, home):
 
     after = asyncio.run(main())
     assert psutil.pid_exists(after)
+
+
+def test_a_server_that_can_t_be_started_is_tried_again(servers, home, monkeypatch):
+    """As when the disk is full, which ends a Redis that flushes always."""
+    spawn = PrivateRedis.spawn
+    tries: list[int] = []
+
+    def full_at_first(server: PrivateRedis) -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        spawn(server)
+
+    monkeypatch.setattr(PrivateRedis, "spawn", full_at_first)
+    test_a_server_that_ended_is_started_again(servers, home)
+    assert len(tries) == 3
 
 
 def test_a_stopped_server_is_gone(start):
