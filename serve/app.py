@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 import anyio
+import redis
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from pipelines.jobs.errors import InvalidError, UnknownError
-from pipelines.jobs.models import State
+from pipelines.jobs.models import State, rfc3339
 from pipelines.jobs.service import JobService
 from pipelines.jobs.service import Request as JobWanted
 from pipelines.jobs.store import JobStore
@@ -36,6 +37,7 @@ from serve.views import (
 )
 
 MAX_KEY_LENGTH = 200
+_STORE_AWAY = (1013, "The job store is away. Connect again in a moment, with since.")
 _LOG_BLOCK_MS = 1_000  # below the store's time-out
 _CURSOR_PATTERN = r"^\d{1,15}(-\d{1,15})?$"
 IdempotencyKey = Annotated[
@@ -169,6 +171,8 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
             await socket.close(4404, error.message[:120])
         except WebSocketDisconnect:
             pass
+        except redis.RedisError:
+            await socket.close(*_STORE_AWAY)
 
     @router.websocket("/events")
     async def all_events(
@@ -176,21 +180,12 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
     ) -> None:
         """Changes of state of all jobs. ``since`` is the ``cursor`` of the last one seen."""
         await socket.accept()
-        cursor = since or await store.log_end()
         with suppress(WebSocketDisconnect):
-            async with _watched(socket):
-                while True:
-                    for entry in await store.read_log(cursor, block_ms=_LOG_BLOCK_MS):
-                        cursor = entry.id
-                        if entry.type == "state":
-                            await socket.send_json(
-                                {
-                                    "cursor": entry.id,
-                                    "job_id": entry.job_id,
-                                    "state": entry.state,
-                                    "at": entry.at,
-                                }
-                            )
+            try:
+                async with _watched(socket):
+                    await _tell_changes(socket, store, since or await store.log_end())
+            except redis.RedisError:
+                await socket.close(*_STORE_AWAY)
 
     @router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
     async def job_events_sse(
@@ -207,6 +202,15 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
         return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return router
+
+
+async def _tell_changes(socket: WebSocket, store: JobStore, cursor: str) -> None:
+    while True:
+        for entry in await store.read_log(cursor, block_ms=_LOG_BLOCK_MS):
+            cursor = entry.id
+            if entry.type == "state":
+                change = {"cursor": entry.id, "job_id": entry.job_id, "state": entry.state, "at": rfc3339(entry.at)}
+                await socket.send_json(change)
 
 
 @asynccontextmanager

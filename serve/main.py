@@ -53,7 +53,7 @@ def leave() -> None:
     """Take all of ours off a cluster that goes on without this server: jobs wait in the store for the next one."""
     ray_serve.delete(APPLICATION)
     if not ray_serve.status().applications:
-        ray_serve.shutdown()
+        ray_serve.shutdown()  # type: ignore[no-untyped-call]
     for named in ray.util.list_named_actors(all_namespaces=True):
         if named["namespace"] == NAMESPACE:
             with contextlib.suppress(ValueError):  # gone meanwhile

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pipelines.media.errors import OutputInvalidError, SourceError
 from pipelines.media.plan import Expected, ExpectedStream
 from pipelines.media.probe import start_of
-from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.source import open_input
 
 _END_TOLERANCE_S = 0.1  # an audio frame of 1024 samples at 11025 Hz, and the millisecond clock of Matroska
@@ -52,7 +52,14 @@ def verify_output(
     """
     started_s = time.monotonic()
     duration_s = max((stream.end_s for stream in expected.streams), default=None)
-    meter = ProgressMeter(on_progress or (lambda _: None), duration_s, base, share)
+    made = max((stream.frames or 0 for stream in expected.streams), default=0)
+
+    def tell(progress: Progress) -> None:
+        # All of it is made already: frames and position stay where they are while the fraction goes on.
+        if on_progress:
+            on_progress(progress.model_copy(update={"frames": made, "position_s": duration_s or 0.0}))
+
+    meter = ProgressMeter(tell, duration_s, base, share)
     try:
         with open_input(target) as container:
             seen = _decode_all(container, expected, meter)

@@ -16,6 +16,8 @@ import pytest
 import redis
 from clips import make_clip
 from live_server import LiveServer, free_port, live_server, lives, until
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 DEBIAN_REDIS = Path("/usr/bin/redis-server")
 
@@ -112,6 +114,19 @@ def test_redis_away_is_503_and_jobs_go_on_when_it_is_back(server, clip):
     assert (answers[0].status_code, answers[0].json()["code"]) == (503, "store_unavailable")
     assert answers[0].headers["retry-after"]
     assert server.wait(server.submit("probe", clip)["id"])["state"] == "succeeded"
+
+
+def test_a_watcher_is_told_to_come_again_when_redis_goes_away(server):
+    (process,) = server.find("redis")
+    with connect(f"ws://127.0.0.1:{server.port}/v1/events", additional_headers=server.headers) as socket:
+        process.suspend()
+        try:
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=60)
+        finally:
+            process.resume()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1013
 
 
 def test_stopping_leaves_no_process_and_no_folder():
