@@ -154,7 +154,7 @@ class Client:
         return self._do(protocol.control(job_id, "resume"))
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
-        """A new job that does what is missing of this one."""
+        """A new job that does a failed or cancelled one again."""
         return self._do(protocol.retry(job_id, idempotency_key))
 
     def set_priority(self, job_id: str, priority: str) -> JobView:

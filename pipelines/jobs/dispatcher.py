@@ -16,10 +16,11 @@ from cluster.settings import Settings
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Joined, Plan, Priority, State, Unit
 from pipelines.jobs.schedule import grant_cpus, in_order
 from pipelines.jobs.states import PLAN, after_failure, next_units, state_for
-from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
+from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
 from pipelines.jobs.worker import UnitOrder, UnitReport
 
@@ -39,7 +40,7 @@ class Dispatcher:
         self._settings = settings
         self._catalogue = catalogue
         self._lanes = lanes
-        self._store = JobStore(redis_url, patience=_PATIENCE)
+        self._store = LeaderStore(redis_url, patience=_PATIENCE)
         self._jobs: dict[str, Tracked] = {}
         self._inbox: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
         self._background: set[asyncio.Task[Any]] = set()

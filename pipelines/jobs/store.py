@@ -23,11 +23,9 @@ import redis.asyncio
 from pydantic import ValidationError
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
-from pipelines.jobs.errors import ConflictError, StaleLeaderError, UnknownError
+from pipelines.jobs.errors import ConflictError, UnknownError
 from pipelines.jobs.models import SCHEMA_VERSION, Job, Priority, State, UnitStatus, Want
-from pipelines.jobs.states import MOVES
 
 PREFIX = "{mediaray}"
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
@@ -85,7 +83,7 @@ class UnreadableRecordError(Exception):
 
 
 class JobStore:
-    """The asynchronous store, for dispatcher, registry and edge. ``patience``: tries while Redis is away."""
+    """The asynchronous store, for edge and registry. ``patience``: tries while Redis is away."""
 
     def __init__(self, url: str, *, patience: int, timeout_s: float | None = None) -> None:
         # With a time-out of its own a request fails fast on a server that hangs; without, it is asked again.
@@ -250,63 +248,6 @@ class JobStore:
     async def active(self) -> list[str]:
         return sorted(await self._redis.smembers(f"{PREFIX}:active"))
 
-    async def finished_before(self, at_ms: int, *, keep: int, limit: int = 200) -> list[str]:
-        """Finished jobs older than ``at_ms``, or beyond the newest ``keep``."""
-        old = await self._redis.zrangebyscore(f"{PREFIX}:finished", "-inf", at_ms, start=0, num=limit)
-        surplus = await self._redis.zcard(f"{PREFIX}:finished") - keep
-        if surplus > len(old):
-            old = await self._redis.zrange(f"{PREFIX}:finished", 0, min(surplus, limit) - 1)
-        return list(old)
-
-    async def time_ms(self) -> int:
-        seconds, micros = await self._redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
-
-    # The dispatcher's part: each carries the leader's epoch.
-
-    async def lead(self) -> int:
-        """Become the leader: from now on every older epoch is refused."""
-        return int(await self._redis.incr(f"{PREFIX}:leader"))
-
-    async def move(self, epoch: int, job_id: str, to: State, **fields: Any) -> bool:
-        """Move a job; False where its state doesn't allow it.
-
-        ``fields`` are stored with it as JSON: plan, result, error, warnings, artifacts.
-
-        Raises:
-            StaleLeaderError
-        """
-        allowed = " ".join(old for old, new in MOVES.items() if to in new)
-        encoded = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-        answer = await self._run("move", epoch, job_id, to, allowed, json.dumps(encoded))
-        _refuse_stale(answer)
-        return bool(answer == "moved")
-
-    async def lease(self, epoch: int, job_id: str, unit: str, lease_s: float, state: State) -> int | None:
-        """Give a unit away and move its job to ``state``; its fence, or None where it can't be had now.
-
-        Raises:
-            StaleLeaderError
-        """
-        answer, *fence = await self._run("lease", epoch, job_id, unit, int(lease_s * 1000), state)
-        _refuse_stale(answer)
-        return int(fence[0]) if fence else None
-
-    async def release(self, epoch: int, job_id: str, unit: str, fence: int, why: str) -> UnitStatus:
-        """Take a unit back: ``failed``, ``lost`` or ``dropped``. Raises StaleLeaderError."""
-        answer = await self._run("release", epoch, job_id, unit, fence, why)
-        _refuse_stale("stale" if answer is None else "")
-        return UnitStatus.model_validate_json(answer)
-
-    async def expired_leases(self) -> list[tuple[str, str]]:
-        """``(job, unit)`` of the leases that have run out."""
-        names = await self._redis.zrangebyscore(f"{PREFIX}:leases", "-inf", await self.time_ms())
-        return [(job_id, unit) for job_id, _, unit in (name.partition("/") for name in names)]
-
-    async def quarantine(self, epoch: int, job_id: str, reason: str) -> None:
-        """Set an unreadable record aside. Raises StaleLeaderError."""
-        _refuse_stale(await self._run("quarantine", epoch, job_id, reason))
-
     async def new_registry_epoch(self) -> int:
         return int(await self._redis.incr(f"{PREFIX}:registry"))
 
@@ -329,40 +270,6 @@ class JobStore:
         if name not in self._scripts:
             self._scripts[name] = self._redis.register_script(script(name))
         return await self._scripts[name](keys=[PREFIX], args=[str(argument) for argument in arguments])
-
-
-class UnitStore:
-    """The synchronous part of a worker: keep a unit, commit it. Waits while Redis is away."""
-
-    def __init__(self, url: str) -> None:
-        self._redis: Any = redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 300),
-            retry_on_error=list(RETRYABLE),
-            socket_connect_timeout=5,
-        )
-        self._renew = self._redis.register_script(script("renew"))
-        self._commit = self._redis.register_script(script("commit"))
-
-    def holds(self, job_id: str, unit: str, fence: int) -> bool:
-        """Whether the fence is still the unit's newest. Reads only."""
-        text = self._redis.hget(f"{PREFIX}:units:{job_id}", unit)
-        if text is None:
-            return False
-        status = UnitStatus.model_validate_json(str(text))
-        return status.fence == fence and status.state == "running"
-
-    def renew(self, job_id: str, unit: str, fence: int, lease_s: float) -> bool:
-        return bool(self._renew(keys=[PREFIX], args=[job_id, unit, fence, int(lease_s * 1000)]))
-
-    def commit(self, job_id: str, unit: str, fence: int, manifest: str) -> bool:
-        """Make the unit done for good; False where the fence has moved on."""
-        return bool(self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest]))
-
-    def manifests(self, job_id: str) -> dict[str, Any]:
-        found = self._redis.hgetall(f"{PREFIX}:manifests:{job_id}")
-        return {name: json.loads(text) for name, text in found.items()}
 
 
 def _job(fields: Mapping[str, str], job_id: str) -> Job:
@@ -402,8 +309,3 @@ def _unknown(job_id: str) -> UnknownError:
 
 def _key_reused() -> ConflictError:
     return ConflictError("This Idempotency-Key was used for another request. Use a new key.", "idempotency_key_reused")
-
-
-def _refuse_stale(answer: Any) -> None:
-    if answer == "stale":
-        raise StaleLeaderError

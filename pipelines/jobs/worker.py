@@ -28,8 +28,8 @@ from pipelines.jobs.live import Reporter
 from pipelines.jobs.models import JobError, Joined, Plan, Progress, Unit
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.states import RESERVED_UNIT_NAMES, stage_of
-from pipelines.jobs.store import UnitStore
 from pipelines.jobs.targets import target_of
+from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.workbench import Finished, Workbench
 
 CHILD_MODULE = "pipelines.media.child"

@@ -28,7 +28,7 @@ from cluster.home import Home
 from cluster.redis_server import PrivateRedis
 from cluster.settings import Settings
 from pipelines.jobs.actors import start_dispatcher, start_registry
-from pipelines.jobs.store import JobStore
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.worker import NAMESPACE, WorkerConfig
 from pipelines.media.sample import make_sample
 
@@ -54,7 +54,7 @@ class Cluster:
         self.registry = start_registry(url, url)
         self.dispatcher = start_dispatcher(WorkerConfig(settings, url, url), MODULES, "1")
         self.runner = asyncio.Runner()
-        self.store = JobStore(url, patience=20)
+        self.store = LeaderStore(url, patience=20)
         ray.get([self.registry.ready.remote(), self.dispatcher.ready.remote()], timeout=LIMIT_S)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Cluster:
         """Submit from a thread and a loop of its own."""
 
         async def body() -> str:
-            store = JobStore(self.url, patience=20)
+            store = LeaderStore(self.url, patience=20)
             try:
                 return (await store.submit(submission(operation=operation, sources=(str(source),), params={})))[0]
             finally:

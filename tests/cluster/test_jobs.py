@@ -12,7 +12,8 @@ import ray
 import redis
 
 from pipelines.jobs.actors import DISPATCHER
-from pipelines.jobs.store import PREFIX, UnitStore
+from pipelines.jobs.store import PREFIX
+from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.worker import NAMESPACE, REGISTRY
 
 SLOW = {"profile": "archive-hevc", "preset": "slow"}

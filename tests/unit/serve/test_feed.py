@@ -10,8 +10,8 @@ from unit.serve.edge import BoardRegistry, PretendLane, service_of, wait_until
 from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.errors import UnknownError
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import State
-from pipelines.jobs.store import JobStore
 from serve.feed import QUEUE, Feed, parse_since
 
 
@@ -25,7 +25,7 @@ class Scene:
     """A feed that follows a board, and one job in the store."""
 
     def __init__(self, url: str, home: Path) -> None:
-        self.store = JobStore(url, patience=2)
+        self.store = LeaderStore(url, patience=2)
         self.registry = BoardRegistry()
         self.feed = Feed(self.registry, service_of(Settings(home=home), self.store, PretendLane()))
         self.job = ""

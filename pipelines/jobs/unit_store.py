@@ -1,0 +1,45 @@
+"""What a worker does with the store: keep its unit, and commit it."""
+
+import json
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from pipelines.jobs.models import UnitStatus
+from pipelines.jobs.store import PREFIX, RETRYABLE, script
+
+
+class UnitStore:
+    """The synchronous part of a worker: keep a unit, commit it. Waits while Redis is away."""
+
+    def __init__(self, url: str) -> None:
+        self._redis: Any = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 300),
+            retry_on_error=list(RETRYABLE),
+            socket_connect_timeout=5,
+        )
+        self._renew = self._redis.register_script(script("renew"))
+        self._commit = self._redis.register_script(script("commit"))
+
+    def holds(self, job_id: str, unit: str, fence: int) -> bool:
+        """Whether the fence is still the unit's newest. Reads only."""
+        text = self._redis.hget(f"{PREFIX}:units:{job_id}", unit)
+        if text is None:
+            return False
+        status = UnitStatus.model_validate_json(str(text))
+        return status.fence == fence and status.state == "running"
+
+    def renew(self, job_id: str, unit: str, fence: int, lease_s: float) -> bool:
+        return bool(self._renew(keys=[PREFIX], args=[job_id, unit, fence, int(lease_s * 1000)]))
+
+    def commit(self, job_id: str, unit: str, fence: int, manifest: str) -> bool:
+        """Make the unit done for good; False where the fence has moved on."""
+        return bool(self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest]))
+
+    def manifests(self, job_id: str) -> dict[str, Any]:
+        found = self._redis.hgetall(f"{PREFIX}:manifests:{job_id}")
+        return {name: json.loads(text) for name, text in found.items()}
