@@ -4,27 +4,46 @@ The grants are a file in the user's own home folder, so that being able to write
 a client that only has the token can't widen them.
 """
 
+import contextlib
 import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.home import Home, write_private
 from cluster.settings import Settings
 from cluster.storage import Roots
 
+Folders = dict[str, list[str]]  # by what may be done with them: read, write
 
-def grant(home: Home, *, read: list[Path], write: list[Path]) -> None:
-    """Add folders for reading and for writing."""
+
+def grant(home: Home, *, read: list[Path], write: list[Path]) -> Folders:
+    """Add folders for reading and for writing; returns those that are new."""
+    with _changing(home) as known:
+        asked = {"read": {*map(str, read), *map(str, write)}, "write": {*map(str, write)}}
+        new = {kind: sorted(asked[kind] - {*known[kind]}) for kind in known}
+        for kind, folders in new.items():
+            known[kind] = sorted({*known[kind], *folders})
+    return new
+
+
+def revoke(home: Home, folders: Folders) -> None:
+    """Take folders back."""
+    with _changing(home) as known:
+        for kind in known:
+            known[kind] = sorted({*known[kind]} - {*folders[kind]})
+
+
+@contextlib.contextmanager
+def _changing(home: Home) -> Iterator[Folders]:
     file = home.path / "grants.json"
     with (home.path / "grants.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = _read(file)
-        changed = {
-            "read": sorted({*known["read"], *map(str, read), *map(str, write)}),
-            "write": sorted({*known["write"], *map(str, write)}),
-        }
-        if changed != known:
-            write_private(file, json.dumps(changed))
+        before = json.dumps(known)
+        yield known
+        if json.dumps(known) != before:
+            write_private(file, json.dumps(known))
 
 
 def current_roots(settings: Settings) -> Roots:
@@ -36,7 +55,7 @@ def current_roots(settings: Settings) -> Roots:
     return Roots((*map(Path, read), own), (*map(Path, write), own))
 
 
-def _read(file: Path) -> dict[str, list[str]]:
+def _read(file: Path) -> Folders:
     try:
         known = json.loads(file.read_text())
         return {"read": list(known["read"]), "write": list(known["write"])}

@@ -149,6 +149,7 @@ class JobService:
 
         Raises:
             UnknownError: no such job or artifact, or its file is gone.
+            StorageError: it lies where this server may not read, or a link there leads elsewhere.
         """
         job = await self._store.get(job_id)
         for artifact in job.artifacts:
@@ -159,6 +160,8 @@ class JobService:
                     with open_source(artifact.path, places) as opened:
                         return artifact, opened.path
                 except StorageError as error:
+                    if error.code == "source_outside_roots":
+                        raise
                     raise UnknownError(
                         f"The file of artifact {name} is gone: {error.message}", "artifact_gone"
                     ) from error

@@ -1,6 +1,9 @@
 """``mediaray demo``: the whole tour on a sample clip, or on a file of yours."""
 
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ from serve.cli.launch import ensure_server, stop_server
 from serve.cli.operations import Json
 from serve.cli.render import Screen, duration, print_json, took_s
 from serve.cli.session import Place
-from serve.cli.targets import Target, grant_folders, targets
+from serve.cli.targets import Target, granted, targets
 from serve.cli.watch import watch
 
 if TYPE_CHECKING:
@@ -60,8 +63,7 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     source = file.absolute() if file else _sample(folder, screen)
     chosen = targets([str(source)], f"{folder}/", "file")
-    grant_folders(place, chosen)
-    started = ensure_server(place, screen)
+    started = ensure_server(place, screen, stays=keep)
     try:
         tour = _take(place, chosen[0], folder, as_json=json_output)
     finally:
@@ -90,7 +92,7 @@ def _sample(folder: Path, screen: Screen) -> Path:
 def _take(place: Place, target: Target, folder: Path, *, as_json: bool) -> Tour:
     source = Path(target.source)
     output = folder / f"{source.stem}-web.mp4"
-    with place.client() as client:
+    with place.client() as client, granted(place, [target]):
         probe = client.submit("probe", [target.source])
         transcode = client.submit(
             "transcode", [target.source], {"profile": _PROFILE, "output": str(output), "overwrite": True}
@@ -129,11 +131,13 @@ def _summary(screen: Screen, tour: Tour, folder: Path) -> None:
 
 
 def _next_steps(source: Path) -> Sequence[tuple[str, str]]:
+    program = "mediaray" if shutil.which("mediaray") else shlex.quote(os.path.relpath(sys.argv[0]))
+    clip = shlex.quote(os.path.relpath(source))
     return (
-        ("  mediaray doctor", "what this machine can do"),
-        ("  mediaray up", "start the server to stay"),
-        (f"  mediaray transcode {shlex.quote(source.name)} -o out.mp4 --explain", "a plan, before the work"),
-        ("  mediaray jobs list", "all jobs; more: mediaray --help"),
+        (f"  {program} doctor", "what this machine can do"),
+        (f"  {program} up", "start the server to stay"),
+        (f"  {program} transcode {clip} -o out.mp4 --explain", "a plan, before the work"),
+        (f"  {program} jobs list", f"all jobs; more: {program} --help"),
     )
 
 

@@ -70,14 +70,14 @@ def watch_jobs(job_ids: Ids, json_output: Json = False) -> None:
 @reported
 def cancel(job_ids: Ids, json_output: Json = False) -> None:
     """Cancel jobs. What they finished is kept for a retry."""
-    _steer(job_ids, lambda client, job_id: client.cancel(job_id), json_output)
+    _steer(job_ids, lambda client, job_id: client.cancel(job_id), json_output, "cancelled")
 
 
 @app.command()
 @reported
 def pause(job_ids: Ids, json_output: Json = False) -> None:
     """Pause jobs; they give their CPUs back."""
-    _steer(job_ids, lambda client, job_id: client.pause(job_id), json_output)
+    _steer(job_ids, lambda client, job_id: client.pause(job_id), json_output, "paused")
 
 
 @app.command()
@@ -127,10 +127,14 @@ def delete(job_ids: Ids, json_output: Json = False) -> None:
         Screen().say(f"Deleted: {', '.join(job_ids)}")
 
 
-def _steer(job_ids: list[str], action: Callable[["Client", str], "JobView"], as_json: bool) -> None:
+def _steer(
+    job_ids: list[str], action: Callable[["Client", str], "JobView"], as_json: bool, becomes: str | None = None
+) -> None:
     with Place.here().client() as client:
         jobs = [action(client, job_id) for job_id in job_ids]
     if as_json:
         print_json(jobs[0] if len(jobs) == 1 else {"jobs": jobs})
     else:
         Screen().jobs(jobs)
+        if becomes and any(job.state != becomes for job in jobs):
+            Screen().note(f"Accepted: {becomes} in a moment.")

@@ -21,8 +21,10 @@ class NotStartedError(StartupError):
     """The server that a command needs didn't get ready."""
 
 
-def ensure_server(place: Place, screen: Screen) -> bool:
+def ensure_server(place: Place, screen: Screen, *, stays: bool = True) -> bool:
     """Wait until a server takes jobs; start one where none runs. Returns whether it was started here.
+
+    ``stays``: it goes on when the command has ended, of which the user is told.
 
     Raises:
         NotStartedError: it didn't get ready; the message has the end of its log.
@@ -36,7 +38,7 @@ def ensure_server(place: Place, screen: Screen) -> bool:
             process.send_signal(signal.SIGINT)  # a half-started one would be in the way of the next
         raise
     server = place.home.server()
-    if process and server:
+    if process and server and stays:
         screen.note(
             f"Started a server at {server['url']}; it stops after {_IDLE_EXIT_S // 60} idle minutes, "
             "or with: mediaray down"

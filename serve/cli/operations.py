@@ -13,7 +13,7 @@ from serve.cli.launch import ensure_server
 from serve.cli.options import given_params, option_parameters
 from serve.cli.render import Screen, print_json
 from serve.cli.session import Place
-from serve.cli.targets import Target, grant_folders, targets
+from serve.cli.targets import Target, granted, targets
 from serve.cli.watch import watch
 
 if TYPE_CHECKING:
@@ -114,16 +114,16 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
 
 def _carry_out(operation: "Operation", wish: Wish) -> None:
     place = Place.here()
-    grant_folders(place, wish.targets)
     ensure_server(place, Screen(stderr=True))
+    jobs: list[JobView] = []
     with place.client() as client:
         if wish.explain:
-            _explain(client, operation.name, wish)
+            with granted(place, wish.targets):
+                _explain(client, operation.name, wish)
             return
-        jobs = [
-            client.submit(operation.name, [target.source], wish.params_for(target), wish.priority)
-            for target in wish.targets
-        ]
+        for target in wish.targets:
+            with granted(place, [target]):
+                jobs.append(client.submit(operation.name, [target.source], wish.params_for(target), wish.priority))
     if wish.watch:
         jobs = watch(place, jobs, display_for(jobs, as_json=wish.as_json))
     show_jobs(jobs, watched=wish.watch, as_json=wish.as_json)

@@ -1,7 +1,8 @@
 """What a command names: sources and outputs as absolute paths, and the folders the server may use."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,31 +46,42 @@ def targets(sources: Sequence[str], output: str | None, kind: Literal["none", "f
     ]
 
 
-def grant_folders(place: Place, chosen: Sequence[Target]) -> None:
-    """Let the server read where sources are and write where outputs go, unless roots are configured."""
-    from cluster.grants import grant  # slow to import
+@contextlib.contextmanager
+def granted(place: Place, chosen: Sequence[Target]) -> Iterator[None]:
+    """Let the server read where sources are and write where outputs go, unless roots are configured.
+
+    What is new is taken back when the body fails: a refused command grants nothing.
+    """
+    from cluster.grants import grant, revoke  # slow to import
 
     if place.settings.roots is not None and place.settings.output_roots is not None:
+        yield
         return
     read: set[Path] = set()
     for target in chosen:
         if "://" not in target.source:
-            path = Path(target.source)
-            read |= {
-                path if path.is_dir() else path.parent,
-                path.resolve().parent,
-            }  # a link and what it names
+            for path in (Path(target.source), Path(target.source).resolve()):  # a link and what it names
+                read.add(path if path.is_dir() else path.parent)
     write = {
         Path(target.output) if target.output.endswith("/") else Path(target.output).parent
         for target in chosen
         if target.output
     }
-    grant(place.home, read=sorted(read), write=sorted(write))
+    new = grant(place.home, read=sorted(read), write=sorted(write))
+    try:
+        yield
+    except BaseException:
+        revoke(place.home, new)
+        raise
 
 
 def _source(given: str) -> str:
     if "://" in given:
         return given
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"the name {given!a} isn't UTF-8; rename the file", param_hint="SOURCE") from None
     path = os.path.abspath(given)  # noqa: PTH100
     if not os.path.exists(path):  # noqa: PTH110
         raise typer.BadParameter(f"there is no file {given}", param_hint="SOURCE")

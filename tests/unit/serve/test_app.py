@@ -585,3 +585,8 @@ def test_a_job_tells_its_live_progress(edge):
         edge.do(edge.registry.progress, job_id, 0.6)
         assert socket.receive_json()["progress"] == 0.6
     assert edge.client.get(f"/v1/jobs/{job_id}").json()["progress"] == 0.6
+
+
+def test_a_cursor_that_is_none_is_told(edge):
+    answer = edge.client.get("/v1/jobs?cursor=garbage")
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")

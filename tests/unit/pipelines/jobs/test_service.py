@@ -327,9 +327,9 @@ def test_an_artifact_swapped_for_a_link_to_elsewhere_isn_t_handed_out(run, servi
     (tmp_path / "secret").write_text("secret")
     (films / "swapped.mkv").symlink_to(tmp_path / "secret")
     job = ended(submit(), State.SUCCEEDED, artifacts=[{"name": "f", "path": f"{films}/swapped.mkv", "size_bytes": 6}])
-    with pytest.raises(UnknownError) as refused:
+    with pytest.raises(StorageError) as refused:
         run(service.artifact(job.id, "f"))
-    assert refused.value.code == "artifact_gone"
+    assert refused.value.code == "source_outside_roots"
 
 
 @pytest.mark.parametrize(("name", "code"), [("other.mkv", "artifact_not_found"), ("gone.mkv", "artifact_gone")])

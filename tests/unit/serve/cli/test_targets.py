@@ -7,7 +7,7 @@ import typer
 from cluster.home import Home
 from cluster.settings import Settings
 from serve.cli.session import Place
-from serve.cli.targets import Target, grant_folders, targets
+from serve.cli.targets import Target, granted, targets
 
 
 @pytest.fixture
@@ -62,7 +62,8 @@ def test_grants_cover_sources_links_and_outputs(films, tmp_path):
     (elsewhere / "real.mkv").touch()
     (films / "link.mkv").symlink_to(elsewhere / "real.mkv")
     place = Place(Settings(home=tmp_path / "home"), Home.create(tmp_path / "home"))
-    grant_folders(place, targets(["link.mkv"], "made/out.mp4", "file"))
+    with granted(place, targets(["link.mkv"], "made/out.mp4", "file")):
+        pass
     assert json.loads((place.home.path / "grants.json").read_text()) == {
         "read": sorted([str(films), str(elsewhere), f"{films}/made"]),
         "write": [f"{films}/made"],
@@ -72,5 +73,27 @@ def test_grants_cover_sources_links_and_outputs(films, tmp_path):
 def test_configured_roots_are_not_widened(films, tmp_path):
     settings = Settings(home=tmp_path / "home", roots=("/films",), output_roots=("/films",))
     place = Place(settings, Home.create(settings.home))
-    grant_folders(place, targets(["a.mkv"], None, "file"))
+    with granted(place, targets(["a.mkv"], None, "file")):
+        pass
     assert not (place.home.path / "grants.json").exists()
+
+
+def test_a_refused_command_grants_nothing_new(films, tmp_path):
+    place = Place(Settings(home=tmp_path / "home"), Home.create(tmp_path / "home"))
+    with granted(place, targets(["a.mkv"], None, "file")):
+        pass
+    with pytest.raises(ConnectionError), granted(place, targets(["a.mkv", "other/a.mkv"], None, "none")):
+        raise ConnectionError
+    assert json.loads((place.home.path / "grants.json").read_text()) == {"read": [str(films)], "write": []}
+
+
+def test_a_folder_grants_itself_and_not_what_is_around_it(films, tmp_path):
+    place = Place(Settings(home=tmp_path / "home"), Home.create(tmp_path / "home"))
+    with granted(place, targets(["."], None, "none")):
+        pass
+    assert json.loads((place.home.path / "grants.json").read_text())["read"] == [str(films)]
+
+
+def test_a_name_that_is_not_utf_8_is_told():
+    with pytest.raises(typer.BadParameter, match="isn't UTF-8"):
+        targets(["bad\udcff.mkv"], None, "none")
