@@ -109,7 +109,11 @@ def _handles() -> Check:
     found = f"{_limit(soft)} (may be raised to {_limit(hard)})"
     if soft == resource.RLIM_INFINITY or soft >= _MIN_HANDLES:
         return Check("file handles", "ok", found)
-    return Check("file handles", "warn", found, f"Many clients or workers need more: ulimit -n {_MIN_HANDLES}")
+    within = hard == resource.RLIM_INFINITY or hard >= _MIN_HANDLES
+    how = (
+        f"ulimit -n {_MIN_HANDLES}" if within else "nofile in /etc/security/limits.conf, LimitNOFILE= in a systemd unit"
+    )
+    return Check("file handles", "warn", found, f"Many clients or workers need more: {how}")
 
 
 def _clock(home: Home) -> Check:
