@@ -110,9 +110,7 @@ def _handles() -> Check:
     if soft == resource.RLIM_INFINITY or soft >= _MIN_HANDLES:
         return Check("file handles", "ok", found)
     within = hard == resource.RLIM_INFINITY or hard >= _MIN_HANDLES
-    how = (
-        f"ulimit -n {_MIN_HANDLES}" if within else "nofile in /etc/security/limits.conf, LimitNOFILE= in a systemd unit"
-    )
+    how = f"ulimit -n {_MIN_HANDLES}" if within else "nofile in /etc/security/limits.conf, or LimitNOFILE= of the unit"
     return Check("file handles", "warn", found, f"Many clients or workers need more: {how}")
 
 
