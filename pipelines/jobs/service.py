@@ -1,5 +1,6 @@
 """What the edge asks for: submit, look, steer, fetch. Knows no HTTP."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -91,7 +92,9 @@ class JobService:
         )
         known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
         if known is None:
-            self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
+            # In a thread: a share that hangs must not hold up everybody else's requests.
+            overwrite = bool(params.get("overwrite"))
+            await asyncio.to_thread(self._check_files, request, operation, output, overwrite=overwrite)
             known, _ = await self._store.submit(wanted)
         return await self._store.get(known)
 
@@ -154,11 +157,8 @@ class JobService:
         job = await self._store.get(job_id)
         for artifact in job.artifacts:
             if artifact.name == name:
-                roots = current_roots(self._settings)
-                places = (*roots.write, *roots.read, self._settings.home / "artifacts")
                 try:
-                    with open_source(artifact.path, places) as opened:
-                        return artifact, opened.path
+                    return artifact, await asyncio.to_thread(self._readable, artifact.path)
                 except StorageError as error:
                     if error.code == "source_outside_roots":
                         raise
@@ -166,6 +166,11 @@ class JobService:
                         f"The file of artifact {name} is gone: {error.message}", "artifact_gone"
                     ) from error
         raise UnknownError(f"Job {job_id} has no artifact {name}.", "artifact_not_found")
+
+    def _readable(self, path: str) -> Path:
+        roots = current_roots(self._settings)
+        with open_source(path, (*roots.write, *roots.read)) as opened:
+            return opened.path
 
     async def count(self) -> dict[str, int]:
         return await self._store.count()
