@@ -112,7 +112,7 @@ def _jobs(jobs: JobService, feed: Feed) -> APIRouter:
         state: State | None = None,
         operation: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        cursor: Annotated[str | None, Query(pattern="^[0-9a-f-]{36}$")] = None,
+        cursor: Annotated[str | None, Query(pattern="^([0-9a-f-]{36})?$")] = None,
     ) -> JobPage:
         """Jobs, newest first."""
         found, next_cursor = await jobs.page(state=state, operation=operation, limit=limit, cursor=cursor)
