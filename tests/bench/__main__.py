@@ -1,6 +1,6 @@
 """``make bench``: our figure, the peer's or the bar, and the ratio. Run it on a machine that does nothing else.
 
-python -m tests.bench [NAME…]     transcode latency flood events idle start fsync
+python -m tests.bench [NAME…]     start latency events flood cancel transcode fsync
 """
 
 import argparse
@@ -22,6 +22,7 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "latency": edge.latency,
     "events": edge.events,
     "flood": whole.flood,
+    "cancel": whole.cancel,
     "transcode": encode.transcode,
     "fsync": durability.fsync,
 }

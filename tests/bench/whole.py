@@ -9,6 +9,7 @@ from tests.clips import make_clip
 from tests.live_server import LiveServer, live_server, until
 
 JOBS = 24
+CANCELS = 5
 IDLE_S = 20.0
 
 
@@ -65,3 +66,36 @@ def _probe_s(server: LiveServer, clip: object) -> float:
     job = server.wait(server.submit("probe", str(clip))["id"])
     assert job["state"] == "succeeded"
     return time.monotonic() - began
+
+
+def cancel() -> list[Figure]:
+    """From the request until the job is terminal, while it encodes; nothing of it may stay."""
+    took = []
+    with live_server() as server:
+        clip = make_clip(server.folder / "clip.mkv", seconds=60)
+        for number in range(CANCELS):
+            target = server.folder / f"{number}.mp4"
+            job_id = server.submit("transcode", clip, preset="veryslow", output=str(target))["id"]
+            until(lambda: _encodes(server), 60, lambda: "nothing encodes")
+            began = time.monotonic()
+            server.post(f"/v1/jobs/{job_id}/cancel")
+            assert server.wait(job_id)["state"] == "cancelled"
+            took.append(time.monotonic() - began)
+            assert not target.exists()
+            assert not server.part_files()
+            assert not _encodes(server)
+    return [Figure(f"cancel of a running transcode, the slowest of {CANCELS}", max(took), "s", 2.0, "bar")]
+
+
+def _encodes(server: LiveServer) -> bool:
+    """Whether a media child of a heavy unit takes CPU time."""
+    busy = False
+    for child in server.find("child"):
+        try:
+            before = sum(child.cpu_times()[:2])
+            child.wait(0.2)
+        except psutil.TimeoutExpired:
+            busy = busy or sum(child.cpu_times()[:2]) - before > 0.05
+        except psutil.NoSuchProcess:
+            continue
+    return busy
