@@ -1,13 +1,13 @@
 """A sound track: decoded, its gaps filled with silence, resampled, encoded."""
 
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.filter import Graph
 from av.packet import Packet
-from av.stream import Stream
 
 from pipelines.media.mux import Writer, write_errors
 from pipelines.media.plan import AudioEncode
@@ -36,7 +36,7 @@ class AudioTrack:
         self._shape: tuple[str, str, int] | None = None
         self._next_pts = self._offset
 
-    def take(self, packet: "Packet[Stream]") -> None:
+    def take(self, packet: "Packet[Any]") -> None:
         try:
             frames = self._decoder.decode(packet)
         except DAMAGE:

@@ -13,6 +13,7 @@ _X26X_SPEEDS = {
     "ultrafast": 5.0, "superfast": 3.5, "veryfast": 2.5, "faster": 1.6, "fast": 1.2, "medium": 1.0, "slow": 0.55,
     "slower": 0.3, "veryslow": 0.17, "placebo": 0.05,
 }  # fmt: skip
+_ONE_CPU = 1.75  # times as long as on two
 _SPEED_PER_PRESET = 1.35  # SVT-AV1 and VP9: each number up is about a third faster
 _GROWTH = 4.0  # a picture that was squeezed hard takes more bits at a good quality, but not without end
 _COPY_BYTES_PER_S = 200e6
@@ -53,6 +54,11 @@ def estimate(info: MediaInfo, streams: tuple[StreamPlan, ...], duration_s: float
     return Estimate(
         estimated_frames=frames, estimated_size_bytes=round(size_bits / 8), estimated_seconds=round(seconds, 2)
     )
+
+
+def picture_cost_s(video: VideoEncode, frames: int) -> float:
+    """Seconds that encoding ``frames`` takes on one CPU."""
+    return _video_seconds(video, frames) * _ONE_CPU
 
 
 def _frames(info: MediaInfo, video: VideoEncode, duration_s: float, share: float) -> int:

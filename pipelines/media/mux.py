@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -34,6 +35,13 @@ _STATISTICS_TAGS = ("_statistics_", "bps-", "duration-", "number_of_")  # Matros
 
 @contextmanager
 def open_output(target: Path, plan: TranscodePlan) -> Iterator[OutputContainer]:
+    """Open the output of a plan; see ``open_file``."""
+    with open_file(target, MUXERS[plan.container], _muxer_options(plan)) as output:
+        yield output
+
+
+@contextmanager
+def open_file(target: Path, muxer: str, options: Mapping[str, str] | None = None) -> Iterator[OutputContainer]:
     """Open ``target`` for writing and close it whole; after an error it's closed as it is.
 
     Raises:
@@ -42,12 +50,7 @@ def open_output(target: Path, plan: TranscodePlan) -> Iterator[OutputContainer]:
     """
     # "file:" keeps libav from reading a protocol into the name.
     with write_errors():
-        output = av.open(
-            f"file:{os.fspath(target)}",
-            mode="w",
-            format=MUXERS[plan.container],
-            container_options=_muxer_options(plan),
-        )
+        output = av.open(f"file:{os.fspath(target)}", mode="w", format=muxer, container_options=dict(options or {}))
     try:
         yield output
     except BaseException:
@@ -90,7 +93,13 @@ def copy_tags(tags: Mapping[str, str], target: dict[str, str]) -> None:
             target[key] = value
 
 
-def set_chapters(output: OutputContainer, plan: TranscodePlan) -> None:
+def set_head(output: OutputContainer, plan: TranscodePlan) -> None:
+    """Write what belongs to the file and not to a stream: tags and chapters."""
+    copy_tags(plan.source.tags, output.metadata)
+    _set_chapters(output, plan)
+
+
+def _set_chapters(output: OutputContainer, plan: TranscodePlan) -> None:
     """Write the source's chapters, cut and shifted to the part that is kept."""
     if not plan.keep_chapters:
         return
@@ -129,7 +138,7 @@ class Writer:
         self.packets = 0
         self.end_s = 0.0
 
-    def write(self, packet: "Packet[Stream]") -> None:
+    def write(self, packet: "Packet[Any]") -> None:
         packet.stream = self.stream
         time_base = packet.time_base
         if packet.pts is not None:

@@ -2,9 +2,10 @@
 follows and answers with.
 """
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from pipelines.media.info import ContentLight, MasteringDisplay, MediaInfo, QuarterTurn
 from pipelines.media.profiles import ContainerName, VideoSettings
@@ -57,8 +58,41 @@ class StreamPlan(BaseModel, frozen=True, extra="forbid"):
     audio: AudioEncode | None = None
 
 
+class Chunk(BaseModel, frozen=True, extra="forbid"):
+    """A part of the picture: the frames shown from ``begin_pts`` up to, but not at, ``end_pts``.
+
+    In the source stream's time base; ``None`` is the stream's own border. Decoding starts at the keyframe of
+    ``key_pts``, or with the first packet. ``next_pts`` is the first frame of the chunk that follows. ``cost_s`` is the
+    estimated time on one CPU.
+    """
+
+    number: int
+    begin_pts: int | None
+    end_pts: int | None
+    next_pts: int | None
+    key_pts: int | None
+    frames: int
+    cost_s: float
+
+
+class Cutting(BaseModel, frozen=True, extra="forbid"):
+    """How finely to cut: for how many CPUs, and how long a chunk the user wants (``None``: worked out)."""
+
+    slots: int = Field(ge=1)
+    chunk_s: float | None = None
+
+
 class TranscodePlan(BaseModel, frozen=True, extra="forbid"):
-    """A whole transcode. Times count from the container's start; estimates are for two cores."""
+    """A whole transcode. Times count from the container's start; estimates are for two cores.
+
+    ``method``: ``copy`` encodes no picture, ``chunk`` encodes it in ``chunks``, ``serial`` in one pass; ``reason`` says
+    why, for people. ``seeks``: chunks are found by seeking, else by reading from the start.
+    """
+
+    method: Literal["copy", "chunk", "serial"] = "serial"
+    reason: str = ""
+    chunks: tuple[Chunk, ...] = ()
+    seeks: bool = False
 
     container: ContainerName
     source: MediaInfo
@@ -97,15 +131,83 @@ class ExpectedStream(BaseModel, frozen=True, extra="forbid"):
     packets: int
     frames: int | None
     end_s: float
+    tolerance_s: float = 0.1  # an audio frame of 1024 samples at 11025 Hz, and the millisecond clock of Matroska
 
 
 class Expected(BaseModel, frozen=True, extra="forbid"):
     streams: tuple[ExpectedStream, ...]
 
 
-class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
-    """What was written. ``decode_errors`` counts what the decoders had to conceal or skip."""
+class ChunkResult(BaseModel, frozen=True, extra="forbid"):
+    """A chunk that was encoded, and decoded again to prove it.
 
+    ``first_pts``, ``last_pts`` and ``last_duration`` count in the encoder's time base; ``source_*`` in the source's:
+    the first frame taken, and the first one seen behind the chunk. ``reorder`` is how many frames the encoder holds
+    back at most. ``psnr_db``: luma of the first and the last frame against what was encoded.
+    """
+
+    number: int
+    frames: int
+    source_frames: int
+    planned_frames: int
+    source_first_pts: int
+    source_beyond_pts: int | None
+    first_pts: int
+    last_pts: int
+    last_duration: int
+    reorder: int
+    extradata: str
+    size_bytes: int
+    decode_errors: int
+    first_psnr_db: float
+    last_psnr_db: float
+    transcode_s: float
+    verify_s: float
+
+
+class SoundResult(BaseModel, frozen=True, extra="forbid"):
+    """A sound track that was encoded into a file of its own, and decoded again to prove it."""
+
+    source_index: int
+    size_bytes: int
+    packets: int
+    end_s: float
+    decoded: int
+    decode_errors: int
+    transcode_s: float
+    verify_s: float
+    warnings: tuple[str, ...]
+
+
+class EncodedChunk(BaseModel, frozen=True, extra="forbid"):
+    path: Path
+    result: ChunkResult
+
+
+class EncodedSound(BaseModel, frozen=True, extra="forbid"):
+    path: Path
+    result: SoundResult
+
+
+class Seams(BaseModel, frozen=True, extra="forbid"):
+    """The steps of quality across the borders of chunks: luma PSNR of the frames on both sides."""
+
+    count: int
+    p95_step_db: float
+    worst_step_db: float
+
+
+class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
+    """What was written. ``decode_errors`` counts what the decoders had to conceal or skip.
+
+    ``transcode_s`` and ``verify_s`` add up the time of all units.
+    """
+
+    method: Literal["copy", "chunk", "serial"] = "serial"
+    reason: str = ""
+    chunks: int = 0
+    reused_chunks: int = 0
+    seams: Seams | None = None
     name: str
     container: str
     size_bytes: int
@@ -120,3 +222,8 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     transcode_s: float
     verify_s: float | None = None
     expected: Expected
+
+
+def concealed(decode_errors: int) -> str:
+    """The warning that goes with a damaged source."""
+    return f"{decode_errors} errors were concealed while decoding the source; look at the result."

@@ -1,10 +1,10 @@
 """A subtitle track: text decoded and written in the form the output's container holds."""
 
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.packet import Packet
-from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import SubtitleSet
 
@@ -25,7 +25,7 @@ class SubtitleTrack:
         self._clock = clock
         self._offset = clock.offset(self._time_base)
 
-    def take(self, packet: "Packet[Stream]") -> None:
+    def take(self, packet: "Packet[Any]") -> None:
         try:
             subtitle = self._decoder.decode2(packet)
         except av.error.FFmpegError:

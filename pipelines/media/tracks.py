@@ -1,8 +1,9 @@
 """What becomes of a stream's packets: the interface of all tracks, and those that are copied."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 from av.packet import Packet
@@ -21,12 +22,39 @@ class Clock:
     def offset(self, time_base: Fraction) -> int:
         return round(self.zero / time_base)
 
+    def window(self, time_base: Fraction) -> "Window":
+        """What of a stream is wanted, in its own times."""
+        if self.length is None:
+            return Window()
+        begin = self.offset(time_base)
+        return Window(begin, begin + math.ceil(self.length / time_base))
+
     def is_past(self, pts: int, time_base: Fraction) -> bool:
         return self.length is not None and pts * time_base >= self.length
 
     @property
     def cuts(self) -> bool:
         return self.length is not None
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a stream that is wanted: what is shown from ``begin_pts`` up to, but not at, ``end_pts``.
+
+    In the stream's time base; ``None`` is open.
+    """
+
+    begin_pts: int | None = None
+    end_pts: int | None = None
+
+    def starts_after(self, pts: int) -> bool:
+        return self.begin_pts is not None and pts < self.begin_pts
+
+    def ends_before(self, pts: int) -> bool:
+        return self.end_pts is not None and pts >= self.end_pts
+
+    def holds(self, pts: int) -> bool:
+        return not self.starts_after(pts) and not self.ends_before(pts)
 
 
 class Track(Protocol):
@@ -37,7 +65,7 @@ class Track(Protocol):
     frames: int
     decode_errors: int
 
-    def take(self, packet: "Packet[Stream]") -> None: ...
+    def take(self, packet: "Packet[Any]") -> None: ...
 
     def finish(self) -> None: ...
 
@@ -56,10 +84,10 @@ class CopyTrack:
         self.decode_errors = 0
         self._from_zero = from_zero
         self._offset = clock.offset(source.time_base or Fraction(1, 1000))
-        self._undated: list[Packet[Stream]] = []
+        self._undated: list[Packet[Any]] = []
         self._last_dts: int | None = None
 
-    def take(self, packet: "Packet[Stream]") -> None:
+    def take(self, packet: "Packet[Any]") -> None:
         if packet.pts is not None:
             packet.pts -= self._offset
         if packet.dts is not None:
@@ -92,7 +120,7 @@ class CopyTrack:
             self._write(packet)
         self._undated = []
 
-    def _write(self, packet: "Packet[Stream]") -> None:
+    def _write(self, packet: "Packet[Any]") -> None:
         self._last_dts = packet.dts
         with write_errors():
             self.writer.write(packet)
@@ -102,8 +130,8 @@ class CopyTrack:
 DAMAGE = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.UndefinedError)
 
 
-def flush_packet(time_base: Fraction) -> "Packet[Stream]":
+def flush_packet(time_base: Fraction) -> "Packet[Any]":
     """The empty packet that makes a decoder give out what it holds back."""
-    packet: Packet[Stream] = Packet()
+    packet: Packet[Any] = Packet()
     packet.time_base = time_base
     return packet

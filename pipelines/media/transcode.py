@@ -4,32 +4,27 @@ import time
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import Stream
-from av.subtitles.stream import SubtitleStream
 
 from pipelines.media.audio_track import AudioTrack
-from pipelines.media.encoding import add_audio_encoder, add_video_encoder
-from pipelines.media.errors import EncodeError, SourceTruncatedError, SourceUnreadableError
-from pipelines.media.mux import Writer, add_cover_attachment, copy_tags, open_output, set_chapters, write_errors
-from pipelines.media.plan import Expected, ExpectedStream, StreamPlan, TranscodePlan, TranscodeResult
+from pipelines.media.errors import EncodeError, SourceUnreadableError
+from pipelines.media.mux import Writer, add_cover_attachment, open_output, set_head, write_errors
+from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_threads, track_of
+from pipelines.media.plan import Expected, ExpectedStream, TranscodePlan, TranscodeResult, concealed
 from pipelines.media.probe import start_of
-from pipelines.media.profiles import rate_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.tracks import Clock, CopyTrack, Track
+from pipelines.media.truncation import check_end, check_index
 from pipelines.media.verify import verify_output
 from pipelines.media.video_track import VideoTrack
 
-# Containers whose header tells a duration that can be trusted: an end well before it means that the file was cut.
-_MATROSKA = "matroska,webm"
-_HONEST_DURATIONS = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "asf", "flv"})
-_MISSING_END_S = 1.0
-_SEEKABLE = frozenset({_MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others may land behind the time asked for
+_SEEKABLE = frozenset({MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others may land behind the time asked for
 _VERIFY_SHARE = {True: 0.1, False: 0.5}  # of the time, with and without a video encode
 
 
@@ -60,8 +55,8 @@ def transcode(
     started_s = time.monotonic()
     meter = ProgressMeter(on_progress, plan.duration_s, share=share)
     with open_input(source) as container:
-        _check_index(container, plan, name_of(source))
-        clock = _clock(container, plan)
+        check_index(source, container, plan)
+        clock = clock_of(container, plan)
         with open_output(target, plan) as output:
             tracks = _add_tracks(source, container, output, plan, clock)
             _pump(container, tracks, plan, name_of(source), meter)
@@ -69,19 +64,10 @@ def transcode(
     return _result(target, plan, tracks, time.monotonic() - started_s)
 
 
-def _clock(container: InputContainer, plan: TranscodePlan) -> Clock:
-    start = Fraction(plan.start_s or 0).limit_denominator(1_000_000)
-    length = None if plan.end_s is None else Fraction(plan.end_s).limit_denominator(1_000_000) - start
-    if length is None and plan.trimmed:
-        length = Fraction(10**6)  # cut at the start only
-    return Clock(start_of(container) + start, length)
-
-
 def _add_tracks(
     source: Source, container: InputContainer, output: OutputContainer, plan: TranscodePlan, clock: Clock
 ) -> dict[int, Track]:
-    copy_tags(plan.source.tags, output.metadata)
-    set_chapters(output, plan)
+    set_head(output, plan)
     tracks: dict[int, Track] = {}
     with write_errors():
         for stream_plan in plan.kept:
@@ -90,52 +76,12 @@ def _add_tracks(
                 with open_input(source) as again:
                     add_cover_attachment(again, output, stream_plan.source_index)
                 continue
-            track = _add_track(original, output, plan, stream_plan, clock)
-            copy_tags(original.metadata, track.writer.stream.metadata)
-            track.writer.stream.disposition = original.disposition
+            stream = add_stream(output, original, plan, stream_plan)
             if original.type != "attachment":
-                tracks[stream_plan.source_index] = track
+                set_threads(original, plan.threads)
+                tracks[stream_plan.source_index] = track_of(original, Writer(output, stream), plan, stream_plan, clock)
         output.start_encoding()
     return tracks
-
-
-def _add_track(
-    original: Stream, output: OutputContainer, plan: TranscodePlan, stream_plan: StreamPlan, clock: Clock
-) -> Track:
-    _set_threads(original, plan.threads)
-    if stream_plan.video is not None:
-        encode = stream_plan.video
-        assert isinstance(original, av.VideoStream)
-        time_base = 1 / (rate_of(encode.frame_rate) or Fraction(30)) if encode.capped else original.time_base
-        assert time_base is not None
-        encoder = add_video_encoder(output, encode, time_base, plan.threads)
-        all_fields = encode.deinterlace and not (plan.source.video is not None and plan.source.video.interlaced)
-        return VideoTrack(original, Writer(output, encoder), clock, encode, all_fields=all_fields)
-    if stream_plan.audio is not None:
-        assert isinstance(original, av.AudioStream)
-        writer = Writer(output, add_audio_encoder(output, stream_plan.audio))
-        return AudioTrack(original, writer, clock, stream_plan.audio)
-    if stream_plan.action == "convert":
-        assert isinstance(original, SubtitleStream)
-        assert stream_plan.codec is not None
-        converted = output.add_stream(stream_plan.codec)
-        assert isinstance(converted, SubtitleStream)
-        original.codec_context.open(strict=False)  # makes the ASS header that the encoder reads
-        converted.codec_context.subtitle_header = original.codec_context.subtitle_header
-        return SubtitleTrack(original, Writer(output, converted), clock)
-    copied = output.add_stream_from_template(original, opaque=True)
-    if stream_plan.codec == "hevc" and plan.container == "mp4":
-        copied.codec_context.codec_tag = "hvc1"
-    # Matroska tells its run-in beside the packets, and hands it over so.
-    run_in = original.type == "audio" and plan.container in {"mkv", "webm"} and plan.source.container != _MATROSKA
-    from_zero = run_in or original.type == "subtitle"
-    return CopyTrack(original, Writer(output, copied), clock, from_zero=from_zero)
-
-
-def _set_threads(stream: Stream, threads: int | None) -> None:
-    if stream.type == "video" and stream.codec_context is not None:
-        stream.codec_context.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads or 0
 
 
 def _pump(
@@ -161,14 +107,14 @@ def _pump(
         else:
             meter.update(last_s - plan.source.start_s, 0)
     if not plan.trimmed:
-        _check_end(plan, last_s - plan.source.start_s, name)
+        check_end(plan, last_s - plan.source.start_s, name)
     for track in tracks.values():
         track.finish()
     frames = lead.frames if isinstance(lead, VideoTrack) else 0
     meter.finish(plan.duration_s or last_s, frames)
 
 
-def _packets(container: InputContainer, name: str) -> "Iterator[Packet[Stream]]":
+def _packets(container: InputContainer, name: str) -> "Iterator[Packet[Any]]":
     try:
         yield from container.demux()
     except EncodeError:
@@ -191,26 +137,6 @@ def _leading_track(tracks: Mapping[int, Track]) -> VideoTrack | AudioTrack | Non
     return next((t for t in encoding if isinstance(t, VideoTrack)), encoding[0] if encoding else None)
 
 
-def _check_index(container: InputContainer, plan: TranscodePlan, name: str) -> None:
-    """An index that points behind the end of the file tells before any work that it was cut off."""
-    for stream_plan in plan.kept:
-        entries = container.streams[stream_plan.source_index].index_entries
-        if len(entries) and entries[len(entries) - 1].pos + entries[len(entries) - 1].size > plan.source.size_bytes:
-            raise SourceTruncatedError(f"{name} was cut off: its index names data behind its end; copy it again.")
-
-
-def _check_end(plan: TranscodePlan, end_s: float, name: str) -> None:
-    info = plan.source
-    if info.duration_s is None or info.container not in _HONEST_DURATIONS:
-        return
-    if end_s < info.duration_s - max(_MISSING_END_S, info.duration_s / 50):
-        raise SourceTruncatedError(
-            f"{name} ends after {end_s:.1f} of {info.duration_s:.1f} s; copy or record it again.",
-            end_s=round(end_s, 3),
-            duration_s=info.duration_s,
-        )
-
-
 def _check_decoded(tracks: Mapping[int, Track], name: str) -> None:
     encoding = [t for t in tracks.values() if isinstance(t, VideoTrack | AudioTrack)]
     dead_video = [t for t in encoding if isinstance(t, VideoTrack) and not t.decoded]
@@ -230,9 +156,11 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
     decode_errors = sum(track.decode_errors for track in tracks.values())
     warnings = plan.warnings
     if decode_errors:
-        warnings += (f"{decode_errors} errors were concealed while decoding the source; look at the result.",)
+        warnings += (concealed(decode_errors),)
     audio = [plan_ for plan_ in plan.kept if plan_.kind == "audio"]
     return TranscodeResult(
+        method="serial" if plan.method == "chunk" else plan.method,
+        reason=plan.reason,
         name=target.name,
         container=plan.container,
         size_bytes=target.stat().st_size,

@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Stream
 from pydantic import BaseModel
 
 from pipelines.media.errors import OutputInvalidError, SourceError
@@ -15,8 +15,6 @@ from pipelines.media.plan import Expected, ExpectedStream
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.source import open_input
-
-_END_TOLERANCE_S = 0.1  # an audio frame of 1024 samples at 11025 Hz, and the millisecond clock of Matroska
 
 
 class Verification(BaseModel, frozen=True, extra="forbid"):
@@ -62,7 +60,7 @@ def verify_output(
     meter = ProgressMeter(tell, duration_s, base, share)
     try:
         with open_input(target) as container:
-            seen = _decode_all(container, expected, meter)
+            seen = _read_all(container, expected, meter, decode=True)
     except SourceError as error:
         raise OutputInvalidError(f"{target.name} can't be read back: {error.message}") from error
     warnings = [w for stream in expected.streams if (w := _check(target.name, stream, seen[stream.index])) is not None]
@@ -76,7 +74,25 @@ def verify_output(
     )
 
 
-def _decode_all(container: InputContainer, expected: Expected, meter: ProgressMeter) -> dict[int, _Seen]:
+def verify_packets(
+    target: Path, expected: Expected, on_progress: OnProgress, base: float = 0.0, share: float = 1.0
+) -> None:
+    """Read ``target`` whole without decoding it, and check counts, order and ends.
+
+    Raises:
+        OutputInvalidError: it isn't what was written.
+    """
+    meter = ProgressMeter(on_progress, max((stream.end_s for stream in expected.streams), default=None), base, share)
+    try:
+        with open_input(target) as container:
+            seen = _read_all(container, expected, meter, decode=False)
+    except SourceError as error:
+        raise OutputInvalidError(f"{target.name} can't be read back: {error.message}") from error
+    for stream in expected.streams:
+        _check_packets(target.name, stream, seen[stream.index])
+
+
+def _read_all(container: InputContainer, expected: Expected, meter: ProgressMeter, *, decode: bool) -> dict[int, _Seen]:
     seen = {stream.index: _Seen() for stream in expected.streams}
     if any(index >= len(container.streams) for index in seen):
         raise OutputInvalidError(
@@ -90,13 +106,15 @@ def _decode_all(container: InputContainer, expected: Expected, meter: ProgressMe
     try:
         for packet in container.demux(streams):
             _note(packet, seen[packet.stream_index])
+            if decode:
+                _decode(packet, seen[packet.stream_index])
             meter.update(seen[packet.stream_index].end_s - start_s, 0)
     except av.error.FFmpegError as error:
         raise OutputInvalidError(f"The output can't be read to its end: {error}.") from error
     return seen
 
 
-def _note(packet: "Packet[Stream]", seen: _Seen) -> None:
+def _note(packet: "Packet[Any]", seen: _Seen) -> None:
     if packet.size:
         seen.packets += 1
         if packet.dts is not None:
@@ -106,6 +124,9 @@ def _note(packet: "Packet[Stream]", seen: _Seen) -> None:
         if packet.pts is not None:
             end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
             seen.end_s = max(seen.end_s, end_s)
+
+
+def _decode(packet: "Packet[Any]", seen: _Seen) -> None:
     try:
         for frame in packet.decode():
             seen.frames += 1
@@ -119,14 +140,9 @@ def _note(packet: "Packet[Stream]", seen: _Seen) -> None:
 
 def _check(name: str, stream: ExpectedStream, seen: _Seen) -> str | None:
     """Raise if ``stream`` isn't as written; return a warning for faults that a copy took over from the source."""
-    if seen.disorders:
-        raise _invalid(name, stream, f"{len(seen.disorders)} packets are out of order")
-    if seen.packets < stream.packets:
-        raise _invalid(name, stream, f"it holds {seen.packets} packets, {stream.packets} were written")
+    _check_packets(name, stream, seen)
     if stream.frames is not None and seen.frames != stream.frames:
         raise _invalid(name, stream, f"{seen.frames} frames decode, {stream.frames} were encoded")
-    if abs(seen.end_s - stream.end_s) > _END_TOLERANCE_S:
-        raise _invalid(name, stream, f"it ends at {seen.end_s:.3f} s instead of {stream.end_s:.3f} s")
     if seen.errors and not stream.copied:
         raise _invalid(name, stream, f"{seen.errors} of its packets don't decode")
     if stream.packets and not seen.frames and not stream.copied:
@@ -134,6 +150,15 @@ def _check(name: str, stream: ExpectedStream, seen: _Seen) -> str | None:
     if seen.errors:
         return f"The copied {stream.kind} stream has {seen.errors} packets that don't decode, as in the source."
     return None
+
+
+def _check_packets(name: str, stream: ExpectedStream, seen: _Seen) -> None:
+    if seen.disorders:
+        raise _invalid(name, stream, f"{len(seen.disorders)} packets are out of order")
+    if seen.packets < stream.packets:
+        raise _invalid(name, stream, f"it holds {seen.packets} packets, {stream.packets} were written")
+    if abs(seen.end_s - stream.end_s) > stream.tolerance_s:
+        raise _invalid(name, stream, f"it ends at {seen.end_s:.3f} s instead of {stream.end_s:.3f} s")
 
 
 def _invalid(name: str, stream: ExpectedStream, what: str) -> OutputInvalidError:

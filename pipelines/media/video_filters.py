@@ -23,6 +23,7 @@ TONEMAP: tuple[Step, ...] = (
         "out_primaries=bt709:out_transfer=bt709:out_color_matrix=bt709:out_range=tv:intent=perceptual",
     ),
 )
+WARM_UP = 2
 _SCALER = "flags=bicubic+accurate_rnd+full_chroma_int"
 
 
@@ -41,14 +42,16 @@ def orient(orientation: Orientation) -> tuple[Step, ...]:
     return steps[orientation.rotation_deg, orientation.mirrored]
 
 
-def encoding_steps(frame: VideoFrame, encode: VideoEncode, deinterlace_all: bool) -> tuple[Step, ...]:
-    """The steps that ``frame`` needs to become what ``encode`` wants; none if it already is."""
-    steps: list[Step] = []
-    if encode.deinterlace:
-        steps.append(("bwdif", f"mode=send_frame:deint={'all' if deinterlace_all else 'interlaced'}"))
-    if encode.capped:
-        steps.append(("fps", f"fps={encode.frame_rate}"))
-    steps += _scaling_steps(frame, encode)
+def temporal_steps(encode: VideoEncode, deinterlace_all: bool) -> tuple[Step, ...]:
+    """The steps that look at neighbouring frames, ``WARM_UP`` on each side; they keep every frame and its time."""
+    if not encode.deinterlace:
+        return ()
+    return (("bwdif", f"mode=send_frame:deint={'all' if deinterlace_all else 'interlaced'}"),)
+
+
+def spatial_steps(frame: VideoFrame, encode: VideoEncode) -> tuple[Step, ...]:
+    """The steps that ``frame`` needs, by itself, to become what ``encode`` wants; none if it already is."""
+    steps = _scaling_steps(frame, encode)
     steps += orient(Orientation(encode.rotation_deg, encode.mirrored))
     if steps:
         steps += [("setsar", "1"), ("format", encode.pixel_format)]
@@ -89,7 +92,10 @@ class PictureGraph:
                 return
 
 
-def shape_of(frame: VideoFrame) -> tuple[int, int, str, int, int]:
+Shape = tuple[int, int, str, int, int]
+
+
+def shape_of(frame: VideoFrame) -> Shape:
     """What a graph is built for: a frame of another shape needs another graph."""
     return frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range
 

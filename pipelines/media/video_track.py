@@ -1,27 +1,44 @@
 """A picture track: decoded, filtered where needed, encoded, each frame at its source's time."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.packet import Packet
-from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from pipelines.media.mux import Writer, write_errors
 from pipelines.media.plan import VideoEncode
 from pipelines.media.profiles import rate_of
+from pipelines.media.rate_cap import RateCap
 from pipelines.media.source import shown_at
-from pipelines.media.tracks import DAMAGE, Clock, flush_packet
-from pipelines.media.video_filters import PictureGraph, encoding_steps, shape_of
+from pipelines.media.tracks import DAMAGE, Clock, Window, flush_packet
+from pipelines.media.video_filters import WARM_UP, PictureGraph, Shape, shape_of, spatial_steps, temporal_steps
 
 _DEFAULT_RATE = Fraction(25)
 
 
 class VideoTrack:
+    """``window`` is the part that is wanted, ``next_pts`` the first frame behind it that another track will take.
+
+    ``times``: when the encoded frames are shown, in the encoder's time base. ``edges``: the first and the last encoded.
+    ``last_duration``: how long the last is shown.
+    ``first_pts`` and ``beyond_pts``: the first frame of the window, and the first behind it, on the source's clock.
+    """
+
     def __init__(
-        self, source: VideoStream, writer: Writer, clock: Clock, encode: VideoEncode, *, all_fields: bool
+        self,
+        source: VideoStream,
+        writer: Writer,
+        clock: Clock,
+        encode: VideoEncode,
+        *,
+        all_fields: bool,
+        window: Window | None = None,
+        next_pts: int | None = None,
     ) -> None:
         """``all_fields``: take every frame for interlaced, whatever it's marked as."""
         assert isinstance(writer.stream, VideoStream)
@@ -31,22 +48,35 @@ class VideoTrack:
         self.decode_errors = 0
         self.decoded = 0
         self.position_s = 0.0
+        self.times: list[int] = []
+        self.edges: list[VideoFrame] = []
+        self.first_pts: int | None = None
+        self.beyond_pts: int | None = None
+        self.source_frames = 0
+        self.last_duration = 0
         self._encoder = writer.stream
         self._decoder = source.codec_context
         self._time_base = source.time_base or Fraction(1, 1000)
-        self._clock = clock
         self._offset = clock.offset(self._time_base)
+        self._window = window or clock.window(self._time_base)
+        self._next_shown = None if next_pts is None else next_pts - self._offset
         self._encode_plan = encode
-        self._all_fields = all_fields
-        self._graph: PictureGraph | None = None
-        self._shape: tuple[int, int, str, int, int] | None = None
+        self._temporal = temporal_steps(encode, all_fields)
+        self._warm_up = WARM_UP if self._temporal else 0
+        self._before: deque[VideoFrame] = deque(maxlen=self._warm_up)
+        self._beyond = 0
+        self._temporal_graph: PictureGraph | None = None
+        self._spatial_graph: PictureGraph | None = None
+        self._temporal_shape: Shape | None = None
+        self._spatial_shape: Shape | None = None
         self._last_pts: int | None = None
         self._step = max(1, round(1 / (source.guessed_rate or _DEFAULT_RATE) / self._time_base))
         self._durations: dict[int, int] = {}
         rate = rate_of(encode.frame_rate) or _DEFAULT_RATE
+        self._cap = RateCap(rate, self._time_base) if encode.capped else None
         self._usual_duration = round(1 / rate / self._encoder.codec_context.time_base)
 
-    def take(self, packet: "Packet[Stream]") -> None:
+    def take(self, packet: "Packet[Any]") -> None:
         try:
             frames = self._decoder.decode(packet)
         except DAMAGE:
@@ -61,21 +91,39 @@ class VideoTrack:
 
     def finish(self) -> None:
         """Drain decoder, filters and encoder."""
-        self.take(flush_packet(self._time_base))
+        if not self.done:
+            self.take(flush_packet(self._time_base))
         with write_errors():
-            self._drain_graph()
+            self._drain_temporal()
+            if self._cap is not None and (last := self._cap.finish(self._next_shown)) is not None:
+                self._scale(last)
+            self._drain_spatial()
             self._write(self._encoder.encode(None))
 
     def _accept(self, frame: VideoFrame) -> None:
-        """Give ``frame`` its time in the output and pass it on if it's wanted there."""
-        shown = self._source_pts(frame) - self._offset
-        self.done = self.done or self._clock.is_past(shown, self._time_base)
-        if self.done or (self._clock.cuts and shown < 0):
+        """Give ``frame`` its time in the output and pass it on if it's wanted there, or beside it by the filters."""
+        pts = self._source_pts(frame)
+        if self.done:
             return
-        frame.pts = shown
+        frame.pts = pts - self._offset
         frame.time_base = self._time_base
-        self.position_s = float(shown * self._time_base)
+        if self._window.starts_after(pts):
+            self._before.append(frame)
+            return
+        if self._window.ends_before(pts):
+            self.beyond_pts = pts if self.beyond_pts is None else self.beyond_pts
+            self.done = self._beyond >= self._warm_up
+            self._beyond += 1
+            if not self.done:
+                with write_errors():
+                    self._filter(frame)
+            return
+        self.first_pts = pts if self.first_pts is None else self.first_pts
+        self.source_frames += 1
+        self.position_s = float(frame.pts * self._time_base)
         with write_errors():
+            while self._before:
+                self._filter(self._before.popleft())
             self._filter(frame)
 
     def _source_pts(self, frame: VideoFrame) -> int:
@@ -88,36 +136,71 @@ class VideoTrack:
         return pts
 
     def _filter(self, frame: VideoFrame) -> None:
-        if self._shape != shape_of(frame):
-            self._drain_graph()
-            self._shape = shape_of(frame)
-            steps = encoding_steps(frame, self._encode_plan, self._all_fields)
-            self._graph = PictureGraph(frame, self._time_base, steps) if steps else None
-        if self._graph is None:
+        if not self._temporal:
+            self._choose(frame)
+            return
+        if self._temporal_graph is None or self._temporal_shape != shape_of(frame):
+            self._drain_temporal()
+            self._temporal_shape = shape_of(frame)
+            self._temporal_graph = PictureGraph(frame, self._time_base, self._temporal)
+        for filtered in self._temporal_graph.run(frame):
+            self._choose(filtered)
+
+    def _drain_temporal(self) -> None:
+        for filtered in _drained(self._temporal_graph):
+            self._choose(filtered)
+        self._temporal_graph = None
+
+    def _choose(self, frame: VideoFrame) -> None:
+        """Leave out what only warmed up the filters, and what is above the frame rate's bound."""
+        assert frame.pts is not None
+        assert frame.time_base is not None
+        shown = round(frame.pts * frame.time_base / self._time_base)
+        if not self._window.holds(shown + self._offset):
+            return
+        if self._cap is None:
+            self._scale(frame)
+        elif (chosen := self._cap.push(frame, shown, self._step)) is not None:
+            self._scale(chosen)
+
+    def _scale(self, frame: VideoFrame) -> None:
+        if self._spatial_shape != shape_of(frame):
+            self._drain_spatial()
+            self._spatial_shape = shape_of(frame)
+            steps = spatial_steps(frame, self._encode_plan)
+            assert frame.time_base is not None
+            self._spatial_graph = PictureGraph(frame, frame.time_base, steps) if steps else None
+        if self._spatial_graph is None:
             self._encode(frame)
             return
-        for filtered in self._graph.run(frame):
+        for filtered in self._spatial_graph.run(frame):
             self._encode(filtered)
 
-    def _drain_graph(self) -> None:
-        if self._graph is not None:
-            for filtered in self._graph.run(None):
-                self._encode(filtered)
-            self._graph = None
+    def _drain_spatial(self) -> None:
+        for filtered in _drained(self._spatial_graph):
+            self._encode(filtered)
+        self._spatial_graph = None
 
     def _encode(self, frame: VideoFrame) -> None:
         frame.pict_type = PictureType.NONE  # else x264 repeats the source's choice of keyframes
         self.frames += 1
-        self._note_duration(frame)
+        self._note(frame)
         self._write(self._encoder.encode(frame))
 
-    def _note_duration(self, frame: VideoFrame) -> None:
+    def _note(self, frame: VideoFrame) -> None:
         assert frame.time_base is not None
         ratio = frame.time_base / self._encoder.codec_context.time_base
-        self._durations[round((frame.pts or 0) * ratio)] = round(frame.duration * ratio) or self._usual_duration
+        time = round((frame.pts or 0) * ratio)
+        self.last_duration = self._durations[time] = round(frame.duration * ratio) or self._usual_duration
+        self.times.append(time)
+        self.edges[1:] = [frame]
 
-    def _write(self, packets: "Sequence[Packet[Stream]]") -> None:
+    def _write(self, packets: "Sequence[Packet[Any]]") -> None:
         for packet in packets:
             duration = self._durations.pop(packet.pts, self._usual_duration) if packet.pts is not None else 0
             packet.duration = packet.duration or duration  # SVT-AV1 leaves it out
             self.writer.write(packet)
+
+
+def _drained(graph: PictureGraph | None) -> Iterator[VideoFrame]:
+    return iter(()) if graph is None else graph.run(None)

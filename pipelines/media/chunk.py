@@ -1,0 +1,189 @@
+"""Encode one chunk of a picture into a file of its own, and decode that again to prove it.
+
+A chunk is kept as NUT, which holds every codec of ours with exact times. They count from the output's zero already;
+``join`` works out when each packet is decoded.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnreadableError
+from pipelines.media.mux import Writer, open_file, write_errors
+from pipelines.media.output_streams import add_picture, clock_of, picture_track, set_threads
+from pipelines.media.plan import Chunk, ChunkResult, TranscodePlan
+from pipelines.media.profiles import rate_of
+from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.tracks import Window
+from pipelines.media.video_track import VideoTrack
+
+_MUXER = "nut"
+_MUXER_OPTIONS = {"avoid_negative_ts": "disabled"}  # decoding begins before zero where frames are reordered
+_VERIFY_SHARE = 0.08  # of the time
+_EQUAL_DB = 100.0
+
+
+def encode_chunk(
+    source: Source, target: Path, plan: TranscodePlan, chunk: Chunk, on_progress: OnProgress
+) -> ChunkResult:
+    """Encode ``chunk`` of the plan's picture into ``target`` on one thread, and decode it again.
+
+    Raises:
+        SourceUnreadableError: nothing in it decodes, or the source can't be read on.
+        OutputInvalidError: what was written isn't what decodes.
+        OutOfSpaceError, EncodeError: see ``mux``.
+    """
+    started_s = time.monotonic()
+    track, extradata, time_base = _encode(source, target, plan, chunk, on_progress)
+    if track.first_pts is None or not track.times:
+        raise SourceUnreadableError(
+            f"{name_of(source)}: not one of {chunk.frames} frames decodes; the file is damaged.",
+            decode_errors=track.decode_errors,
+        )
+    encoded_s = time.monotonic() - started_s
+    read = _read_back(target)
+    if read.times != [pts * time_base for pts in track.times]:
+        raise OutputInvalidError(f"Of a chunk of {len(track.times)} frames, {len(read.times)} decode in their place.")
+    return ChunkResult(
+        number=chunk.number,
+        frames=track.frames,
+        source_frames=track.source_frames,
+        planned_frames=chunk.frames,
+        source_first_pts=track.first_pts,
+        source_beyond_pts=track.beyond_pts,
+        first_pts=track.times[0],
+        last_pts=track.times[-1],
+        last_duration=track.last_duration,
+        reorder=read.reorder,
+        extradata=hashlib.sha256(extradata).hexdigest(),
+        size_bytes=target.stat().st_size,
+        decode_errors=track.decode_errors,
+        first_psnr_db=_psnr_db(track.edges[0], read.edges[0]),
+        last_psnr_db=_psnr_db(track.edges[-1], read.edges[-1]),
+        transcode_s=encoded_s,
+        verify_s=time.monotonic() - started_s - encoded_s,
+    )
+
+
+def _encode(
+    source: Source, target: Path, plan: TranscodePlan, chunk: Chunk, on_progress: OnProgress
+) -> tuple[VideoTrack, bytes, Fraction]:
+    """The track that encoded the chunk, and the encoder's extradata and time base."""
+    assert plan.video is not None
+    encode = plan.video.video
+    assert encode is not None
+    with open_input(source) as container:
+        original = container.streams[plan.video.source_index]
+        assert isinstance(original, VideoStream)
+        set_threads(original, 1)
+        rate = float(rate_of(encode.frame_rate) or original.guessed_rate or 25)
+        meter = ProgressMeter(on_progress, chunk.frames / rate, share=1 - _VERIFY_SHARE)
+        with open_file(target, _MUXER, _MUXER_OPTIONS) as output:
+            with write_errors():
+                encoder = add_picture(output, original, encode, threads=1)
+                output.start_encoding()
+            window = Window(chunk.begin_pts, chunk.end_pts)
+            clock = clock_of(container, plan)
+            track = picture_track(original, Writer(output, encoder), plan, encode, clock, window, chunk.next_pts)
+
+            def tell() -> None:
+                meter.update(track.writer.packets / rate, track.writer.packets)
+
+            try:
+                _pump(container, original, track, chunk, plan.seeks, tell)
+            except av.error.FFmpegError as error:
+                name = name_of(source)
+                raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
+            context = encoder.codec_context
+            return track, context.extradata or b"", context.time_base
+
+
+def _pump(
+    container: InputContainer,
+    original: VideoStream,
+    track: VideoTrack,
+    chunk: Chunk,
+    seeks: bool,
+    on_packet: Callable[[], None],
+) -> None:
+    """Decode from the chunk's keyframe until a frame behind its end is seen."""
+    begun = chunk.key_pts is None
+    if chunk.key_pts is not None and seeks:
+        container.seek(chunk.key_pts, stream=original)
+    for packet in container.demux(original):
+        if not packet.size:
+            continue
+        begun = begun or (packet.is_keyframe and time_of(packet) == chunk.key_pts)
+        if begun:
+            track.take(packet)
+            on_packet()
+        if track.done:
+            break
+    track.finish()
+
+
+def time_of(packet: "Packet[Any]") -> int | None:
+    return packet.pts if packet.pts is not None else packet.dts
+
+
+@dataclass(frozen=True)
+class _ReadBack:
+    """What a chunk's file holds: when its frames are shown, in seconds, and the first and the last of them."""
+
+    times: Sequence[Fraction]
+    edges: Sequence[VideoFrame]
+    reorder: int
+
+
+def _read_back(target: Path) -> _ReadBack:
+    times: list[Fraction] = []
+    coded: list[int] = []
+    edges: list[VideoFrame] = []
+    try:
+        with open_input(target) as container:
+            stream = container.streams.video[0]
+            set_threads(stream, 1)
+            for packet in container.demux(stream):
+                if packet.size and packet.pts is not None:
+                    coded.append(packet.pts)
+                for frame in packet.decode():
+                    if not frame.is_corrupt and frame.pts is not None and frame.time_base is not None:
+                        times.append(frame.pts * frame.time_base)
+                        edges[1:] = [frame]
+    except (SourceError, av.error.FFmpegError) as error:
+        raise OutputInvalidError(f"A chunk that was encoded can't be read back: {error}.") from error
+    return _ReadBack(times, edges, reorder_of(coded))
+
+
+def reorder_of(coded: Sequence[int]) -> int:
+    """By how many places packets in order of decoding come before their place in order of showing, at most."""
+    places = {pts: place for place, pts in enumerate(sorted(coded))}
+    return max((number - places[pts] for number, pts in enumerate(coded)), default=0)
+
+
+def _psnr_db(reference: VideoFrame, decoded: VideoFrame) -> float:
+    """Peak signal-to-noise ratio of the luma: 10·log10(peak² / mean squared error), 100 dB at most."""
+    depth = max(component.bits for component in reference.format.components)
+    error = float(np.mean((_luma(reference, depth) - _luma(decoded, depth)) ** 2))
+    return round(min(_EQUAL_DB, 10 * math.log10((2**depth - 1) ** 2 / error)), 3) if error else _EQUAL_DB
+
+
+def _luma(frame: VideoFrame, depth: int) -> NDArray[np.float32]:
+    plane, sample = frame.planes[0], np.dtype(np.uint8 if depth == 8 else np.uint16)
+    lines = np.frombuffer(memoryview(plane), dtype=sample).reshape(plane.height, plane.line_size // sample.itemsize)
+    luma: NDArray[np.float32] = lines[:, : plane.width].astype(np.float32)
+    return luma

@@ -1,0 +1,88 @@
+"""Where a picture is cut into chunks: at frames, by counting them, each about as much work as the others. Pure."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+from pipelines.media.packet_index import PacketIndex
+from pipelines.media.plan import Chunk
+from pipelines.media.tracks import Window
+
+_CHUNK_COST_S = 4.0  # 20 films on 2 CPUs then advance every 40 s, and a pause waits about as long for a border
+_CHUNKS_PER_SLOT = 3  # fewer leave slots idle while the last chunks run
+_MIN_CHUNK_S = 1.5  # each chunk begins with a keyframe: shorter ones cost bits
+_NEAR = Fraction(
+    1, 4
+)  # of a chunk: a cut moves so far to meet a keyframe of the source, where nothing is decoded twice
+_FRAME_WEIGHT = 0.5  # of the work goes with the frames, the rest with the source's bits: busy pictures take longer
+
+
+@dataclass(frozen=True)
+class CutRules:
+    """``cost_s`` is the time of the whole picture on one CPU; ``chunk_s``, of film, is the user's wish.
+
+    ``warm_up``: how many frames before a chunk its filters have to see.
+    """
+
+    cost_s: float
+    slots: int
+    chunk_s: float | None = None
+    warm_up: int = 0
+
+
+def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...]:
+    """Cut the frames of ``window`` into chunks; one chunk where there is too little to cut."""
+    times = [pts for pts in index.times if window.holds(pts)]
+    if not times:
+        return ()
+    borders = _borders(index, times, _count(index, times, rules))
+    costs = _costs(index, times, rules.cost_s)
+    chunks = []
+    for number, (begin, end) in enumerate(pairwise(borders)):
+        last = end == len(times)
+        warm = index.times.index(times[begin]) if rules.warm_up and begin else 0
+        seen_from = index.times[max(0, warm - rules.warm_up)] if rules.warm_up else times[begin]
+        chunks.append(
+            Chunk(
+                number=number,
+                begin_pts=times[begin] if begin else window.begin_pts,
+                end_pts=window.end_pts if last else times[end],
+                next_pts=None if last else times[end],
+                key_pts=index.keyframe_before(seen_from).pts if begin or window.begin_pts is not None else None,
+                frames=end - begin,
+                cost_s=round(sum(costs[begin:end]), 3),
+            )
+        )
+    return tuple(chunks)
+
+
+def _count(index: PacketIndex, times: Sequence[int], rules: CutRules) -> int:
+    length_s = float((times[-1] - times[0]) * index.time_base) or 0.001
+    if rules.chunk_s is not None:
+        return max(1, min(len(times), round(length_s / rules.chunk_s)))
+    wanted = max(round(rules.cost_s / _CHUNK_COST_S), _CHUNKS_PER_SLOT * rules.slots)
+    return max(1, min(wanted, int(length_s / _MIN_CHUNK_S)))
+
+
+def _borders(index: PacketIndex, times: Sequence[int], count: int) -> list[int]:
+    """Indices of the frames that chunks begin with, and the number of frames."""
+    keyframes = [bisect_left(times, e.pts) for e in index.entries if e.keyframe and times[0] < e.pts <= times[-1]]
+    keyframes.sort()
+    each = Fraction(len(times), count)
+    borders = [0]
+    for number in range(1, count):
+        wanted = number * each
+        near = [frame for frame in keyframes if abs(frame - wanted) <= each * _NEAR]
+        border = min(near, key=lambda frame: abs(frame - wanted)) if near else int(wanted)
+        if border > borders[-1]:
+            borders.append(border)
+    return [*borders, len(times)]
+
+
+def _costs(index: PacketIndex, times: Sequence[int], cost_s: float) -> list[float]:
+    sizes = {entry.pts: entry.size_bytes for entry in index.entries if entry.shown}
+    total = sum(sizes[pts] for pts in times) or 1
+    even = _FRAME_WEIGHT / len(times)
+    return [cost_s * (even + (1 - _FRAME_WEIGHT) * sizes[pts] / total) for pts in times]

@@ -1,0 +1,299 @@
+"""Put chunks, sound tracks and what is copied from the source into one file, and prove that all of it arrived.
+
+Every chunk and every track was decoded already. What is left to prove: that the chunks follow each other without a gap,
+that one decoder takes them all, and that the file holds each packet, in order, at its time.
+"""
+
+import hashlib
+import heapq
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from pipelines.media.errors import OutputInvalidError
+from pipelines.media.info import VideoInfo
+from pipelines.media.mux import Writer, add_cover_attachment, copy_tags, open_output, set_head, write_errors
+from pipelines.media.output_streams import add_picture, add_stream, clock_of, track_of
+from pipelines.media.plan import (
+    ChunkResult,
+    EncodedChunk,
+    EncodedSound,
+    Expected,
+    ExpectedStream,
+    Seams,
+    SoundResult,
+    StreamPlan,
+    TranscodePlan,
+    TranscodeResult,
+    concealed,
+)
+from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.source import Source, open_input
+from pipelines.media.tracks import Clock, CopyTrack, Track
+from pipelines.media.verify import verify_packets
+from pipelines.media.video_plan import nominal_rate
+
+_VERIFY_SHARE = 0.3
+_SOUND_FRAME = 2048  # samples: the longest packet of any codec here, HE-AAC's
+_ROUNDED_S = 0.002  # begin and length in Matroska, whose clock has milliseconds
+_PERCENTILE = 95
+
+_Timed = tuple[Fraction, int, "Packet[Any]"]  # when it is decoded, in seconds; whose it is; the packet
+
+
+def join(
+    source: Source,
+    target: Path,
+    plan: TranscodePlan,
+    chunks: Sequence[EncodedChunk],
+    sounds: Sequence[EncodedSound],
+    on_progress: OnProgress,
+) -> TranscodeResult:
+    """Write ``target`` from pieces and source.
+
+    Raises:
+        OutputInvalidError: the chunks don't make one picture, or the file isn't what was written.
+        SourceError: what is copied can't be read.
+        OutOfSpaceError, EncodeError: see ``mux``.
+    """
+    started_s = time.monotonic()
+    chunks = sorted(chunks, key=lambda chunk: chunk.result.number)
+    _check_borders([chunk.result for chunk in chunks])
+    meter = ProgressMeter(on_progress, plan.duration_s, share=1 - _VERIFY_SHARE)
+    with ExitStack() as opened, open_output(target, plan) as output:
+        container = opened.enter_context(open_input(source))
+        set_head(output, plan)
+        joining = _Joining(plan, container, output, clock_of(container, plan), opened)
+        with write_errors():
+            for stream_plan in plan.kept:
+                joining.add(source, stream_plan, chunks, sounds)
+            output.start_encoding()
+        joining.check_extradata(chunks)
+        joining.run(meter)
+    joined_s = time.monotonic() - started_s
+    expected = Expected(streams=tuple(joining.expected()))
+    verify_packets(target, expected, on_progress, base=1 - _VERIFY_SHARE, share=_VERIFY_SHARE)
+    meter.finish(plan.duration_s or 0.0, 0)
+    return _result(target, plan, chunks, sounds, expected, joined_s, time.monotonic() - started_s - joined_s)
+
+
+def _check_borders(results: Sequence[ChunkResult]) -> None:
+    """Raise where a frame was lost, taken twice or made up between chunks or in one."""
+    for before, after in pairwise(results):
+        if after.number != before.number + 1:
+            raise OutputInvalidError(f"Chunk {before.number + 1} is missing.")
+        if before.source_beyond_pts != after.source_first_pts or before.last_pts >= after.first_pts:
+            raise OutputInvalidError(f"Chunks {before.number} and {after.number} don't follow each other.")
+        if before.extradata != after.extradata:
+            raise OutputInvalidError(f"Chunks {before.number} and {after.number} need different decoders.")
+    for result in results:
+        if result.source_frames != result.planned_frames and not result.decode_errors:
+            raise OutputInvalidError(
+                f"Chunk {result.number} has {result.source_frames} of {result.planned_frames} frames."
+            )
+
+
+class _Joining:
+    """The output's streams, and what feeds each."""
+
+    def __init__(
+        self, plan: TranscodePlan, container: InputContainer, output: OutputContainer, clock: Clock, opened: ExitStack
+    ) -> None:
+        self._plan = plan
+        self._container = container
+        self._output = output
+        self._clock = clock
+        self._opened = opened
+        self._tracks: list[Track | None] = []
+        self._writers: list[tuple[StreamPlan, Writer]] = []
+        self._feeds: list[Iterator[_Timed]] = []
+        self._copied: dict[int, int] = {}  # source stream → track
+        self._encoder: VideoStream | None = None
+        self._frames: int | None = None
+
+    def add(
+        self,
+        source: Source,
+        stream_plan: StreamPlan,
+        chunks: Sequence[EncodedChunk],
+        sounds: Sequence[EncodedSound],
+    ) -> None:
+        original = self._container.streams[stream_plan.source_index]
+        if stream_plan.cover and self._plan.container == "mkv":
+            with open_input(source) as again:
+                add_cover_attachment(again, self._output, stream_plan.source_index)
+        elif stream_plan.video is not None:
+            assert isinstance(original, VideoStream)
+            # Opened as for a chunk, and never fed: the muxer takes from it what it would take from a serial encode.
+            self._encoder = add_picture(self._output, original, stream_plan.video, threads=1)
+            copy_tags(original.metadata, self._encoder.metadata)
+            self._encoder.disposition = original.disposition
+            self._frames = sum(chunk.result.frames for chunk in chunks)
+            self._feeds.append(_picture(chunks, len(self._tracks), self._encoder.codec_context.time_base))
+            self._keep(stream_plan, Writer(self._output, self._encoder), None)
+        elif stream_plan.audio is not None:
+            path = next(each.path for each in sounds if each.result.source_index == stream_plan.source_index)
+            encoded = self._opened.enter_context(open_input(path))
+            piece = encoded.streams[0]
+            stream = self._output.add_stream_from_template(piece, opaque=True)
+            copy_tags(original.metadata, stream.metadata)
+            stream.disposition = original.disposition
+            self._feeds.append(_packets(encoded, {0: len(self._tracks)}))
+            writer = Writer(self._output, stream)
+            self._keep(stream_plan, writer, CopyTrack(piece, writer, Clock(Fraction(0))))
+        else:
+            stream = add_stream(self._output, original, self._plan, stream_plan)
+            if original.type != "attachment":
+                writer = Writer(self._output, stream)
+                self._copied[stream_plan.source_index] = len(self._tracks)
+                self._keep(stream_plan, writer, track_of(original, writer, self._plan, stream_plan, self._clock))
+
+    def _keep(self, stream_plan: StreamPlan, writer: Writer, track: Track | None) -> None:
+        self._tracks.append(track)
+        self._writers.append((stream_plan, writer))
+
+    def check_extradata(self, chunks: Sequence[EncodedChunk]) -> None:
+        assert self._encoder is not None
+        ours = hashlib.sha256(self._encoder.codec_context.extradata or b"").hexdigest()
+        if ours != chunks[0].result.extradata:
+            raise OutputInvalidError("The chunks were encoded by another build of the encoder.")
+
+    def run(self, meter: ProgressMeter) -> None:
+        """Write all packets in the order they are decoded in."""
+        if self._copied:
+            self._feeds.append(_packets(self._container, self._copied))
+        for decoded_s, number, packet in heapq.merge(*self._feeds, key=lambda timed: timed[0]):
+            track = self._tracks[number]
+            if track is None:
+                with write_errors():
+                    self._writers[number][1].write(packet)
+            elif not track.done:
+                track.take(packet)
+            meter.update(float(decoded_s), 0)
+        for track in self._tracks:
+            if track is not None:
+                track.finish()
+
+    def expected(self) -> Iterator[ExpectedStream]:
+        for stream_plan, writer in self._writers:
+            if (stream_plan.kind == "video" or stream_plan.kind == "audio") and not stream_plan.cover:
+                yield ExpectedStream(
+                    index=writer.stream.index,
+                    kind=stream_plan.kind,
+                    copied=stream_plan.action == "copy",
+                    packets=writer.packets,
+                    frames=self._frames if stream_plan.video is not None else None,
+                    end_s=writer.end_s,
+                    tolerance_s=_ROUNDED_S + self._frame_s(stream_plan, writer.stream),
+                )
+
+    def _frame_s(self, stream_plan: StreamPlan, stream: Stream) -> float:
+        """How long a frame is: MP4 tells when a stream ends only by when its last packets are decoded."""
+        if isinstance(stream, AudioStream):
+            return _SOUND_FRAME / stream.sample_rate
+        original = self._plan.source.streams[stream_plan.source_index]
+        assert isinstance(original, VideoInfo)
+        return float(1 / nominal_rate(original))
+
+
+def _picture(chunks: Sequence[EncodedChunk], number: int, time_base: Fraction) -> Iterator[_Timed]:
+    """The packets of all chunks, with the times at which they are decoded.
+
+    A packet is decoded when the frame ``reorder`` places before it, in order of showing, is shown: the latest that is
+    early enough for all, and strictly rising since the times of frames are. The first ones are made up.
+    """
+    reorder = max(chunk.result.reorder for chunk in chunks)
+    usual = max(1, chunks[0].result.last_duration)
+    first = chunks[0].result.first_pts
+    shown = [first - usual * back for back in range(reorder, 0, -1)]
+    for place, chunk in enumerate(chunks):
+        last = place + 1 == len(chunks)
+        end = chunk.result.last_pts + chunk.result.last_duration if last else chunks[place + 1].result.first_pts
+        packets = _read(chunk.path, time_base)
+        times = sorted(packet.pts or 0 for packet in packets)
+        follows = dict(pairwise([*times, end]))
+        shown += times
+        for turn, packet in enumerate(packets):
+            packet.dts = shown[turn]
+            packet.duration = follows[packet.pts or 0] - (packet.pts or 0)
+            yield packet.dts * time_base, number, packet
+        shown = shown[len(packets) :]
+
+
+def _read(path: Path, time_base: Fraction) -> "list[Packet[Any]]":
+    packets = []
+    with open_input(path) as container:
+        for packet in container.demux(container.streams.video[0]):
+            if packet.size and packet.pts is not None:
+                packet.pts = round(packet.pts * packet.time_base / time_base)
+                packet.time_base = time_base
+                packets.append(packet)
+    return packets
+
+
+def _packets(container: InputContainer, numbers: dict[int, int]) -> Iterator[_Timed]:
+    """The packets of some streams of a container, with the time of the last that had one where they have none."""
+    last = Fraction(0)
+    for packet in container.demux([container.streams[index] for index in numbers]):
+        if packet.size:
+            time_ = packet.dts if packet.dts is not None else packet.pts
+            last = last if time_ is None else time_ * packet.time_base
+            yield last, numbers[packet.stream_index], packet
+
+
+def _seams(results: Sequence[ChunkResult]) -> Seams | None:
+    steps = sorted(abs(after.first_psnr_db - before.last_psnr_db) for before, after in pairwise(results))
+    if not steps:
+        return None
+    place = -(-len(steps) * _PERCENTILE // 100) - 1
+    return Seams(count=len(steps), p95_step_db=round(steps[place], 3), worst_step_db=round(steps[-1], 3))
+
+
+def _result(
+    target: Path,
+    plan: TranscodePlan,
+    chunks: Sequence[EncodedChunk],
+    sounds: Sequence[EncodedSound],
+    expected: Expected,
+    joined_s: float,
+    verified_s: float,
+) -> TranscodeResult:
+    assert plan.video is not None
+    picture = plan.video.video
+    assert picture is not None
+    results: list[ChunkResult | SoundResult] = [chunk.result for chunk in chunks]
+    results += [sound.result for sound in sounds]
+    errors = sum(result.decode_errors for result in results)
+    warnings = [*plan.warnings, *(w for sound in sounds for w in sound.result.warnings)]
+    if errors:
+        warnings.append(concealed(errors))
+    return TranscodeResult(
+        method="chunk",
+        reason=plan.reason,
+        chunks=len(chunks),
+        seams=_seams([chunk.result for chunk in chunks]),
+        name=target.name,
+        container=plan.container,
+        size_bytes=target.stat().st_size,
+        duration_s=max(stream.end_s for stream in expected.streams),
+        width=picture.width,
+        height=picture.height,
+        video_codec=plan.video.codec,
+        audio_codecs=tuple(str(each.codec) for each in plan.kept if each.kind == "audio"),
+        video_frames=sum(chunk.result.frames for chunk in chunks),
+        warnings=tuple(warnings),
+        decode_errors=errors,
+        transcode_s=joined_s + sum(result.transcode_s for result in results),
+        verify_s=verified_s + sum(result.verify_s for result in results),
+        expected=expected,
+    )

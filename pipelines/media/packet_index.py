@@ -1,0 +1,104 @@
+"""The index of a picture stream, read from its packets without decoding one."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import av
+
+from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.source import Source, name_of, open_input
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.stream import Stream
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A packet: when its frame is shown, in the stream's time base, and how many bytes it has.
+
+    ``shown``: an edit list doesn't take it out.
+    """
+
+    pts: int
+    size_bytes: int
+    keyframe: bool
+    shown: bool
+
+
+@dataclass(frozen=True)
+class PacketIndex:
+    """The packets of a stream. ``entries`` are in order of decoding, ``times`` when their frames are shown, rising.
+
+    ``doubtful``: why the times can't be relied on.
+    """
+
+    entries: tuple[Entry, ...]
+    times: tuple[int, ...]
+    time_base: Fraction
+    doubtful: str | None
+    end_s: float
+
+    def keyframe_before(self, pts: int) -> Entry:
+        """The last keyframe, in order of decoding, that is shown at ``pts`` or before; else the first packet."""
+        keys = self._keyframes
+        place = bisect_right(keys, pts, key=lambda entry: entry.pts)
+        return keys[place - 1] if place else self.entries[0]
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether an edit list takes some out, which are decoded all the same."""
+        return not all(entry.shown for entry in self.entries)
+
+    @cached_property
+    def _keyframes(self) -> Sequence[Entry]:
+        return sorted((entry for entry in self.entries if entry.keyframe), key=lambda entry: entry.pts)
+
+
+def read_index(source: Source, stream_index: int) -> PacketIndex:
+    """Read every packet of ``source`` and note those of one stream.
+
+    Raises:
+        SourceUnreadableError: it can't be read to its end.
+    """
+    entries: list[Entry] = []
+    undated = False
+    end_s = 0.0
+    with open_input(source) as container:
+        stream = container.streams[stream_index]
+        time_base = stream.time_base or Fraction(1, 1000)
+        try:
+            for packet in container.demux():
+                end_s = max(end_s, _end_of(packet))
+                if packet.stream_index != stream_index or not packet.size:
+                    continue
+                pts = packet.pts if packet.pts is not None else packet.dts
+                undated = undated or pts is None
+                if pts is not None:
+                    entries.append(Entry(pts, packet.size, packet.is_keyframe, not packet.is_discard))
+        except av.error.FFmpegError as error:
+            raise SourceUnreadableError(
+                f"{name_of(source)} is damaged and can't be read to its end: {error}."
+            ) from error
+    times = sorted(entry.pts for entry in entries if entry.shown)
+    return PacketIndex(tuple(entries), tuple(times), time_base, _doubt(entries, times, undated), end_s)
+
+
+def _end_of(packet: "Packet[Stream]") -> float:
+    if packet.pts is None or not packet.size:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
+def _doubt(entries: Sequence[Entry], times: Sequence[int], undated: bool) -> str | None:
+    if undated:
+        return "some of its frames have no times"
+    if len(set(times)) < len(times):
+        return "some of its frames have the same time"
+    if not entries or not entries[0].keyframe:
+        return "it doesn't start with a keyframe"
+    return None

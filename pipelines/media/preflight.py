@@ -1,0 +1,105 @@
+"""Look at a source before it is transcoded: what becomes of each stream, and where its picture can be cut."""
+
+from collections.abc import Sequence
+
+import av
+from av.container import InputContainer
+
+from pipelines.media.cuts import CutRules, cut
+from pipelines.media.estimate import picture_cost_s
+from pipelines.media.output_streams import clock_of
+from pipelines.media.packet_index import PacketIndex, read_index
+from pipelines.media.plan import Chunk, Cutting, StreamPlan, TranscodePlan, VideoEncode
+from pipelines.media.probe import probe
+from pipelines.media.profiles import TranscodeSettings
+from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.streams import plan_streams
+from pipelines.media.truncation import check_end, check_index
+from pipelines.media.video_filters import WARM_UP, temporal_steps
+
+_SEEK_CHECKED_PACKETS = 3
+_SKIPPED_CHUNKS = 64  # reading from the start for each of more would take longer than encoding
+
+
+def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> TranscodePlan:
+    """Plan a transcode: reads the headers, and every packet if the picture is to be encoded; decodes nothing.
+
+    Raises:
+        SourceError: see ``probe`` and ``plan_streams``; SourceTruncatedError where the file was cut off.
+    """
+    plan = plan_streams(probe(source), settings)
+    with open_input(source) as container:
+        check_index(source, container, plan)
+    picture = plan.video
+    if picture is None or picture.video is None:
+        what = "there is no picture to encode" if picture is None else "the picture is copied"
+        return plan.model_copy(update={"method": "copy", "reason": what})
+    index = read_index(source, picture.source_index)
+    check_end(plan, index.end_s - plan.source.start_s, name_of(source))
+    obstacle = _obstacle(picture.video, index)
+    if obstacle is not None:
+        return plan.model_copy(update={"method": "serial", "reason": obstacle})
+    return _with_chunks(source, plan, picture, index, cutting)
+
+
+def _obstacle(encode: VideoEncode, index: PacketIndex) -> str | None:
+    """Why a picture can't be cut, or ``None``."""
+    if encode.settings.bitrate is not None:
+        return "an average bit rate is kept over the whole film"
+    return None if index.doubtful is None else f"it can't be cut: {index.doubtful}"
+
+
+def _with_chunks(
+    source: Source, plan: TranscodePlan, picture: StreamPlan, index: PacketIndex, cutting: Cutting
+) -> TranscodePlan:
+    assert picture.video is not None
+    with open_input(source) as container:
+        window = clock_of(container, plan).window(index.time_base)
+        frames = sum(map(window.holds, index.times))
+        rules = CutRules(
+            cost_s=picture_cost_s(picture.video, frames),
+            slots=cutting.slots,
+            chunk_s=cutting.chunk_s,
+            warm_up=WARM_UP if temporal_steps(picture.video, deinterlace_all=True) else 0,
+        )
+        chunks = cut(index, window, rules)
+        seekable = not index.trimmed and _seeks_exactly(container, picture.source_index, index, chunks)
+    if len(chunks) < 2:
+        return plan.model_copy(update={"method": "serial", "reason": "it is too short to be cut"})
+    how = "by seeking"
+    if not seekable:
+        if len(chunks) > _SKIPPED_CHUNKS:
+            chunks = cut(index, window, CutRules(rules.cost_s, 1, _length_s(index) / _SKIPPED_CHUNKS, rules.warm_up))
+        how = "by reading from the start, since seeking isn't exact in it"
+    reason = f"cut into {len(chunks)} chunks at frames, {how}"
+    return plan.model_copy(
+        update={"method": "chunk", "reason": reason, "chunks": chunks, "seeks": seekable, "estimated_frames": frames}
+    )
+
+
+def _length_s(index: PacketIndex) -> float:
+    return float((index.times[-1] - index.times[0]) * index.time_base)
+
+
+def _seeks_exactly(container: InputContainer, stream_index: int, index: PacketIndex, chunks: Sequence[Chunk]) -> bool:
+    """Seek to each keyframe that a chunk begins at: what is read there has to be what the index has there."""
+    stream = container.streams[stream_index]
+    places = {(entry.pts, entry.size_bytes): place for place, entry in enumerate(index.entries)}
+    for pts in {chunk.key_pts for chunk in chunks if chunk.key_pts is not None}:
+        wanted = next(place for place, entry in enumerate(index.entries) if entry.pts == pts and entry.keyframe)
+        try:
+            container.seek(pts, stream=stream)
+            packets = []
+            for packet in container.demux(stream):
+                packets.append((packet.pts if packet.pts is not None else packet.dts, packet.size))
+                if len(packets) == _SEEK_CHECKED_PACKETS:
+                    break
+        except av.error.FFmpegError:
+            return False
+        found = places.get(packets[0]) if packets else None  # type: ignore[arg-type]  # a time that isn't there is None
+        if found is None or found > wanted or not index.entries[found].keyframe:
+            return False
+        expected = [(entry.pts, entry.size_bytes) for entry in index.entries[found : found + len(packets)]]
+        if [packet for packet in packets if packet[1]] != expected:
+            return False
+    return True

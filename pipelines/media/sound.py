@@ -1,0 +1,71 @@
+"""Encode one sound track into a file of its own, whole: cut and joined sound clicks at every border."""
+
+import time
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+
+from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.mux import MUXERS, Writer, open_file, write_errors
+from pipelines.media.output_streams import add_stream, clock_of, track_of
+from pipelines.media.plan import Expected, ExpectedStream, SoundResult, TranscodePlan
+from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.verify import verify_output
+
+_VERIFY_SHARE = 0.2
+
+
+def encode_sound(
+    source: Source, target: Path, plan: TranscodePlan, source_index: int, on_progress: OnProgress
+) -> SoundResult:
+    """Encode a track of the plan into ``target``, in the output's own container, and decode it again.
+
+    Raises:
+        SourceUnreadableError: the source can't be read to its end.
+        OutputInvalidError: see ``verify_output``.
+        OutOfSpaceError, EncodeError: see ``mux``.
+    """
+    started_s = time.monotonic()
+    stream_plan = next(each for each in plan.kept if each.source_index == source_index)
+    meter = ProgressMeter(on_progress, plan.duration_s, share=1 - _VERIFY_SHARE)
+    with open_input(source) as container:
+        original = container.streams[source_index]
+        assert isinstance(original, AudioStream)
+        # A late start is kept in the movie's ticks: fine enough for any.
+        options = {"movie_timescale": "1000000"} if plan.container == "mp4" else None
+        with open_file(target, MUXERS[plan.container], options) as output:
+            with write_errors():
+                stream = add_stream(output, original, plan, stream_plan)
+                output.start_encoding()
+            track = track_of(original, Writer(output, stream), plan, stream_plan, clock_of(container, plan))
+            try:
+                for packet in container.demux(original):
+                    if packet.size:
+                        track.take(packet)
+                        meter.update(track.writer.end_s, 0)
+                    if track.done:
+                        break
+            except av.error.FFmpegError as error:
+                name = name_of(source)
+                raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
+            track.finish()
+    encoded_s = time.monotonic() - started_s
+    expected = ExpectedStream(
+        index=0, kind="audio", copied=False, packets=track.writer.packets, frames=None, end_s=track.writer.end_s
+    )
+    verification = verify_output(
+        target, Expected(streams=(expected,)), on_progress, base=1 - _VERIFY_SHARE, share=_VERIFY_SHARE
+    )
+    return SoundResult(
+        source_index=source_index,
+        size_bytes=target.stat().st_size,
+        packets=track.writer.packets,
+        end_s=track.writer.end_s,
+        decoded=track.frames,
+        decode_errors=track.decode_errors,
+        transcode_s=encoded_s,
+        verify_s=verification.elapsed_s,
+        warnings=verification.warnings,
+    )
