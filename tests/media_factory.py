@@ -109,6 +109,23 @@ def sound_frame(samples: NDArray[np.float32], start_s: float, layout: str = "ste
     return frame
 
 
+def sound_first_film(path: Path, frames: int = 30) -> Path:
+    """Matroska whose first stream is sound: a click at 0.5 s beside a grey ramp."""
+    with av.open(str(path), "w") as output:
+        track = output.add_stream("flac", rate=SAMPLE_RATE_HZ)
+        video = output.add_stream("libx264", rate=25, options={"preset": "ultrafast", "qp": "0"})
+        video.codec_context.width, video.codec_context.height = WIDTH, HEIGHT
+        video.codec_context.time_base = Fraction(1, 25)
+        output.mux(track.encode(sound_frame(clicks(frames / 25, (0.5,)), 0)))
+        output.mux(track.encode(None))
+        for index in range(frames):
+            frame = VideoFrame.from_ndarray(grey(ramp_level(index)), format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    return path
+
+
 def rich_film(path: Path, duration_s: float = 4, *, video_start_s: float = 0, codec: str = "libx264") -> Path:
     """Matroska with a grey ramp, English and German sound (clicks at 1 s and 2 s), subtitles, chapters and tags."""
     frames = round((duration_s - video_start_s) * 25)

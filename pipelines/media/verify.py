@@ -105,10 +105,11 @@ def _read_all(container: InputContainer, expected: Expected, meter: ProgressMete
     start_s = float(start_of(container))
     try:
         for packet in container.demux(streams):
-            _note(packet, seen[packet.stream_index])
+            found = seen[packet.stream.index]  # stream_index is 0 in the packet that drains a decoder
+            _note(packet, found)
             if decode:
-                _decode(packet, seen[packet.stream_index])
-            meter.update(seen[packet.stream_index].end_s - start_s, 0)
+                _decode(packet, found)
+            meter.update(found.end_s - start_s, 0)
     except av.error.FFmpegError as error:
         raise OutputInvalidError(f"The output can't be read to its end: {error}.") from error
     return seen

@@ -286,6 +286,12 @@ def test_verification_passes_what_was_written(grey_ramp: Path, transcoded: Trans
     assert verify_output(target, result.expected).frames == 50
 
 
+def test_verification_drains_the_decoder_of_a_picture_behind_its_sound(tmp_path: Path, transcoded: Transcode) -> None:
+    clip = factory.sound_first_film(tmp_path / "sound_first.mkv")
+    _, result = transcoded(clip, **QUICK)
+    assert [(s.kind, s.frames) for s in result.expected.streams] == [("audio", None), ("video", 30)]
+
+
 def test_verification_finds_a_missing_frame(grey_ramp: Path, transcoded: Transcode) -> None:
     target, result = transcoded(grey_ramp, **QUICK)
     (stream,) = result.expected.streams
