@@ -1,5 +1,6 @@
 """Media with known content, made in a moment: every test states what it expects of them."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -8,8 +9,10 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.packet import Packet
 from av.subtitles.subtitle import SubtitleSet
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 96, 64
@@ -50,13 +53,14 @@ def write_video(
     aspect: Fraction = Fraction(1),
     pixel_format: str = "yuv420p",
     gop: int = 10,
+    rate: Fraction = Fraction(25),
 ) -> Path:
     """Encode planar 4:2:0 ``pictures``, losslessly unless ``options`` say otherwise.
 
     ``rotation``: counter-clockwise degrees and whether it's mirrored, as a display matrix.
     """
     with av.open(str(path), "w") as output:
-        stream = output.add_stream(codec, rate=Fraction(25), options=options or {"qp": "0", "preset": "veryfast"})
+        stream = output.add_stream(codec, rate=rate, options=options or {"qp": "0", "preset": "veryfast"})
         context = stream.codec_context
         context.height, context.width = pictures[0].shape[0] * 2 // 3, pictures[0].shape[1]
         context.pix_fmt, context.time_base, context.gop_size = pixel_format, time_base, gop
@@ -65,10 +69,76 @@ def write_video(
             stream.set_display_rotation(rotation[0], hflip=rotation[1])
         for index, picture in enumerate(pictures):
             frame = VideoFrame.from_ndarray(picture, format="yuv420p")
+            if pixel_format.startswith("rgb"):
+                frame = frame.reformat(format=pixel_format)
             frame.pts, frame.time_base = (index if pts is None else pts[index]), time_base
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path
+
+
+_NOISE = np.random.default_rng(7).integers(0, 180, (HEIGHT, 400), dtype=np.uint8)
+
+
+def moving_pictures(frames: int = 40) -> list[NDArray[np.uint8]]:
+    """Noise that wanders a pixel a frame: no two frames are alike, and those between two can be told from them."""
+    pictures = [grey(128) for _ in range(frames)]
+    for index, picture in enumerate(pictures):
+        picture[:HEIGHT] = _NOISE[:, index : index + WIDTH] // 2 + 60
+    return pictures
+
+
+def combed_pictures(frames: int = 40) -> list[NDArray[np.uint8]]:
+    """Interlaced: a bright edge moves two pixels from field to field."""
+    pictures = [grey(60) for _ in range(frames)]
+    for index, picture in enumerate(pictures):
+        edge = 4 * index % (WIDTH - 8)
+        picture[:HEIGHT:2, edge : edge + 8] = 180
+        picture[1:HEIGHT:2, edge + 2 : edge + 10] = 180
+    return pictures
+
+
+def film(path: Path, frames: int = 40, **options: object) -> Path:
+    """``moving_pictures`` in ``path``."""
+    return write_video(path, moving_pictures(frames), **options)  # type: ignore[arg-type]
+
+
+def part_from_keyframe(film: Path, target: Path, number: int) -> Path:
+    """``film`` from its keyframe ``number`` on, as a copy in another file: what came before is missing."""
+    with av.open(str(film)) as container, av.open(str(target), "w") as output:
+        source = container.streams.video[0]
+        stream, seen = output.add_stream_from_template(source, opaque=True), -1
+        for packet in container.demux(source):
+            seen += packet.is_keyframe and packet.size > 0
+            if packet.size and seen >= number:
+                packet.stream = stream
+                output.mux(packet)
+    return target
+
+
+def with_sound(film: Path, sound: Path, target: Path) -> Path:
+    """A copy of ``film`` beside a copy of ``sound``."""
+    with av.open(str(film)) as first, av.open(str(sound)) as second, av.open(str(target), "w") as output:
+        sources = (first, second)
+        streams = [output.add_stream_from_template(source.streams[0], opaque=True) for source in sources]
+        for source, stream in zip(sources, streams, strict=True):
+            for packet in source.demux():
+                if packet.size:
+                    packet.stream = stream
+                    output.mux(packet)
+    return target
+
+
+def without_packet(film: Path, target: Path, number: int) -> Path:
+    """A copy of a one-stream ``film`` without one of its packets."""
+    with av.open(str(film)) as container, av.open(str(target), "w", format=container.format.name) as output:
+        source = container.streams[0]
+        stream = output.add_stream_from_template(source, opaque=True)
+        for index, packet in enumerate(container.demux(source)):
+            if packet.size and index != number:
+                packet.stream = stream
+                output.mux(packet)
+    return target
 
 
 def grey_ramp(path: Path, frames: int = 50, **options: object) -> Path:
@@ -225,3 +295,34 @@ def click_times(path: Path, track: int = 0) -> list[float]:
     firsts = [int(loud[0])] if loud.size else []
     firsts += [int(b) for a, b in pairwise(loud) if b - a > rate / 10]
     return [start_s + first / rate for first in firsts]
+
+
+def shown_pictures(path: Path) -> list[tuple[Fraction, str]]:
+    """When each frame of the first picture is shown, in seconds, and a hash of what is seen of it."""
+    with av.open(str(path)) as container:
+        stream = next(s for s in container.streams.video if not s.disposition & 1024)
+        return [
+            (frame.pts * frame.time_base, hashlib.md5(frame.to_ndarray().tobytes()).hexdigest())
+            for frame in container.decode(stream)
+        ]
+
+
+def heard_sounds(path: Path) -> list[tuple[Fraction, str]]:
+    """When each sound track starts, in seconds, and a hash of its decoded samples."""
+    found = []
+    with av.open(str(path)) as container:
+        count = len(container.streams.audio)
+    for track in range(count):
+        with av.open(str(path)) as container:
+            frames = list(container.decode(audio=track))
+            samples = hashlib.md5(b"".join(frame.to_ndarray().tobytes() for frame in frames)).hexdigest()
+            found.append((frames[0].pts * frames[0].time_base, samples))
+    return found
+
+
+def picture_packets(path: Path) -> "list[Packet[VideoStream]]":
+    """The packets of the first picture in order of decoding, with times as they are stored."""
+    with av.open(str(path)) as container:
+        container.flags &= ~1  # AVFMT_FLAG_GENPTS
+        stream = next(s for s in container.streams.video if not s.disposition & 1024)
+        return [packet for packet in container.demux(stream) if packet.size]

@@ -194,7 +194,7 @@ class _Joining:
                     packets=writer.packets,
                     frames=self._frames if stream_plan.video is not None else None,
                     end_s=writer.end_s,
-                    tolerance_s=_ROUNDED_S + self._frame_s(stream_plan, writer.stream),
+                    tolerance_s=_ROUNDED_S + max(writer.widest_s, self._frame_s(stream_plan, writer.stream)),
                 )
 
     def _frame_s(self, stream_plan: StreamPlan, stream: Stream) -> float:

@@ -130,18 +130,28 @@ def add_cover_attachment(container: InputContainer, output: OutputContainer, ind
 
 
 class Writer:
-    """Writes packets of one output stream and remembers how many and until when."""
+    """Writes packets of one output stream and remembers how many and until when.
+
+    ``widest_s``: the longest time from decoding one to decoding the next. MP4 keeps that instead of how long a frame is
+    shown: by as much its end may be another where frames are reordered.
+    """
 
     def __init__(self, output: OutputContainer, stream: Stream) -> None:
         self._output = output
         self.stream = stream
         self.packets = 0
         self.end_s = 0.0
+        self.widest_s = 0.0
+        self._last_dts: int | None = None
 
     def write(self, packet: "Packet[Any]") -> None:
         packet.stream = self.stream
         time_base = packet.time_base
         if packet.pts is not None:
             self.end_s = max(self.end_s, float((packet.pts + (packet.duration or 0)) * time_base))
+        if packet.dts is not None:
+            if self._last_dts is not None:
+                self.widest_s = max(self.widest_s, float((packet.dts - self._last_dts) * time_base))
+            self._last_dts = packet.dts
         self.packets += 1
         self._output.mux_one(packet)

@@ -13,6 +13,9 @@ from pipelines.media.profiles import ContainerName, VideoSettings
 Action = Literal["copy", "encode", "convert", "drop"]
 
 
+TOLERANCE_S = 0.1  # an audio frame of 1024 samples at 11025 Hz, and the millisecond clock of Matroska
+
+
 class VideoEncode(BaseModel, frozen=True, extra="forbid"):
     """How the picture is made, in the order it's done.
 
@@ -131,7 +134,7 @@ class ExpectedStream(BaseModel, frozen=True, extra="forbid"):
     packets: int
     frames: int | None
     end_s: float
-    tolerance_s: float = 0.1  # an audio frame of 1024 samples at 11025 Hz, and the millisecond clock of Matroska
+    tolerance_s: float = TOLERANCE_S
 
 
 class Expected(BaseModel, frozen=True, extra="forbid"):

@@ -14,7 +14,7 @@ from pipelines.media.audio_track import AudioTrack
 from pipelines.media.errors import EncodeError, SourceUnreadableError
 from pipelines.media.mux import Writer, add_cover_attachment, open_output, set_head, write_errors
 from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_threads, track_of
-from pipelines.media.plan import Expected, ExpectedStream, TranscodePlan, TranscodeResult, concealed
+from pipelines.media.plan import TOLERANCE_S, Expected, ExpectedStream, TranscodePlan, TranscodeResult, concealed
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
@@ -193,6 +193,7 @@ def _expected(plan: TranscodePlan, tracks: Mapping[int, Track]) -> Expected:
                 packets=track.writer.packets,
                 frames=track.frames if isinstance(track, VideoTrack) else None,
                 end_s=track.writer.end_s,
+                tolerance_s=max(TOLERANCE_S, track.writer.widest_s),
             )
         )
     return Expected(streams=tuple(streams))

@@ -47,6 +47,13 @@ def test_variable_frame_times_are_kept_exactly(tmp_path: Path, transcoded: Trans
     assert factory.frame_times(target) == [Fraction(time, 90_000) for time in times]
 
 
+def test_long_still_frames_of_mp4_may_be_reordered(tmp_path: Path, transcoded: Transcode) -> None:
+    times = [sum((3000, 90_000, 2000, 180_000, 9000)[i % 5] for i in range(frame)) for frame in range(38)]
+    slides = factory.film(tmp_path / "slides.mkv", frames=38, pts=times, time_base=Fraction(1, 90_000))
+    target, _ = transcoded(slides, preset="medium", crf=25)
+    assert factory.frame_times(target) == factory.frame_times(slides)
+
+
 def test_a_late_picture_stays_late(tmp_path: Path, transcoded: Transcode) -> None:
     film = factory.rich_film(tmp_path / "late.mkv", video_start_s=0.52)
     target, _ = transcoded(film, **QUICK)
