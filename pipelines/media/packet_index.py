@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import av
+from av.video.stream import VideoStream
 
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.source import Source, name_of, open_input
@@ -49,6 +50,10 @@ class PacketIndex:
         place = bisect_right(keys, pts, key=lambda entry: entry.pts)
         return keys[place - 1] if place else self.entries[0]
 
+    def leads(self, pts: int) -> bool:
+        """Whether the frame shown at ``pts`` comes before the first keyframe: it may need one that isn't there."""
+        return pts < self.entries[0].pts
+
     @property
     def trimmed(self) -> bool:
         """Whether an edit list takes some out, which are decoded all the same."""
@@ -71,13 +76,15 @@ def read_index(source: Source, stream_index: int) -> PacketIndex:
     with open_input(source) as container:
         stream = container.streams[stream_index]
         time_base = stream.time_base or Fraction(1, 1000)
+        reordered = isinstance(stream, VideoStream) and stream.codec_context.has_b_frames
         try:
             for packet in container.demux():
                 end_s = max(end_s, _end_of(packet))
                 if packet.stream_index != stream_index or not packet.size:
                     continue
                 pts = packet.pts if packet.pts is not None else packet.dts
-                undated = undated or pts is None
+                # Where frames are reordered, the time of decoding says nothing about the time of showing.
+                undated = undated or pts is None or (packet.pts is None and reordered)
                 if pts is not None:
                     entries.append(Entry(pts, packet.size, packet.is_keyframe, not packet.is_discard))
         except av.error.FFmpegError as error:
