@@ -37,13 +37,13 @@ def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...
     times = [pts for pts in index.times if window.holds(pts)]
     if not times:
         return ()
-    borders = _borders(index, times, _count(index, times, rules))
+    leading = sum(map(index.leads, times))
+    borders = _borders(index, times, _count(index, times, rules), leading)
     costs = _costs(index, times, rules.cost_s)
     chunks = []
     for number, (begin, end) in enumerate(pairwise(borders)):
         last = end == len(times)
-        warm = index.times.index(times[begin]) if rules.warm_up and begin else 0
-        seen_from = index.times[max(0, warm - rules.warm_up)] if rules.warm_up else times[begin]
+        seen_from = index.times[max(0, bisect_left(index.times, times[begin]) - rules.warm_up)]
         chunks.append(
             Chunk(
                 number=number,
@@ -53,6 +53,7 @@ def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...
                 key_pts=index.keyframe_before(seen_from).pts if begin or window.begin_pts is not None else None,
                 frames=end - begin,
                 cost_s=round(sum(costs[begin:end]), 3),
+                leading=0 if begin else leading,
             )
         )
     return tuple(chunks)
@@ -66,17 +67,19 @@ def _count(index: PacketIndex, times: Sequence[int], rules: CutRules) -> int:
     return max(1, min(wanted, int(length_s / _MIN_CHUNK_S)))
 
 
-def _borders(index: PacketIndex, times: Sequence[int], count: int) -> list[int]:
-    """Indices of the frames that chunks begin with, and the number of frames."""
+def _borders(index: PacketIndex, times: Sequence[int], count: int, leading: int) -> list[int]:
+    """Indices of the frames that chunks begin with, and the number of frames; the first holds more than ``leading``."""
     keyframes = [bisect_left(times, e.pts) for e in index.entries if e.keyframe and times[0] < e.pts <= times[-1]]
     keyframes.sort()
     each = Fraction(len(times), count)
     borders = [0]
     for number in range(1, count):
         wanted = number * each
-        near = [frame for frame in keyframes if abs(frame - wanted) <= each * _NEAR]
+        place = bisect_left(keyframes, wanted)
+        beside = keyframes[max(0, place - 1) : place + 1]
+        near = [frame for frame in beside if abs(frame - wanted) <= each * _NEAR]
         border = min(near, key=lambda frame: abs(frame - wanted)) if near else int(wanted)
-        if border > borders[-1]:
+        if border > max(borders[-1], leading):
             borders.append(border)
     return [*borders, len(times)]
 

@@ -68,7 +68,7 @@ def join(
     """
     started_s = time.monotonic()
     chunks = sorted(chunks, key=lambda chunk: chunk.result.number)
-    _check_borders([chunk.result for chunk in chunks])
+    _check_borders([chunk.result for chunk in chunks], plan)
     meter = ProgressMeter(on_progress, plan.duration_s, share=1 - _VERIFY_SHARE)
     with ExitStack() as opened, open_output(target, plan) as output:
         container = opened.enter_context(open_input(source))
@@ -87,17 +87,18 @@ def join(
     return _result(target, plan, chunks, sounds, expected, joined_s, time.monotonic() - started_s - joined_s)
 
 
-def _check_borders(results: Sequence[ChunkResult]) -> None:
+def _check_borders(results: Sequence[ChunkResult], plan: TranscodePlan) -> None:
     """Raise where a frame was lost, taken twice or made up between chunks or in one."""
+    if [result.number for result in results] != [chunk.number for chunk in plan.chunks]:
+        raise OutputInvalidError(f"{len(results)} chunks came of {len(plan.chunks)}.")
     for before, after in pairwise(results):
-        if after.number != before.number + 1:
-            raise OutputInvalidError(f"Chunk {before.number + 1} is missing.")
         if before.source_beyond_pts != after.source_first_pts or before.last_pts >= after.first_pts:
             raise OutputInvalidError(f"Chunks {before.number} and {after.number} don't follow each other.")
         if before.extradata != after.extradata:
             raise OutputInvalidError(f"Chunks {before.number} and {after.number} need different decoders.")
-    for result in results:
-        if result.source_frames != result.planned_frames and not result.decode_errors:
+    for result, chunk in zip(results, plan.chunks, strict=True):
+        missing = result.planned_frames - result.source_frames
+        if not 0 <= missing <= chunk.leading and not result.decode_errors:
             raise OutputInvalidError(
                 f"Chunk {result.number} has {result.source_frames} of {result.planned_frames} frames."
             )

@@ -66,7 +66,8 @@ class Chunk(BaseModel, frozen=True, extra="forbid"):
 
     In the source stream's time base; ``None`` is the stream's own border. Decoding starts at the keyframe of
     ``key_pts``, or with the first packet. ``next_pts`` is the first frame of the chunk that follows. ``cost_s`` is the
-    estimated time on one CPU.
+    estimated time on one CPU. ``leading`` frames are shown before the stream's first keyframe: a film that was cut out
+    of another has some that don't decode.
     """
 
     number: int
@@ -76,6 +77,7 @@ class Chunk(BaseModel, frozen=True, extra="forbid"):
     key_pts: int | None
     frames: int
     cost_s: float
+    leading: int = 0
 
 
 class Cutting(BaseModel, frozen=True, extra="forbid"):
