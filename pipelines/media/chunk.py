@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnreadableError
-from pipelines.media.mux import Writer, open_file, write_errors
+from pipelines.media.mux import Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_picture, clock_of, picture_track, set_threads
 from pipelines.media.plan import Chunk, ChunkResult, TranscodePlan
 from pipelines.media.profiles import rate_of
@@ -71,6 +71,7 @@ def encode_chunk(
         reorder=read.reorder,
         extradata=hashlib.sha256(extradata).hexdigest(),
         size_bytes=target.stat().st_size,
+        sha256=sha256_of(target),
         decode_errors=track.decode_errors,
         first_psnr_db=_psnr_db(track.edges[0], read.edges[0]),
         last_psnr_db=_psnr_db(track.edges[-1], read.edges[-1]),

@@ -22,7 +22,15 @@ from av.video.stream import VideoStream
 
 from pipelines.media.errors import OutputInvalidError
 from pipelines.media.info import VideoInfo
-from pipelines.media.mux import Writer, add_cover_attachment, copy_tags, open_output, set_head, write_errors
+from pipelines.media.mux import (
+    Writer,
+    add_cover_attachment,
+    copy_tags,
+    open_output,
+    set_head,
+    sha256_of,
+    write_errors,
+)
 from pipelines.media.output_streams import add_picture, add_stream, clock_of, track_of
 from pipelines.media.plan import (
     ChunkResult,
@@ -62,13 +70,14 @@ def join(
     """Write ``target`` from pieces and source.
 
     Raises:
-        OutputInvalidError: the chunks don't make one picture, or the file isn't what was written.
+        OutputInvalidError: the pieces don't make one film, one has changed, or the file isn't what was written.
         SourceError: what is copied can't be read.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
     started_s = time.monotonic()
     chunks = sorted(chunks, key=lambda chunk: chunk.result.number)
     _check_borders([chunk.result for chunk in chunks], plan)
+    _check_files([*chunks, *sounds])
     meter = ProgressMeter(on_progress, plan.duration_s, share=1 - _VERIFY_SHARE)
     with ExitStack() as opened, open_output(target, plan) as output:
         container = opened.enter_context(open_input(source))
@@ -102,6 +111,17 @@ def _check_borders(results: Sequence[ChunkResult], plan: TranscodePlan) -> None:
             raise OutputInvalidError(
                 f"Chunk {result.number} has {result.source_frames} of {result.planned_frames} frames."
             )
+
+
+def _check_files(pieces: Sequence[EncodedChunk | EncodedSound]) -> None:
+    """Raise where a file isn't the one that was decoded to prove it."""
+    for piece in pieces:
+        try:
+            whole = sha256_of(piece.path) == piece.result.sha256
+        except FileNotFoundError as error:
+            raise OutputInvalidError(f"{piece.path.name}, a piece of the output, is gone.") from error
+        if not whole:
+            raise OutputInvalidError(f"{piece.path.name}, a piece of the output, has changed since it was encoded.")
 
 
 class _Joining:

@@ -1,6 +1,7 @@
 """The output file: its container, tags, chapters, covers and the errors of writing."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -83,6 +84,11 @@ def write_errors() -> Iterator[None]:
             message = "There is no space left for the output; free some or choose another folder."
             raise OutOfSpaceError(message, errno=number) from error
         raise EncodeError(f"The output can't be written: {error}.") from error
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_tags(tags: Mapping[str, str], target: dict[str, str]) -> None:

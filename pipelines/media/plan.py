@@ -148,7 +148,8 @@ class ChunkResult(BaseModel, frozen=True, extra="forbid"):
 
     ``first_pts``, ``last_pts`` and ``last_duration`` count in the encoder's time base; ``source_*`` in the source's:
     the first frame taken, and the first one seen behind the chunk. ``reorder`` is how many frames the encoder holds
-    back at most. ``psnr_db``: luma of the first and the last frame against what was encoded.
+    back at most. ``sha256`` is that of the file. ``psnr_db``: luma of the first and the last frame against what was
+    encoded.
     """
 
     number: int
@@ -163,6 +164,7 @@ class ChunkResult(BaseModel, frozen=True, extra="forbid"):
     reorder: int
     extradata: str
     size_bytes: int
+    sha256: str
     decode_errors: int
     first_psnr_db: float
     last_psnr_db: float
@@ -175,6 +177,7 @@ class SoundResult(BaseModel, frozen=True, extra="forbid"):
 
     source_index: int
     size_bytes: int
+    sha256: str
     packets: int
     end_s: float
     decoded: int

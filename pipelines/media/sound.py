@@ -7,7 +7,7 @@ import av
 from av.audio.stream import AudioStream
 
 from pipelines.media.errors import SourceUnreadableError
-from pipelines.media.mux import MUXERS, Writer, open_file, write_errors
+from pipelines.media.mux import MUXERS, Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_stream, clock_of, track_of
 from pipelines.media.plan import Expected, ExpectedStream, SoundResult, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
@@ -61,6 +61,7 @@ def encode_sound(
     return SoundResult(
         source_index=source_index,
         size_bytes=target.stat().st_size,
+        sha256=sha256_of(target),
         packets=track.writer.packets,
         end_s=track.writer.end_s,
         decoded=track.frames,

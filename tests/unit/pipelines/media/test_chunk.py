@@ -1,0 +1,171 @@
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import media_factory as factory
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.media import chunk as chunk_module
+from pipelines.media.chunk import encode_chunk, reorder_of
+from pipelines.media.errors import OutOfSpaceError, OutputInvalidError, SourceError, SourceUnreadableError
+from pipelines.media.plan import ChunkResult, TranscodePlan
+from pipelines.media.progress import Progress
+
+Look = Callable[..., TranscodePlan]
+CutUp = Callable[..., Any]
+
+LOSSLESS: dict[str, object] = {"codec": "h264", "crf": 0, "preset": "ultrafast"}
+
+
+@pytest.fixture(scope="session")
+def film(made: Path) -> Path:
+    """40 frames with a keyframe every 10th."""
+    return factory.film(made / "chunk.mkv", options={"preset": "veryfast", "crf": "20"})
+
+
+@pytest.mark.parametrize(
+    ("coded", "reorder"),
+    [
+        ([], 0),
+        ([0], 0),
+        ([0, 1, 2, 3], 0),
+        ([0, 3, 1, 2], 1),
+        ([0, 4, 2, 1, 3], 2),
+        ([0, 8, 4, 2, 1, 3, 6, 5, 7], 3),
+        ([0, 300, 20, 7000], 1),
+    ],
+)
+def test_reorder_is_how_far_a_frame_comes_late(coded: Sequence[int], reorder: int) -> None:
+    assert reorder_of(coded) == reorder
+
+
+@given(st.permutations(range(12)))
+def test_frames_decoded_that_much_earlier_are_all_in_time(coded: list[int]) -> None:
+    reorder = reorder_of(coded)
+    shown = [*range(-reorder, 0), *sorted(coded)]
+    assert all(decoded <= pts for decoded, pts in zip(shown, coded, strict=False))
+    assert reorder == 0 or any(decoded + 1 > pts for decoded, pts in zip(shown, coded, strict=False))
+
+
+def test_chunks_hold_the_frames_of_their_part(film: Path, cut_up: CutUp) -> None:
+    pieces = cut_up(film, **LOSSLESS)
+    shown = [factory.shown_pictures(chunk.path) for chunk in pieces.chunks]
+    assert [len(frames) for frames in shown] == [chunk.frames for chunk in pieces.plan.chunks]
+    assert [time for frames in shown for time, _ in frames] == factory.frame_times(film)
+
+
+def test_the_result_tells_what_lies_at_the_borders(film: Path, cut_up: CutUp) -> None:
+    results: list[ChunkResult] = [chunk.result for chunk in cut_up(film, **LOSSLESS).chunks]
+    for before, after in pairwise(results):
+        assert before.source_beyond_pts == after.source_first_pts == after.first_pts
+        assert before.last_pts == after.first_pts - 40
+    assert results[-1].source_beyond_pts is None
+    assert {(r.first_psnr_db, r.last_psnr_db, r.decode_errors) for r in results} == {(100, 100, 0)}
+
+
+def test_one_encoder_makes_all_chunks(film: Path, cut_up: CutUp) -> None:
+    assert len({chunk.result.extradata for chunk in cut_up(film, **LOSSLESS).chunks}) == 1
+
+
+def test_losses_are_measured(film: Path, cut_up: CutUp) -> None:
+    results = [chunk.result for chunk in cut_up(film, codec="h264", crf=40, preset="ultrafast").chunks]
+    assert all(15 < result.first_psnr_db < 45 for result in results)
+
+
+def test_every_chunk_is_the_same_when_made_again(film: Path, looked_at: Look, tmp_path: Path) -> None:
+    plan = looked_at(film, codec="h264", crf=25, preset="medium")
+    first = encode_chunk(film, tmp_path / "a.nut", plan, plan.chunks[1], lambda _: None)
+    again = encode_chunk(film, tmp_path / "b.nut", plan, plan.chunks[1], lambda _: None)
+    assert first.sha256 == again.sha256
+
+
+def test_progress_rises(film: Path, looked_at: Look, tmp_path: Path) -> None:
+    plan = looked_at(film, chunk_s=1, **LOSSLESS)
+    seen: list[Progress] = []
+    encode_chunk(film, tmp_path / "a.nut", plan, plan.chunks[0], seen.append)
+    fractions = [progress.fraction or 0 for progress in seen]
+    assert fractions == sorted(fractions)
+    assert all(fraction <= 1 for fraction in fractions)
+
+
+def _spoiled(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]) -> None:
+    """Spoil a chunk's file after it was written and before it is read back."""
+    read_back = chunk_module._read_back
+
+    def spoil_first(target: Path) -> object:
+        spoil(target)
+        return read_back(target)
+
+    monkeypatch.setattr(chunk_module, "_read_back", spoil_first)
+
+
+def _cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _overwritten(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 400] = bytes(400)
+    path.write_bytes(data)
+
+
+def _a_frame_less(path: Path) -> None:
+    factory.without_packet(path, path.with_suffix(".less"), 3).rename(path)
+
+
+@pytest.mark.parametrize("spoil", [_cut_off, _emptied, _overwritten, _a_frame_less])
+def test_a_file_that_isnt_what_was_encoded_is_noticed(
+    film: Path, looked_at: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]
+) -> None:
+    plan = looked_at(film, **LOSSLESS)
+    _spoiled(monkeypatch, spoil)
+    with pytest.raises(OutputInvalidError):
+        encode_chunk(film, tmp_path / "a.nut", plan, plan.chunks[1], lambda _: None)
+
+
+def test_a_full_disk_is_told_apart(film: Path, looked_at: Look) -> None:
+    plan = looked_at(film, **LOSSLESS)
+    with pytest.raises(OutOfSpaceError):
+        encode_chunk(film, Path("/dev/full"), plan, plan.chunks[0], lambda _: None)
+
+
+def test_a_chunk_of_which_nothing_decodes_is_unreadable(film: Path, tmp_path: Path, looked_at: Look) -> None:
+    noise = tmp_path / "noise.mkv"
+    with av.open(str(film)) as container, av.open(str(noise), "w") as output:
+        stream = output.add_stream_from_template(container.streams.video[0], opaque=True)
+        for number in range(20):
+            packet: Any = av.Packet(b"\x00\x00\x00\x10" + b"\x65\xff" * 8)
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
+            packet.duration, packet.is_keyframe = 1, True
+            output.mux(packet)
+    plan = looked_at(noise, **LOSSLESS)
+    with pytest.raises(SourceUnreadableError, match="decodes"):
+        encode_chunk(noise, tmp_path / "a.nut", plan, plan.chunks[1], lambda _: None)
+
+
+def test_a_source_that_is_gone_is_told(film: Path, looked_at: Look, tmp_path: Path) -> None:
+    plan = looked_at(film, **LOSSLESS)
+    with pytest.raises(SourceError):
+        encode_chunk(tmp_path / "gone.mkv", tmp_path / "a.nut", plan, plan.chunks[0], lambda _: None)
+
+
+def test_a_damaged_frame_is_told_and_does_not_hinder_joining(film: Path, tmp_path: Path, cut_up: CutUp) -> None:
+    data = bytearray(film.read_bytes())
+    for place in range(len(data) // 2, len(data) // 2 + 60):
+        data[place] ^= 0x55
+    (tmp_path / "damaged.mkv").write_bytes(data)
+    pieces = cut_up(tmp_path / "damaged.mkv", **LOSSLESS)
+    _, result = pieces.join()
+    _, serial = pieces.serial()
+    assert result.video_frames == serial.video_frames
+    assert any("concealed" in warning for warning in result.warnings)

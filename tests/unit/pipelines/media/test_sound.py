@@ -1,0 +1,59 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import media_factory as factory
+import pytest
+
+from pipelines.media.errors import OutOfSpaceError
+from pipelines.media.mux import sha256_of
+from pipelines.media.plan import SoundResult, TranscodePlan
+from pipelines.media.progress import Progress
+from pipelines.media.sound import encode_sound
+
+Look = Callable[..., TranscodePlan]
+
+ENCODED: dict[str, object] = {"codec": "h264", "crf": 30, "preset": "ultrafast"}
+
+
+def encoded(source: Path, folder: Path, plan: TranscodePlan, track: int = 0) -> tuple[Path, SoundResult]:
+    target = folder / f"sound.{plan.container}"
+    index = plan.source.audio[track].index
+    return target, encode_sound(source, target, plan, index, lambda _: None)
+
+
+def test_each_track_is_encoded_by_itself(rich_film: Path, looked_at: Look, tmp_path: Path) -> None:
+    target, result = encoded(rich_film, tmp_path, looked_at(rich_film, **ENCODED), track=1)
+    assert factory.click_times(target) == pytest.approx([1, 2], abs=0.001)
+    assert result.end_s == pytest.approx(4, abs=1024 / 48_000)
+    assert (result.source_index, result.decode_errors, result.warnings) == (2, 0, ())
+    assert (result.size_bytes, result.sha256) == (target.stat().st_size, sha256_of(target))
+
+
+@pytest.mark.parametrize("profile", ["web-720p", "webm-vp9"])
+def test_sound_is_cut_where_the_film_is(rich_film: Path, looked_at: Look, tmp_path: Path, profile: str) -> None:
+    plan = looked_at(rich_film, profile, start=0.5, end=1.75)
+    target, result = encoded(rich_film, tmp_path, plan)
+    assert factory.click_times(target) == pytest.approx([0.5], abs=0.001)
+    assert result.end_s == pytest.approx(1.25, abs=0.021)
+
+
+@pytest.mark.parametrize("profile", ["web-720p", "webm-vp9"])
+def test_late_sound_stays_late(tmp_path: Path, looked_at: Look, profile: str) -> None:
+    film = factory.film(tmp_path / "film.mkv", codec="ffv1")
+    late = factory.write_sound(tmp_path / "late.mkv", [(0.25, factory.clicks(1, (0.5,)))], codec="flac")
+    both = factory.with_sound(film, late, tmp_path / "both.mkv")
+    target, _ = encoded(both, tmp_path, looked_at(both, profile))
+    assert factory.click_times(target) == pytest.approx([0.75], abs=0.002)
+
+
+def test_progress_rises_to_one(rich_film: Path, looked_at: Look, tmp_path: Path) -> None:
+    plan, seen = looked_at(rich_film, **ENCODED), list[Progress]()
+    encode_sound(rich_film, tmp_path / "sound.mp4", plan, 1, seen.append)
+    fractions = [progress.fraction or 0 for progress in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+
+
+def test_a_full_disk_is_told_apart(rich_film: Path, looked_at: Look) -> None:
+    with pytest.raises(OutOfSpaceError):
+        encode_sound(rich_film, Path("/dev/full"), looked_at(rich_film, "archive-hevc", audio_codec="flac"), 1, print)
