@@ -163,13 +163,13 @@ class _Joining:
             self._feeds.append(_picture(chunks, len(self._tracks), self._encoder.codec_context.time_base))
             self._keep(stream_plan, Writer(self._output, self._encoder), None)
         elif stream_plan.audio is not None:
-            path = next(each.path for each in sounds if each.result.source_index == stream_plan.source_index)
-            encoded = self._opened.enter_context(open_input(path))
+            sound = next(each for each in sounds if each.result.source_index == stream_plan.source_index)
+            encoded = self._opened.enter_context(open_input(sound.path))
             piece = encoded.streams[0]
             stream = self._output.add_stream_from_template(piece, opaque=True)
             copy_tags(original.metadata, stream.metadata)
             stream.disposition = original.disposition
-            self._feeds.append(_packets(encoded, {0: len(self._tracks)}))
+            self._feeds.append(_sound(encoded, len(self._tracks), sound.result))
             writer = Writer(self._output, stream)
             self._keep(stream_plan, writer, CopyTrack(piece, writer, Clock(Fraction(0))))
         else:
@@ -260,6 +260,15 @@ def _read(path: Path, time_base: Fraction) -> "list[Packet[Any]]":
                 packet.time_base = time_base
                 packets.append(packet)
     return packets
+
+
+def _sound(container: InputContainer, number: int, result: SoundResult) -> Iterator[_Timed]:
+    """The packets of an encoded track. Matroska tells no packet's length: the last is cut again where it was."""
+    for decoded_s, _, packet in _packets(container, {0: number}):
+        if packet.pts is not None and packet.duration:
+            left = round(Fraction(result.end_s) / packet.time_base) - packet.pts
+            packet.duration = max(1, min(packet.duration, left))
+        yield decoded_s, number, packet
 
 
 def _packets(container: InputContainer, numbers: dict[int, int]) -> Iterator[_Timed]:
