@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     retention_days: float = Field(30.0, gt=0, description="Finished jobs and their records are kept this long.")
     max_finished_jobs: int = Field(100_000, ge=1, description="…and at most this many of them.")
 
+    kept_days: float = Field(3.0, gt=0, description="Finished pieces of failed and cancelled jobs wait for a retry.")
+
     child_memory_bytes: int = Field(8 << 30, ge=512 << 20, description="Address space of one media child.")
     interactive_slots: int = Field(2, ge=1, description="Warm children of a node's interactive lane.")
     idle_exit_s: float | None = Field(None, description="Stop after this long without work (set by the CLI).")

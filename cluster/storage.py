@@ -170,6 +170,11 @@ def _give_new_name(staged: Path, target: Path) -> None:
         staged.replace(target)
 
 
+def free_space(folder: Path) -> int:
+    """Bytes that may be written below ``folder``, which need not exist yet."""
+    return shutil.disk_usage(_existing_folder(folder)).free
+
+
 def remove_staged(target: Path, tag_prefix: str) -> None:
     """Remove what attempts with this tag prefix staged beside a target, or in it where it is a folder."""
     named = f".{_glob_escaped(_shortened(target.name))}.{tag_prefix}*{STAGED_SUFFIX}"

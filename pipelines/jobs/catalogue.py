@@ -54,8 +54,10 @@ class Operation:
     """An operation: what it takes, how it is cut into units, and what joins them.
 
     ``plan`` runs in the interactive lane, ``run`` once per unit, ``join`` when all units are done. All three get a
-    Workbench, which calls media functions in the child. ``run`` returns the unit's manifest. ``output`` tells whether
-    the parameter ``output`` names a file or a folder, and ``suffix`` the extension of the file for given parameters.
+    Workbench, which calls media functions in the child. ``run`` returns the unit's manifest. ``join`` may return a plan
+    of what to do instead, where what the units made can't be joined: once. A unit of it that has the name of one of the
+    first plan's is done already. ``output`` tells whether the parameter ``output`` names a file or a folder, and
+    ``suffix`` the extension of the file for given parameters.
     ``interactive`` operations are planned at once, even behind a long queue.
     """
 
@@ -65,7 +67,7 @@ class Operation:
     result: type[BaseModel]
     plan: Callable[["Workbench"], Plan]
     run: Callable[["Workbench", Unit], BaseModel]
-    join: Callable[["Workbench", Mapping[str, Any]], Outcome]
+    join: Callable[["Workbench", Mapping[str, Any]], Outcome | Plan]
     output: Literal["none", "file", "folder"] = "none"
     interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None

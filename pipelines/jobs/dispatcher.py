@@ -19,7 +19,7 @@ from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Joined, Plan, Priority, State, Unit
 from pipelines.jobs.schedule import grant_cpus, in_order
-from pipelines.jobs.states import PLAN, after_failure, next_units, state_for
+from pipelines.jobs.states import JOIN, PLAN, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
 from pipelines.jobs.worker import UnitOrder, UnitReport
@@ -116,7 +116,7 @@ class Dispatcher:
         self._inbox.put_nowait(self._pump())
 
     async def _follow(self) -> None:
-        while True:
+        while not self.ended.is_set():  # the Redis client may swallow a cancel that comes while it talks
             try:
                 entries = await self._store.read_log(self._cursor, block_ms=5000)
             except redis.RedisError as error:
@@ -186,9 +186,9 @@ class Dispatcher:
         """Take a unit back, and see what follows: it is done after all, it is tried again, or its job fails."""
         status = await self._store.release(self._epoch, tracked.job.id, name, fence, why)
         tracked.units[name] = status
-        if status.state == "done":  # committed just before
+        if status.state == "done" or name == JOIN:  # committed just before; or the join put another plan in place
             await self._done(tracked, name)
-        elif error is not None:
+        if status.state != "done" and error is not None:
             verdict = after_failure(
                 status,
                 retryable=error.retryable,
@@ -199,12 +199,13 @@ class Dispatcher:
                 tracked.failure = error.model_copy(update={"unit": name})
 
     async def _done(self, tracked: Tracked, name: str) -> None:
-        loaded = await self._store.load(tracked.job.id)
-        tracked.units[name] = loaded.units[name]
-        if name == "plan":
-            tracked.plan = Plan.model_validate(loaded.manifests[name])
-        elif name == "join":
-            tracked.joined = Joined.model_validate(loaded.manifests[name])
+        """Learn what a unit has left in the store: a manifest, or, of the join, another plan."""
+        job_id = tracked.job.id
+        tracked.units[name] = await self._store.unit(job_id, name)
+        if name in (PLAN, JOIN):
+            tracked.plan = Plan.model_validate(await self._store.manifest(job_id, PLAN))
+        if name == JOIN and (joined := await self._store.manifest(job_id, JOIN)) is not None:
+            tracked.joined = Joined.model_validate(joined)
 
     async def _look_around(self) -> None:
         await self._lanes.refresh()
@@ -280,7 +281,10 @@ class Dispatcher:
         if tracked.launched or tracked.units:
             targets = [artifact.path for artifact in tracked.joined.artifacts] if tracked.joined else []
             targets += [job.params["output"]] if job.params.get("output") else []
-            await self._lanes.clean_up(job.id, targets, artifacts=state != State.SUCCEEDED)
+            succeeded = state == State.SUCCEEDED
+            # What a failed or cancelled job has finished is kept for a retry, and goes by age.
+            keys = [unit.key for unit in tracked.plan.units if unit.key] if succeeded and tracked.plan else []
+            await self._lanes.clean_up(job.id, targets, keys, artifacts=not succeeded)
         self._inbox.put_nowait(self._say_end(tracked, state))
 
     async def _say_end(self, tracked: Tracked, state: State) -> None:
@@ -310,6 +314,7 @@ class Dispatcher:
         )
         flights = [flight for tracked in self._jobs.values() for flight in tracked.flights.values()]
         free = self._lanes.cpus - sum(flight.cpus for flight in flights)
+        free_bytes = self._lanes.memory_bytes - sum(flight.memory_bytes for flight in flights)
         room = self._lanes.interactive_slots - sum(flight.cpus == 0 for flight in flights)
         heavy_waiting = sum(not unit.needs.interactive for units in waiting.values() for unit in units)
         # Jobs about to be planned want their share too: the first of several mustn't take every CPU.
@@ -323,12 +328,16 @@ class Dispatcher:
             for unit in waiting.get(candidate.job_id, ()):
                 if not unit.needs.interactive:
                     cpus = grant_cpus(unit.needs, free=free, waiting_units=heavy_waiting)
-                    if cpus is not None:
+                    if cpus is not None and self._memory_of(unit) <= free_bytes:
                         return await self._launch(tracked, unit, cpus)
                     ahead += 1
                 elif room > 0 and (unit.name != PLAN or self._plans_now(tracked, ahead)):
                     return await self._launch(tracked, unit, 0)
         return False
+
+    def _memory_of(self, unit: Unit) -> int:
+        """What a unit claims. One that wants more than any node has gets all of a node: it may do with less."""
+        return 0 if unit.needs.interactive else min(unit.needs.memory_bytes, self._lanes.largest_memory_bytes)
 
     def _plans_now(self, tracked: Tracked, ahead: int) -> bool:
         # A queue of thousands is planned as it is worked off, so that its plans don't fill the interactive lane.
@@ -351,9 +360,12 @@ class Dispatcher:
         tracked.last_served, tracked.launched, tracked.state = self._served, True, state
         tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
         module = self._catalogue.module_of(job.operation)
-        order = UnitOrder(job.id, module, job.sources, job.params, unit, fence, cpus)
+        shared = tracked.plan.shared if tracked.plan else {}
+        slots = max(1, self._lanes.cpus)
+        memory_bytes = self._memory_of(unit)
+        order = UnitOrder(job.id, module, job.sources, job.params, unit, fence, cpus, slots, memory_bytes, shared)
         ticket = self._lanes.start_unit(order)
-        tracked.flights[unit.name] = Flight(fence, cpus, ticket)
+        tracked.flights[unit.name] = Flight(fence, cpus, memory_bytes, ticket)
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True
 
@@ -365,10 +377,11 @@ class Dispatcher:
         self._inbox.put_nowait(self._landed(tracked, name, fence, report))
 
     async def _retain(self) -> None:
+        await self._lanes.sweep_kept()
         before = int(time.time() * 1000 - self._settings.retention_days * 86_400_000)
         while ids := await self._store.finished_before(before, keep=self._settings.max_finished_jobs):
             for job_id in ids:
-                await self._lanes.clean_up(job_id, [], artifacts=True)
+                await self._lanes.clean_up(job_id, [], [], artifacts=True)
                 await self._store.delete(job_id)
 
     def _flights(self) -> int:

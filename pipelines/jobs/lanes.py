@@ -23,6 +23,8 @@ class Lanes(Protocol):
     """What the dispatcher asks of the places that do the work."""
 
     cpus: int
+    memory_bytes: int
+    largest_memory_bytes: int  # of one node
     interactive_slots: int
 
     async def start(self, active: set[str]) -> None: ...
@@ -31,7 +33,8 @@ class Lanes(Protocol):
     def start_unit(self, order: UnitOrder) -> Any: ...
     async def result(self, ticket: Any) -> UnitReport: ...
     def abandon(self, ticket: Any) -> None: ...
-    async def clean_up(self, job_id: str, targets: list[str], *, artifacts: bool) -> None: ...
+    async def clean_up(self, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None: ...
+    async def sweep_kept(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class RayLanes:
 
     def __init__(self, config: WorkerConfig) -> None:
         self.cpus = 0
+        self.memory_bytes = 0
+        self.largest_memory_bytes = 0
         self.interactive_slots = 0
         self._config = config
         self._runners: dict[str, ActorHandle[Any]] = {}
@@ -67,6 +72,8 @@ class RayLanes:
         """Look which nodes there are."""
         nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         self.cpus = int(sum(node["Resources"].get("CPU", 0) for node in nodes))
+        memory = [int(node["Resources"].get("memory", 0)) for node in nodes if node["Resources"].get("CPU", 0) >= 1]
+        self.memory_bytes, self.largest_memory_bytes = sum(memory), max(memory, default=0)
         working = {node["NodeID"] for node in nodes if node["Resources"].get("CPU", 0) >= 1} or {
             node["NodeID"] for node in nodes
         }
@@ -92,6 +99,7 @@ class RayLanes:
             return _Ticket(self._one_runner().run.remote(order), heavy=False, lease_name=order.lease_name)
         task = _heavy_task.options(
             num_cpus=max(order.cpus, 0.01),
+            memory=order.memory_bytes,
             max_retries=0,
             name=f"{order.module.rpartition('.')[2]}:{order.unit.name}",
         )
@@ -112,11 +120,11 @@ class RayLanes:
             for runner in self._runners.values():
                 _control(runner.end_worker_of).remote(ticket.lease_name)
 
-    async def clean_up(self, job_id: str, targets: list[str], *, artifacts: bool) -> None:
-        """Remove a job's scratch and staged files; tried until a runner has done it."""
+    async def clean_up(self, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
+        """Remove a job's scratch and staged files, and kept pieces; tried until a runner has done it."""
         while True:
             try:
-                await _control(self._one_runner().clean_up).remote(job_id, targets, artifacts)
+                await _control(self._one_runner().clean_up).remote(job_id, targets, keys, artifacts)
             except ray.exceptions.RayTaskError:
                 _log.exception("cleaning up after %s", job_id)
                 return
@@ -125,6 +133,10 @@ class RayLanes:
                 await asyncio.sleep(0.2)
             else:
                 return
+
+    async def sweep_kept(self) -> None:
+        """Forget pieces that were kept long enough."""
+        _control(self._one_runner().sweep_kept).remote()
 
     def _one_runner(self) -> ActorHandle[Any]:
         runners = list(self._runners.values())

@@ -58,6 +58,16 @@ class LeaderStore(JobStore):
         _refuse_stale("stale" if answer is None else "")
         return UnitStatus.model_validate_json(answer)
 
+    async def unit(self, job_id: str, unit: str) -> UnitStatus:
+        """Where a unit stands."""
+        text = await self._redis.hget(f"{PREFIX}:units:{job_id}", unit)
+        return UnitStatus.model_validate_json(text) if text else UnitStatus()
+
+    async def manifest(self, job_id: str, unit: str) -> Any:
+        """A unit's manifest, or None while it has none."""
+        text = await self._redis.hget(f"{PREFIX}:manifests:{job_id}", unit)
+        return json.loads(text) if text else None
+
     async def expired_leases(self) -> list[tuple[str, str]]:
         """``(job, unit)`` of the leases that have run out."""
         names = await self._redis.zrangebyscore(f"{PREFIX}:leases", "-inf", await self.time_ms())

@@ -51,17 +51,28 @@ class Needs(Value):
 
 
 class Unit(Value):
-    """A small idempotent piece of a job. ``payload`` is what its operation needs to do it."""
+    """A small idempotent piece of a job. ``payload`` is what its operation needs to do it.
+
+    ``key`` is the content address of what it makes: a digest of all its bytes depend on. With one, what it made is kept
+    beyond the job's failure, and another job whose plan has the same key takes it over.
+    """
 
     name: str
     needs: Needs = Needs()
     payload: dict[str, Any] = {}
+    key: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
 
 class Plan(Value):
-    """What will be done: ``units`` in any order, then one join. ``explain`` is for people and ``--explain``."""
+    """What will be done: ``units`` in any order, the first ones first, then one join.
+
+    ``shared`` is what all units need. ``explain`` is for people and ``--explain``. ``replanned``: a join made it, since
+    what the first plan's units made couldn't be joined.
+    """
 
     units: tuple[Unit, ...]
+    shared: dict[str, Any] = {}
+    replanned: bool = False
     join: Needs = Needs(cpus=0, max_cpus=0, seconds=0.1)
     explain: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()

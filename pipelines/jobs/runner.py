@@ -23,6 +23,7 @@ from pipelines.jobs.worker import (
     clean_up,
     do_unit,
     plan_only,
+    sweep_kept,
     sweep_scratch,
 )
 from pipelines.media.info import MediaInfo
@@ -97,8 +98,8 @@ class Runner:
         except (redis.RedisError, ValueError):
             return None
 
-    def clean_up(self, job_id: str, targets: list[str], artifacts: bool) -> None:
-        clean_up(self._config, job_id, targets, artifacts=artifacts)
+    def clean_up(self, job_id: str, targets: list[str], keys: list[str], artifacts: bool) -> None:
+        clean_up(self._config, job_id, targets, keys, artifacts=artifacts)
 
     def end_worker_of(self, lease_name: str) -> bool:
         """End the process that does a unit on this node, however stuck it is."""
@@ -106,6 +107,9 @@ class Runner:
 
     def sweep(self, active: set[str]) -> None:
         sweep_scratch(self._config, active)
+
+    def sweep_kept(self) -> None:
+        sweep_kept(self._config)
 
 
 def runner_name(node_id: str) -> str:

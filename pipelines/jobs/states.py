@@ -14,7 +14,8 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.QUEUED: _WORKING | _STOPPED,
     State.PLANNING: frozenset({State.RUNNING, State.QUEUED}) | _STOPPED,
     State.RUNNING: frozenset({State.VERIFYING, State.QUEUED}) | _STOPPED,
-    State.VERIFYING: frozenset({State.SUCCEEDED, State.QUEUED}) | _STOPPED,
+    # Back to running: what the units made can't be joined, and another plan is carried out.
+    State.VERIFYING: frozenset({State.SUCCEEDED, State.QUEUED, State.RUNNING}) | _STOPPED,
     State.PAUSED: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
     State.SUCCEEDED: frozenset(),
     State.FAILED: frozenset(),

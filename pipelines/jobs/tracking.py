@@ -11,10 +11,11 @@ from pipelines.jobs.store import LoadedJob
 
 @dataclass
 class Flight:
-    """A unit on its way: its fence, the CPUs it holds, and the lane's ticket for it."""
+    """A unit on its way: its fence, the CPUs and the memory it holds, and the lane's ticket for it."""
 
     fence: int
     cpus: int
+    memory_bytes: int
     ticket: Any
     dropped_at: float | None = None
 

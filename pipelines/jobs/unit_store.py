@@ -24,6 +24,7 @@ class UnitStore:
         )
         self._renew = self._redis.register_script(script("renew"))
         self._commit = self._redis.register_script(script("commit"))
+        self._replan = self._redis.register_script(script("replan"))
 
     def holds(self, job_id: str, unit: str, fence: int) -> bool:
         """Whether the fence is still the unit's newest. Reads only."""
@@ -39,6 +40,10 @@ class UnitStore:
     def commit(self, job_id: str, unit: str, fence: int, manifest: str) -> bool:
         """Make the unit done for good; False where the fence has moved on."""
         return bool(self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest]))
+
+    def replan(self, job_id: str, unit: str, fence: int, plan: str) -> bool:
+        """Give the job another plan, and let the unit wait anew; False where the fence has moved on."""
+        return bool(self._replan(keys=[PREFIX], args=[job_id, unit, fence, plan]))
 
     def manifests(self, job_id: str) -> dict[str, Any]:
         found = self._redis.hgetall(f"{PREFIX}:manifests:{job_id}")

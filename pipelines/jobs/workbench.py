@@ -1,5 +1,6 @@
 """What an operation gets to work with: its parameters, sources, scratch, and the child that runs media functions."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from cluster.child import MediaChild, SourceDescriptor
-from cluster.storage import Roots, local_path, open_source
+from cluster.errors import StorageError
+from cluster.identity import Identity, identify
+from cluster.storage import Roots, free_space, local_path, open_source
 from pipelines.media.profiles import Profile
 
 T = TypeVar("T", bound=BaseModel)
@@ -19,10 +22,11 @@ LIMIT_FACTOR = 30.0
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished unit: the folder with what it made, and its manifest."""
+    """A finished unit: the folder with what it made, and its manifest. ``reused``: an earlier job made it."""
 
     folder: Path
     manifest: dict[str, Any]
+    reused: bool = False
 
 
 class Workbench:
@@ -37,6 +41,8 @@ class Workbench:
         roots: Roots,
         child: MediaChild,
         cpus: int,
+        slots: int,
+        shared: Mapping[str, Any],
         estimate_s: float,
         profiles: Callable[[], Mapping[str, Profile]],
         on_progress: Callable[[dict[str, Any]], None] | None = None,
@@ -44,6 +50,8 @@ class Workbench:
         self.params = params
         self.sources = sources
         self.cpus = cpus
+        self.slots = slots
+        self.shared = shared
         self._scratch = scratch
         self._roots = roots
         self._child = child
@@ -66,16 +74,52 @@ class Workbench:
         """The first source's name without its extension: what results are named after."""
         return local_path(self.sources[0]).stem
 
+    def identity(self, source: str) -> Identity:
+        """What tells a source's content from any other's."""
+        with open_source(source, self._roots.read) as opened:
+            return identify(opened.descriptor)
+
+    def check_space(self, needed_bytes: int) -> None:
+        """Refuse work that scratch has no room for.
+
+        Raises:
+            StorageError: ``disk_full``.
+        """
+        free_bytes = free_space(self._scratch)
+        if needed_bytes > free_bytes:
+            raise StorageError(
+                "disk_full",
+                f"It takes about {needed_bytes >> 20} MiB of scratch; {free_bytes >> 20} MiB are free. Make room.",
+            )
+
     def profiles(self) -> Mapping[str, Profile]:
         return self._profiles()
 
     def call(self, function: str, result: type[T], source: str, **arguments: Any) -> T:
-        """Run a media function in the child on a source, which the child gets as an open descriptor."""
+        """Run a media function in the child on a source, which the child gets as an open descriptor.
+
+        Raises:
+            StorageError: ``source_changed``: it isn't what the job was planned for, or not any more.
+        """
         with open_source(source, self._roots.read) as opened:
-            return self._child.call(
+            planned = self.shared.get("identities", {}).get(source)
+            before = os.fstat(opened.descriptor)
+            if planned is not None and identify(opened.descriptor).digest != planned:
+                raise _changed(opened.path)
+            made = self._child.call(
                 function,
                 {"source": SourceDescriptor(opened.descriptor, opened.path.name), **arguments},
                 result,
                 limit_s=self._limit_s,
                 on_progress=self._on_progress,
             )
+            after = os.fstat(opened.descriptor)
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise _changed(opened.path)
+            return made
+
+
+def _changed(path: Path) -> StorageError:
+    return StorageError(
+        "source_changed", f"{path} changed while it was read. Wait until it is complete, then submit it again."
+    )

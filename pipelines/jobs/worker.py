@@ -6,12 +6,13 @@ The same function runs as a Ray task (heavy units) and inside the runner actor o
 import contextlib
 import json
 import logging
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildKilledError
 from cluster.grants import current_roots
 from cluster.home import Home
+from cluster.kept import Kept
 from cluster.settings import Settings
 from cluster.storage import check_target, local_path, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
@@ -27,7 +29,7 @@ from pipelines.jobs.errors import UnitDroppedError, job_error
 from pipelines.jobs.live import Reporter
 from pipelines.jobs.models import JobError, Joined, Plan, Progress, Unit
 from pipelines.jobs.profiles import all_profiles
-from pipelines.jobs.states import RESERVED_UNIT_NAMES, stage_of
+from pipelines.jobs.states import PLAN, RESERVED_UNIT_NAMES, stage_of
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.workbench import Finished, Workbench
@@ -51,7 +53,10 @@ class WorkerConfig:
 
 @dataclass(frozen=True)
 class UnitOrder:
-    """One unit to do. ``fence`` is its lease's; ``module`` names the operation's module."""
+    """One unit to do. ``fence`` is its lease's; ``module`` names the operation's module.
+
+    ``slots`` are the CPUs of the whole cluster; ``shared`` is the plan's.
+    """
 
     job_id: str
     module: str
@@ -60,6 +65,9 @@ class UnitOrder:
     unit: Unit
     fence: int
     cpus: int
+    slots: int
+    memory_bytes: int = 0
+    shared: dict[str, Any] = field(default_factory=dict)
 
     @property
     def lease_name(self) -> str:
@@ -86,8 +94,10 @@ def do_unit(config: WorkerConfig, order: UnitOrder, lent: AbstractContextManager
             lent as child,
             minder.minding(child),
         ):
-            manifest = _do(config, order, child)
-        if not store.commit(order.job_id, order.unit.name, order.fence, manifest):
+            made = _do(config, order, child)
+        commit = store.replan if isinstance(made, Plan) else store.commit
+        text = made.model_dump_json() if isinstance(made, Plan) else made
+        if not commit(order.job_id, order.unit.name, order.fence, text):
             return UnitReport("dropped")
     except (UnitDroppedError, ChildKilledError):
         return UnitReport("dropped")
@@ -99,22 +109,21 @@ def do_unit(config: WorkerConfig, order: UnitOrder, lent: AbstractContextManager
     return UnitReport("done")
 
 
-def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> str:
+def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> str | Plan:
+    """The unit's manifest; or, of a join, another plan."""
     operation = _operation(order.module)
     bench = _bench(config, order, operation, child)
     stage_name = stage_of(order.unit.name)
     if stage_name == "plan":
         plan = operation.plan(bench)
-        taken = RESERVED_UNIT_NAMES.intersection(unit.name for unit in plan.units)
-        if taken or len({unit.name for unit in plan.units}) < len(plan.units):
-            raise ValueError(f"{operation.name}: unit names must differ and not be {sorted(RESERVED_UNIT_NAMES)}")
+        _check_names(operation, plan)
         return plan.model_dump_json()
     if stage_name == "unit":
-        manifest = operation.run(bench, order.unit)
-        return json.dumps({"folder": bench.scratch_name, "manifest": manifest.model_dump(mode="json")})
+        return json.dumps(_run(config, order, operation, bench))
     finished = _store(config.redis_url).manifests(order.job_id)
     if stage_name == "join":
-        return _join(config, order, operation, bench, finished).model_dump_json()
+        joined = _join(config, order, operation, bench, finished)
+        return joined if isinstance(joined, Plan) else joined.model_dump_json()
     joined = Joined.model_validate(finished["join"])
     overwrite = bool(order.params.get("overwrite"))
     for artifact, staged in zip(joined.artifacts, joined.staged, strict=True):
@@ -124,16 +133,41 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> str:
     return "{}"
 
 
+def _check_names(operation: Operation, plan: Plan) -> None:
+    taken = RESERVED_UNIT_NAMES.intersection(unit.name for unit in plan.units)
+    if taken or len({unit.name for unit in plan.units}) < len(plan.units):
+        raise ValueError(f"{operation.name}: unit names must differ and not be {sorted(RESERVED_UNIT_NAMES)}")
+
+
+def _run(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Workbench) -> dict[str, Any]:
+    """Do a unit, unless what it makes is kept from an earlier one."""
+    kept, key = kept_work(config.settings), order.unit.key
+    if key is not None and (manifest := kept.fetch(key, bench.scratch)) is not None:
+        return {"folder": bench.scratch_name, "manifest": manifest, "reused": True}
+    manifest = operation.run(bench, order.unit).model_dump(mode="json")
+    if key is not None:
+        kept.keep(key, bench.scratch, manifest)
+    return {"folder": bench.scratch_name, "manifest": manifest, "reused": False}
+
+
 def _join(
     config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Workbench, finished: dict[str, Any]
-) -> Joined:
+) -> Joined | Plan:
     folder = _scratch(config.settings, order.job_id)
-    units = {
-        name: Finished(folder / str(envelope["folder"]), envelope["manifest"])
-        for name, envelope in finished.items()
-        if name not in RESERVED_UNIT_NAMES
-    }
+    plan = Plan.model_validate(finished[PLAN])
+    units = {}
+    for unit in plan.units:
+        envelope = finished[unit.name]
+        reused = bool(envelope.get("reused"))
+        units[unit.name] = Finished(folder / str(envelope["folder"]), envelope["manifest"], reused)
     outcome = operation.join(bench, units)
+    if isinstance(outcome, Plan):
+        if plan.replanned:
+            raise ValueError(f"{operation.name}: a plan that replaced another can't be replaced again")
+        _check_names(operation, outcome)
+        # Another job mustn't take over what couldn't be joined here.
+        kept_work(config.settings).discard(unit.key for unit in plan.units if unit.key)
+        return outcome.model_copy(update={"replanned": True})
     roots = current_roots(config.settings)
     output = _output(order)
     artifacts, staged = [], []
@@ -156,16 +190,19 @@ def plan_only(
 ) -> Plan:
     """The plan of a job that isn't submitted, for ``--explain``."""
     operation = _operation(module)
-    order = UnitOrder("", module, sources, params, Unit(name="plan"), 0, 0)
+    slots = config.settings.cpus or os.cpu_count() or 1
+    order = UnitOrder("", module, sources, params, Unit(name="plan"), 0, 0, slots)
     return operation.plan(_bench(config, order, operation, child))
 
 
-def clean_up(config: WorkerConfig, job_id: str, targets: list[str], *, artifacts: bool) -> None:
-    """Remove a job's scratch and what it staged beside ``targets``; with ``artifacts`` also its own folder of them.
+def clean_up(config: WorkerConfig, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
+    """Remove a job's scratch, what it staged beside ``targets``, and what is kept under ``keys``.
 
+    With ``artifacts`` also its own folder of them.
     What can't be removed (a disk that became read-only) stays: the job ends all the same.
     """
     shutil.rmtree(_scratch(config.settings, job_id), ignore_errors=True)
+    kept_work(config.settings).discard(keys)
     for target in targets:
         try:
             remove_staged(Path(target), _tag(job_id))
@@ -173,6 +210,11 @@ def clean_up(config: WorkerConfig, job_id: str, targets: list[str], *, artifacts
             _log.warning("what job %s staged for %s can't be removed: %s", job_id, target, error.strerror)
     if artifacts:
         shutil.rmtree(config.settings.home / "artifacts" / job_id, ignore_errors=True)
+
+
+def sweep_kept(config: WorkerConfig) -> None:
+    """Forget what was kept for retries that didn't come."""
+    kept_work(config.settings).sweep(config.settings.kept_days * 86_400)
 
 
 def sweep_scratch(config: WorkerConfig, active: set[str]) -> None:
@@ -191,6 +233,8 @@ def _bench(config: WorkerConfig, order: UnitOrder, operation: Operation, child: 
         roots=current_roots(config.settings),
         child=child,
         cpus=order.cpus,
+        slots=order.slots,
+        shared=order.shared,
         estimate_s=order.unit.needs.seconds,
         profiles=lambda: all_profiles(config.settings.home / "profiles"),
         on_progress=_reporting(config, order),
@@ -264,6 +308,10 @@ class _Minder:
                     if self._child is not None:
                         self._child.kill()
                 return
+
+
+def kept_work(settings: Settings) -> Kept:
+    return Kept(settings.home / "kept")
 
 
 def _scratch(settings: Settings, job_id: str) -> Path:

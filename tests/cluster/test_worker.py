@@ -32,7 +32,7 @@ def test_a_unit_that_waits_for_a_child_keeps_its_lease(url, cluster, tmp_path):
 
     job_id, fence = cluster.do(leased())
     settings = Settings(home=Home.create(tmp_path / "home").path, lease_s=1.0)
-    order = UnitOrder(job_id, "pipelines.jobs.operations.probe", ("/film",), {}, Unit(name="plan"), fence, 0)
+    order = UnitOrder(job_id, "pipelines.jobs.operations.probe", ("/film",), {}, Unit(name="plan"), fence, 0, 2)
     renewals: list[float] = []
 
     @contextlib.contextmanager

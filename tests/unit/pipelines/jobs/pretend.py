@@ -29,6 +29,8 @@ class PretendLanes:
 
     units: UnitStore
     cpus: int = 2
+    memory_bytes: int = 16 << 30
+    largest_memory_bytes: int = 16 << 30
     interactive_slots: int = 4
     plans: dict[str, Plan] = field(default_factory=dict)
     works: bool = False
@@ -36,6 +38,8 @@ class PretendLanes:
     tickets: list[Ticket] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     cleaned: list[tuple[str, bool]] = field(default_factory=list)
+    discarded: list[str] = field(default_factory=list)
+    swept: int = 0
     by_hand: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -63,7 +67,11 @@ class PretendLanes:
         self.abandoned.append(ticket.name)
         self._tell()
 
-    async def clean_up(self, job_id: str, targets: list[str], *, artifacts: bool) -> None:
+    async def sweep_kept(self) -> None:
+        self.swept += 1
+
+    async def clean_up(self, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
+        self.discarded += keys
         self.cleaned.append((job_id, artifacts))
 
     # For the test

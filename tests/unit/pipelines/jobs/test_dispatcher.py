@@ -16,6 +16,7 @@ from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Artifact, Needs, Priority, State
 from pipelines.jobs.store import PREFIX
 from pipelines.jobs.unit_store import UnitStore
+from pipelines.jobs.worker import UnitReport
 
 WIDE = Needs(cpus=1, max_cpus=8, seconds=30)
 SHORT = Needs(cpus=0, max_cpus=0, seconds=0.1)
@@ -616,6 +617,81 @@ def test_a_job_of_an_operation_that_is_gone_is_quarantined(play):
         async with scene.dispatcher():
             assert await scene.ended(sound) == State.SUCCEEDED
         assert await scene.store.active() == []
+
+    play(body)
+
+
+# Joins: heavy ones, and those that find that another plan is needed
+
+
+async def replanned(scene: Scene, heard: str) -> str:
+    """A job whose join puts a plan of the unit ``whole`` in place; how the dispatcher hears of it."""
+    scene.lanes.by_hand = {"join"}
+    job_id = await scene.submit("a", "b")
+    await scene.lanes.start_of(2)
+    for ticket in scene.lanes.started():
+        scene.lanes.done(ticket)
+    ticket = await scene.lanes.start_of(1, "join")
+    assert scene.lanes.units.replan(job_id, "join", ticket.order.fence, plan_of("whole").model_dump_json())
+    scene.lanes.by_hand = set()
+    if heard == "lost":
+        scene.lanes.lost(ticket)
+    elif heard != "never":
+        scene.lanes.report(ticket, UnitReport("done" if heard == "done" else "dropped"))
+    return job_id
+
+
+@pytest.mark.parametrize("heard", ["done", "dropped", "lost"])
+def test_a_join_s_plan_is_carried_out_and_joined(play, heard):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await replanned(scene, heard)
+            whole = await scene.lanes.start_of(1, "whole")
+            assert (await scene.store.get(job_id)).state == State.RUNNING
+            scene.lanes.done(whole)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+            assert names(scene) == ["plan", "a", "b", "join", "whole", "join"]
+
+    play(body)
+
+
+def test_a_dispatcher_that_dies_after_a_join_s_plan_is_followed_by_one_that_carries_it_out(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await replanned(scene, "never")
+        async with scene.dispatcher():
+            scene.lanes.done(await scene.lanes.start_of(1, "whole"))
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)
+
+
+def test_a_join_of_a_second_and_more_waits_for_a_cpu(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit("quick", needs=SHORT)
+            scene.lanes.plans[job_id] = plan_of("quick", needs=SHORT).model_copy(update={"join": HEAVY})
+            quick = await scene.lanes.start_of(1, "quick")
+            await busy(scene)
+            scene.lanes.done(quick)
+            await seen(scene)
+            assert scene.lanes.started("join") == []
+            scene.lanes.done(scene.lanes.started("busy")[0])
+            assert (await scene.lanes.start_of(1, "join")).order.cpus == 1
+
+    play(body)
+
+
+def test_units_get_what_their_plan_shares_and_the_slots_of_the_cluster(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            scene.lanes.plans[job_id] = plan_of("a").model_copy(update={"shared": {"index": [1, 2]}})
+            scene.lanes.done(await scene.lanes.start_of(1, "a"))
+            assert await scene.ended(job_id) == State.SUCCEEDED
+            orders = [ticket.order for ticket in scene.lanes.tickets]
+            assert [order.shared for order in orders] == [{}, {"index": [1, 2]}, {"index": [1, 2]}]
+            assert {order.slots for order in orders} == {2}
 
     play(body)
 

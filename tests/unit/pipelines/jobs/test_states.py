@@ -11,7 +11,7 @@ ALLOWED = {
     "queued": "planning running verifying paused failed cancelled",
     "planning": "queued running paused failed cancelled",
     "running": "queued verifying paused failed cancelled",
-    "verifying": "queued succeeded paused failed cancelled",
+    "verifying": "queued running succeeded paused failed cancelled",
     "paused": "queued failed cancelled",
     "succeeded": "",
     "failed": "",

@@ -592,6 +592,72 @@ def test_the_oldest_finished_jobs_beyond_the_newest_few_are_too_many(run, store,
     assert run(store.finished_before(3, keep=4)) == ids[:4]
 
 
+# Another plan
+
+
+@pytest.fixture
+def joining(run, store, units, epoch, job) -> int:
+    """The fence of the job's join, which is running; its units ``a`` and ``b`` are done."""
+    for name, state, manifest in (("plan", State.PLANNING, PLAN), ("a", State.RUNNING, "1"), ("b", State.RUNNING, "2")):
+        fence = run(store.lease(epoch, job, name, LONG_S, state))
+        assert units.commit(job, name, fence, manifest)
+    failed = run(store.lease(epoch, job, "join", LONG_S, State.VERIFYING))
+    run(store.release(epoch, job, "join", failed, "failed"))
+    found = run(store.lease(epoch, job, "join", LONG_S, State.VERIFYING))
+    assert found is not None
+    return found
+
+
+OTHER_PLAN = json.dumps({"units": [{"name": "b"}, {"name": "whole"}], "replanned": True})
+
+
+def test_a_join_s_plan_takes_the_place_of_the_job_s(run, store, units, job, joining):
+    assert units.replan(job, "join", joining, OTHER_PLAN)
+    loaded = run(store.load(job))
+    assert loaded.manifests["plan"] == json.loads(OTHER_PLAN)
+    assert loaded.job.plan is not None
+    assert [unit.name for unit in loaded.job.plan.units] == ["b", "whole"]
+    assert log(run, store)[-1] == ("unit", "verifying", "plan")
+
+
+def test_of_the_first_plan_s_units_only_those_of_the_new_plan_are_left(run, store, units, job, joining):
+    units.replan(job, "join", joining, OTHER_PLAN)
+    assert {name: status.state for name, status in run(store.load(job)).units.items()} == {
+        "plan": "done",
+        "b": "done",
+        "join": "waiting",
+    }
+    assert set(units.manifests(job)) == {"plan", "b"}
+
+
+def test_the_join_starts_anew_without_failures_and_without_its_lease(run, store, units, raw, job, joining):
+    units.replan(job, "join", joining, OTHER_PLAN)
+    status = run(store.unit(job, "join"))
+    assert (status.attempts, status.lost) == (0, 0)
+    assert status.fence > joining
+    assert raw.zscore(f"{PREFIX}:leases", f"{job}/join") is None
+    assert not units.commit(job, "join", joining, "{}")
+
+
+def test_a_plan_sent_twice_is_one_plan(units, raw, job, joining):
+    units.replan(job, "join", joining, OTHER_PLAN)
+    before = everything(raw)
+    assert units.replan(job, "join", joining, OTHER_PLAN)
+    assert everything(raw) == before
+
+
+@pytest.mark.parametrize("why", ["another fence", "taken back", "cancelled"])
+def test_a_join_that_was_taken_away_plans_nothing(run, store, units, raw, epoch, job, joining, why):
+    fence = joining - 1 if why == "another fence" else joining
+    if why == "taken back":
+        run(store.release(epoch, job, "join", joining, "dropped"))
+    if why == "cancelled":
+        run(store.want(job, "cancel"))
+    before = everything(raw)
+    assert not units.replan(job, "join", fence, OTHER_PLAN)
+    assert everything(raw) == before
+
+
 # Damage
 
 

@@ -52,7 +52,7 @@ def test_warnings_of_plan_and_join_are_told_once():
 
 def test_a_candidate_counts_the_cpus_of_its_running_units():
     tracked = Tracked.of(loaded())
-    tracked.flights = {"a": Flight(1, 2, None), "b": Flight(2, 1, None), "plan": Flight(3, 0, None)}
+    tracked.flights = {"a": Flight(1, 2, 0, None), "b": Flight(2, 1, 0, None), "plan": Flight(3, 0, 0, None)}
     assert tracked.candidate.cpus_in_use == 3
 
 

@@ -1,0 +1,47 @@
+"""A pretend operation ``pieces`` for the tests of a worker: two units, a join, and what goes wrong when asked to."""
+
+from collections.abc import Mapping
+
+from unit.pipelines.jobs.makers import Answer
+
+from pipelines.jobs.catalogue import CommonParams, Operation, Outcome
+from pipelines.jobs.models import Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+
+KEY = "ab" * 32
+
+
+class Params(CommonParams):
+    """``replans``: how often the join asks for another plan before it is content."""
+
+    replans: int = 0
+    calls: str | None = None
+
+
+class Piece(Answer):
+    """What a unit saw."""
+
+    slots: int
+    shared: dict[str, str]
+
+
+def plan(_bench: Workbench) -> Plan:
+    return Plan(units=(Unit(name="a", key=KEY), Unit(name="b")), shared={"from": "plan"})
+
+
+def run(bench: Workbench, unit: Unit) -> Piece:
+    if bench.params.calls:
+        bench.call(bench.params.calls, Answer, bench.sources[0])
+    (bench.scratch / "piece").write_text(f"made by {bench.scratch_name}")
+    return Piece(text=unit.name, slots=bench.slots, shared=dict(bench.shared))
+
+
+def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome | Plan:
+    whole = "whole" in units
+    if bench.params.replans > whole:
+        return Plan(units=(Unit(name="whole"),), shared={"from": "join"})
+    told = [f"{name}{'*' if unit.reused else ''} {(unit.folder / 'piece').read_text()}" for name, unit in units.items()]
+    return Outcome(Answer(text=", ".join(told)))
+
+
+OPERATION = Operation("pieces", "Pieces.", Params, Answer, plan, run, join)
