@@ -32,6 +32,7 @@ class Home:
             home.redis,
             home.cache,
             home.scratch,
+            home.kept,
             home.artifacts,
             home.profiles,
             home.run,
@@ -52,6 +53,11 @@ class Home:
     @property
     def scratch(self) -> Path:
         return self.path / "scratch"
+
+    @property
+    def kept(self) -> Path:
+        """Finished units' files, by content address."""
+        return self.path / "kept"
 
     @property
     def artifacts(self) -> Path:

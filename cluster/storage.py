@@ -122,7 +122,11 @@ def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
         _refuse_outside(target.parent.resolve() / target.name, target, roots, "output_outside_roots")
         staged = _staged_name(target, tag)
         try:
-            os.link(made, staged)
+            # A file with other names may be kept work: whoever changes the output in place mustn't change that.
+            if made.stat().st_nlink > 1:
+                shutil.copyfile(made, staged)
+            else:
+                os.link(made, staged)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EMLINK, *_NO_LINKS):
                 raise

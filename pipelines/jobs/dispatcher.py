@@ -49,7 +49,7 @@ class Dispatcher:
         self._cursor = "0-0"
         self._draining = False
         self._busy_at = time.monotonic()
-        self._retained_at = 0.0
+        self._retained_at = float("-inf")
         self._silent: dict[tuple[str, str], float] = {}
         self.leading = asyncio.Event()
         self.ended = asyncio.Event()

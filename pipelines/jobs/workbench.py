@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from cluster.child import MediaChild, SourceDescriptor
-from cluster.errors import StorageError
+from cluster.errors import ChildFailedError, StorageError
 from cluster.identity import Identity, identify
-from cluster.storage import Roots, free_space, local_path, open_source
+from cluster.storage import OpenSource, Roots, free_space, local_path, open_source
 from pipelines.media.profiles import Profile
 
 T = TypeVar("T", bound=BaseModel)
@@ -103,23 +103,31 @@ class Workbench:
         """
         with open_source(source, self._roots.read) as opened:
             planned = self.shared.get("identities", {}).get(source)
-            before = os.fstat(opened.descriptor)
             if planned is not None and identify(opened.descriptor).digest != planned:
-                raise _changed(opened.path)
-            made = self._child.call(
-                function,
-                {"source": SourceDescriptor(opened.descriptor, opened.path.name), **arguments},
-                result,
-                limit_s=self._limit_s,
-                on_progress=self._on_progress,
-            )
-            after = os.fstat(opened.descriptor)
-            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-                raise _changed(opened.path)
+                raise _changed(opened)
+            try:
+                made = self._child.call(
+                    function,
+                    {"source": SourceDescriptor(opened.descriptor, opened.path.name), **arguments},
+                    result,
+                    limit_s=self._limit_s,
+                    on_progress=self._on_progress,
+                )
+            except ChildFailedError as error:  # a file that is being written looks damaged
+                if _is_other(opened):
+                    raise _changed(opened) from error
+                raise
+            if _is_other(opened):
+                raise _changed(opened)
             return made
 
 
-def _changed(path: Path) -> StorageError:
+def _is_other(opened: OpenSource) -> bool:
+    facts = os.fstat(opened.descriptor)
+    return (facts.st_size, facts.st_mtime_ns) != (opened.size_bytes, opened.modified_ns)
+
+
+def _changed(opened: OpenSource) -> StorageError:
     return StorageError(
-        "source_changed", f"{path} changed while it was read. Wait until it is complete, then submit it again."
+        "source_changed", f"{opened.path} changed while it was read; wait until it is complete and submit again."
     )

@@ -311,7 +311,7 @@ class _Minder:
 
 
 def kept_work(settings: Settings) -> Kept:
-    return Kept(settings.home / "kept")
+    return Kept(Home(settings.home).kept)
 
 
 def _scratch(settings: Settings, job_id: str) -> Path:

@@ -29,7 +29,9 @@ def mode(path) -> int:
 
 
 def test_the_home_and_its_folders_are_the_user_s_alone(home):
-    assert {mode(path) for path in (home.path, home.scratch, home.redis, home.artifacts, home.run)} == {0o700}
+    assert {mode(path) for path in (home.path, home.scratch, home.redis, home.kept, home.artifacts, home.run)} == {
+        0o700
+    }
 
 
 def test_the_token_is_the_user_s_alone_and_stays_the_same(home):

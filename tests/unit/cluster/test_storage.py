@@ -7,7 +7,7 @@ import pytest
 
 from cluster import storage
 from cluster.errors import StorageError
-from cluster.storage import check_target, local_path, open_source, publish, remove_staged, stage
+from cluster.storage import check_target, free_space, local_path, open_source, publish, remove_staged, stage
 
 
 @pytest.fixture
@@ -197,6 +197,21 @@ def test_a_staged_file_is_hidden_beside_its_target(root, made):
     staged = stage(made, root / "new/out.mkv", [root], "job-1")
     assert staged.parent == root / "new"
     assert staged.name.startswith(".")
+
+
+def test_an_output_is_the_finished_file_itself(root, made):
+    assert stage(made, root / "out.mkv", [root], "job-1").samefile(made)
+
+
+def test_a_file_that_others_have_too_is_copied_so_that_the_output_is_the_user_s_alone(root, made, tmp_path):
+    os.link(made, tmp_path / "kept")
+    staged = stage(made, root / "out.mkv", [root], "job-1")
+    assert not staged.samefile(made)
+    assert staged.read_bytes() == b"made"
+
+
+def test_free_space_is_told_for_a_folder_that_isn_t_there_yet(tmp_path):
+    assert free_space(tmp_path / "new/folder") > 0
 
 
 def test_a_file_is_replaced_when_asked(root, made, film):

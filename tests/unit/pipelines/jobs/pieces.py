@@ -1,6 +1,7 @@
 """A pretend operation ``pieces`` for the tests of a worker: two units, a join, and what goes wrong when asked to."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from unit.pipelines.jobs.makers import Answer
 
@@ -15,14 +16,14 @@ class Params(CommonParams):
     """``replans``: how often the join asks for another plan before it is content."""
 
     replans: int = 0
-    calls: str | None = None
+    calls: str | None = None  # a media function that each unit calls
 
 
 class Piece(Answer):
     """What a unit saw."""
 
     slots: int
-    shared: dict[str, str]
+    shared: dict[str, Any]
 
 
 def plan(_bench: Workbench) -> Plan:

@@ -69,6 +69,7 @@ class PretendLanes:
 
     async def sweep_kept(self) -> None:
         self.swept += 1
+        self._tell()
 
     async def clean_up(self, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
         self.discarded += keys

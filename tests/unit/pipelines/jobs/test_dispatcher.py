@@ -13,7 +13,7 @@ from unit.pipelines.jobs.pretend import HEAVY, PretendLanes, plan_of, until_stat
 from cluster.settings import Settings
 from pipelines.jobs.dispatcher import Dispatcher
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import Artifact, Needs, Priority, State
+from pipelines.jobs.models import Artifact, Needs, Plan, Priority, State, Unit
 from pipelines.jobs.store import PREFIX
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.worker import UnitReport
@@ -617,6 +617,54 @@ def test_a_job_of_an_operation_that_is_gone_is_quarantined(play):
         async with scene.dispatcher():
             assert await scene.ended(sound) == State.SUCCEEDED
         assert await scene.store.active() == []
+
+    play(body)
+
+
+# Kept work
+
+
+KEY, OTHER_KEY = "ab" * 32, "cd" * 32
+
+
+async def keyed(scene: Scene) -> str:
+    job_id = await scene.submit()
+    units = (Unit(name="a", needs=HEAVY, key=KEY), Unit(name="b", needs=HEAVY, key=OTHER_KEY), Unit(name="c"))
+    scene.lanes.plans[job_id] = Plan(units=units)
+    return job_id
+
+
+def test_a_job_that_succeeded_needs_its_kept_work_no_more(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        async with scene.dispatcher():
+            assert await scene.ended(await keyed(scene)) == State.SUCCEEDED
+        assert scene.lanes.discarded == [KEY, OTHER_KEY]
+
+    play(body)
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_what_a_job_finished_before_it_failed_or_was_cancelled_is_kept(play, end):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id = await keyed(scene)
+            scene.lanes.done(await scene.lanes.start_of(1, "a"))
+            second = await scene.lanes.start_of(1, "b")
+            if end == "failed":
+                scene.lanes.fails(second, retryable=False)
+            else:
+                await scene.store.want(job_id, "cancel")
+            assert await scene.ended(job_id) == end
+            assert (scene.lanes.cleaned, scene.lanes.discarded) == ([(job_id, True)], [])
+
+    play(body)
+
+
+def test_kept_work_is_swept_soon_after_the_start(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await scene.lanes.until(lambda: scene.lanes.swept == 1)
 
     play(body)
 

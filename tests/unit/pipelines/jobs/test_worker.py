@@ -3,17 +3,30 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.pipelines.jobs import pieces
 from unit.pipelines.jobs.makers import submission
 
+from cluster.errors import ChildFailedError, StorageError
+from cluster.identity import identify
+from cluster.storage import Roots
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Plan, State, Unit
 from pipelines.jobs.states import state_for
 from pipelines.jobs.unit_store import UnitStore
-from pipelines.jobs.worker import UnitOrder, UnitReport, WorkerConfig, do_unit, plan_only
+from pipelines.jobs.workbench import Workbench
+from pipelines.jobs.worker import (
+    UnitOrder,
+    UnitReport,
+    WorkerConfig,
+    clean_up,
+    do_unit,
+    plan_only,
+    sweep_kept,
+)
 
 
 @dataclass
@@ -99,6 +112,161 @@ def test_a_plan_that_isn_t_submitted_is_made_for_the_cpus_there_are(bench):
     finally:
         object.__setattr__(pieces.OPERATION, "plan", original)
     assert seen == [7]
+
+
+# Kept work
+
+
+def kept_under(job: Bench, key: str = pieces.KEY) -> bool:
+    return (job.config.settings.home / "kept" / key[:2] / key).is_dir()
+
+
+def test_another_job_takes_over_what_was_kept_and_does_the_rest(bench):
+    bench().do_all()
+    second = bench()
+    second.do_all()
+    manifests = second.manifests()
+    assert (manifests["a"]["reused"], manifests["b"]["reused"]) == (True, False)
+    assert second.do("join").outcome == "done"
+    first_made, second_made = second.manifests()["join"]["result"]["text"].split(", ")
+    assert first_made.startswith("a* made by a.")
+    assert second_made.startswith("b made by b.")
+
+
+def test_what_is_taken_over_isn_t_done(bench):
+    bench().do_all()
+    second = bench(calls="pipelines.media.x:y")
+    second.do("plan")
+    second.do(second.plan().units[0])
+    assert second.child.calls == []
+
+
+def test_a_unit_without_a_key_isn_t_kept(bench):
+    job = bench()
+    job.do("plan")
+    job.do(job.plan().units[1])
+    assert not list((job.config.settings.home / "kept").iterdir())
+
+
+def test_a_unit_that_can_t_be_kept_is_done_all_the_same(bench):
+    job = bench()
+    folder = job.config.settings.home / "kept"
+    folder.rmdir()
+    folder.write_text("in the way")
+    job.do_all()
+    assert job.manifests()["a"]["reused"] is False
+
+
+def test_a_unit_that_was_taken_away_is_kept_for_who_does_it_next(bench):
+    job = bench(calls="pipelines.media.x:y")
+    job.do("plan")
+    job.child.does = lambda: job.run(job.store.want(job.job_id, "cancel"))
+    assert job.do(job.plan().units[0]).outcome == "dropped"
+    assert kept_under(job)
+
+
+def test_the_clean_up_of_a_job_discards_the_keys_it_is_given(bench):
+    job = bench()
+    job.do_all()
+    clean_up(job.config, job.job_id, [], [], artifacts=True)
+    assert kept_under(job)
+    clean_up(job.config, job.job_id, [], [pieces.KEY], artifacts=False)
+    assert not kept_under(job)
+
+
+def test_what_couldn_t_be_joined_is_discarded(bench):
+    job = bench(replans=1)
+    job.do_all()
+    job.do("join")
+    assert not kept_under(job)
+
+
+def test_kept_work_goes_by_age(bench):
+    job = bench()
+    job.do_all()
+    sweep_kept(job.config)
+    assert kept_under(job)
+    job.config = WorkerConfig(job.config.settings.model_copy(update={"kept_days": 1e-12}), "", "")
+    sweep_kept(job.config)
+    assert not kept_under(job)
+
+
+# Sources that change
+
+
+def changed(job: Bench) -> None:
+    with Path(job.source).open("ab") as source:
+        source.write(b"more")
+
+
+def test_a_source_that_changes_while_it_is_read_fails_the_unit(bench):
+    job = bench(calls="pipelines.media.x:y")
+    job.child.does = lambda: changed(job)
+    report = job.do(Unit(name="a", key=pieces.KEY))
+    assert report.error is not None
+    assert (report.outcome, report.error.code, report.error.retryable) == ("failed", "source_changed", False)
+    assert "submit again" in report.error.message
+    assert not kept_under(job)
+
+
+def test_a_source_that_changed_is_not_called_damaged(bench):
+    def broken() -> None:
+        changed(job)
+        raise ChildFailedError("source_truncated", "It ends early.", {})
+
+    job = bench(calls="pipelines.media.x:y")
+    job.child.does = broken
+    report = job.do("a")
+    assert report.error is not None
+    assert report.error.code == "source_changed"
+
+
+def test_a_damaged_source_that_stays_as_it_is_is_called_so(bench):
+    def broken() -> None:
+        raise ChildFailedError("source_truncated", "It ends early.", {})
+
+    job = bench(calls="pipelines.media.x:y")
+    job.child.does = broken
+    report = job.do("a")
+    assert report.error is not None
+    assert report.error.code == "source_truncated"
+
+
+def test_a_source_that_isn_t_the_planned_one_any_more_is_not_read(bench):
+    job = bench(calls="pipelines.media.x:y")
+    with Path(job.source).open("rb") as source:
+        planned = {job.source: identify(source.fileno()).digest}
+    assert job.do("a", identities=planned).outcome == "done"
+    changed(job)
+    report = job.do("b", identities=planned)
+    assert report.error is not None
+    assert report.error.code == "source_changed"
+    assert len(job.child.calls) == 1
+
+
+def test_a_bench_tells_a_source_s_identity(bench, films, settings):
+    roots = Roots((films,), ())
+    made = Workbench(
+        params=None,
+        sources=(),
+        scratch=films,
+        roots=roots,
+        child=None,  # type: ignore[arg-type]
+        cpus=1,
+        slots=1,
+        shared={},
+        estimate_s=1.0,
+        profiles=dict,
+    )
+    with (films / "film.mkv").open("rb") as source:
+        assert made.identity(str(films / "film.mkv")).digest == identify(source.fileno()).digest
+    with pytest.raises(StorageError) as refused:
+        made.identity("/etc/passwd")
+    assert refused.value.code == "source_outside_roots"
+    with pytest.raises(StorageError) as refused:
+        made.check_space(1 << 60)
+    assert refused.value.code == "disk_full"
+    made.check_space(1)
 
 
 # A join that needs another plan
