@@ -49,7 +49,7 @@ class RayInteractiveLane:
         return found
 
     async def clean_up(self, job_id: str) -> None:
-        await self._runner().clean_up.options(concurrency_group=CONTROL).remote(job_id, [], True)
+        await self._runner().clean_up.options(concurrency_group=CONTROL).remote(job_id, [], [], True)
 
     def _runner(self) -> ActorHandle[Any]:
         return actor(runner_name(ray.get_runtime_context().get_node_id()))

@@ -132,6 +132,9 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
     audio_bitrate: BitRate | None = Field(default=None, description="Audio bit rate, e.g. 128k.")
     start: Seconds | None = Field(default=None, ge=0, description="Begin here: seconds or hh:mm:ss.")
     end: Seconds | None = Field(default=None, gt=0, description="End here: seconds or hh:mm:ss.")
+    chunk_s: Seconds | None = Field(
+        default=None, gt=0, le=3600, description="Length of the chunks that are encoded apart. Default: worked out."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "TranscodeParams":

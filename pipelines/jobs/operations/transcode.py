@@ -1,20 +1,32 @@
-"""``transcode``: one file into another codec, size or container."""
+"""``transcode``: one file into another codec, size or container, its picture in chunks on every CPU."""
 
+import hashlib
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
+from cluster.errors import ChildFailedError
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
-from pipelines.media.info import MediaInfo
-from pipelines.media.plan import TranscodePlan, TranscodeResult
+from pipelines.media.estimate import picture_memory_bytes, sound_cost_s
+from pipelines.media.plan import (
+    Chunk,
+    ChunkResult,
+    Cutting,
+    EncodedChunk,
+    EncodedSound,
+    SoundResult,
+    StreamPlan,
+    TranscodePlan,
+    TranscodeResult,
+)
 from pipelines.media.profiles import Profile, TranscodeParams, merge
-from pipelines.media.streams import plan_streams
 
-_FILE = "film"
+_FILM = "film"
 _MEDIA_TYPES = {
     "mp4": "video/mp4",
     "mkv": "video/x-matroska",
@@ -22,8 +34,13 @@ _MEDIA_TYPES = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
 }
-_MEMORY_BYTES = 2 << 30  # SVT-AV1 at 1080p has 0.7 GB resident; larger pictures more
+_MEMORY_BYTES = 2 << 30  # SVT-AV1 at 1080p has 0.7 GB resident on many threads; larger pictures more
+_SOUND_MEMORY_BYTES = 256 << 20
 _MIN_HEAVY_S = 1.0  # encoders start threads and look ahead: never a thing for the interactive lane
+_JOIN_BYTES_PER_S = 60e6
+_MAX_SERIAL_CPUS = 16
+_BUILD = f"1 {version('mediaray')} {version('av')}"  # what a chunk's bytes depend on beside source and settings
+_JOINED_TWICE = 2  # a film lies in scratch as chunks and as a whole before it is published
 
 
 class Params(TranscodeParams, CommonParams):
@@ -47,49 +64,220 @@ def suffix(params: Params, profiles: Mapping[str, Profile]) -> str:
 def plan(bench: Workbench) -> Plan:
     params: Params = bench.params
     overrides = TranscodeParams.model_validate(params.model_dump(include=set(TranscodeParams.model_fields)))
-    settings = merge(_profile(params.profile, bench.profiles()), overrides)
-    info = bench.call("pipelines.media.probe:probe", MediaInfo, bench.sources[0])
-    streams = plan_streams(info, settings)
-    seconds = max(_MIN_HEAVY_S, streams.estimated_seconds or _MIN_HEAVY_S)
-    encodes = any(stream.action == "encode" and stream.kind == "video" for stream in streams.streams)
-    needs = Needs(cpus=1, max_cpus=16 if encodes else 1, memory_bytes=_MEMORY_BYTES, seconds=seconds)
+    source = bench.sources[0]
+    identity = bench.identity(source)
+    transcode = bench.call(
+        "pipelines.media.preflight:preflight",
+        TranscodePlan,
+        source,
+        settings=merge(_profile(params.profile, bench.profiles()), overrides),
+        cutting=Cutting(slots=bench.slots, chunk_s=params.chunk_s),
+    )
+    scratch_bytes = _JOINED_TWICE * (transcode.estimated_size_bytes or 0)
+    bench.check_space(scratch_bytes)
+    chunked = transcode.method == "chunk"
+    address = _Address(identity.digest if identity.settled else None, transcode)
     return Plan(
-        units=(Unit(name=_FILE, needs=needs, payload=streams.model_dump(mode="json")),),
-        explain=_explain(streams),
-        warnings=streams.warnings,
+        units=_pieces(transcode, address) if chunked else (_film(transcode),),
+        shared={
+            "plan": transcode.model_copy(update={"chunks": ()}).model_dump(mode="json"),
+            "identities": {source: identity.digest},
+        },
+        join=_join_needs(transcode) if chunked else Plan.model_fields["join"].default,
+        explain=_explain(transcode, scratch_bytes),
+        warnings=transcode.warnings,
     )
 
 
-def _explain(streams: TranscodePlan) -> dict[str, Any]:
+class _Address:
+    """Content addresses of pieces: whatever their bytes depend on. None for a source that may still be written."""
+
+    def __init__(self, source_digest: str | None, transcode: TranscodePlan) -> None:
+        self._source_digest = source_digest
+        times = {"start_s", "end_s", "container"}
+        self._settings = transcode.model_dump_json(include=times)
+
+    def of(self, stream: StreamPlan, chunk: Chunk | None = None) -> str | None:
+        if self._source_digest is None:
+            return None
+        piece = "" if chunk is None else chunk.model_dump_json(exclude={"cost_s"})
+        parts = (_BUILD, self._source_digest, self._settings, stream.model_dump_json(exclude={"reason"}), piece)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _pieces(transcode: TranscodePlan, address: _Address) -> tuple[Unit, ...]:
+    """A unit for each chunk and each sound track, the longest first: short ones fill the gaps at the end."""
+    assert transcode.video is not None
+    picture, original = transcode.video.video, transcode.source.video
+    assert picture is not None
+    assert original is not None
+    memory_bytes = picture_memory_bytes(picture, original)
+    units = [
+        Unit(
+            name=f"chunk-{chunk.number:04d}",
+            needs=Needs(memory_bytes=memory_bytes, seconds=max(_MIN_HEAVY_S, chunk.cost_s)),
+            payload={"chunk": chunk.model_dump(mode="json")},
+            key=address.of(transcode.video, chunk),
+        )
+        for chunk in transcode.chunks
+    ]
+    units += [
+        Unit(
+            name=f"sound-{stream.source_index}",
+            needs=Needs(
+                memory_bytes=_SOUND_MEMORY_BYTES,
+                seconds=max(_MIN_HEAVY_S, sound_cost_s(transcode.duration_s)),
+            ),
+            payload={"sound": stream.source_index},
+            key=address.of(stream),
+        )
+        for stream in transcode.kept
+        if stream.audio is not None
+    ]
+    return tuple(sorted(units, key=lambda unit: -unit.needs.seconds))
+
+
+def _film(transcode: TranscodePlan) -> Unit:
+    """The one unit of a transcode that isn't cut."""
+    seconds = max(_MIN_HEAVY_S, transcode.estimated_seconds or _MIN_HEAVY_S)
+    encodes = any(stream.video is not None for stream in transcode.streams)
+    cpus = _MAX_SERIAL_CPUS if encodes else 1
+    return Unit(
+        name=_FILM,
+        needs=Needs(cpus=1, max_cpus=cpus, memory_bytes=_MEMORY_BYTES, seconds=seconds),
+        payload={"film": True},
+    )
+
+
+def _join_needs(transcode: TranscodePlan) -> Needs:
+    size_bytes = (transcode.estimated_size_bytes or 0) + transcode.source.size_bytes
+    seconds = 0.1 + size_bytes / _JOIN_BYTES_PER_S
+    cpus = 0 if seconds < 1 else 1
+    return Needs(cpus=cpus, max_cpus=cpus, memory_bytes=_SOUND_MEMORY_BYTES, seconds=seconds)
+
+
+def _explain(transcode: TranscodePlan, scratch_bytes: int) -> dict[str, Any]:
     return {
-        "container": streams.container,
+        "container": transcode.container,
+        "method": transcode.method,
+        "reason": transcode.reason,
+        "chunks": len(transcode.chunks),
         "streams": [
             {"index": each.source_index, "kind": each.kind, "action": each.action, "reason": each.reason}
-            for each in streams.streams
+            for each in transcode.streams
         ],
-        "estimated_seconds": streams.estimated_seconds,
-        "estimated_size_bytes": streams.estimated_size_bytes,
-        "estimated_frames": streams.estimated_frames,
+        "estimated_seconds": transcode.estimated_seconds,
+        "estimated_size_bytes": transcode.estimated_size_bytes,
+        "estimated_frames": transcode.estimated_frames,
+        "scratch_bytes": scratch_bytes,
     }
 
 
-def run(bench: Workbench, unit: Unit) -> TranscodeResult:
-    streams = TranscodePlan.model_validate(unit.payload).model_copy(update={"threads": bench.cpus})
+def run(bench: Workbench, unit: Unit) -> BaseModel:
+    transcode = _shared_plan(bench)
+    source = bench.sources[0]
+    if "chunk" in unit.payload:
+        chunk = Chunk.model_validate(unit.payload["chunk"])
+        return bench.call(
+            "pipelines.media.chunk:encode_chunk",
+            ChunkResult,
+            source,
+            target=str(bench.scratch / _CHUNK_FILE),
+            plan=transcode,
+            chunk=chunk,
+        )
+    if "sound" in unit.payload:
+        return bench.call(
+            "pipelines.media.sound:encode_sound",
+            SoundResult,
+            source,
+            target=str(bench.scratch / _sound_file(transcode)),
+            plan=transcode,
+            source_index=unit.payload["sound"],
+        )
     return bench.call(
         "pipelines.media.transcode:transcode_verified",
         TranscodeResult,
-        bench.sources[0],
-        target=str(bench.scratch / f"{_FILE}.{streams.container}"),
-        plan=streams,
+        source,
+        target=str(bench.scratch / _film_file(transcode)),
+        plan=transcode.model_copy(update={"threads": bench.cpus}),
     )
 
 
-def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
-    film = units[_FILE]
-    result = TranscodeResult.model_validate(film.manifest)
-    container = _profile(bench.params.profile, bench.profiles()).container
-    made = Made(film.folder / f"{_FILE}.{container}", f"{bench.source_stem}.{container}", _MEDIA_TYPES[container])
-    return Outcome(result.model_copy(update={"name": made.name}), (made,), result.warnings)
+_CHUNK_FILE = "chunk.nut"
+
+
+def _sound_file(transcode: TranscodePlan) -> str:
+    return f"sound.{transcode.container}"
+
+
+def _film_file(transcode: TranscodePlan) -> str:
+    return f"{_FILM}.{transcode.container}"
+
+
+def _shared_plan(bench: Workbench) -> TranscodePlan:
+    return TranscodePlan.model_validate(bench.shared["plan"])
+
+
+def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome | Plan:
+    transcode = _shared_plan(bench)
+    name = f"{bench.source_stem}.{transcode.container}"
+    if _FILM in units:
+        film = units[_FILM]
+        result, folder = TranscodeResult.model_validate(film.manifest), film.folder
+    else:
+        try:
+            result = _joined(bench, transcode, units)
+        except ChildFailedError as error:
+            if error.code != "output_invalid":
+                raise
+            return _serial_instead(bench, transcode, error)
+        folder = bench.scratch
+    made = Made(folder / _film_file(transcode), name, _MEDIA_TYPES[transcode.container])
+    return Outcome(result.model_copy(update={"name": name}), (made,), result.warnings)
+
+
+def _joined(bench: Workbench, transcode: TranscodePlan, units: Mapping[str, Finished]) -> TranscodeResult:
+    chunks = [
+        EncodedChunk(path=unit.folder / _CHUNK_FILE, result=ChunkResult.model_validate(unit.manifest))
+        for name, unit in units.items()
+        if name.startswith("chunk-")
+    ]
+    sounds = [
+        EncodedSound(path=unit.folder / _sound_file(transcode), result=SoundResult.model_validate(unit.manifest))
+        for name, unit in units.items()
+        if name.startswith("sound-")
+    ]
+    result = bench.call(
+        "pipelines.media.join:join",
+        TranscodeResult,
+        bench.sources[0],
+        target=str(bench.scratch / _film_file(transcode)),
+        plan=transcode,
+        chunks=[chunk.model_dump(mode="json") for chunk in chunks],
+        sounds=[sound.model_dump(mode="json") for sound in sounds],
+    )
+    reused = sum(unit.reused for name, unit in units.items() if name.startswith("chunk-"))
+    return result.model_copy(update={"reused_chunks": reused})
+
+
+def _serial_instead(bench: Workbench, transcode: TranscodePlan, error: ChildFailedError) -> Plan:
+    """What is done when the chunks don't make a film: the same in one pass."""
+    warning = f"The chunks couldn't be joined ({error.message}) The film was encoded in one pass instead."
+    serial = transcode.model_copy(
+        update={
+            "method": "serial",
+            "reason": "its chunks couldn't be joined",
+            "warnings": (*transcode.warnings, warning),
+        }
+    )
+    return Plan(
+        units=(_film(serial),),
+        shared={**bench.shared, "plan": serial.model_dump(mode="json")},
+        explain=_explain(serial, 0),
+        warnings=serial.warnings,
+        replanned=True,
+    )
 
 
 OPERATION = Operation(
