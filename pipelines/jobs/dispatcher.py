@@ -330,6 +330,8 @@ class Dispatcher:
                     cpus = grant_cpus(unit.needs, free=free, waiting_units=heavy_waiting)
                     if cpus is not None and self._memory_of(unit) <= free_bytes:
                         return await self._launch(tracked, unit, cpus)
+                    if cpus is not None:  # what comes free is its own: smaller units mustn't overtake it for ever
+                        free_bytes = 0
                     ahead += 1
                 elif room > 0 and (unit.name != PLAN or self._plans_now(tracked, ahead)):
                     return await self._launch(tracked, unit, 0)

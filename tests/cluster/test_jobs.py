@@ -67,6 +67,13 @@ def test_a_transcode_publishes_its_file_and_leaves_nothing_else(cluster, clip, o
     assert not (cluster.home.scratch / job_id).exists()
 
 
+def test_a_running_unit_claims_its_memory_from_ray(cluster, film, output):
+    total_bytes = ray.cluster_resources()["memory"]
+    job_id = cluster.submit("transcode", film, output=str(output), **SLOW)
+    cluster.until(lambda: total_bytes - ray.available_resources().get("memory", 0) >= 100 << 20)
+    assert cluster.ended(job_id) == "succeeded"
+
+
 def test_progress_is_told_while_it_runs(cluster, slow):
     job_id, _ = slow
     told: list[float] = []

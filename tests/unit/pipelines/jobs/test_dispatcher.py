@@ -621,6 +621,100 @@ def test_a_job_of_an_operation_that_is_gone_is_quarantined(play):
     play(body)
 
 
+# Memory
+
+GIB = 1 << 30
+
+
+def needs_memory(memory_bytes: int) -> Needs:
+    return HEAVY.model_copy(update={"memory_bytes": memory_bytes})
+
+
+def test_heavy_units_start_as_far_as_the_memory_goes(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.memory_bytes = scene.lanes.largest_memory_bytes = 5 * GIB
+        async with scene.dispatcher():
+            await scene.submit("a", "b", needs=needs_memory(3 * GIB))
+            first = await scene.lanes.start_of(1)
+            await seen(scene)
+            assert scene.lanes.started("b") == []
+            scene.lanes.done(first)
+            assert (await scene.lanes.start_of(1, "b")).order.memory_bytes == 3 * GIB
+
+    play(body)
+
+
+def test_units_that_fit_into_memory_together_run_together(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.memory_bytes = scene.lanes.largest_memory_bytes = 6 * GIB
+        async with scene.dispatcher():
+            await scene.submit("a", "b", needs=needs_memory(3 * GIB))
+            await scene.lanes.start_of(2)
+
+    play(body)
+
+
+def test_a_unit_larger_than_any_node_starts_alone(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.memory_bytes, scene.lanes.largest_memory_bytes = 6 * GIB, 4 * GIB
+        async with scene.dispatcher():
+            await scene.submit("a", needs=needs_memory(100 * GIB))
+            assert (await scene.lanes.start_of(1)).order.memory_bytes == 4 * GIB
+
+    play(body)
+
+
+def test_where_no_memory_is_known_none_is_claimed(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.memory_bytes = scene.lanes.largest_memory_bytes = 0
+        async with scene.dispatcher():
+            await scene.submit("a", needs=needs_memory(GIB))
+            assert (await scene.lanes.start_of(1)).order.memory_bytes == 0
+
+    play(body)
+
+
+def test_interactive_units_claim_no_memory(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.memory_bytes = scene.lanes.largest_memory_bytes = GIB
+        async with scene.dispatcher():
+            await scene.submit("a", needs=needs_memory(GIB))
+            await scene.lanes.start_of(1)
+            await scene.submit("quick", needs=SHORT.model_copy(update={"memory_bytes": GIB}), operation="look")
+            assert (await scene.lanes.start_of(1, "quick")).order.memory_bytes == 0
+
+    play(body)
+
+
+def test_smaller_units_don_t_overtake_one_that_waits_for_memory(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.memory_bytes = scene.lanes.largest_memory_bytes = 4 * GIB
+        async with scene.dispatcher():
+            await scene.submit("small", needs=needs_memory(GIB))
+            first = await scene.lanes.start_of(1, "small")
+            await scene.submit("large", needs=needs_memory(4 * GIB), priority=Priority.HIGH)
+            await scene.submit("small", needs=needs_memory(GIB))
+            await seen(scene)
+            assert len(scene.lanes.started("small")) == 1
+            scene.lanes.done(first)
+            await scene.lanes.start_of(1, "large")
+
+    play(body)
+
+
+def test_one_that_waits_for_memory_doesn_t_hold_up_those_that_need_none(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.memory_bytes = scene.lanes.largest_memory_bytes = 4 * GIB
+        async with scene.dispatcher():
+            await scene.submit("small", needs=needs_memory(GIB))
+            await scene.lanes.start_of(1, "small")
+            await scene.submit("large", needs=needs_memory(4 * GIB), priority=Priority.HIGH)
+            await scene.submit("none")
+            await scene.lanes.start_of(1, "none")
+
+    play(body)
+
+
 # Kept work
 
 
