@@ -25,7 +25,7 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 # What runs, by the command line each process shows.
 PROCESSES = {
     "child": re.compile(r"-m pipelines\.media\.child .*--nice 19"),
-    "worker": re.compile(r"^ray::\S*film"),
+    "worker": re.compile(r"^ray::transcode:"),
     "dispatcher": re.compile(r"^ray::(dispatcher:)?DispatcherActor"),
     "registry": re.compile(r"^ray::(registry:)?ProgressRegistry"),
     "haproxy": re.compile(r"/haproxy -db -f "),
@@ -216,6 +216,13 @@ def until(fact: Callable[[], bool], limit_s: float, otherwise: Callable[[], str]
         if time.monotonic() > deadline:
             raise AssertionError(otherwise())
         time.sleep(0.03)
+
+
+def settled(file: Path) -> Path:
+    """As if nobody had written it for a while: the identity of a file that was just made isn't trusted."""
+    before = time.time() - 60
+    os.utime(file, (before, before))
+    return file
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +286,8 @@ def _seams(results: Sequence[ChunkResult]) -> Seams | None:
     if not steps:
         return None
     place = -(-len(steps) * _PERCENTILE // 100) - 1
-    return Seams(count=len(steps), p95_step_db=round(steps[place], 3), worst_step_db=round(steps[-1], 3))
+    begins = tuple(accumulate(result.frames for result in results[:-1]))
+    return Seams(frames=begins, p95_step_db=round(steps[place], 3), worst_step_db=round(steps[-1], 3))
 
 
 def _result(
@@ -325,5 +326,6 @@ def _result(
         decode_errors=errors,
         transcode_s=joined_s + sum(result.transcode_s for result in results),
         verify_s=verified_s + sum(result.verify_s for result in results),
+        unit_s=tuple(round(result.transcode_s + result.verify_s, 3) for result in results),
         expected=expected,
     )

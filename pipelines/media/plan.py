@@ -198,9 +198,12 @@ class EncodedSound(BaseModel, frozen=True, extra="forbid"):
 
 
 class Seams(BaseModel, frozen=True, extra="forbid"):
-    """The steps of quality across the borders of chunks: luma PSNR of the frames on both sides."""
+    """The steps of quality across the borders of chunks: luma PSNR of the frames on both sides.
 
-    count: int
+    ``frames``: the output's frames, counted from 0, that a chunk other than the first begins with.
+    """
+
+    frames: tuple[int, ...]
     p95_step_db: float
     worst_step_db: float
 
@@ -208,7 +211,7 @@ class Seams(BaseModel, frozen=True, extra="forbid"):
 class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     """What was written. ``decode_errors`` counts what the decoders had to conceal or skip.
 
-    ``transcode_s`` and ``verify_s`` add up the time of all units.
+    ``transcode_s`` and ``verify_s`` add up the time of all units, ``unit_s`` is that of each chunk and sound track.
     """
 
     method: Literal["copy", "chunk", "serial"] = "serial"
@@ -229,6 +232,7 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     decode_errors: int
     transcode_s: float
     verify_s: float | None = None
+    unit_s: tuple[float, ...] = ()
     expected: Expected
 
 

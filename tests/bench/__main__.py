@@ -24,6 +24,8 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "flood": whole.flood,
     "cancel": whole.cancel,
     "transcode": encode.transcode,
+    "codecs": encode.codecs,
+    "seams": encode.seams,
     "fsync": durability.fsync,
 }
 

@@ -450,4 +450,4 @@ def test_the_result_tells_how_it_was_made(pieces: Pieces) -> None:
     result: TranscodeResult = pieces.join()[1]
     assert (result.method, result.chunks) == ("chunk", len(pieces.chunks))
     assert result.seams is not None
-    assert (result.seams.count, result.seams.worst_step_db) == (len(pieces.chunks) - 1, 0)
+    assert (len(result.seams.frames), result.seams.worst_step_db) == (len(pieces.chunks) - 1, 0)

@@ -1,0 +1,82 @@
+"""The ffmpeg program, the peer: with settings of ours, its output decoded or measured."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import imageio_ffmpeg
+
+MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media" / "video"
+FFMPEG = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y"]
+X264 = (
+    *("-c:v", "libx264", "-preset", "medium", "-crf", "23", "-pix_fmt", "yuv420p", "-maxrate", "4M", "-bufsize", "8M"),
+    *("-g", "96", "-x264-params", "open-gop=0", "-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart"),
+)
+X265 = (
+    *("-c:v", "libx265", "-preset", "medium", "-crf", "23", "-pix_fmt", "yuv420p", "-g", "120"),
+    *("-x265-params", "open-gop=0:log-level=error", "-c:a", "copy"),
+)
+SVT_AV1 = (
+    *("-c:v", "libsvtav1", "-preset", "8", "-crf", "30", "-pix_fmt", "yuv420p", "-maxrate", "5M", "-bufsize", "10M"),
+    *("-g", "120", "-c:a", "libopus", "-b:a", "128k"),
+)
+
+
+def loop(clip: str, target: Path, times: int) -> Path:
+    """A clip of the shared media, ``times`` in a row, not encoded again."""
+    subprocess.run(
+        [
+            *FFMPEG,
+            "-stream_loop",
+            str(times - 1),
+            "-i",
+            MEDIA / clip,
+            "-map",
+            "0:v",
+            "-map",
+            "0:a?",
+            "-c",
+            "copy",
+            target,
+        ],
+        check=True,
+    )
+    return target
+
+
+def encode(source: Path, target: Path, settings: Sequence[str]) -> float:
+    """Seconds it takes."""
+    return _timed([*FFMPEG, "-i", source, *settings, target])
+
+
+def decode(source: Path) -> float:
+    return _timed([*FFMPEG, "-i", source, "-f", "null", "-"])
+
+
+def vmaf(reference: Path, distorted: Path, folder: Path) -> list[float]:
+    """VMAF of each frame (vmaf_v0.6.1), the two aligned at their starts."""
+    log = folder / "vmaf.json"
+    graph = (
+        "[0:v]setpts=PTS-STARTPTS,format=yuv420p[d];[1:v]setpts=PTS-STARTPTS,format=yuv420p[r];"
+        "[d][r]libvmaf=n_threads=2:log_fmt=json:log_path=vmaf.json"
+    )
+    subprocess.run(
+        [*FFMPEG, "-i", distorted, "-i", reference, "-lavfi", graph, "-f", "null", "-"], check=True, cwd=folder
+    )
+    return [float(frame["metrics"]["vmaf"]) for frame in json.loads(log.read_text())["frames"]]
+
+
+def scene_cuts(source: Path) -> list[int]:
+    """The frames that a new scene begins with."""
+    graph = "scdet=threshold=10,metadata=print:key=lavfi.scd.time:file=-"
+    told = subprocess.run([*FFMPEG, "-i", source, "-vf", graph, "-f", "null", "-"], check=True, capture_output=True)
+    return [int(number) for number in re.findall(r"^frame:(\d+)", told.stdout.decode(), re.MULTILINE)]
+
+
+def _timed(command: Sequence[str | Path]) -> float:
+    began = time.monotonic()
+    subprocess.run(command, check=True)
+    return time.monotonic() - began
