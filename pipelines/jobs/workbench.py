@@ -22,10 +22,14 @@ LIMIT_FACTOR = 30.0
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished unit: the folder with what it made, and its manifest. ``reused``: an earlier job made it."""
+    """A finished unit: the folder with what it made, its manifest, and its payload in the plan.
+
+    ``reused``: an earlier job made it.
+    """
 
     folder: Path
     manifest: dict[str, Any]
+    payload: dict[str, Any]
     reused: bool = False
 
 

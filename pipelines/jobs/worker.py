@@ -159,7 +159,8 @@ def _join(
     for unit in plan.units:
         envelope = finished[unit.name]
         reused = bool(envelope.get("reused"))
-        units[unit.name] = Finished(folder / str(envelope["folder"]), envelope["manifest"], reused)
+        made_in = folder / str(envelope["folder"])
+        units[unit.name] = Finished(made_in, envelope["manifest"], unit.payload, reused)
     outcome = operation.join(bench, units)
     if isinstance(outcome, Plan):
         if plan.replanned:

@@ -26,7 +26,7 @@ from pipelines.media.plan import (
 )
 from pipelines.media.profiles import Profile, TranscodeParams, merge
 
-_FILM = "film"
+_FILM, _CHUNK, _SOUND = "film", "chunk", "sound"
 _MEDIA_TYPES = {
     "mp4": "video/mp4",
     "mkv": "video/x-matroska",
@@ -37,6 +37,7 @@ _MEDIA_TYPES = {
 _MEMORY_BYTES = 2 << 30  # SVT-AV1 at 1080p has 0.7 GB resident on many threads; larger pictures more
 _SOUND_MEMORY_BYTES = 256 << 20
 _MIN_HEAVY_S = 1.0  # encoders start threads and look ahead: never a thing for the interactive lane
+_CHUNK_FILE = "chunk.nut"
 _JOIN_BYTES_PER_S = 60e6
 _MAX_SERIAL_CPUS = 16
 _BUILD = f"1 {version('mediaray')} {version('av')}"  # what a chunk's bytes depend on beside source and settings
@@ -94,8 +95,8 @@ class _Address:
 
     def __init__(self, source_digest: str | None, transcode: TranscodePlan) -> None:
         self._source_digest = source_digest
-        times = {"start_s", "end_s", "container"}
-        self._settings = transcode.model_dump_json(include=times)
+        fields = {"start_s", "end_s", "container", "damage"}
+        self._settings = transcode.model_dump_json(include=fields)
 
     def of(self, stream: StreamPlan, chunk: Chunk | None = None) -> str | None:
         if self._source_digest is None:
@@ -116,7 +117,7 @@ def _pieces(transcode: TranscodePlan, address: _Address) -> tuple[Unit, ...]:
         Unit(
             name=f"chunk-{chunk.number:04d}",
             needs=Needs(memory_bytes=memory_bytes, seconds=max(_MIN_HEAVY_S, chunk.cost_s)),
-            payload={"chunk": chunk.model_dump(mode="json")},
+            payload={_CHUNK: chunk.model_dump(mode="json")},
             key=address.of(transcode.video, chunk),
         )
         for chunk in transcode.chunks
@@ -128,7 +129,7 @@ def _pieces(transcode: TranscodePlan, address: _Address) -> tuple[Unit, ...]:
                 memory_bytes=_SOUND_MEMORY_BYTES,
                 seconds=max(_MIN_HEAVY_S, sound_cost_s(transcode.duration_s)),
             ),
-            payload={"sound": stream.source_index},
+            payload={_SOUND: stream.source_index},
             key=address.of(stream),
         )
         for stream in transcode.kept
@@ -145,7 +146,6 @@ def _film(transcode: TranscodePlan) -> Unit:
     return Unit(
         name=_FILM,
         needs=Needs(cpus=1, max_cpus=cpus, memory_bytes=_MEMORY_BYTES, seconds=seconds),
-        payload={"film": True},
     )
 
 
@@ -176,8 +176,8 @@ def _explain(transcode: TranscodePlan, scratch_bytes: int) -> dict[str, Any]:
 def run(bench: Workbench, unit: Unit) -> BaseModel:
     transcode = _shared_plan(bench)
     source = bench.sources[0]
-    if "chunk" in unit.payload:
-        chunk = Chunk.model_validate(unit.payload["chunk"])
+    if _CHUNK in unit.payload:
+        chunk = Chunk.model_validate(unit.payload[_CHUNK])
         return bench.call(
             "pipelines.media.chunk:encode_chunk",
             ChunkResult,
@@ -186,14 +186,14 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
             plan=transcode,
             chunk=chunk,
         )
-    if "sound" in unit.payload:
+    if _SOUND in unit.payload:
         return bench.call(
             "pipelines.media.sound:encode_sound",
             SoundResult,
             source,
             target=str(bench.scratch / _sound_file(transcode)),
             plan=transcode,
-            source_index=unit.payload["sound"],
+            source_index=unit.payload[_SOUND],
         )
     return bench.call(
         "pipelines.media.transcode:transcode_verified",
@@ -202,9 +202,6 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
         target=str(bench.scratch / _film_file(transcode)),
         plan=transcode.model_copy(update={"threads": bench.cpus}),
     )
-
-
-_CHUNK_FILE = "chunk.nut"
 
 
 def _sound_file(transcode: TranscodePlan) -> str:
@@ -238,26 +235,27 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome | Plan:
 
 
 def _joined(bench: Workbench, transcode: TranscodePlan, units: Mapping[str, Finished]) -> TranscodeResult:
+    pictures = [unit for unit in units.values() if _CHUNK in unit.payload]
+    planned = sorted((Chunk.model_validate(unit.payload[_CHUNK]) for unit in pictures), key=lambda chunk: chunk.number)
     chunks = [
         EncodedChunk(path=unit.folder / _CHUNK_FILE, result=ChunkResult.model_validate(unit.manifest))
-        for name, unit in units.items()
-        if name.startswith("chunk-")
+        for unit in pictures
     ]
     sounds = [
         EncodedSound(path=unit.folder / _sound_file(transcode), result=SoundResult.model_validate(unit.manifest))
-        for name, unit in units.items()
-        if name.startswith("sound-")
+        for unit in units.values()
+        if _SOUND in unit.payload
     ]
     result = bench.call(
         "pipelines.media.join:join",
         TranscodeResult,
         bench.sources[0],
         target=str(bench.scratch / _film_file(transcode)),
-        plan=transcode,
+        plan=transcode.model_copy(update={"chunks": tuple(planned)}),
         chunks=[chunk.model_dump(mode="json") for chunk in chunks],
         sounds=[sound.model_dump(mode="json") for sound in sounds],
     )
-    reused = sum(unit.reused for name, unit in units.items() if name.startswith("chunk-"))
+    reused = sum(unit.reused for unit in pictures)
     return result.model_copy(update={"reused_chunks": reused})
 
 
