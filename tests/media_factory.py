@@ -141,6 +141,25 @@ def without_packet(film: Path, target: Path, number: int) -> Path:
     return target
 
 
+def with_noise(film: Path, target: Path, numbers: Iterable[int]) -> Path:
+    """A copy of a one-stream ``film`` in which some packets, counted in order of decoding, hold nonsense."""
+    spoiled = set(numbers)
+    with av.open(str(film)) as container, av.open(str(target), "w") as output:
+        source = container.streams[0]
+        stream = output.add_stream_from_template(source, opaque=True)
+        for index, packet in enumerate(container.demux(source)):
+            if not packet.size:
+                continue
+            copy = packet
+            if index in spoiled:
+                copy = Packet(b"\x00\x00\x00\x10" + b"\x65\xff" * 8)
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+                copy.duration, copy.is_keyframe = packet.duration, packet.is_keyframe
+            copy.stream = stream
+            output.mux(copy)
+    return target
+
+
 def grey_ramp(path: Path, frames: int = 50, **options: object) -> Path:
     """Frame ``i`` is flat at ``ramp_level(i)``, at 25 frames per second."""
     return write_video(path, [grey(ramp_level(i)) for i in range(frames)], **options)  # type: ignore[arg-type]

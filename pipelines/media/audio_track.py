@@ -9,6 +9,7 @@ from av.audio.stream import AudioStream
 from av.filter import Graph
 from av.packet import Packet
 
+from pipelines.media.damage import Damage
 from pipelines.media.mux import Writer, write_errors
 from pipelines.media.plan import AudioEncode
 from pipelines.media.source import shown_at
@@ -18,12 +19,12 @@ from pipelines.media.tracks import DAMAGE, Clock, flush_packet
 class AudioTrack:
     """``frames`` counts samples."""
 
-    def __init__(self, source: AudioStream, writer: Writer, clock: Clock, encode: AudioEncode) -> None:
+    def __init__(self, source: AudioStream, writer: Writer, clock: Clock, encode: AudioEncode, damage: Damage) -> None:
         assert isinstance(writer.stream, AudioStream)
         self.writer = writer
         self.done = False
         self.frames = 0
-        self.decode_errors = 0
+        self.damage = damage
         self.decoded = 0
         self.position_s = 0.0
         self._encoder = writer.stream
@@ -36,11 +37,16 @@ class AudioTrack:
         self._shape: tuple[str, str, int] | None = None
         self._next_pts = self._offset
 
+    @property
+    def decode_errors(self) -> int:
+        return self.damage.errors
+
     def take(self, packet: "Packet[Any]") -> None:
+        self.damage.reading(packet)
         try:
             frames = self._decoder.decode(packet)
         except DAMAGE:
-            self.decode_errors += 1
+            self.damage.found()
             return
         except av.error.EOFError:
             return

@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from pipelines.media.damage import first_times
 from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnreadableError
 from pipelines.media.mux import Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_picture, clock_of, picture_track, set_threads
@@ -42,20 +43,17 @@ def encode_chunk(
 ) -> ChunkResult:
     """Encode ``chunk`` of the plan's picture into ``target`` on one thread, and decode it again.
 
+    A chunk in which nothing decodes has no frames: the rest of the film may be whole, so ``join`` decides.
+
     Raises:
-        SourceUnreadableError: nothing in it decodes, or the source can't be read on.
+        SourceUnreadableError: the source can't be read on, or it's damaged and the plan is to fail then.
         OutputInvalidError: what was written isn't what decodes.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
     started_s = time.monotonic()
     track, extradata, time_base = _encode(source, target, plan, chunk, on_progress)
-    if track.first_pts is None or not track.times:
-        raise SourceUnreadableError(
-            f"{name_of(source)}: not one of {chunk.frames} frames decodes; the file is damaged.",
-            decode_errors=track.decode_errors,
-        )
     encoded_s = time.monotonic() - started_s
-    read = _read_back(target)
+    read = _read_back(target) if track.times else _ReadBack([], [], 0)  # NUT without a frame can't be read
     if read.times != [pts * time_base for pts in track.times]:
         raise OutputInvalidError(f"Of a chunk of {len(track.times)} frames, {len(read.times)} decode in their place.")
     return ChunkResult(
@@ -65,16 +63,17 @@ def encode_chunk(
         planned_frames=chunk.frames,
         source_first_pts=track.first_pts,
         source_beyond_pts=track.beyond_pts,
-        first_pts=track.times[0],
-        last_pts=track.times[-1],
-        last_duration=track.last_duration,
+        first_pts=track.times[0] if track.times else None,
+        last_pts=track.times[-1] if track.times else None,
+        last_duration=track.last_duration if track.times else None,
         reorder=read.reorder,
         extradata=hashlib.sha256(extradata).hexdigest(),
         size_bytes=target.stat().st_size,
         sha256=sha256_of(target),
         decode_errors=track.decode_errors,
-        first_psnr_db=_psnr_db(track.edges[0], read.edges[0]),
-        last_psnr_db=_psnr_db(track.edges[-1], read.edges[-1]),
+        damaged_at_s=first_times(track.damage.times_s),
+        first_psnr_db=_psnr_db(track.edges[0], read.edges[0]) if track.edges else None,
+        last_psnr_db=_psnr_db(track.edges[-1], read.edges[-1]) if track.edges else None,
         transcode_s=encoded_s,
         verify_s=time.monotonic() - started_s - encoded_s,
     )

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
@@ -20,6 +20,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from pipelines.media.damage import concealed, first_times
 from pipelines.media.errors import OutputInvalidError
 from pipelines.media.info import VideoInfo
 from pipelines.media.mux import (
@@ -43,7 +44,6 @@ from pipelines.media.plan import (
     StreamPlan,
     TranscodePlan,
     TranscodeResult,
-    concealed,
 )
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, open_input
@@ -56,6 +56,7 @@ _SOUND_FRAME = 2048  # samples: the longest packet of any codec here, HE-AAC's
 _ROUNDED_S = 0.002  # begin and length in Matroska, whose clock has milliseconds
 _PERCENTILE = 95
 
+_Number = TypeVar("_Number", int, float)
 _Timed = tuple[Fraction, int, "Packet[Any]"]  # when it is decoded, in seconds; whose it is; the packet
 
 
@@ -100,8 +101,11 @@ def _check_borders(results: Sequence[ChunkResult], plan: TranscodePlan) -> None:
     """Raise where a frame was lost, taken twice or made up between chunks or in one."""
     if [result.number for result in results] != [chunk.number for chunk in plan.chunks]:
         raise OutputInvalidError(f"{len(results)} chunks came of {len(plan.chunks)}.")
+    for result in results:
+        if not result.frames:
+            raise OutputInvalidError(f"Chunk {result.number} is empty: not one of its frames decodes.")
     for before, after in pairwise(results):
-        if before.source_beyond_pts != after.source_first_pts or before.last_pts >= after.first_pts:
+        if before.source_beyond_pts != after.source_first_pts or _known(before.last_pts) >= _known(after.first_pts):
             raise OutputInvalidError(f"Chunks {before.number} and {after.number} don't follow each other.")
         if before.extradata != after.extradata:
             raise OutputInvalidError(f"Chunks {before.number} and {after.number} need different decoders.")
@@ -111,6 +115,12 @@ def _check_borders(results: Sequence[ChunkResult], plan: TranscodePlan) -> None:
             raise OutputInvalidError(
                 f"Chunk {result.number} has {result.source_frames} of {result.planned_frames} frames."
             )
+
+
+def _known(value: _Number | None) -> _Number:
+    """What a chunk with frames tells of them."""
+    assert value is not None
+    return value
 
 
 def _check_files(pieces: Sequence[EncodedChunk | EncodedSound]) -> None:
@@ -234,12 +244,14 @@ def _picture(chunks: Sequence[EncodedChunk], number: int, time_base: Fraction) -
     early enough for all, and strictly rising since the times of frames are. The first ones are made up.
     """
     reorder = max(chunk.result.reorder for chunk in chunks)
-    usual = max(1, chunks[0].result.last_duration)
-    first = chunks[0].result.first_pts
+    usual = max(1, _known(chunks[0].result.last_duration))
+    first = _known(chunks[0].result.first_pts)
     shown = [first - usual * back for back in range(reorder, 0, -1)]
     for place, chunk in enumerate(chunks):
         last = place + 1 == len(chunks)
-        end = chunk.result.last_pts + chunk.result.last_duration if last else chunks[place + 1].result.first_pts
+        mine = chunk.result
+        behind = _known(mine.last_pts) + _known(mine.last_duration)
+        end = behind if last else _known(chunks[place + 1].result.first_pts)
         packets = _read(chunk.path, time_base)
         times = sorted(packet.pts or 0 for packet in packets)
         follows = dict(pairwise([*times, end]))
@@ -282,7 +294,9 @@ def _packets(container: InputContainer, numbers: dict[int, int]) -> Iterator[_Ti
 
 
 def _seams(results: Sequence[ChunkResult]) -> Seams | None:
-    steps = sorted(abs(after.first_psnr_db - before.last_psnr_db) for before, after in pairwise(results))
+    steps = sorted(
+        abs(_known(after.first_psnr_db) - _known(before.last_psnr_db)) for before, after in pairwise(results)
+    )
     if not steps:
         return None
     place = -(-len(steps) * _PERCENTILE // 100) - 1
@@ -306,8 +320,9 @@ def _result(
     results += [sound.result for sound in sounds]
     errors = sum(result.decode_errors for result in results)
     warnings = [*plan.warnings, *(w for sound in sounds for w in sound.result.warnings)]
+    damaged_at_s = first_times(*(result.damaged_at_s for result in results))
     if errors:
-        warnings.append(concealed(errors))
+        warnings.append(concealed(errors, damaged_at_s))
     return TranscodeResult(
         method="chunk",
         reason=plan.reason,
@@ -324,6 +339,7 @@ def _result(
         video_frames=sum(chunk.result.frames for chunk in chunks),
         warnings=tuple(warnings),
         decode_errors=errors,
+        damaged_at_s=damaged_at_s,
         transcode_s=joined_s + sum(result.transcode_s for result in results),
         verify_s=verified_s + sum(result.verify_s for result in results),
         unit_s=tuple(round(result.transcode_s + result.verify_s, 3) for result in results),

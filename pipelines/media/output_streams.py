@@ -9,6 +9,7 @@ from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from pipelines.media.audio_track import AudioTrack
+from pipelines.media.damage import Damage
 from pipelines.media.encoding import add_audio_encoder, add_video_encoder
 from pipelines.media.mux import Writer, copy_tags
 from pipelines.media.plan import StreamPlan, TranscodePlan, VideoEncode
@@ -76,7 +77,10 @@ def track_of(original: Stream, writer: Writer, plan: TranscodePlan, stream_plan:
         return picture_track(original, writer, plan, stream_plan.video, clock)
     if stream_plan.audio is not None:
         assert isinstance(original, av.AudioStream)
-        return AudioTrack(original, writer, clock, stream_plan.audio)
+        time_base = original.time_base or Fraction(1, original.sample_rate)
+        since = clock.offset(time_base) if clock.cuts else None
+        damage = Damage("sound", plan.damage, time_base, _source_zero(plan, clock, time_base), since)
+        return AudioTrack(original, writer, clock, stream_plan.audio, damage)
     if stream_plan.action == "convert":
         assert isinstance(original, SubtitleStream)
         return SubtitleTrack(original, writer, clock)
@@ -95,7 +99,13 @@ def picture_track(
     next_pts: int | None = None,
 ) -> VideoTrack:
     all_fields = encode.deinterlace and not (plan.source.video is not None and plan.source.video.interlaced)
-    return VideoTrack(original, writer, clock, encode, all_fields=all_fields, window=window, next_pts=next_pts)
+    time_base = original.time_base or Fraction(1, 1000)
+    damage = Damage("picture", plan.damage, time_base, _source_zero(plan, clock, time_base))
+    return VideoTrack(original, writer, clock, encode, damage, all_fields=all_fields, window=window, next_pts=next_pts)
+
+
+def _source_zero(plan: TranscodePlan, clock: Clock, time_base: Fraction) -> int:
+    return round((clock.zero - Fraction(plan.start_s or 0)) / time_base)
 
 
 def set_threads(stream: Stream, threads: int | None) -> None:

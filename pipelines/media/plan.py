@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from pipelines.media.info import ContentLight, MasteringDisplay, MediaInfo, QuarterTurn
-from pipelines.media.profiles import ContainerName, VideoSettings
+from pipelines.media.profiles import ContainerName, DamagePolicy, VideoSettings
 
 Action = Literal["copy", "encode", "convert", "drop"]
 
@@ -104,6 +104,7 @@ class TranscodePlan(BaseModel, frozen=True, extra="forbid"):
     streams: tuple[StreamPlan, ...]
     keep_chapters: bool
     warnings: tuple[str, ...]
+    damage: DamagePolicy = "conceal"
     start_s: float | None = None
     end_s: float | None = None
     duration_s: float | None = None
@@ -149,25 +150,27 @@ class ChunkResult(BaseModel, frozen=True, extra="forbid"):
     ``first_pts``, ``last_pts`` and ``last_duration`` count in the encoder's time base; ``source_*`` in the source's:
     the first frame taken, and the first one seen behind the chunk. ``reorder`` is how many frames the encoder holds
     back at most. ``sha256`` is that of the file. ``psnr_db``: luma of the first and the last frame against what was
-    encoded.
+    encoded. ``damaged_at_s``: where in the source the first decode errors are. Of a chunk in which nothing decodes,
+    what its frames would tell is ``None``.
     """
 
     number: int
     frames: int
     source_frames: int
     planned_frames: int
-    source_first_pts: int
+    source_first_pts: int | None
     source_beyond_pts: int | None
-    first_pts: int
-    last_pts: int
-    last_duration: int
+    first_pts: int | None
+    last_pts: int | None
+    last_duration: int | None
     reorder: int
     extradata: str
     size_bytes: int
     sha256: str
     decode_errors: int
-    first_psnr_db: float
-    last_psnr_db: float
+    damaged_at_s: tuple[float, ...] = ()
+    first_psnr_db: float | None
+    last_psnr_db: float | None
     transcode_s: float
     verify_s: float
 
@@ -182,6 +185,7 @@ class SoundResult(BaseModel, frozen=True, extra="forbid"):
     end_s: float
     decoded: int
     decode_errors: int
+    damaged_at_s: tuple[float, ...] = ()
     transcode_s: float
     verify_s: float
     warnings: tuple[str, ...]
@@ -209,7 +213,8 @@ class Seams(BaseModel, frozen=True, extra="forbid"):
 
 
 class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
-    """What was written. ``decode_errors`` counts what the decoders had to conceal or skip.
+    """What was written. ``decode_errors`` counts what the decoders had to conceal or skip,
+    ``damaged_at_s`` tells where in the source the first ten of it are.
 
     ``transcode_s`` and ``verify_s`` add up the time of all units, ``unit_s`` is that of each chunk and sound track.
     """
@@ -230,12 +235,8 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     video_frames: int | None
     warnings: tuple[str, ...]
     decode_errors: int
+    damaged_at_s: tuple[float, ...] = ()
     transcode_s: float
     verify_s: float | None = None
     unit_s: tuple[float, ...] = ()
     expected: Expected
-
-
-def concealed(decode_errors: int) -> str:
-    """The warning that goes with a damaged source."""
-    return f"{decode_errors} errors were concealed while decoding the source; look at the result."

@@ -16,6 +16,7 @@ VideoCodec = Literal["h264", "hevc", "av1", "vp9"]
 AudioCodec = Literal["aac", "opus", "mp3", "flac", "copy"]
 HdrPolicy = Literal["keep", "tonemap"]
 Deinterlace = Literal["auto", "on", "off"]
+DamagePolicy = Literal["conceal", "fail"]
 Preset = Annotated[str, BeforeValidator(str)]  # SVT-AV1 and VP9 number theirs
 
 _X26X_PRESETS = frozenset(
@@ -132,6 +133,9 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
     audio_bitrate: BitRate | None = Field(default=None, description="Audio bit rate, e.g. 128k.")
     start: Seconds | None = Field(default=None, ge=0, description="Begin here: seconds or hh:mm:ss.")
     end: Seconds | None = Field(default=None, gt=0, description="End here: seconds or hh:mm:ss.")
+    damage: DamagePolicy = Field(
+        default="conceal", description="What becomes of a source that is damaged: conceal it with a warning, or fail."
+    )
     chunk_s: Seconds | None = Field(
         default=None, gt=0, le=3600, description="Length of the chunks that are encoded apart. Default: worked out."
     )
@@ -157,6 +161,7 @@ class TranscodeSettings(BaseModel, frozen=True, extra="forbid"):
     video: VideoSettings | None
     audio: AudioSettings | None
     deinterlace: Deinterlace = "auto"
+    damage: DamagePolicy = "conceal"
     start_s: float | None = None
     end_s: float | None = None
     audio_bitrate_bps: int | None = None
@@ -197,6 +202,7 @@ def merge(profile: Profile, params: TranscodeParams) -> TranscodeSettings:
             video=_merge_video(profile, params),
             audio=_merge_audio(profile, params),
             deinterlace=params.deinterlace,
+            damage=params.damage,
             start_s=params.start or None,
             end_s=params.end,
             audio_bitrate_bps=params.audio_bitrate,

@@ -6,6 +6,8 @@ from pathlib import Path
 import av
 from av.audio.stream import AudioStream
 
+from pipelines.media.audio_track import AudioTrack
+from pipelines.media.damage import first_times
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.mux import MUXERS, Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_stream, clock_of, track_of
@@ -23,7 +25,7 @@ def encode_sound(
     """Encode a track of the plan into ``target``, in the output's own container, and decode it again.
 
     Raises:
-        SourceUnreadableError: the source can't be read to its end.
+        SourceUnreadableError: the source can't be read to its end, or it's damaged and the plan is to fail then.
         OutputInvalidError: see ``verify_output``.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
@@ -40,6 +42,7 @@ def encode_sound(
                 stream = add_stream(output, original, plan, stream_plan)
                 output.start_encoding()
             track = track_of(original, Writer(output, stream), plan, stream_plan, clock_of(container, plan))
+            assert isinstance(track, AudioTrack)
             try:
                 for packet in container.demux(original):
                     if packet.size:
@@ -66,6 +69,7 @@ def encode_sound(
         end_s=track.writer.end_s,
         decoded=track.frames,
         decode_errors=track.decode_errors,
+        damaged_at_s=first_times(track.damage.times_s),
         transcode_s=encoded_s,
         verify_s=verification.elapsed_s,
         warnings=verification.warnings,

@@ -58,6 +58,7 @@ def plan_streams(info: MediaInfo, settings: TranscodeSettings, threads: int | No
         streams=plans,
         keep_chapters=keep_chapters,
         warnings=tuple(d.warning for d in decisions if d.warning is not None),
+        damage=settings.damage,
         start_s=settings.start_s,
         end_s=settings.end_s,
         duration_s=_length_s(info, settings),

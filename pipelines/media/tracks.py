@@ -63,7 +63,9 @@ class Track(Protocol):
     writer: Writer
     done: bool
     frames: int
-    decode_errors: int
+
+    @property
+    def decode_errors(self) -> int: ...
 
     def take(self, packet: "Packet[Any]") -> None: ...
 

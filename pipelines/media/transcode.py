@@ -11,10 +11,11 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from pipelines.media.audio_track import AudioTrack
+from pipelines.media.damage import concealed, first_times
 from pipelines.media.errors import EncodeError, SourceUnreadableError
 from pipelines.media.mux import Writer, add_cover_attachment, open_output, set_head, write_errors
 from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_threads, track_of
-from pipelines.media.plan import TOLERANCE_S, Expected, ExpectedStream, TranscodePlan, TranscodeResult, concealed
+from pipelines.media.plan import TOLERANCE_S, Expected, ExpectedStream, TranscodePlan, TranscodeResult
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
@@ -48,7 +49,7 @@ def transcode(
     """Write ``target`` from ``source``; timestamps are the source's, counted from its container's start.
 
     Raises:
-        SourceUnreadableError: nothing decodes, or the source ends early.
+        SourceUnreadableError: nothing decodes, the source ends early, or it's damaged and the plan is to fail then.
         OutOfSpaceError: the disk is full.
         EncodeError: the encoder or the muxer failed.
     """
@@ -154,9 +155,12 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
     original = plan.source.video if video is not None else None
     video_track = tracks[video.source_index] if video is not None else None
     decode_errors = sum(track.decode_errors for track in tracks.values())
+    damaged_at_s = first_times(
+        *(track.damage.times_s for track in tracks.values() if isinstance(track, VideoTrack | AudioTrack))
+    )
     warnings = plan.warnings
     if decode_errors:
-        warnings += (concealed(decode_errors),)
+        warnings += (concealed(decode_errors, damaged_at_s),)
     audio = [plan_ for plan_ in plan.kept if plan_.kind == "audio"]
     return TranscodeResult(
         method="serial" if plan.method == "chunk" else plan.method,
@@ -174,6 +178,7 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
         else (video_track.writer.packets if video_track is not None else None),
         warnings=warnings,
         decode_errors=decode_errors,
+        damaged_at_s=damaged_at_s,
         transcode_s=transcode_s,
         expected=_expected(plan, tracks),
     )

@@ -10,6 +10,7 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from pipelines.media.damage import Damage
 from pipelines.media.mux import Writer, write_errors
 from pipelines.media.plan import VideoEncode
 from pipelines.media.profiles import rate_of
@@ -35,6 +36,7 @@ class VideoTrack:
         writer: Writer,
         clock: Clock,
         encode: VideoEncode,
+        damage: Damage,
         *,
         all_fields: bool,
         window: Window | None = None,
@@ -45,7 +47,7 @@ class VideoTrack:
         self.writer = writer
         self.done = False
         self.frames = 0
-        self.decode_errors = 0
+        self.damage = damage
         self.decoded = 0
         self.position_s = 0.0
         self.times: list[int] = []
@@ -76,17 +78,23 @@ class VideoTrack:
         self._cap = RateCap(rate, self._time_base) if encode.capped else None
         self._usual_duration = round(1 / rate / self._encoder.codec_context.time_base)
 
+    @property
+    def decode_errors(self) -> int:
+        return self.damage.errors
+
     def take(self, packet: "Packet[Any]") -> None:
+        self.damage.reading(packet)
         try:
             frames = self._decoder.decode(packet)
         except DAMAGE:
-            self.decode_errors += 1
+            self.damage.found()
             return
         except av.error.EOFError:
             return
         for frame in frames:
             self.decoded += 1
-            self.decode_errors += frame.is_corrupt
+            if frame.is_corrupt:
+                self.damage.found(shown_at(frame))
             self._accept(frame)
 
     def finish(self) -> None:

@@ -1,10 +1,8 @@
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import av
 import media_factory as factory
 import pytest
 from hypothesis import given
@@ -139,18 +137,36 @@ def test_a_full_disk_is_told_apart(film: Path, looked_at: Look) -> None:
         encode_chunk(film, Path("/dev/full"), plan, plan.chunks[0], lambda _: None)
 
 
-def test_a_chunk_of_which_nothing_decodes_is_unreadable(film: Path, tmp_path: Path, looked_at: Look) -> None:
-    noise = tmp_path / "noise.mkv"
-    with av.open(str(film)) as container, av.open(str(noise), "w") as output:
-        stream = output.add_stream_from_template(container.streams.video[0], opaque=True)
-        for number in range(20):
-            packet: Any = av.Packet(b"\x00\x00\x00\x10" + b"\x65\xff" * 8)
-            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
-            packet.duration, packet.is_keyframe = 1, True
-            output.mux(packet)
+def test_a_chunk_of_which_nothing_decodes_is_empty(film: Path, tmp_path: Path, looked_at: Look) -> None:
+    noise = factory.with_noise(film, tmp_path / "noise.mkv", range(40))
     plan = looked_at(noise, **LOSSLESS)
-    with pytest.raises(SourceUnreadableError, match="decodes"):
-        encode_chunk(noise, tmp_path / "a.nut", plan, plan.chunks[1], lambda _: None)
+    result = encode_chunk(noise, tmp_path / "a.nut", plan, plan.chunks[1], lambda _: None)
+    assert (result.frames, result.first_pts, result.last_psnr_db) == (0, None, None)
+    assert result.decode_errors > 0
+
+
+def test_a_film_with_an_empty_chunk_is_not_joined_and_one_pass_makes_it(
+    film: Path, tmp_path: Path, cut_up: CutUp
+) -> None:
+    pieces = cut_up(factory.with_noise(film, tmp_path / "hole.mkv", range(10, 30)), chunk_s=0.4, **LOSSLESS)
+    assert 0 in {chunk.result.frames for chunk in pieces.chunks}
+    with pytest.raises(OutputInvalidError, match="is empty"):
+        pieces.join()
+    _, serial = pieces.serial()
+    assert serial.video_frames == 20
+
+
+def test_the_damage_of_chunks_is_told_with_its_time(film: Path, tmp_path: Path, cut_up: CutUp) -> None:
+    _, result = cut_up(factory.with_noise(film, tmp_path / "hole.mkv", [14]), chunk_s=0.4, **LOSSLESS).join()
+    assert result.damaged_at_s[0] == pytest.approx(14 / 25, abs=0.16)  # packet 14 may be shown four frames later
+    assert f"at {result.damaged_at_s[0]:.1f} s" in result.warnings[-1]
+
+
+def test_a_chunk_fails_on_damage_if_it_is_to(film: Path, tmp_path: Path, cut_up: CutUp) -> None:
+    hole = factory.with_noise(film, tmp_path / "hole.mkv", [14])
+    with pytest.raises(SourceUnreadableError, match=r"picture is damaged at 0\.\d s; repair it") as caught:
+        cut_up(hole, damage="fail", **LOSSLESS)
+    assert caught.value.fields["time_s"] == pytest.approx(14 / 25, abs=0.16)
 
 
 def test_a_source_that_is_gone_is_told(film: Path, looked_at: Look, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import media_factory as factory
 import pytest
 
-from pipelines.media.errors import OutOfSpaceError
+from pipelines.media.errors import OutOfSpaceError, SourceUnreadableError
 from pipelines.media.mux import sha256_of
 from pipelines.media.plan import SoundResult, TranscodePlan
 from pipelines.media.progress import Progress
@@ -46,6 +46,32 @@ def test_late_sound_stays_late(tmp_path: Path, looked_at: Look, profile: str) ->
     assert factory.click_times(target) == pytest.approx([0.75], abs=0.002)
 
 
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A film whose sound is spoilt at 1.5 s."""
+    film = factory.film(tmp_path / "film.mkv", codec="ffv1", frames=75)
+    whole = factory.write_sound(tmp_path / "whole.mkv", [(0, factory.clicks(3, (1, 2)))], codec="flac")
+    number = round(1.5 * factory.SAMPLE_RATE_HZ / 4608)  # FLAC's packets
+    sound = factory.with_noise(whole, tmp_path / "sound.mkv", [number])
+    return factory.with_sound(film, sound, tmp_path / "damaged.mkv")
+
+
+def test_damage_is_told_with_its_time(damaged: Path, looked_at: Look, tmp_path: Path) -> None:
+    _, result = encoded(damaged, tmp_path, looked_at(damaged, **ENCODED))
+    assert (result.decode_errors, result.damaged_at_s) == (1, (pytest.approx(1.5, abs=0.1),))
+
+
+def test_damage_ends_the_work_if_it_is_to(damaged: Path, looked_at: Look, tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadableError, match=r"sound is damaged at 1\.5 s") as caught:
+        encoded(damaged, tmp_path, looked_at(damaged, damage="fail", **ENCODED))
+    assert caught.value.fields["time_s"] == pytest.approx(1.5, abs=0.1)
+
+
+def test_damage_outside_of_what_is_wanted_does_not_matter(damaged: Path, looked_at: Look, tmp_path: Path) -> None:
+    _, result = encoded(damaged, tmp_path, looked_at(damaged, damage="fail", start=1.8, **ENCODED))
+    assert result.decode_errors == 0
+
+
 def test_progress_rises_to_one(rich_film: Path, looked_at: Look, tmp_path: Path) -> None:
     plan, seen = looked_at(rich_film, **ENCODED), list[Progress]()
     encode_sound(rich_film, tmp_path / "sound.mp4", plan, 1, seen.append)
@@ -56,4 +82,4 @@ def test_progress_rises_to_one(rich_film: Path, looked_at: Look, tmp_path: Path)
 
 def test_a_full_disk_is_told_apart(rich_film: Path, looked_at: Look) -> None:
     with pytest.raises(OutOfSpaceError):
-        encode_sound(rich_film, Path("/dev/full"), looked_at(rich_film, "archive-hevc", audio_codec="flac"), 1, print)
+        encode_sound(rich_film, Path("/dev/full"), looked_at(rich_film, "archive-hevc", audio_codec="aac"), 1, print)

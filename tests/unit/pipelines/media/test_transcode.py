@@ -274,6 +274,29 @@ def test_a_file_of_which_nothing_decodes_is_unreadable(tmp_path: Path, grey_ramp
         transcoded(tmp_path / "noise.mkv", **QUICK)
 
 
+def test_damage_is_concealed_and_its_time_told(tmp_path: Path, transcoded: Transcode) -> None:
+    clip = factory.grey_ramp(tmp_path / "whole.mkv", codec="ffv1", options={"g": "1"})
+    _, result = transcoded(factory.with_noise(clip, tmp_path / "hole.mkv", [20, 30]), **QUICK)
+    assert result.decode_errors == 2
+    assert result.damaged_at_s[0] == pytest.approx(0.8, abs=0.2)  # frames are decoded on several threads at once
+    assert f"2 errors were concealed while decoding the source, the first at {result.damaged_at_s[0]:.1f} s" in str(
+        result.warnings
+    )
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_damage_ends_the_work_if_it_is_to(tmp_path: Path, transcoded: Transcode, number: int) -> None:
+    clip = factory.grey_ramp(tmp_path / "whole.mkv", codec="ffv1", options={"g": "1"})
+    hole = factory.with_noise(clip, tmp_path / "hole.mkv", [number])
+    with pytest.raises(SourceUnreadableError, match="set damage to conceal"):
+        transcoded(hole, damage="fail", **QUICK)
+
+
+def test_a_whole_film_passes_where_damage_ends_the_work(rich_film: Path, transcoded: Transcode) -> None:
+    _, result = transcoded(rich_film, damage="fail", **QUICK)
+    assert (result.video_frames, result.damaged_at_s) == (100, ())
+
+
 def test_a_full_disk_is_told_apart(grey_ramp: Path, planned: Plan) -> None:
     plan = planned(grey_ramp, "archive-hevc", preset="ultrafast")
     with pytest.raises(OutOfSpaceError):
