@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.jobs.models import Progress, State, rfc3339
-from pipelines.jobs.states import TERMINAL
+from pipelines.jobs.states import JOIN, TERMINAL
 
 MIN_GAP_S = 0.25
 RING = 256
 TAIL = 16_384
 KEEP_FINISHED_S = 120.0
+SILENT_S = 3.0  # a unit that hasn't reported for this long, or for three of its usual gaps, isn't counted as running
+WINDOW_S = 30.0  # how far back the number of slots is measured that a job has
+_FEWEST_SLOTS = 0.1
+_ENOUGH = 0.01  # of the work: with less done there is no telling how long the rest takes
 
 Event = dict[str, Any]
 
@@ -27,8 +31,14 @@ class _Unit:
     fraction: float = 0.0
     frames: int = 0
     position_s: float = 0.0
-    elapsed_s: float = 0.0
+    elapsed_s: float = 0.0  # 0: nobody has told, as of a unit that was taken over or done before this board's life
     running: bool = False
+    done: bool = False
+    reported_at: float = float("-inf")
+    gap_s: float = 0.0  # between its last two reports
+
+    def counts(self, now: float) -> bool:
+        return self.running and now - self.reported_at <= max(SILENT_S, 3 * self.gap_s)
 
 
 @dataclass
@@ -46,7 +56,8 @@ class _Job:
     ring: deque[Event] = field(default_factory=lambda: deque(maxlen=RING))
     emitted_at: float = float("-inf")
     pending: bool = False
-    first: tuple[float, float] | None = None  # (when, progress) of the first report: what the ETA is reckoned from
+    worked_s: float = 0.0  # seconds of all units together, also of those done again
+    window: deque[tuple[float, float]] = field(default_factory=deque)  # (when, worked_s) of the last ``WINDOW_S``
     finished_at: float | None = None
 
 
@@ -63,15 +74,20 @@ class ProgressBoard:
         return job_id in self._jobs
 
     def planned(self, job_id: str, weights: Mapping[str, float], done: Sequence[str]) -> None:
-        """Learn a job's units and their shares of the work (any unit of measure), and which are done."""
+        """Learn a job's units and their shares of the work (any unit of measure), and which are done.
+
+        A join that takes its time is among them. Called again, it replaces the shares: another plan is carried out.
+        """
         job = self._jobs.get(job_id)
         if job is None:
             return
         total = sum(weights.values()) or 1.0
         job.weights = {name: weight / total for name, weight in weights.items()}
+        # Another plan has other units, and a join of its own.
+        job.units = {name: unit for name, unit in job.units.items() if name in weights and name != JOIN}
         for name in done:
-            job.units[name] = _Unit(fraction=1.0)
-        self._refigure(job, None)
+            self._finish(job.units.setdefault(name, _Unit()))
+        self._tell_progress(job)
 
     def state(self, job_id: str, state: str, at_ms: int, now: float, error: Mapping[str, Any] | None = None) -> None:
         """A change of state: told at once."""
@@ -81,7 +97,9 @@ class ProgressBoard:
             job.progress = 1.0
         if state in TERMINAL or state in (State.PAUSED, State.QUEUED):
             job.eta_s = job.fps = job.speed = None
-            job.first = None
+            job.window.clear()
+            for unit in job.units.values():
+                unit.running = False
         if state in TERMINAL:
             job.finished_at = now
         self._emit(job_id, job, "state", at_ms, now)
@@ -91,8 +109,10 @@ class ProgressBoard:
         if job is None or unit not in job.weights:
             return
         known = job.units.setdefault(unit, _Unit())
-        known.fraction, known.running = 1.0, False
-        self._refigure(job, now)
+        if known.running:  # it worked on since its last report
+            since_s = now - known.reported_at
+            known.elapsed_s, job.worked_s = known.elapsed_s + since_s, job.worked_s + since_s
+        self._finish(known)
         self._progress(job_id, job, at_ms, now)
 
     def report(self, report: Progress, at_ms: int, now: float) -> None:
@@ -101,18 +121,22 @@ class ProgressBoard:
         if job is None or job.state in TERMINAL:
             return
         unit = job.units.setdefault(report.unit, _Unit())
-        if report.fence < unit.fence or unit.fraction >= 1.0:
+        if report.fence < unit.fence or unit.done:
             return
-        unit.fence, unit.running = report.fence, True
+        before_s = unit.elapsed_s if report.fence == unit.fence else 0.0
+        job.worked_s += max(0.0, report.elapsed_s - before_s)
+        unit.gap_s = now - unit.reported_at if unit.running and report.fence == unit.fence else 0.0
+        unit.fence, unit.running, unit.reported_at = report.fence, True, now
         unit.fraction, unit.frames = report.fraction, report.frames
         unit.position_s, unit.elapsed_s = report.position_s, report.elapsed_s
-        self._refigure(job, now)
         self._progress(report.job_id, job, at_ms, now)
 
     def due(self, at_ms: int, now: float) -> float | None:
         """Tell what was held back long enough; returns when to come again, or None."""
         next_at = None
         for job_id, job in list(self._jobs.items()):
+            if job.fps is not None and (job.fps, job.speed) != self._speeds(job, now):  # a unit fell silent
+                job.pending = True
             if job.pending:
                 if now >= job.emitted_at + MIN_GAP_S:
                     self._emit(job_id, job, "progress", at_ms, now)
@@ -148,21 +172,51 @@ class ProgressBoard:
         job = self._jobs.get(job_id)
         return None if job is None else self._event(job_id, job, "snapshot", job.at_ms)
 
-    def _refigure(self, job: _Job, now: float | None) -> None:
-        running = [unit for unit in job.units.values() if unit.running and unit.elapsed_s > 0]
+    def _finish(self, unit: _Unit) -> None:
+        unit.fraction, unit.running, unit.done = 1.0, False, True
+
+    def _tell_progress(self, job: _Job) -> None:
         reached = sum(job.weights.get(name, 0.0) * unit.fraction for name, unit in job.units.items())
-        # A unit that is done again doesn't move the bar back.
-        job.progress = min(0.999, max(job.progress, reached))
-        if running:
-            job.fps = round(sum(unit.frames / unit.elapsed_s for unit in running), 2)
-            job.speed = round(sum(unit.position_s / unit.elapsed_s for unit in running), 3)
-        if now is None or job.state != State.RUNNING:
+        # A unit that is done again doesn't move the bar back, nor does another plan.
+        job.progress = max(job.progress, min(0.999, reached))
+
+    def _speeds(self, job: _Job, now: float) -> tuple[float | None, float | None]:
+        """Frames and seconds of film a second of what runs, added up."""
+        running = [unit for unit in job.units.values() if unit.counts(now) and unit.elapsed_s > 0]
+        if not running:
+            return None, None
+        return (
+            round(sum(unit.frames / unit.elapsed_s for unit in running), 2),
+            round(sum(unit.position_s / unit.elapsed_s for unit in running), 3),
+        )
+
+    def _tell_eta(self, job: _Job, now: float) -> None:
+        """Reckon the time left: what the rest costs by what the work so far has cost, over the slots the job has.
+
+        Weights tell shares only: that all estimates are wrong by one factor changes nothing. The slots are measured
+        over the last ``WINDOW_S``, as seconds worked in each second: other jobs may take some of them.
+        """
+        if job.state not in (State.RUNNING, State.VERIFYING):
             return
-        if job.first is None:
-            job.first = (now, job.progress)
-        began, had = job.first
-        if job.progress - had > 0.01 and now > began:
-            job.eta_s = round((1.0 - job.progress) * (now - began) / (job.progress - had), 1)
+        job.window.append((now, job.worked_s))
+        while len(job.window) > 2 and now - job.window[1][0] >= WINDOW_S:
+            job.window.popleft()
+        join = job.units.get(JOIN, _Unit())
+        if join.fraction > _ENOUGH and join.elapsed_s:
+            job.eta_s = round(join.elapsed_s * (1.0 - join.fraction) / join.fraction, 1)
+            return
+        weights = {name: weight for name, weight in job.weights.items() if name != JOIN}
+        measured = {name: unit for name, unit in job.units.items() if name in weights and unit.elapsed_s}
+        done = sum(weights[name] * unit.fraction for name, unit in measured.items())
+        began_at, worked_s = job.window[0]
+        if done < _ENOUGH or now <= began_at:
+            return
+        cost_s = sum(unit.elapsed_s for unit in measured.values()) / done  # of all the work, on one slot
+        left = [weight * (1.0 - job.units.get(name, _Unit()).fraction) for name, weight in weights.items()]
+        slots = max(_FEWEST_SLOTS, (job.worked_s - worked_s) / (now - began_at))
+        # The join comes by itself, when all others are done.
+        side_by_side = max(sum(left) / slots, max(left))
+        job.eta_s = round(cost_s * (side_by_side + job.weights.get(JOIN, 0.0)), 1)
 
     def _progress(self, job_id: str, job: _Job, at_ms: int, now: float) -> None:
         if now >= job.emitted_at + MIN_GAP_S:
@@ -173,6 +227,9 @@ class ProgressBoard:
     def _emit(self, job_id: str, job: _Job, kind: str, at_ms: int, now: float) -> None:
         job.seq += 1
         job.at_ms, job.emitted_at, job.pending = at_ms, now, False
+        self._tell_progress(job)
+        job.fps, job.speed = self._speeds(job, now)
+        self._tell_eta(job, now)
         event = self._event(job_id, job, kind, at_ms)
         job.ring.append(event)
         self._count += 1

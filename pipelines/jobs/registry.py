@@ -11,6 +11,8 @@ import redis
 from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.errors import UnknownError
 from pipelines.jobs.live import Announcer, Batch, ReportChannel
+from pipelines.jobs.models import Plan
+from pipelines.jobs.states import JOIN
 from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
 
 _PATIENCE = 1_000_000
@@ -103,7 +105,7 @@ class ProgressRegistry:
             board.state(job_id, loaded.job.state, loaded.job.created_at, time.monotonic())
         if loaded.job.plan:
             done = [name for name, status in loaded.units.items() if status.state == "done"]
-            weights = {unit.name: unit.needs.seconds for unit in loaded.job.plan.units}
+            weights = weights_of(loaded.job.plan)
             board.planned(job_id, weights, [name for name in done if name in weights])
 
     async def _hear(self, board: ProgressBoard) -> None:
@@ -135,6 +137,12 @@ class ProgressRegistry:
     def _live_board(self) -> ProgressBoard:
         assert self._board is not None
         return self._board
+
+
+def weights_of(plan: Plan) -> dict[str, float]:
+    """The shares of a plan's units, and of its join where that takes its time."""
+    weights = {unit.name: unit.needs.seconds for unit in plan.units}
+    return weights if plan.join.interactive else {**weights, JOIN: plan.join.seconds}
 
 
 def _now() -> tuple[int, float]:

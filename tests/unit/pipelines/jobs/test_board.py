@@ -1,9 +1,13 @@
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.jobs.board import KEEP_FINISHED_S, MIN_GAP_S, RING, TAIL, ProgressBoard
-from pipelines.jobs.models import Progress
+from pipelines.jobs.board import KEEP_FINISHED_S, MIN_GAP_S, RING, SILENT_S, TAIL, ProgressBoard
+from pipelines.jobs.models import Needs, Plan, Progress, Unit
+from pipelines.jobs.registry import weights_of
 
 AT = 1_700_000_000_000
 
@@ -231,15 +235,185 @@ def test_a_cursor_of_the_future_is_refused(board):
     assert board.after(2) is None
 
 
-def test_the_eta_is_reckoned_from_the_first_report(board):
-    board.report(report(0.2), AT, now=10.0)
-    board.report(report(0.6), AT, now=12.0)
-    assert newest(board)["eta_s"] == 7.0  # 20 % of the job in 2 s; 70 % are left
+# What remains
+
+
+@dataclass
+class Schedule:
+    """Units done on slots as a dispatcher would, told to a board twice a second."""
+
+    lengths_s: list[float]
+    slots: Callable[[float], int] = lambda _: 2
+    weights: list[float] = field(default_factory=list)
+    join_s: float = 0.0
+    join_weight: float = 0.0
+    step_s: float = 0.5
+    board: ProgressBoard = field(default_factory=lambda: ProgressBoard(epoch=1))
+
+    def play(self) -> list[tuple[float, float | None]]:
+        """The ETA at each step, and the step's time; the last is the end."""
+        names = [f"chunk-{number}" for number in range(len(self.lengths_s))]
+        weights = dict(zip(names, self.weights or self.lengths_s, strict=True))
+        if self.join_s:
+            weights["join"] = self.join_weight or self.join_s
+        self.board.state("job", "running", AT, now=0.0)
+        self.board.planned("job", weights, done=[])
+        left = dict(zip(names, self.lengths_s, strict=True))
+        done_s = dict.fromkeys((*names, "join"), 0.0)
+        now, told = 0.0, []
+        while left:
+            now += self.step_s
+            if list(left) == ["join"]:
+                self.board.state("job", "verifying", AT, now)
+            for name in list(left)[: self.slots(now)]:
+                length_s = done_s[name] + left[name]
+                left[name] -= self.step_s
+                done_s[name] += self.step_s
+                if left[name] <= 1e-9:
+                    del left[name]
+                    self.board.unit_done("job", name, AT, now)
+                else:
+                    made = report(done_s[name] / length_s, unit=name, elapsed_s=done_s[name])
+                    self.board.report(made, AT, now)
+            if not left and self.join_s and not done_s["join"]:
+                left["join"] = self.join_s
+            told.append((now, newest(self.board)["eta_s"]))
+        return told
+
+    def error_at(self, share: float) -> float:
+        """How wrong the ETA is at a share of the time, as a share of the time that is really left."""
+        told = self.play()
+        end_s = told[-1][0]
+        now, eta_s = next((now, eta_s) for now, eta_s in told if now >= share * end_s)
+        assert eta_s is not None
+        return abs(eta_s - (end_s - now)) / (end_s - now)
+
+
+CHUNKS = [60.0] * 12
+UNEVEN = [40.0, 75.0, 60.0, 55.0, 70.0, 45.0, 65.0, 50.0, 80.0, 60.0, 58.0, 62.0]
+
+
+@pytest.mark.parametrize("wrong_by", [1.0, 3.0, 1 / 3])
+@pytest.mark.parametrize(
+    ("lengths_s", "slots"),
+    [
+        pytest.param(CHUNKS, 2, id="equal chunks"),
+        pytest.param(UNEVEN, 2, id="uneven chunks"),
+        pytest.param([4.0] * 12, 2, id="short chunks"),
+        pytest.param(CHUNKS, 1, id="one slot"),
+        pytest.param(CHUNKS, 4, id="four slots"),
+        pytest.param([300.0], 2, id="one unit alone"),
+    ],
+)
+def test_the_eta_is_right_within_a_fifth_from_a_quarter_to_three_quarters(lengths_s, slots, wrong_by):
+    weights = [length_s * wrong_by for length_s in lengths_s]
+    for share in (0.25, 0.5, 0.75):
+        assert Schedule(lengths_s, lambda _: slots, weights).error_at(share) < 0.2
+
+
+def test_the_eta_follows_when_other_jobs_take_slots():
+    schedule = Schedule(CHUNKS, lambda now: 2 if now < 120 else 1)
+    told = dict(schedule.play())
+    end_s = max(told)
+    assert told[119.0] == pytest.approx(300 - 60, rel=0.2)
+    for now in (160.0, 240.0, 400.0):
+        assert told[now] == pytest.approx(end_s - now, rel=0.2)
+
+
+def test_the_last_units_run_alone_and_the_eta_knows():
+    told = dict(Schedule([10.0, 10.0, 100.0], lambda _: 2).play())
+    assert told[15.0] == pytest.approx(95.0, rel=0.1)
+
+
+@pytest.mark.parametrize("wrong_by", [1.0, 3.0])
+def test_a_long_join_counts_and_runs_by_itself(wrong_by):
+    weights = [length_s * wrong_by for length_s in CHUNKS]
+    for share in (0.25, 0.5, 0.75):
+        assert Schedule(CHUNKS, weights=weights, join_s=200, join_weight=200 * wrong_by).error_at(share) < 0.2
+
+
+def test_a_join_s_own_pace_counts_once_it_is_known():
+    told = dict(Schedule(CHUNKS, join_s=200, join_weight=50).play())
+    assert told[460.0] == pytest.approx(100.0, rel=0.1)
+
+
+def test_units_taken_over_from_another_job_make_the_rest_no_faster(board):
+    names = [f"chunk-{number}" for number in range(10)]
+    board.planned("job", dict.fromkeys(names, 60.0), done=[])
+    for name in names[:8]:
+        board.unit_done("job", name, AT, now=1.0)
+    board.report(report(0.5, unit=names[8], elapsed_s=30.0), AT, now=31.0)
+    assert newest(board)["eta_s"] == pytest.approx(90.0, rel=0.1)
+
+
+def test_a_pause_doesn_t_count_as_time_worked(board):
+    for second in range(1, 31):
+        board.report(report(second / 60, elapsed_s=second), AT, now=float(second))
+    before_s = newest(board)["eta_s"]
+    board.state("job", "paused", AT, now=31.0)
+    board.state("job", "running", AT, now=1000.0)
+    for second in range(1, 13):
+        board.report(report(second / 60, fence=2, elapsed_s=second), AT, now=1000.0 + second)
+    assert before_s == pytest.approx(90.0, rel=0.05)
+    assert newest(board)["eta_s"] == pytest.approx(before_s + 18.0, rel=0.05)
+
+
+def test_a_unit_done_again_is_left_to_do(board):
+    board.report(report(0.8, elapsed_s=48), AT, now=48.0)
+    board.report(report(0.1, fence=2, elapsed_s=6), AT, now=54.0)
+    assert newest(board)["eta_s"] == pytest.approx(54.0 + 60.0, rel=0.1)
+
+
+def test_the_time_after_a_unit_s_last_report_counts(board):
+    """It is verified, which tells nothing: 20 of 60 seconds."""
+    for second in range(1, 41):
+        board.report(report(second / 50, elapsed_s=second), AT, now=float(second))
+    board.unit_done("job", "a", AT, now=60.0)
+    assert newest(board)["eta_s"] == pytest.approx(60.0, rel=0.1)
 
 
 def test_there_is_no_eta_before_there_is_progress(board):
-    board.report(report(0.2), AT, now=10.0)
+    board.report(report(0.01, elapsed_s=5.0), AT, now=10.0)
     assert newest(board)["eta_s"] is None
+
+
+def test_nothing_is_left_when_all_units_are_done(board):
+    board.report(report(0.5, elapsed_s=5.0), AT, now=5.0)
+    board.unit_done("job", "a", AT, now=10.0)
+    board.unit_done("job", "b", AT, now=11.0)
+    assert newest(board)["eta_s"] == 0.0
+
+
+# Another plan
+
+
+def test_another_plan_doesn_t_move_the_bar_back(board):
+    board.unit_done("job", "a", AT, now=1.0)
+    board.unit_done("job", "b", AT, now=2.0)
+    board.planned("job", {"whole": 100.0}, done=[])
+    board.report(report(0.1, unit="whole", elapsed_s=10.0), AT, now=12.0)
+    assert newest(board)["progress"] == 0.999
+
+
+def test_another_plan_s_eta_is_that_of_its_own_units():
+    board = ProgressBoard(epoch=1)
+    board.state("job", "running", AT, now=0.0)
+    board.planned("job", {"a": 10.0, "join": 10.0}, done=[])
+    board.report(report(0.5, elapsed_s=500.0), AT, now=500.0)
+    board.unit_done("job", "a", AT, now=1000.0)
+    board.state("job", "verifying", AT, now=1000.0)
+    board.report(report(0.9, unit="join", elapsed_s=10.0), AT, now=1010.0)
+    board.planned("job", {"whole": 10.0, "join": 10.0}, done=[])
+    board.state("job", "running", AT, now=1011.0)
+    for second in range(1, 51):
+        board.report(report(second / 100, unit="whole", elapsed_s=second), AT, now=1011.0 + second)
+    assert newest(board)["eta_s"] == pytest.approx(150.0, rel=0.1)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30.0])
+def test_a_join_has_a_share_of_the_work_if_it_takes_a_second_or_more(seconds):
+    plan = Plan(units=(Unit(name="a", needs=Needs(seconds=10)),), join=Needs(seconds=seconds))
+    assert weights_of(plan) == ({"a": 10} if seconds < 1 else {"a": 10, "join": 30})
 
 
 @pytest.mark.parametrize("state", ["paused", "queued", "succeeded", "failed", "cancelled"])
@@ -254,6 +428,42 @@ def test_the_speeds_of_running_units_add_up(board):
     board.report(report(0.2, frames=50, elapsed_s=1.0, position_s=2.0), AT, now=10.0)
     board.report(report(0.2, unit="b", frames=60, elapsed_s=2.0, position_s=3.0), AT, now=12.0)
     assert (newest(board)["fps"], newest(board)["speed"]) == (80.0, 3.5)
+
+
+def test_a_unit_that_is_done_adds_no_speed(board):
+    board.report(report(0.2, frames=50, elapsed_s=1.0, position_s=2.0), AT, now=10.0)
+    board.report(report(0.2, unit="b", frames=60, elapsed_s=2.0, position_s=3.0), AT, now=11.0)
+    board.unit_done("job", "b", AT, now=12.0)
+    assert (newest(board)["fps"], newest(board)["speed"]) == (50.0, 2.0)
+    board.unit_done("job", "a", AT, now=13.0)
+    assert (newest(board)["fps"], newest(board)["speed"]) == (None, None)
+
+
+def test_a_unit_that_fell_silent_adds_no_speed_and_that_is_told(board):
+    board.report(report(0.2, unit="b", frames=60, elapsed_s=2.0), AT, now=10.0)
+    board.report(report(0.2, frames=50, elapsed_s=1.0), AT, now=11.0)
+    board.due(AT, now=10.0 + SILENT_S)
+    assert told(board)[-1]["fps"] == 80.0
+    board.due(AT, now=10.1 + SILENT_S)
+    assert told(board)[-1]["fps"] == 50.0
+    board.due(AT, now=11.1 + SILENT_S)
+    assert told(board)[-1]["fps"] is None
+
+
+def test_a_unit_that_seldom_reports_isn_t_silent(board):
+    board.report(report(0.2, frames=50, elapsed_s=1.0), AT, now=10.0)
+    board.report(report(0.4, frames=100, elapsed_s=6.0), AT, now=15.0)
+    board.due(AT, now=29.0)
+    assert newest(board)["fps"] == 16.67
+    board.due(AT, now=31.0)
+    assert newest(board)["fps"] is None
+
+
+def test_what_was_paused_adds_no_speed_when_the_job_goes_on(board):
+    board.report(report(0.2, frames=50, elapsed_s=1.0), AT, now=10.0)
+    board.state("job", "paused", AT, now=10.5)
+    board.state("job", "running", AT, now=11.0)
+    assert newest(board)["fps"] is None
 
 
 def test_a_finished_job_is_forgotten_after_a_while(board):
