@@ -16,6 +16,20 @@ Action = Literal["copy", "encode", "convert", "drop"]
 TOLERANCE_S = 0.1  # an audio frame of 1024 samples at 11025 Hz, and the millisecond clock of Matroska
 
 
+class Crop(BaseModel, frozen=True, extra="forbid"):
+    """The part of a picture that is kept, in pixels as shown: of square ones, mirrored and turned.
+
+    ``of_width`` and ``of_height`` are the size of the whole picture in the same pixels.
+    """
+
+    width: int
+    height: int
+    left: int
+    top: int
+    of_width: int
+    of_height: int
+
+
 class VideoEncode(BaseModel, frozen=True, extra="forbid"):
     """How the picture is made, in the order it's done.
 
@@ -30,6 +44,7 @@ class VideoEncode(BaseModel, frozen=True, extra="forbid"):
     frame_rate: str
     capped: bool = False
     deinterlace: bool = False
+    crop: Crop | None = None
     mirrored: bool = False
     rotation_deg: QuarterTurn = 0
     tonemap: bool = False

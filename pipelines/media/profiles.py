@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from pipelines.media.errors import ParamsError, ProfileError
-from pipelines.media.units import BitRate, FrameRate, Seconds
+from pipelines.media.units import BitRate, CropText, FrameRate, Seconds
 
 ContainerName = Literal["mp4", "webm", "mkv", "mp3", "opus"]
 VideoCodec = Literal["h264", "hevc", "av1", "vp9"]
@@ -127,6 +127,10 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
         default=None, ge=16, le=8640, description="Bound of the shorter displayed side in pixels; never upscales."
     )
     frame_rate: FrameRate | None = Field(default=None, description="Bound of the frame rate, e.g. 30 or 30000/1001.")
+    crop: CropText | None = Field(
+        default=None,
+        description="Keep this part of the picture: WxH+X+Y in pixels as shown, before scaling; rounded down to even.",
+    )
     hdr: Literal["auto", "keep", "tonemap"] = Field(default="auto", description="What becomes of HDR pictures.")
     deinterlace: Deinterlace = Field(default="auto", description="auto: where the source says it is interlaced.")
     audio_codec: AudioCodec | None = Field(default=None, description="Audio codec, or copy.")
@@ -161,6 +165,7 @@ class TranscodeSettings(BaseModel, frozen=True, extra="forbid"):
     video: VideoSettings | None
     audio: AudioSettings | None
     deinterlace: Deinterlace = "auto"
+    crop: CropText | None = None
     damage: DamagePolicy = "conceal"
     start_s: float | None = None
     end_s: float | None = None
@@ -202,6 +207,7 @@ def merge(profile: Profile, params: TranscodeParams) -> TranscodeSettings:
             video=_merge_video(profile, params),
             audio=_merge_audio(profile, params),
             deinterlace=params.deinterlace,
+            crop=params.crop,
             damage=params.damage,
             start_s=params.start or None,
             end_s=params.end,
@@ -221,8 +227,9 @@ def _merge_video(profile: Profile, params: TranscodeParams) -> VideoSettings | N
         include={"codec", "preset", "crf", "bitrate", "max_bitrate", "height", "frame_rate"}, exclude_none=True
     )
     if profile.video is None:
-        if asked:
-            raise ParamsError(f"Profile {profile.name} has no video; leave out {_listed(asked)}.")
+        unfit = [*asked, *(["crop"] if params.crop else [])]
+        if unfit:
+            raise ParamsError(f"Profile {profile.name} has no video; leave out {_listed(unfit)}.")
         return None
     codec = asked.get("codec", profile.video.codec)
     if codec not in VIDEO_CODECS[profile.container]:

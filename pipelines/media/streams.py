@@ -46,6 +46,7 @@ def plan_streams(info: MediaInfo, settings: TranscodeSettings, threads: int | No
         StreamNotFoundError: nothing would be left to write.
         TimeOutOfRangeError: the start lies behind the source's end.
         SourceUnsupportedError, LimitError: the pictures are too small or too large.
+        ParamsError: the crop reaches beyond the picture.
     """
     _check_times(info, settings)
     decisions = [_decide(stream, info, settings) for stream in info.streams]

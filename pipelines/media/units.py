@@ -1,4 +1,4 @@
-"""Spellings a user may give: bit rates (``128k``), times (``hh:mm:ss``), frame rates (``30000/1001``)."""
+"""Spellings a user may give: bit rates (``128k``), times (``hh:mm:ss``), frame rates (``30000/1001``), crops."""
 
 import re
 from fractions import Fraction
@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 _BIT_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmM]?)")
 _CLOCK = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
+_CROP = re.compile(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})")
 _FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
 _MAX_FRAME_RATE = 240
 
@@ -51,6 +52,27 @@ def parse_frame_rate(value: object) -> str:
     return str(rate)
 
 
+def parse_crop(value: object) -> str:
+    """A part of a picture, ``WxH+X+Y``: its size, and how far it lies from the left and from the top.
+
+    All four are rounded down to even numbers: in 4:2:0, what nearly all video is, two by two pixels share a colour.
+    """
+    match = _CROP.fullmatch(str(value).strip().lower())
+    if match is None:
+        raise ValueError(f"{value!r} is no crop; give WxH+X+Y in pixels, e.g. 1280x536+0+92")
+    width, height, left, top = (int(number) // 2 * 2 for number in match.groups())
+    if not width or not height:
+        raise ValueError("a crop is at least 2 pixels wide and high")
+    return f"{width}x{height}+{left}+{top}"
+
+
+def rectangle_of(crop: str) -> tuple[int, int, int, int]:
+    """Width, height, left and top of a crop as it travels."""
+    width, height, left, top = map(int, re.split("[x+]", crop))
+    return width, height, left, top
+
+
 BitRate = Annotated[int, BeforeValidator(parse_bit_rate), Field(ge=8_000, le=1_000_000_000)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(allow_inf_nan=False)]
+CropText = Annotated[str, BeforeValidator(parse_crop)]
 FrameRate = Annotated[str, BeforeValidator(parse_frame_rate)]

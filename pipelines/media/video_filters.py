@@ -10,7 +10,7 @@ import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from pipelines.media.plan import VideoEncode
+from pipelines.media.plan import Crop, VideoEncode
 from pipelines.media.side_data import Orientation
 
 Step = tuple[str, str]
@@ -51,17 +51,51 @@ def temporal_steps(encode: VideoEncode, deinterlace_all: bool) -> tuple[Step, ..
 
 def spatial_steps(frame: VideoFrame, encode: VideoEncode) -> tuple[Step, ...]:
     """The steps that ``frame`` needs, by itself, to become what ``encode`` wants; none if it already is."""
-    steps = _scaling_steps(frame, encode)
+    size = (frame.width, frame.height)
+    steps: list[Step] = []
+    if encode.crop is not None:
+        width, height, left, top = _coded_rectangle(
+            encode.crop, Orientation(encode.rotation_deg, encode.mirrored), size
+        )
+        size = (width, height)
+        steps.append(("crop", f"{width}:{height}:{left}:{top}"))
+    steps += _scaling_steps(frame, size, encode)
     steps += orient(Orientation(encode.rotation_deg, encode.mirrored))
     if steps:
         steps += [("setsar", "1"), ("format", encode.pixel_format)]
     return tuple(steps)
 
 
-def _scaling_steps(frame: VideoFrame, encode: VideoEncode) -> list[Step]:
+def _coded_rectangle(crop: Crop, orientation: Orientation, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Width, height, left and top of ``crop`` in a decoded picture of ``size``, in even numbers.
+
+    It's cropped before it is scaled and turned, which then have less to do. Worked out from shares of the sides, since
+    decoded pixels needn't be square.
+    """
+    left, right = Fraction(crop.left, crop.of_width), Fraction(crop.left + crop.width, crop.of_width)
+    top, bottom = Fraction(crop.top, crop.of_height), Fraction(crop.top + crop.height, crop.of_height)
+    if orientation.rotation_deg == 90:
+        left, top, right, bottom = top, 1 - right, bottom, 1 - left
+    elif orientation.rotation_deg == 180:
+        left, top, right, bottom = 1 - right, 1 - bottom, 1 - left, 1 - top
+    elif orientation.rotation_deg == 270:
+        left, top, right, bottom = 1 - bottom, left, 1 - top, right
+    if orientation.mirrored:
+        left, right = 1 - right, 1 - left
+    width, height = (
+        max(2, _even(share * side)) for share, side in zip((right - left, bottom - top), size, strict=True)
+    )
+    return width, height, min(_even(left * size[0]), size[0] - width), min(_even(top * size[1]), size[1] - height)
+
+
+def _even(length: Fraction) -> int:
+    return int(length + Fraction(1, 2)) // 2 * 2
+
+
+def _scaling_steps(frame: VideoFrame, size: tuple[int, int], encode: VideoEncode) -> list[Step]:
     turned = encode.rotation_deg % 180 != 0
     width, height = (encode.height, encode.width) if turned else (encode.width, encode.height)
-    resize = (frame.width, frame.height) != (width, height)
+    resize = size != (width, height)
     if encode.tonemap:
         shrink: list[Step] = [("scale", f"{width}:{height}:{_SCALER}"), ("format", "yuv420p10le")] if resize else []
         return [*shrink, *TONEMAP]

@@ -3,11 +3,12 @@
 from fractions import Fraction
 
 from pipelines.media import colour
-from pipelines.media.errors import SourceUnsupportedError
+from pipelines.media.errors import ParamsError, SourceUnsupportedError
 from pipelines.media.info import VideoInfo
 from pipelines.media.limits import check_picture
-from pipelines.media.plan import StreamPlan, VideoEncode
+from pipelines.media.plan import Crop, StreamPlan, VideoEncode
 from pipelines.media.profiles import TranscodeSettings, VideoSettings, rate_of
+from pipelines.media.units import rectangle_of
 
 _MAX_PLAUSIBLE_RATE = 240
 _DEFAULT_RATE = Fraction(30)
@@ -21,6 +22,7 @@ def plan_video(stream: VideoInfo, container: str, video: VideoSettings, settings
 
     Raises:
         SourceUnsupportedError, LimitError: it's too small for the codec or too large for memory.
+        ParamsError: the crop reaches beyond it.
     """
     check_picture(stream)
     misfit = _first_misfit(stream, container, video, settings)
@@ -50,6 +52,7 @@ def _first_misfit(stream: VideoInfo, container: str, video: VideoSettings, setti
     misfits = {
         "the request sets encoder options": settings.overridden_video,
         f"{container} doesn't tell when its pictures are shown": container in _UNTIMED,
+        "it is cropped": settings.crop is not None,
         "it is cut at exact times": settings.start_s is not None or settings.end_s is not None,
         f"{stream.codec} becomes {video.codec}": stream.codec != video.codec,
         f"pixel format {stream.pixel_format} becomes {video.pixel_formats[0]}": (
@@ -85,7 +88,9 @@ def _tonemapped(stream: VideoInfo, video: VideoSettings) -> bool:
 
 
 def _encoding(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettings) -> VideoEncode:
-    width, height = fit_within(stream.display_width, stream.display_height, video.height)
+    crop = _crop(stream, settings.crop)
+    shown = (stream.display_width, stream.display_height) if crop is None else (crop.width, crop.height)
+    width, height = fit_within(*shown, video.height)
     if min(width, height) < _LEAST_SIDES[video.codec]:
         raise SourceUnsupportedError(
             f"The picture of {width}x{height} pixels is too small for {video.codec}; take h264.",
@@ -103,6 +108,7 @@ def _encoding(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettin
         frame_rate=str(cap if capped else nominal_rate(stream)),
         capped=capped,
         deinterlace=_deinterlaced(stream, settings),
+        crop=crop,
         mirrored=stream.mirrored,
         rotation_deg=stream.rotation_deg,
         tonemap=tonemap,
@@ -117,6 +123,18 @@ def _encoding(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettin
         bt709: dict[str, object] = {"color_primaries": "bt709", "color_transfer": "bt709", "color_space": "bt709"}
         return values.model_copy(update=bt709 | {"color_range": "tv", "mastering_display": None, "content_light": None})
     return values
+
+
+def _crop(stream: VideoInfo, asked: str | None) -> Crop | None:
+    if asked is None:
+        return None
+    width, height, left, top = rectangle_of(asked)
+    of_width, of_height = stream.display_width, stream.display_height
+    if left + width > of_width or top + height > of_height:
+        raise ParamsError(
+            f"crop {asked} reaches beyond the picture, which is shown at {of_width}x{of_height} pixels.", field="crop"
+        )
+    return Crop(width=width, height=height, left=left, top=top, of_width=of_width, of_height=of_height)
 
 
 def fit_within(width: int, height: int, short_side: int | None) -> tuple[int, int]:

@@ -197,9 +197,10 @@ VARIED: dict[str, Params] = {
     "capped": {"frame_rate": 12},
     "capped-part": {"frame_rate": "10", "start": 0.13, "end": 1.01},
     "scaled": {"height": 32},
+    "cropped": {"crop": "48x32+16+8"},
     "deinterlaced": {"deinterlace": "on"},
     "deinterlaced-part": {"deinterlace": "on", "start": 0.27, "end": 1.13},
-    "all": {"deinterlace": "on", "frame_rate": 15, "height": 32, "start": 0.2, "end": 1.2},
+    "all": {"crop": "80x48+10+6", "deinterlace": "on", "frame_rate": 15, "height": 32, "start": 0.2, "end": 1.2},
 }
 
 

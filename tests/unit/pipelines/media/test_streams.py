@@ -5,6 +5,7 @@ import pytest
 from pipelines.media.errors import (
     LimitError,
     NoAudioStreamError,
+    ParamsError,
     SourceUnsupportedError,
     StreamNotFoundError,
     TimeOutOfRangeError,
@@ -35,6 +36,25 @@ def media(*streams: AnyStream, **changes: object) -> MediaInfo:
         "start_s": 0.0, "bit_rate_bps": 800_000, "streams": [s.model_dump() for s in streams],
     }  # fmt: skip
     return MediaInfo.model_validate(values | changes)
+
+
+def test_a_crop_means_an_encode(planned: Plan) -> None:
+    (plan,) = planned(media(video()), crop="1280x536+0+92").streams
+    assert (plan.action, plan.reason) == ("encode", "it is cropped")
+    assert plan.video is not None
+    assert (plan.video.width, plan.video.height) == (1280, 536)
+
+
+@pytest.mark.parametrize("crop", ["1282x720+0+0", "1280x536+0+186", "640x720+642+0"])
+def test_a_crop_beyond_the_picture_is_refused(planned: Plan, crop: str) -> None:
+    with pytest.raises(ParamsError, match="shown at 1280x720") as caught:
+        planned(media(video()), crop=crop)
+    assert caught.value.fields["field"] == "crop"
+
+
+def test_a_crop_of_sound_is_refused(planned: Plan) -> None:
+    with pytest.raises(ParamsError, match="leave out crop"):
+        planned(media(audio()), "audio-mp3", crop="16x16+0+0")
 
 
 def test_a_conforming_file_is_copied(planned: Plan) -> None:

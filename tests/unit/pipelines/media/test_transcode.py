@@ -98,6 +98,37 @@ def test_orientation_is_applied_once_and_its_mark_removed(
     assert _corners(target) == pytest.approx(_shown_corners(degrees, mirrored), abs=4)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_crop_is_of_the_picture_as_shown(tmp_path: Path, transcoded: Transcode, degrees: int, mirrored: bool) -> None:
+    clip = factory.write_video(tmp_path / "turned.mp4", [factory.quadrants()] * 3, rotation=(degrees, mirrored))
+    width, height = (64, 96) if degrees % 180 else (96, 64)
+    left, top = width // 2 - 8, height // 2 - 24  # a quarter of what is kept is left of the middle, below it a quarter
+    target, result = transcoded(clip, crop=f"32x32+{left}+{top}", **QUICK)
+    corners = _shown_corners(degrees, mirrored)
+    picture = factory.lumas(target)[0]
+    assert (result.width, result.height) == picture.shape[::-1] == (32, 32)
+    found = [float(picture[y, x]) for y, x in ((2, 2), (2, 29), (29, 2), (29, 29))]
+    assert found == pytest.approx(corners, abs=4)
+    assert float(picture[2, 12]) == pytest.approx(corners[1], abs=4)
+    assert float(picture[20, 2]) == pytest.approx(corners[0], abs=4)
+
+
+def test_a_crop_counts_square_pixels(tmp_path: Path, transcoded: Transcode) -> None:
+    clip = factory.write_video(tmp_path / "wide.mp4", [factory.quadrants()] * 3, aspect=Fraction(4, 3))
+    target, _ = transcoded(clip, crop="64x32+64+32", **QUICK)  # the lower right quarter of 128x64
+    picture = factory.lumas(target)[0]
+    assert picture.shape == (32, 64)
+    assert picture == pytest.approx(np.full((32, 64), 190), abs=4)
+
+
+def test_what_is_cropped_is_scaled_after_that(tmp_path: Path, transcoded: Transcode) -> None:
+    clip = factory.write_video(tmp_path / "quarters.mkv", [factory.quadrants()] * 3)
+    target, result = transcoded(clip, crop="48x32+48+0", height=16, **QUICK)
+    assert (result.width, result.height) == (24, 16)
+    assert factory.levels(target) == pytest.approx([90] * 3, abs=2)
+
+
 def _corners(path: Path) -> list[float]:
     picture = factory.lumas(path)[0]
     height, width = picture.shape

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.media.units import parse_bit_rate, parse_frame_rate, parse_seconds
+from pipelines.media.units import parse_bit_rate, parse_crop, parse_frame_rate, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,19 @@ def test_times(text: object, seconds: float) -> None:
 )
 def test_frame_rates(text: object, rate: str) -> None:
     assert parse_frame_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    ("text", "crop"), [("1280x536+0+92", "1280x536+0+92"), ("101x51+3+5", "100x50+2+4"), (" 16X16+0+0 ", "16x16+0+0")]
+)
+def test_crops(text: str, crop: str) -> None:
+    assert parse_crop(text) == crop
+
+
+@pytest.mark.parametrize("text", ["all", "100x100", "100x100+0", "1x100+0+0", "100x100-2+0", "100:100:0:0", 100])
+def test_what_is_no_crop_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="crop"):
+        parse_crop(text)
 
 
 @pytest.mark.parametrize("text", ["fast", "", "-1", "1x", True])
