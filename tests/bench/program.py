@@ -57,14 +57,16 @@ def decode(source: Path) -> float:
 
 
 def vmaf(reference: Path, distorted: Path, folder: Path) -> list[float]:
-    """VMAF of each frame (vmaf_v0.6.1), the two aligned at their starts."""
+    """VMAF of each frame (vmaf_v0.6.1). Frames are paired by number: the program rounds their times, we don't."""
     log = folder / "vmaf.json"
     graph = (
-        "[0:v]setpts=PTS-STARTPTS,format=yuv420p[d];[1:v]setpts=PTS-STARTPTS,format=yuv420p[r];"
+        "[0:v]settb=1/25,setpts=N,format=yuv420p[d];[1:v]settb=1/25,setpts=N,format=yuv420p[r];"
         "[d][r]libvmaf=n_threads=2:log_fmt=json:log_path=vmaf.json"
     )
     subprocess.run(
-        [*FFMPEG, "-i", distorted, "-i", reference, "-lavfi", graph, "-f", "null", "-"], check=True, cwd=folder
+        [*FFMPEG, "-i", distorted, "-i", reference, "-lavfi", graph, "-fps_mode", "passthrough", "-f", "null", "-"],
+        check=True,
+        cwd=folder,
     )
     return [float(frame["metrics"]["vmaf"]) for frame in json.loads(log.read_text())["frames"]]
 
