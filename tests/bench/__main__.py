@@ -1,6 +1,6 @@
 """``make bench``: our figure, the peer's or the bar, and the ratio. Run it on a machine that does nothing else.
 
-python -m tests.bench [NAME…]     start latency events flood cancel transcode fsync
+python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import durability, edge, encode, whole
+from tests.bench import chunks, durability, edge, encode, films, whole
 from tests.bench.figures import Figure
 
 BENCHES: dict[str, Callable[[], list[Figure]]] = {
@@ -26,6 +26,10 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "transcode": encode.transcode,
     "codecs": encode.codecs,
     "seams": encode.seams,
+    "films": films.films,
+    "eta": chunks.eta,
+    "memory": chunks.memory,
+    "slots": chunks.slots,
     "fsync": durability.fsync,
 }
 

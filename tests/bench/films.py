@@ -1,0 +1,96 @@
+"""Twenty films at once, against the ffmpeg program started two at a time with one thread each."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import connect
+
+from tests.bench import program
+from tests.bench.figures import Figure
+from tests.live_server import LiveServer, live_server, settled
+
+# What is looped to a minute or more: clips of different size, codec and motion.
+CLIPS = {
+    "vp8_vorbis_720p_30s_bbb.webm": 2,
+    "h264_aac_768x432_30s_cars.mp4": 2,
+    "h264_aac51_720p_bbb.mp4": 12,
+    "h264_first_pts_10s.mp4": 15,
+    "h264_444_chapters.mkv": 12,
+}
+FILMS = 20
+PARAMS: dict[str, Any] = {"profile": "mobile-480p", "preset": "fast", "crf": 24}
+_SETTINGS = (
+    *("-c:v", "libx264", "-preset", "fast", "-crf", "24", "-pix_fmt", "yuv420p", "-maxrate", "1200k"),
+    *("-bufsize", "2400k", "-g", "60", "-x264-params", "open-gop=0", "-c:a", "aac", "-b:a", "96k"),
+    *("-vf", "scale='if(gt(iw,ih),-2,min(480,iw))':'if(gt(iw,ih),min(480,ih),-2)'", "-movflags", "+faststart"),
+)
+
+
+def films() -> list[Figure]:
+    """Wall until all are done; the longest that a film stood still; the smallest share of one at half-time."""
+    if not program.MEDIA.is_dir():
+        return []
+    with live_server() as server:
+        sources = [settled(_film(server.folder, number)) for number in range(FILMS)]
+        theirs = _program(sources, server.folder)
+        ours, still_s, share = _server(server, sources)
+    how = f"{FILMS} films, 480p, x264 fast, each a minute or more"
+    return [
+        Figure("20 films, against xargs -P2 of the program and decodes (bar 1.03)", ours, "s", theirs, how),
+        Figure("the longest that a film stood still", still_s, "s", 60, "bar"),
+        Figure("the least progress of a film when half is done, by the mean (bar 0.5, more is better)", share, "", 0.5),
+    ]
+
+
+def _film(folder: Path, number: int) -> Path:
+    """A loop of a clip, of another length than every other."""
+    clip, times = list(CLIPS.items())[number % len(CLIPS)]
+    return program.loop(clip, folder / f"film-{number}.mkv", times + number // len(CLIPS))
+
+
+def _program(sources: list[Path], folder: Path) -> float:
+    command = [*program.FFMPEG, "-threads", "1", "-i", "{}", *_SETTINGS, "-threads", "1", "{}.mp4"]
+    decode = [*program.FFMPEG, "-threads", "1", "-i", "{}.mp4", "-f", "null", "-"]
+    script = " ".join(_quoted(map(str, command))) + " && " + " ".join(_quoted(map(str, decode)))
+    began = time.monotonic()
+    subprocess.run(
+        ["xargs", "-P2", "-I{}", "sh", "-c", script],
+        input="\n".join(str(source) for source in sources).encode(),
+        check=True,
+        cwd=folder,
+    )
+    return time.monotonic() - began
+
+
+def _quoted(parts: Any) -> list[str]:
+    return ["'" + part.replace("'", "'\\''") + "'" for part in parts]
+
+
+def _server(server: LiveServer, sources: list[Path]) -> tuple[float, float, float]:
+    began = time.monotonic()
+    with connect(f"ws://127.0.0.1:{server.port}/v1/events", additional_headers=server.headers) as socket:
+        ids = [
+            server.submit("transcode", source, output=str(source.with_suffix(".ours.mp4")), **PARAMS)["id"]
+            for source in sources
+        ]
+        progress = dict.fromkeys(ids, 0.0)
+        moved = dict.fromkeys(ids, time.monotonic())
+        still_s, share, left = 0.0, None, set(ids)
+        while left:
+            event = json.loads(socket.recv(timeout=120))
+            job_id, now = event["job_id"], time.monotonic()
+            if job_id not in progress:
+                continue
+            if event["progress"] > progress[job_id] or event["state"] == "succeeded":
+                still_s = max(still_s, now - moved[job_id])
+                progress[job_id], moved[job_id] = event["progress"], now
+            assert event["state"] not in {"failed", "cancelled"}, event
+            if event["state"] == "succeeded":
+                left.discard(job_id)
+            mean = sum(progress.values()) / len(progress)
+            if share is None and mean >= 0.5:
+                share = min(progress.values()) / mean
+    return time.monotonic() - began, still_s, share or 0.0
