@@ -16,7 +16,7 @@ from pipelines.jobs.store import PREFIX
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.worker import NAMESPACE, REGISTRY
 
-SLOW = {"profile": "archive-hevc", "preset": "slow"}
+SLOW = {"profile": "archive-hevc", "preset": "slow", "chunk_s": 60}  # longer than the film: in one unit, ``film``
 
 
 def log_of(cluster: Any, job_id: str) -> list[tuple[str, str]]:
@@ -147,6 +147,19 @@ def test_a_cancelled_transcode_ends_soon_and_leaves_nothing(cluster, slow, outpu
     assert all(cluster.is_gone(child) for child in children)
     assert not output.exists()
     assert not (cluster.home.scratch / job_id).exists()
+
+
+def test_what_a_cancelled_transcode_had_finished_is_taken_over_by_the_next(cluster, film, output):
+    params = {**SLOW, "chunk_s": 1.5, "output": str(output)}
+    first = cluster.submit("transcode", film, **params)
+    cluster.until(lambda: any(kind == "unit" and name.startswith("chunk-") for kind, name in log_of(cluster, first)))
+    cluster.do(cluster.store.want(first, "cancel"))
+    assert cluster.ended(first) == "cancelled"
+    assert list(cluster.home.kept.glob("*/*"))
+    second = cluster.submit("transcode", film, **params)
+    assert cluster.ended(second) == "succeeded"
+    assert cluster.job(second).result["reused_chunks"] >= 1
+    assert not list(cluster.home.kept.glob("*/*"))
 
 
 def test_a_paused_transcode_gives_its_cpus_back_and_goes_on_when_resumed(cluster, slow):
