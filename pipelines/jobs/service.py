@@ -220,12 +220,20 @@ class JobService:
             check_target(output, roots.write, overwrite=overwrite)
 
 
+_newest_id = 0
+
+
 def uuid7() -> uuid.UUID:
-    """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random; ids sort by time."""
+    """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random; ids sort by time.
+
+    Those that this process makes in one millisecond sort as they were made (section 6.2, method 2).
+    """
+    global _newest_id
     value = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
-    return uuid.UUID(int=value)
+    _newest_id = max(value, _newest_id + 1)
+    return uuid.UUID(int=_newest_id)
 
 
 def _fingerprint(request: Request) -> str:

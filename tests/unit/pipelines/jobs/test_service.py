@@ -377,3 +377,8 @@ def test_an_id_s_head_is_its_time_in_milliseconds(monkeypatch):
 
     monkeypatch.setattr(service.time, "time", lambda: 1_700_000_000.123)
     assert uuid7().int >> 80 == 1_700_000_000_123
+
+
+def test_ids_of_one_millisecond_sort_as_they_were_made():
+    made = [str(uuid7()) for _ in range(2000)]
+    assert made == sorted(set(made))
