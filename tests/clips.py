@@ -1,5 +1,6 @@
 """Clips for whole-system tests: made once, with a size and length that take a wanted time to encode."""
 
+import hashlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def make_clip(path: Path, *, seconds: float = 10, width: int = 640, height: int 
             container.mux(audio.encode(chunk))
         container.mux(audio.encode(None))
     return path
+
+
+def picture_digest(path: Path) -> str:
+    """Of the decoded pictures and when they are shown."""
+    digest = hashlib.sha256()
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            digest.update(f"{frame.pts * frame.time_base}".encode())
+            digest.update(frame.to_ndarray().tobytes())
+    return digest.hexdigest()
 
 
 def frames_and_duration(path: Path) -> tuple[int, float]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import psutil
+import redis
 from websockets.sync.client import ClientConnection, connect
 
 READY_LIMIT_S = 90.0
@@ -133,6 +134,20 @@ class LiveServer:
 
         until(there, limit_s, lambda: f"job {job_id} is {found.get('state')}, not {sorted(wanted)}: {found}")
         return found
+
+    def taken_back(self, job_ids: Iterable[str]) -> list[tuple[str, str]]:
+        """The units of these jobs that were taken back from a worker, and why, by the event log."""
+        folder = Path((self.home / "run" / "folder").read_text())
+        password = (self.home / "redis" / "password").read_text().strip()
+        store = redis.Redis(unix_socket_path=str(folder / "redis.sock"), password=password, decode_responses=True)
+        wanted = set(job_ids)
+        entries = [fields for _, fields in store.xrange("{mediaray}:log")]
+        store.close()
+        return [
+            (fields["body"], fields["type"])
+            for fields in entries
+            if fields["job"] in wanted and fields["type"] in {"failed", "lost", "dropped"}
+        ]
 
     def events(self, job_id: str, since: str = "") -> ClientConnection:
         url = f"ws://127.0.0.1:{self.port}/v1/jobs/{job_id}/events?since={since}"

@@ -10,5 +10,6 @@ if status.state == 'running' and text(status.fence) == fence then
   status.fence = redis.call('INCR', P .. ':fence')
   save(id, name, status)
   redis.call('ZREM', P .. ':leases', lease_name(id, name))
+  log(id, why, redis.call('HGET', job(id), 'state') or '', name)
 end
 return cjson.encode(status)
