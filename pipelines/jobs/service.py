@@ -232,8 +232,10 @@ def uuid7() -> uuid.UUID:
     value = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
-    _newest_id = max(value, _newest_id + 1)
-    return uuid.UUID(int=_newest_id)
+    if value >> 80 == _newest_id >> 80:
+        value = max(value, _newest_id + 1)
+    _newest_id = value
+    return uuid.UUID(int=value)
 
 
 def _fingerprint(request: Request) -> str:
