@@ -159,5 +159,5 @@ class Writer:
             if self._last_dts is not None:
                 self.widest_s = max(self.widest_s, float((packet.dts - self._last_dts) * time_base))
             self._last_dts = packet.dts
-        self.packets += 1
+        self.packets += packet.size > 0  # FLAC's encoder ends with one that only completes the header
         self._output.mux_one(packet)

@@ -69,6 +69,13 @@ def test_sound_keeps_its_place(rich_film: Path, transcoded: Transcode, profile: 
     assert len(factory.frame_times(target)) == 100
 
 
+@pytest.mark.parametrize("profile", ["archive-hevc", "web-720p"])
+def test_sound_becomes_flac_without_loss(tmp_path: Path, transcoded: Transcode, profile: str) -> None:
+    clip = factory.write_sound(tmp_path / "clicks.wav", [(0, factory.clicks(2, (0.5, 1)))])
+    target, _ = transcoded(clip, profile, audio_codec="flac")
+    assert np.array_equal(factory.sound(target)[2], factory.sound(clip)[2])
+
+
 def test_a_gap_in_the_sound_becomes_silence(tmp_path: Path, transcoded: Transcode) -> None:
     first, second = factory.clicks(1, (0.5,)), factory.clicks(1, (0.5,))
     clip = factory.write_sound(tmp_path / "gap.mkv", [(0, first), (2.25, second)])
