@@ -1,6 +1,7 @@
 """Media with known content, made in a moment: every test states what it expects of them."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -9,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.filter import Graph
 from av.packet import Packet
 from av.subtitles.subtitle import SubtitleSet
 from av.video.frame import VideoFrame
@@ -120,11 +122,13 @@ def with_sound(film: Path, sound: Path, target: Path) -> Path:
     """A copy of ``film`` beside a copy of ``sound``."""
     with av.open(str(film)) as first, av.open(str(sound)) as second, av.open(str(target), "w") as output:
         sources = (first, second)
-        streams = [output.add_stream_from_template(source.streams[0], opaque=True) for source in sources]
-        for source, stream in zip(sources, streams, strict=True):
+        streams = [
+            [output.add_stream_from_template(each, opaque=True) for each in source.streams] for source in sources
+        ]
+        for source, copies in zip(sources, streams, strict=True):
             for packet in source.demux():
                 if packet.size:
-                    packet.stream = stream
+                    packet.stream = copies[packet.stream_index]
                     output.mux(packet)
     return target
 
@@ -172,6 +176,31 @@ def clicks(duration_s: float, times_s: Iterable[float], channels: int = 2) -> ND
         begin = round(time_s * SAMPLE_RATE_HZ)
         sound[:, begin : begin + 48] = 0.9
     return sound
+
+
+def tone(duration_s: float, loudness_lufs: float, channels: int = 2) -> NDArray[np.float32]:
+    """A sine of 997 Hz, as ``(channels, samples)``: in stereo, one at full scale is 0 LUFS (ITU-R BS.1770)."""
+    times_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    sine = 10 ** (loudness_lufs / 20) * np.sin(2 * np.pi * 997 * times_s)
+    return np.tile(sine.astype(np.float32), (channels, 1))
+
+
+def loudness_lufs(path: Path, track: int = 0) -> tuple[float, float]:
+    """The integrated loudness of a sound track, and its true peak in dBTP, by EBU R 128's meter."""
+    told: dict[str, str] = {}
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[track]
+        graph = Graph()
+        meter = graph.add("ebur128", "metadata=1:peak=true")
+        graph.link_nodes(graph.add_abuffer(template=stream), meter, graph.add("abuffersink")).configure()
+        for frame in container.decode(stream):
+            graph.push(frame)
+            while True:
+                try:
+                    told = graph.pull().metadata or told
+                except av.error.BlockingIOError:
+                    break
+    return float(told["lavfi.r128.I"]), 20 * math.log10(max(1e-9, float(told["lavfi.r128.true_peak"])))
 
 
 def write_sound(

@@ -54,6 +54,7 @@ def _first_misfit(stream: AudioInfo, audio: AudioSettings, settings: TranscodeSe
     copied = audio.codec == "copy"
     misfits = {
         "the request sets its bit rate": settings.overridden_audio,
+        "its loudness is set": settings.loudness_lufs is not None,
         "it is cut at exact times": settings.start_s is not None or settings.end_s is not None,
         f"the container can't hold {stream.codec}": copied and stream.codec not in _COPIES[settings.container],
         f"{stream.codec} becomes {codec}": not copied and stream.codec != audio.codec,
@@ -81,6 +82,7 @@ def _encoding(stream: AudioInfo, audio: AudioSettings, settings: TranscodeSettin
             "bit_rate_bps": _within_codec(bit_rate_bps, codec, sample_rate_hz, channels),
             "sample_rate_hz": sample_rate_hz,
             "channel_layout": _LAYOUTS[channels],
+            "loudness_lufs": settings.loudness_lufs,
         }
     )
 

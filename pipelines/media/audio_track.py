@@ -1,5 +1,6 @@
 """A sound track: decoded, its gaps filled with silence, resampled, encoded."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -16,23 +17,34 @@ from pipelines.media.source import shown_at
 from pipelines.media.tracks import DAMAGE, Clock, flush_packet
 
 
-class AudioTrack:
-    """``frames`` counts samples."""
+class SoundDecoder:
+    """Decodes a track into sound as the output has it, without gaps, which goes to ``on_frame``.
 
-    def __init__(self, source: AudioStream, writer: Writer, clock: Clock, encode: AudioEncode, damage: Damage) -> None:
-        assert isinstance(writer.stream, AudioStream)
-        self.writer = writer
+    ``gain_db`` makes it louder or softer, before it's brought into the encoder's ``sample_format``.
+    """
+
+    def __init__(
+        self,
+        source: AudioStream,
+        clock: Clock,
+        encode: AudioEncode,
+        damage: Damage,
+        sample_format: str,
+        on_frame: Callable[[AudioFrame], None],
+        gain_db: float = 0.0,
+    ) -> None:
         self.done = False
-        self.frames = 0
         self.damage = damage
         self.decoded = 0
         self.position_s = 0.0
-        self._encoder = writer.stream
         self._decoder = source.codec_context
         self._time_base = source.time_base or Fraction(1, source.sample_rate)
         self._clock = clock
         self._offset = clock.offset(self._time_base)
         self._encode_plan = encode
+        self._sample_format = sample_format
+        self._on_frame = on_frame
+        self._gain_db = gain_db
         self._graph: Graph | None = None
         self._shape: tuple[str, str, int] | None = None
         self._next_pts = self._offset
@@ -54,13 +66,11 @@ class AudioTrack:
             self.decoded += 1
             self._accept(frame)
 
-    def finish(self) -> None:
-        """Drain decoder, filters and encoder."""
+    def drain(self) -> None:
+        """Drain decoder and filters."""
         self.take(flush_packet(self._time_base))
         with write_errors():
             self._drain_graph()
-            for packet in self._encoder.encode(None):
-                self.writer.write(packet)
 
     def _accept(self, frame: AudioFrame) -> None:
         ticks = round(Fraction(frame.samples, frame.sample_rate) / self._time_base)
@@ -99,9 +109,7 @@ class AudioTrack:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             assert isinstance(frame, AudioFrame)
-            self.frames += frame.samples
-            for packet in self._encoder.encode(frame):
-                self.writer.write(packet)
+            self._on_frame(frame)
 
     def _build_graph(self, frame: AudioFrame) -> Graph:
         plan = self._encode_plan
@@ -118,10 +126,42 @@ class AudioTrack:
             nodes.append(graph.add("atrim", f"start=0:end={float(self._clock.length):.9f}"))
         # async=1 fills gaps with silence and cuts overlaps beyond 30 ms; less is the jitter of millisecond clocks.
         nodes.append(graph.add("aresample", f"{plan.sample_rate_hz}:async=1:min_hard_comp=0.03"))
-        target = (
-            f"sample_fmts={self._encoder.format.name}:channel_layouts={plan.channel_layout}"
-            f":sample_rates={plan.sample_rate_hz}"
-        )
-        nodes += [graph.add("aformat", target), graph.add("abuffersink")]
+        shape = f"channel_layouts={plan.channel_layout}:sample_rates={plan.sample_rate_hz}"
+        if self._gain_db:
+            # In floating point, as it was measured: other formats clip what is mixed down, and libav mixes it softer.
+            nodes.append(graph.add("aformat", f"sample_fmts=fltp:{shape}"))
+            nodes.append(graph.add("volume", f"volume={self._gain_db:.3f}dB"))
+        nodes += [graph.add("aformat", f"sample_fmts={self._sample_format}:{shape}"), graph.add("abuffersink")]
         graph.link_nodes(*nodes).configure()
         return graph
+
+
+class AudioTrack(SoundDecoder):
+    """``frames`` counts samples."""
+
+    def __init__(
+        self,
+        source: AudioStream,
+        writer: Writer,
+        clock: Clock,
+        encode: AudioEncode,
+        damage: Damage,
+        gain_db: float = 0.0,
+    ) -> None:
+        assert isinstance(writer.stream, AudioStream)
+        self.writer = writer
+        self.frames = 0
+        self._encoder = writer.stream
+        super().__init__(source, clock, encode, damage, self._encoder.format.name, self._encode, gain_db)
+
+    def finish(self) -> None:
+        """Drain decoder, filters and encoder."""
+        self.drain()
+        with write_errors():
+            for packet in self._encoder.encode(None):
+                self.writer.write(packet)
+
+    def _encode(self, frame: AudioFrame) -> None:
+        self.frames += frame.samples
+        for packet in self._encoder.encode(frame):
+            self.writer.write(packet)

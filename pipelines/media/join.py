@@ -320,6 +320,8 @@ def _result(
     results += [sound.result for sound in sounds]
     errors = sum(result.decode_errors for result in results)
     warnings = [*plan.warnings, *(w for sound in sounds for w in sound.result.warnings)]
+    places = [stream.source_index for stream in plan.kept]
+    in_order = sorted(sounds, key=lambda sound: places.index(sound.result.source_index))
     damaged_at_s = first_times(*(result.damaged_at_s for result in results))
     if errors:
         warnings.append(concealed(errors, damaged_at_s))
@@ -338,6 +340,7 @@ def _result(
         audio_codecs=tuple(str(each.codec) for each in plan.kept if each.kind == "audio"),
         video_frames=sum(chunk.result.frames for chunk in chunks),
         warnings=tuple(warnings),
+        loudness=tuple(sound.result.loudness for sound in in_order if sound.result.loudness is not None),
         decode_errors=errors,
         damaged_at_s=damaged_at_s,
         transcode_s=joined_s + sum(result.transcode_s for result in results),

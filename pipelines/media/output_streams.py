@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
@@ -12,7 +12,7 @@ from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import Damage
 from pipelines.media.encoding import add_audio_encoder, add_video_encoder
 from pipelines.media.mux import Writer, copy_tags
-from pipelines.media.plan import StreamPlan, TranscodePlan, VideoEncode
+from pipelines.media.plan import Loudness, StreamPlan, TranscodePlan, VideoEncode
 from pipelines.media.probe import start_of
 from pipelines.media.profiles import rate_of
 from pipelines.media.subtitle_track import SubtitleTrack
@@ -70,17 +70,22 @@ def add_picture(
     return add_video_encoder(output, encode, time_base, threads)
 
 
-def track_of(original: Stream, writer: Writer, plan: TranscodePlan, stream_plan: StreamPlan, clock: Clock) -> Track:
-    """What fills a stream of ``add_stream`` from the packets of ``original``."""
+def track_of(
+    original: Stream,
+    writer: Writer,
+    plan: TranscodePlan,
+    stream_plan: StreamPlan,
+    clock: Clock,
+    loudness: Loudness | None = None,
+) -> Track:
+    """What fills a stream of ``add_stream`` from the packets of ``original``; sound gets the gain of ``loudness``."""
     if stream_plan.video is not None:
         assert isinstance(original, VideoStream)
         return picture_track(original, writer, plan, stream_plan.video, clock)
     if stream_plan.audio is not None:
-        assert isinstance(original, av.AudioStream)
-        time_base = original.time_base or Fraction(1, original.sample_rate)
-        since = clock.offset(time_base) if clock.cuts else None
-        damage = Damage("sound", plan.damage, time_base, _source_zero(plan, clock, time_base), since)
-        return AudioTrack(original, writer, clock, stream_plan.audio, damage)
+        assert isinstance(original, AudioStream)
+        gain_db = 0.0 if loudness is None else loudness.gain_db
+        return AudioTrack(original, writer, clock, stream_plan.audio, sound_damage(original, plan, clock), gain_db)
     if stream_plan.action == "convert":
         assert isinstance(original, SubtitleStream)
         return SubtitleTrack(original, writer, clock)
@@ -102,6 +107,12 @@ def picture_track(
     time_base = original.time_base or Fraction(1, 1000)
     damage = Damage("picture", plan.damage, time_base, _source_zero(plan, clock, time_base))
     return VideoTrack(original, writer, clock, encode, damage, all_fields=all_fields, window=window, next_pts=next_pts)
+
+
+def sound_damage(original: AudioStream, plan: TranscodePlan, clock: Clock) -> Damage:
+    time_base = original.time_base or Fraction(1, original.sample_rate)
+    since = clock.offset(time_base) if clock.cuts else None
+    return Damage("sound", plan.damage, time_base, _source_zero(plan, clock, time_base), since)
 
 
 def _source_zero(plan: TranscodePlan, clock: Clock, time_base: Fraction) -> int:

@@ -57,10 +57,13 @@ class VideoEncode(BaseModel, frozen=True, extra="forbid"):
 
 
 class AudioEncode(BaseModel, frozen=True, extra="forbid"):
+    """How a sound track is made. ``loudness_lufs``: what it's brought to; ``None`` leaves it as loud as it is."""
+
     codec: Literal["aac", "opus", "mp3", "flac"]
     bit_rate_bps: int | None
     sample_rate_hz: int
     channel_layout: str
+    loudness_lufs: float | None = None
 
 
 class StreamPlan(BaseModel, frozen=True, extra="forbid"):
@@ -190,6 +193,21 @@ class ChunkResult(BaseModel, frozen=True, extra="forbid"):
     verify_s: float
 
 
+class Loudness(BaseModel, frozen=True, extra="forbid"):
+    """How a sound track was brought to a loudness (see ``loudness``).
+
+    ``measured_lufs`` and ``true_peak_dbtp`` are those before the gain, ``None`` for silence and for less than 0.4 s of
+    sound, which get none. ``limited``: its peaks left no room for the whole gain.
+    """
+
+    source_index: int
+    target_lufs: float
+    measured_lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    gain_db: float = 0.0
+    limited: bool = False
+
+
 class SoundResult(BaseModel, frozen=True, extra="forbid"):
     """A sound track that was encoded into a file of its own, and decoded again to prove it."""
 
@@ -203,6 +221,7 @@ class SoundResult(BaseModel, frozen=True, extra="forbid"):
     damaged_at_s: tuple[float, ...] = ()
     transcode_s: float
     verify_s: float
+    loudness: Loudness | None = None
     warnings: tuple[str, ...]
 
 
@@ -232,6 +251,7 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     ``damaged_at_s`` tells where in the source the first ten of it are.
 
     ``transcode_s`` and ``verify_s`` add up the time of all units, ``unit_s`` is that of each chunk and sound track.
+    ``loudness``: of each sound track, if it was asked for.
     """
 
     method: Literal["copy", "chunk", "serial"] = "serial"
@@ -248,6 +268,7 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     video_codec: str | None
     audio_codecs: tuple[str, ...]
     video_frames: int | None
+    loudness: tuple[Loudness, ...] = ()
     warnings: tuple[str, ...]
     decode_errors: int
     damaged_at_s: tuple[float, ...] = ()

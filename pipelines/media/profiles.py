@@ -135,6 +135,12 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
     deinterlace: Deinterlace = Field(default="auto", description="auto: where the source says it is interlaced.")
     audio_codec: AudioCodec | None = Field(default=None, description="Audio codec, or copy.")
     audio_bitrate: BitRate | None = Field(default=None, description="Audio bit rate, e.g. 128k.")
+    loudness: float | None = Field(
+        default=None,
+        ge=-70,
+        le=-5,
+        description="Loudness of the sound in LUFS (EBU R 128), e.g. -23 for broadcast or -14 for streaming.",
+    )
     start: Seconds | None = Field(default=None, ge=0, description="Begin here: seconds or hh:mm:ss.")
     end: Seconds | None = Field(default=None, gt=0, description="End here: seconds or hh:mm:ss.")
     damage: DamagePolicy = Field(
@@ -170,6 +176,7 @@ class TranscodeSettings(BaseModel, frozen=True, extra="forbid"):
     start_s: float | None = None
     end_s: float | None = None
     audio_bitrate_bps: int | None = None
+    loudness_lufs: float | None = None
     overridden_video: bool = False
     overridden_audio: bool = False
 
@@ -212,6 +219,7 @@ def merge(profile: Profile, params: TranscodeParams) -> TranscodeSettings:
             start_s=params.start or None,
             end_s=params.end,
             audio_bitrate_bps=params.audio_bitrate,
+            loudness_lufs=params.loudness,
             overridden_video=any(
                 value is not None for value in (params.codec, params.preset, params.crf, params.bitrate)
             ),
@@ -260,6 +268,8 @@ def _merge_audio(profile: Profile, params: TranscodeParams) -> AudioSettings | N
             f"{profile.container} can't hold {codec}; take one of {_listed(AUDIO_CODECS[profile.container])}.",
             field="audio_codec",
         )
+    if profile.audio is None and codec is None and params.loudness is not None:
+        raise ParamsError(f"Profile {profile.name} has no sound; leave out loudness.", field="loudness")
     if profile.audio is None:
         return None if codec is None else AudioSettings(codec=codec)
     if codec is None or codec == profile.audio.codec:

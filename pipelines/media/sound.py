@@ -9,6 +9,7 @@ from av.audio.stream import AudioStream
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import first_times
 from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import MUXERS, Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_stream, clock_of, track_of
 from pipelines.media.plan import Expected, ExpectedStream, SoundResult, TranscodePlan
@@ -16,6 +17,7 @@ from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.verify import verify_output
 
+_MEASURE_SHARE = 0.3
 _VERIFY_SHARE = 0.2
 
 
@@ -31,7 +33,11 @@ def encode_sound(
     """
     started_s = time.monotonic()
     stream_plan = next(each for each in plan.kept if each.source_index == source_index)
-    meter = ProgressMeter(on_progress, plan.duration_s, share=1 - _VERIFY_SHARE)
+    measure_share = _MEASURE_SHARE if stream_plan.audio and stream_plan.audio.loudness_lufs is not None else 0.0
+    measuring = ProgressMeter(on_progress, plan.duration_s, share=measure_share)
+    loudness = measure_loudness(source, plan, frozenset({source_index}), measuring).get(source_index)
+    share = 1 - measure_share - _VERIFY_SHARE
+    meter = ProgressMeter(on_progress, plan.duration_s, base=measure_share, share=share)
     with open_input(source) as container:
         original = container.streams[source_index]
         assert isinstance(original, AudioStream)
@@ -41,7 +47,8 @@ def encode_sound(
             with write_errors():
                 stream = add_stream(output, original, plan, stream_plan)
                 output.start_encoding()
-            track = track_of(original, Writer(output, stream), plan, stream_plan, clock_of(container, plan))
+            clock = clock_of(container, plan)
+            track = track_of(original, Writer(output, stream), plan, stream_plan, clock, loudness)
             assert isinstance(track, AudioTrack)
             try:
                 for packet in container.demux(original):
@@ -72,5 +79,6 @@ def encode_sound(
         damaged_at_s=first_times(track.damage.times_s),
         transcode_s=encoded_s,
         verify_s=verification.elapsed_s,
+        loudness=loudness,
         warnings=verification.warnings,
     )

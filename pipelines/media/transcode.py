@@ -13,9 +13,10 @@ from av.packet import Packet
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import concealed, first_times
 from pipelines.media.errors import EncodeError, SourceUnreadableError
+from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import Writer, add_cover_attachment, open_output, set_head, write_errors
 from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_threads, track_of
-from pipelines.media.plan import TOLERANCE_S, Expected, ExpectedStream, TranscodePlan, TranscodeResult
+from pipelines.media.plan import TOLERANCE_S, Expected, ExpectedStream, Loudness, TranscodePlan, TranscodeResult
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
@@ -26,6 +27,7 @@ from pipelines.media.verify import verify_output
 from pipelines.media.video_track import VideoTrack
 
 _SEEKABLE = frozenset({MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others may land behind the time asked for
+_MEASURE_SHARE = {True: 0.05, False: 0.4}  # of the time before, with and without a video encode
 _VERIFY_SHARE = {True: 0.1, False: 0.5}  # of the time, with and without a video encode
 
 
@@ -54,19 +56,34 @@ def transcode(
         EncodeError: the encoder or the muxer failed.
     """
     started_s = time.monotonic()
-    meter = ProgressMeter(on_progress, plan.duration_s, share=share)
+    measure_share = share * _measure_share(plan)
+    measuring = ProgressMeter(on_progress, plan.duration_s, share=measure_share)
+    loudness = measure_loudness(source, plan, frozenset(stream.source_index for stream in plan.kept), measuring)
+    meter = ProgressMeter(on_progress, plan.duration_s, base=measure_share, share=share - measure_share)
     with open_input(source) as container:
         check_index(source, container, plan)
         clock = clock_of(container, plan)
         with open_output(target, plan) as output:
-            tracks = _add_tracks(source, container, output, plan, clock)
+            tracks = _add_tracks(source, container, output, plan, clock, loudness)
             _pump(container, tracks, plan, name_of(source), meter)
             _check_decoded(tracks, name_of(source))
-    return _result(target, plan, tracks, time.monotonic() - started_s)
+    result = _result(target, plan, tracks, time.monotonic() - started_s)
+    return result.model_copy(update={"loudness": tuple(loudness.values())})
+
+
+def _measure_share(plan: TranscodePlan) -> float:
+    if not any(stream.audio is not None and stream.audio.loudness_lufs is not None for stream in plan.kept):
+        return 0.0
+    return _MEASURE_SHARE[plan.video is not None and plan.video.action == "encode"]
 
 
 def _add_tracks(
-    source: Source, container: InputContainer, output: OutputContainer, plan: TranscodePlan, clock: Clock
+    source: Source,
+    container: InputContainer,
+    output: OutputContainer,
+    plan: TranscodePlan,
+    clock: Clock,
+    loudness: Mapping[int, Loudness],
 ) -> dict[int, Track]:
     set_head(output, plan)
     tracks: dict[int, Track] = {}
@@ -80,7 +97,9 @@ def _add_tracks(
             stream = add_stream(output, original, plan, stream_plan)
             if original.type != "attachment":
                 set_threads(original, plan.threads)
-                tracks[stream_plan.source_index] = track_of(original, Writer(output, stream), plan, stream_plan, clock)
+                gained = loudness.get(stream_plan.source_index)
+                writer = Writer(output, stream)
+                tracks[stream_plan.source_index] = track_of(original, writer, plan, stream_plan, clock, gained)
         output.start_encoding()
     return tracks
 

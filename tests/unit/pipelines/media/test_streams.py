@@ -38,6 +38,12 @@ def media(*streams: AnyStream, **changes: object) -> MediaInfo:
     return MediaInfo.model_validate(values | changes)
 
 
+@pytest.mark.parametrize("codec", ["copy", "aac", None])
+def test_a_loudness_means_an_encode(planned: Plan, codec: str | None) -> None:
+    _, plan = planned(media(video(), audio()), loudness=-23, audio_codec=codec).streams
+    assert (plan.action, plan.reason, plan.codec) == ("encode", "its loudness is set", "aac")
+
+
 def test_a_crop_means_an_encode(planned: Plan) -> None:
     (plan,) = planned(media(video()), crop="1280x536+0+92").streams
     assert (plan.action, plan.reason) == ("encode", "it is cropped")
