@@ -83,18 +83,23 @@ class Workbench:
         with open_source(source, self._roots.read) as opened:
             return identify(opened.descriptor)
 
-    def check_space(self, needed_bytes: int) -> None:
-        """Refuse work that scratch has no room for.
+    def check_space(self, scratch_bytes: int, output_bytes: int = 0) -> None:
+        """Refuse work that scratch, or the folder of the parameter ``output``, has no room for.
 
         Raises:
             StorageError: ``disk_full``.
         """
-        free_bytes = free_space(self._scratch)
-        if needed_bytes > free_bytes:
-            raise StorageError(
-                "disk_full",
-                f"It takes about {needed_bytes >> 20} MiB of scratch; {free_bytes >> 20} MiB are free. Make room.",
-            )
+        needed = {self._scratch: scratch_bytes}
+        if output := getattr(self.params, "output", None):
+            needed[local_path(output).parent] = output_bytes
+        for folder, needed_bytes in needed.items():
+            free_bytes = free_space(folder)
+            if needed_bytes > free_bytes:
+                where = "scratch" if folder == self._scratch else str(folder)
+                raise StorageError(
+                    "disk_full",
+                    f"It takes about {needed_bytes >> 20} MiB in {where}; {free_bytes >> 20} MiB are free. Make room.",
+                )
 
     def profiles(self) -> Mapping[str, Profile]:
         return self._profiles()

@@ -75,7 +75,7 @@ def plan(bench: Workbench) -> Plan:
         cutting=Cutting(slots=bench.slots, chunk_s=params.chunk_s),
     )
     scratch_bytes = _JOINED_TWICE * (transcode.estimated_size_bytes or 0)
-    bench.check_space(scratch_bytes)
+    bench.check_space(scratch_bytes, transcode.estimated_size_bytes or 0)
     chunked = transcode.method == "chunk"
     address = _Address(identity.digest if identity.settled else None, transcode)
     return Plan(

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -267,6 +268,9 @@ def test_a_bench_tells_a_source_s_identity(bench, films, settings):
         made.check_space(1 << 60)
     assert refused.value.code == "disk_full"
     made.check_space(1)
+    made.params = SimpleNamespace(output=str(films / "out.mp4"))
+    with pytest.raises(StorageError, match=str(films)):
+        made.check_space(1, 1 << 60)
 
 
 # A join that needs another plan
