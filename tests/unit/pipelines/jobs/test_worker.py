@@ -268,8 +268,8 @@ def test_a_bench_tells_a_source_s_identity(bench, films, settings):
         made.check_space(1 << 60)
     assert refused.value.code == "disk_full"
     made.check_space(1)
-    made.params = SimpleNamespace(output=str(films / "out.mp4"))
-    with pytest.raises(StorageError, match=str(films)):
+    made.params = SimpleNamespace(output=str(films / "new" / "out.mp4"))
+    with pytest.raises(StorageError, match="films/new"):
         made.check_space(1, 1 << 60)
 
 
