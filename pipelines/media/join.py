@@ -328,6 +328,7 @@ def _result(
     return TranscodeResult(
         method="chunk",
         reason=plan.reason,
+        streams=plan.decisions,
         chunks=len(chunks),
         seams=_seams([chunk.result for chunk in chunks]),
         name=target.name,

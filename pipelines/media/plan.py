@@ -79,6 +79,15 @@ class StreamPlan(BaseModel, frozen=True, extra="forbid"):
     audio: AudioEncode | None = None
 
 
+class StreamDecision(BaseModel, frozen=True, extra="forbid"):
+    """What is done with a source stream, for people."""
+
+    index: int
+    kind: str
+    action: Action
+    reason: str
+
+
 class Chunk(BaseModel, frozen=True, extra="forbid"):
     """A part of the picture: the frames shown from ``begin_pts`` up to, but not at, ``end_pts``.
 
@@ -130,6 +139,14 @@ class TranscodePlan(BaseModel, frozen=True, extra="forbid"):
     estimated_frames: int | None = None
     estimated_size_bytes: int | None = None
     estimated_seconds: float | None = None
+
+    @property
+    def decisions(self) -> tuple[StreamDecision, ...]:
+        """What is done with each stream, and why."""
+        return tuple(
+            StreamDecision(index=each.source_index, kind=each.kind, action=each.action, reason=each.reason)
+            for each in self.streams
+        )
 
     @property
     def kept(self) -> tuple[StreamPlan, ...]:
@@ -256,6 +273,7 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
 
     method: Literal["copy", "chunk", "serial"] = "serial"
     reason: str = ""
+    streams: tuple[StreamDecision, ...] = ()
     chunks: int = 0
     reused_chunks: int = 0
     seams: Seams | None = None

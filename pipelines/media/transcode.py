@@ -184,6 +184,7 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
     return TranscodeResult(
         method="serial" if plan.method == "chunk" else plan.method,
         reason=plan.reason,
+        streams=plan.decisions,
         name=target.name,
         container=plan.container,
         size_bytes=target.stat().st_size,

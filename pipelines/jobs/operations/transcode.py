@@ -162,10 +162,7 @@ def _explain(transcode: TranscodePlan, scratch_bytes: int) -> dict[str, Any]:
         "method": transcode.method,
         "reason": transcode.reason,
         "chunks": len(transcode.chunks),
-        "streams": [
-            {"index": each.source_index, "kind": each.kind, "action": each.action, "reason": each.reason}
-            for each in transcode.streams
-        ],
+        "streams": [decision.model_dump() for decision in transcode.decisions],
         "estimated_seconds": transcode.estimated_seconds,
         "estimated_size_bytes": transcode.estimated_size_bytes,
         "estimated_frames": transcode.estimated_frames,

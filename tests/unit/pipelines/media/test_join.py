@@ -452,3 +452,6 @@ def test_the_result_tells_how_it_was_made(pieces: Pieces) -> None:
     assert (result.method, result.chunks) == ("chunk", len(pieces.chunks))
     assert result.seams is not None
     assert (len(result.seams.frames), result.seams.worst_step_db) == (len(pieces.chunks) - 1, 0)
+    assert [decision.action for decision in result.streams] == [each.action for each in pieces.plan.streams]
+    assert all(decision.reason for decision in result.streams)
+    assert len(result.unit_s) == len(pieces.chunks) + len(pieces.sounds)
