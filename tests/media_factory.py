@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -145,8 +145,17 @@ def without_packet(film: Path, target: Path, number: int) -> Path:
     return target
 
 
-def with_noise(film: Path, target: Path, numbers: Iterable[int]) -> Path:
-    """A copy of a one-stream ``film`` in which some packets, counted in order of decoding, hold nonsense."""
+def nonsense(_: bytes) -> bytes:
+    return b"\x00\x00\x00\x10" + b"\x65\xff" * 8
+
+
+def few_bytes_changed(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes(byte ^ 0x55 for byte in data[middle : middle + 8]) + data[middle + 8 :]
+
+
+def with_noise(film: Path, target: Path, numbers: Iterable[int], spoil: Callable[[bytes], bytes] = nonsense) -> Path:
+    """A copy of a one-stream ``film`` in which some packets, counted in order of decoding, are spoilt."""
     spoiled = set(numbers)
     with av.open(str(film)) as container, av.open(str(target), "w") as output:
         source = container.streams[0]
@@ -156,7 +165,7 @@ def with_noise(film: Path, target: Path, numbers: Iterable[int]) -> Path:
                 continue
             copy = packet
             if index in spoiled:
-                copy = Packet(b"\x00\x00\x00\x10" + b"\x65\xff" * 8)
+                copy = Packet(spoil(bytes(packet)))
                 copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
                 copy.duration, copy.is_keyframe = packet.duration, packet.is_keyframe
             copy.stream = stream

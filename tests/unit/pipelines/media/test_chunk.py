@@ -162,6 +162,23 @@ def test_the_damage_of_chunks_is_told_with_its_time(film: Path, tmp_path: Path, 
     assert f"at {result.damaged_at_s[0]:.1f} s" in result.warnings[-1]
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_whole_film_of_open_gops_passes_where_damage_ends_the_work(codec: str, tmp_path: Path, cut_up: CutUp) -> None:
+    gops = "open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:scenecut=0"
+    params = {"libx264": {"x264-params": gops}, "libx265": {"x265-params": f"log-level=error:{gops}"}}[codec]
+    open_film = factory.film(tmp_path / "open.mkv", codec=codec, options={"preset": "ultrafast"} | params)
+    _, result = cut_up(open_film, damage="fail", **LOSSLESS).join()
+    assert (result.video_frames, result.decode_errors) == (40, 0)
+
+
+def test_a_few_changed_bytes_of_hevc_are_damage(tmp_path: Path, cut_up: CutUp) -> None:
+    options = {"preset": "ultrafast", "x265-params": "log-level=error"}
+    whole = factory.film(tmp_path / "whole.mkv", codec="libx265", options=options)
+    damaged = factory.with_noise(whole, tmp_path / "damaged.mkv", range(12, 30), factory.few_bytes_changed)
+    with pytest.raises(SourceUnreadableError, match="set damage to conceal"):
+        cut_up(damaged, damage="fail", **LOSSLESS)
+
+
 def test_a_chunk_fails_on_damage_if_it_is_to(film: Path, tmp_path: Path, cut_up: CutUp) -> None:
     hole = factory.with_noise(film, tmp_path / "hole.mkv", [14])
     with pytest.raises(SourceUnreadableError, match=r"picture is damaged at 0\.\d s; repair it") as caught:
