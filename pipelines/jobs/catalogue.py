@@ -29,6 +29,7 @@ class CommonParams(BaseModel):
         description="Where the result goes: a file, or a folder. Default: kept with the job, as artifacts.",
     )
     overwrite: bool = Field(False, description="Replace the output if it exists.")
+    fresh: bool = Field(False, description="Do all of it anew: take over nothing that an earlier job finished.")
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,10 @@ def _check_names(operation: Operation, plan: Plan) -> None:
 
 
 def _run(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Workbench) -> dict[str, Any]:
-    """Do a unit, unless what it makes is kept from an earlier one."""
+    """Do a unit, unless what it makes is kept from an earlier one; ``fresh`` forgets that first."""
     kept, key = kept_work(config.settings), order.unit.key
+    if key is not None and order.params.get("fresh"):
+        kept.discard([key])
     if key is not None and (manifest := kept.fetch(key, bench.scratch)) is not None:
         return {"folder": bench.scratch_name, "manifest": manifest, "reused": True}
     manifest = operation.run(bench, order.unit).model_dump(mode="json")

@@ -142,6 +142,18 @@ def test_what_is_taken_over_isn_t_done(bench):
     assert second.child.calls == []
 
 
+def test_a_fresh_job_takes_over_nothing_and_what_it_makes_takes_the_place_of_what_was_kept(bench):
+    bench().do_all()
+    fresh = bench(fresh=True)
+    fresh.do_all()
+    assert fresh.manifests()["a"]["reused"] is False
+    later = bench()
+    later.do_all()
+    made = fresh.config.settings.home / "scratch"
+    pieces_of = [next((made / job.job_id).glob("a.*/piece")).read_text() for job in (fresh, later)]
+    assert pieces_of[0] == pieces_of[1]
+
+
 def test_a_unit_without_a_key_isn_t_kept(bench):
     job = bench()
     job.do("plan")
