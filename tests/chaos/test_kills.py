@@ -95,7 +95,8 @@ def test_no_job_is_lost_and_every_output_is_whole(server, clip, undisturbed, rou
 def test_a_stopped_worker_is_ended_after_its_lease_and_its_unit_done_by_another(clip_server):
     server, clip = clip_server
     target = server.folder / "stopped.mp4"
-    job = server.submit("transcode", clip, profile="mobile-480p", preset="slow", output=str(target))
+    whole = {"profile": "mobile-480p", "preset": "slow", "chunk_s": 3600}  # in one unit, by one worker
+    job = server.submit("transcode", clip, output=str(target), **whole)
     until(lambda: bool(server.find("worker")), 30, lambda: "no worker")
     (worker,) = server.find("worker")
     family = [worker, *worker.children(recursive=True)]
