@@ -33,6 +33,14 @@ MAX_MESSAGE_BYTES = 64 << 20
 _LENGTH = struct.Struct(">I")
 _CALLS_PER_CHILD = 200  # bounds what a leak in a codec can add up to
 _START_LIMIT_S = 60.0
+_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "4",
+    # glibc fills new memory with 255 ^ 255: x264 reads some that it hasn't written (its macroblock tree), and makes
+    # other bytes of the same frames in a process that has worked before. It also leaves nothing of an earlier file.
+    "MALLOC_PERTURB_": "255",
+}
 _log = logging.getLogger("mediaray.child")
 
 # The kernel ends a child when the *thread* that started it ends, so one thread that lives as long as the process
@@ -170,7 +178,7 @@ class MediaChild:
                 # own would void its nice value.
                 process_group=0,
                 cwd="/",
-                env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "4"},
+                env=_ENVIRONMENT,
             ).result()
         finally:
             theirs.close()

@@ -17,6 +17,11 @@ from pydantic import BaseModel
 from cluster.child import ChildSpec, MediaChild, SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from pipelines.media.info import MediaInfo
+from pipelines.media.plan import ChunkResult, Cutting, TranscodePlan
+from pipelines.media.profiles import TranscodeParams, load_profiles, merge
+from pipelines.media.sample import make_sample
+
+PROFILES = Path(__file__).parents[3] / "configs" / "profiles"
 
 PROBE = "pipelines.media.probe:probe"
 SPEC = ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30)
@@ -317,8 +322,34 @@ def test_the_environment_holds_no_secret_and_nothing_of_ours(child, monkeypatch)
     child.warm()
     environment = Path(f"/proc/{child.pid}/environ").read_bytes().decode()
     names = {pair.partition("=")[0] for pair in environment.split("\0") if pair}
-    assert names == {"PATH", "LANG", "MALLOC_ARENA_MAX"}
+    assert names == {"PATH", "LANG", "MALLOC_ARENA_MAX", "MALLOC_PERTURB_"}
     assert "hunter2" not in environment
+
+
+def test_a_warm_child_encodes_the_same_frames_the_same_way_each_time(child, tmp_path):
+    # x264's macroblock tree reads memory that it hasn't written: it must not hold what the call before left there.
+    film = make_sample(tmp_path / "film.mkv", duration_s=3, width=480, height=270)
+    (profile,) = (each for each in load_profiles(PROFILES).values() if each.name == "mobile-480p")
+    settings = merge(profile, TranscodeParams(preset="medium"))
+    with film.open("rb") as opened:
+        source = {"source": SourceDescriptor(opened.fileno(), film.name)}
+        cutting = Cutting(slots=1, chunk_s=1.0)
+        plan = child.call(
+            "pipelines.media.preflight:preflight",
+            source | {"settings": settings, "cutting": cutting},
+            TranscodePlan,
+            limit_s=60.0,
+        )
+        made = {
+            child.call(
+                "pipelines.media.chunk:encode_chunk",
+                source | {"target": str(tmp_path / f"{turn}.nut"), "plan": plan, "chunk": plan.chunks[1]},
+                ChunkResult,
+                limit_s=60.0,
+            ).sha256
+            for turn in range(6)
+        }
+    assert len(made) == 1
 
 
 def test_the_child_has_our_session_and_a_group_of_its_own(warm):
