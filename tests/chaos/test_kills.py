@@ -119,7 +119,7 @@ def clip_server() -> Iterator[tuple[LiveServer, Path]]:
 def test_the_next_up_goes_on_where_the_killed_one_was():
     server = LiveServer().start()
     try:
-        clip = make_clip(server.folder / "clip.mkv", seconds=6, width=480, height=270)
+        clip = make_clip(server.folder / "clip.mkv", seconds=8, width=480, height=270)
         undisturbed = calm_digest(server, clip)
         names = [f"job-{index}" for index in range(JOBS)]
         ids = [submit(server, clip, name)["id"] for name in names]
