@@ -1,6 +1,7 @@
 """A real server for tests, chaos and benchmarks: `mediaray up` in a process of its own, on a free loopback port."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -169,13 +170,15 @@ class LiveServer:
                     found.append(process)
         return found
 
-    def kill(self, *kinds: str) -> int:
-        """SIGKILL every process of these kinds; how many there were."""
-        targets = [process for kind in kinds for process in self.find(kind)]
-        for process in targets:
+    def kill(self, *kinds: str) -> bool:
+        """SIGKILL every process of these kinds, if there is one of each."""
+        found = [self.find(kind) for kind in kinds]
+        if not all(found):
+            return False
+        for process in itertools.chain.from_iterable(found):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        return len(targets)
+        return True
 
     def kill_everything(self) -> None:
         """SIGKILL the whole tree at once."""
