@@ -100,7 +100,7 @@ def test_children_decode_with_no_credential_and_below_the_edge(server, clip):
     assert children
     replica_nice = max(process.nice() for process in server.find("replica"))
     for child in children:
-        assert set(child.environ()) <= {"PATH", "LANG", "MALLOC_ARENA_MAX", "LC_CTYPE"}
+        assert set(child.environ()) <= {"PATH", "LANG", "MALLOC_ARENA_MAX", "MALLOC_PERTURB_", "LC_CTYPE"}
         assert child.nice() > replica_nice
 
 
