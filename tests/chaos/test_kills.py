@@ -43,14 +43,16 @@ def calm_digest(server: LiveServer, clip: Path) -> str:
 
 
 def submit(server: LiveServer, clip: Path, name: str) -> dict:
-    """Submit as a client does that wants its job done once: the same key until it is accepted."""
+    """Submit as a client does that wants its job done once: the same key until it is accepted; all of it anew."""
     target = str(server.folder / f"{name}.mp4")
     accepted: dict = {}
 
     def sent() -> bool:
         try:
             accepted.update(
-                server.submit("transcode", clip, key=name, profile="mobile-480p", preset="medium", output=target)
+                server.submit(
+                    "transcode", clip, key=name, profile="mobile-480p", preset="medium", fresh=True, output=target
+                )
             )
         except (httpx.HTTPError, AssertionError):
             return False
