@@ -14,6 +14,7 @@ from pipelines.media.damage import Damage
 from pipelines.media.mux import Writer, write_errors
 from pipelines.media.plan import AudioEncode
 from pipelines.media.source import shown_at
+from pipelines.media.ticks import seconds
 from pipelines.media.tracks import DAMAGE, Clock, flush_packet
 
 
@@ -83,7 +84,7 @@ class SoundDecoder:
             return
         frame.pts = shown
         frame.time_base = self._time_base
-        self.position_s = float(shown * self._time_base)
+        self.position_s = seconds(shown, self._time_base)
         with write_errors():
             self._filter(frame)
 

@@ -53,8 +53,8 @@ def encode_chunk(
     started_s = time.monotonic()
     track, extradata, time_base = _encode(source, target, plan, chunk, on_progress)
     encoded_s = time.monotonic() - started_s
-    read = _read_back(target) if track.times else _ReadBack([], [], 0)  # NUT without a frame can't be read
-    if read.times != [pts * time_base for pts in track.times]:
+    read = _read_back(target) if track.times else _ReadBack([], time_base, [], 0)  # NUT without a frame can't be read
+    if not _same_times(read.times, read.time_base, track.times, time_base):
         raise OutputInvalidError(f"Of a chunk of {len(track.times)} frames, {len(read.times)} decode in their place.")
     return ChunkResult(
         number=chunk.number,
@@ -142,15 +142,16 @@ def time_of(packet: "Packet[Any]") -> int | None:
 
 @dataclass(frozen=True)
 class _ReadBack:
-    """What a chunk's file holds: when its frames are shown, in seconds, and the first and the last of them."""
+    """What a chunk's file holds: when its frames are shown, and the first and the last of them."""
 
-    times: Sequence[Fraction]
+    times: Sequence[int]
+    time_base: Fraction
     edges: Sequence[VideoFrame]
     reorder: int
 
 
 def _read_back(target: Path) -> _ReadBack:
-    times: list[Fraction] = []
+    times: list[int] = []
     coded: list[int] = []
     edges: list[VideoFrame] = []
     try:
@@ -161,12 +162,18 @@ def _read_back(target: Path) -> _ReadBack:
                 if packet.size and packet.pts is not None:
                     coded.append(packet.pts)
                 for frame in packet.decode():
-                    if not frame.is_corrupt and frame.pts is not None and frame.time_base is not None:
-                        times.append(frame.pts * frame.time_base)
+                    if not frame.is_corrupt and frame.pts is not None:
+                        times.append(frame.pts)
                         edges[1:] = [frame]
+            return _ReadBack(times, stream.time_base or Fraction(0), edges, reorder_of(coded))
     except (SourceError, av.error.FFmpegError) as error:
         raise OutputInvalidError(f"A chunk that was encoded can't be read back: {error}.") from error
-    return _ReadBack(times, edges, reorder_of(coded))
+
+
+def _same_times(ours: Sequence[int], our_base: Fraction, theirs: Sequence[int], their_base: Fraction) -> bool:
+    our_factor = our_base.numerator * their_base.denominator
+    their_factor = their_base.numerator * our_base.denominator
+    return [our_factor * ticks for ticks in ours] == [their_factor * ticks for ticks in theirs]
 
 
 def reorder_of(coded: Sequence[int]) -> int:

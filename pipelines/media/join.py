@@ -47,6 +47,7 @@ from pipelines.media.plan import (
 )
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, open_input
+from pipelines.media.ticks import rescaled
 from pipelines.media.tracks import Clock, CopyTrack, Track
 from pipelines.media.verify import verify_packets
 from pipelines.media.video_plan import nominal_rate
@@ -268,7 +269,7 @@ def _read(path: Path, time_base: Fraction) -> "list[Packet[Any]]":
     with open_input(path) as container:
         for packet in container.demux(container.streams.video[0]):
             if packet.size and packet.pts is not None:
-                packet.pts = round(packet.pts * packet.time_base / time_base)
+                packet.pts = rescaled(packet.pts, packet.time_base, time_base)
                 packet.time_base = time_base
                 packets.append(packet)
     return packets

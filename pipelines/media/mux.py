@@ -16,6 +16,7 @@ from av.stream import Stream
 
 from pipelines.media.errors import EncodeError, LimitError, OutOfSpaceError
 from pipelines.media.plan import TranscodePlan
+from pipelines.media.ticks import end_s_of, seconds
 
 MUXERS = {"mp4": "mp4", "webm": "webm", "mkv": "matroska", "mp3": "mp3", "opus": "opus"}
 _MUXER_OPTIONS = {
@@ -152,12 +153,10 @@ class Writer:
 
     def write(self, packet: "Packet[Any]") -> None:
         packet.stream = self.stream
-        time_base = packet.time_base
-        if packet.pts is not None:
-            self.end_s = max(self.end_s, float((packet.pts + (packet.duration or 0)) * time_base))
+        self.end_s = max(self.end_s, end_s_of(packet))
         if packet.dts is not None:
             if self._last_dts is not None:
-                self.widest_s = max(self.widest_s, float((packet.dts - self._last_dts) * time_base))
+                self.widest_s = max(self.widest_s, seconds(packet.dts - self._last_dts, packet.time_base))
             self._last_dts = packet.dts
         self.packets += packet.size > 0  # FLAC's encoder ends with one that only completes the header
         self._output.mux_one(packet)

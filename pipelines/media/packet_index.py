@@ -5,17 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import av
 from av.video.stream import VideoStream
 
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.source import Source, name_of, open_input
-
-if TYPE_CHECKING:
-    from av.packet import Packet
-    from av.stream import Stream
+from pipelines.media.ticks import end_s_of
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def read_index(source: Source, stream_index: int) -> PacketIndex:
         reordered = isinstance(stream, VideoStream) and stream.codec_context.has_b_frames
         try:
             for packet in container.demux():
-                end_s = max(end_s, _end_of(packet))
+                end_s = max(end_s, end_s_of(packet))
                 if packet.stream_index != stream_index or not packet.size:
                     continue
                 pts = packet.pts if packet.pts is not None else packet.dts
@@ -93,12 +89,6 @@ def read_index(source: Source, stream_index: int) -> PacketIndex:
             ) from error
     times = sorted(entry.pts for entry in entries if entry.shown)
     return PacketIndex(tuple(entries), tuple(times), time_base, _doubt(entries, times, undated), end_s)
-
-
-def _end_of(packet: "Packet[Stream]") -> float:
-    if packet.pts is None or not packet.size:
-        return 0.0
-    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
 def _doubt(entries: Sequence[Entry], times: Sequence[int], undated: bool) -> str | None:

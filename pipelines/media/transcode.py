@@ -21,6 +21,7 @@ from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.subtitle_track import SubtitleTrack
+from pipelines.media.ticks import end_s_of
 from pipelines.media.tracks import Clock, CopyTrack, Track
 from pipelines.media.truncation import check_end, check_index
 from pipelines.media.verify import verify_output
@@ -114,8 +115,7 @@ def _pump(
     for packet in _packets(container, name):
         if packet.size == 0:  # libav's end marks; empty packets mean nothing in any codec here
             continue
-        if packet.pts is not None:
-            last_s = max(last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        last_s = max(last_s, end_s_of(packet))
         track = tracks.get(packet.stream_index)
         if track is None or track.done:
             if plan.trimmed and all(t.done or isinstance(t, SubtitleTrack | CopyTrack) for t in tracks.values()):

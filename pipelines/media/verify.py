@@ -15,6 +15,7 @@ from pipelines.media.plan import Expected, ExpectedStream
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.source import open_input
+from pipelines.media.ticks import end_s_of
 
 
 class Verification(BaseModel, frozen=True, extra="forbid"):
@@ -122,9 +123,7 @@ def _note(packet: "Packet[Any]", seen: _Seen) -> None:
             if seen.last_dts is not None and packet.dts <= seen.last_dts:
                 seen.disorders.append(packet.dts)
             seen.last_dts = packet.dts
-        if packet.pts is not None:
-            end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            seen.end_s = max(seen.end_s, end_s)
+        seen.end_s = max(seen.end_s, end_s_of(packet))
 
 
 def _decode(packet: "Packet[Any]", seen: _Seen) -> None:

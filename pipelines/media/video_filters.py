@@ -108,10 +108,11 @@ def _scaling_steps(frame: VideoFrame, size: tuple[int, int], encode: VideoEncode
 
 
 class PictureGraph:
-    """A chain of filters for frames of one size and format."""
+    """A chain of filters for frames of one size and format; ``threads`` 0 takes one for each CPU."""
 
-    def __init__(self, frame: VideoFrame, time_base: Fraction, steps: Sequence[Step]) -> None:
+    def __init__(self, frame: VideoFrame, time_base: Fraction, steps: Sequence[Step], threads: int = 0) -> None:
         self._graph = Graph()
+        self._graph.threads = threads
         source = self._graph.add("buffer", _buffer_arguments(frame, time_base))
         nodes = [self._graph.add(name, arguments or None) for name, arguments in steps]
         self._graph.link_nodes(source, *nodes, self._graph.add("buffersink")).configure()

@@ -16,6 +16,7 @@ from pipelines.media.plan import VideoEncode
 from pipelines.media.profiles import rate_of
 from pipelines.media.rate_cap import RateCap
 from pipelines.media.source import shown_at
+from pipelines.media.ticks import rescaled, seconds
 from pipelines.media.tracks import DAMAGE, Clock, Window, flush_packet
 from pipelines.media.video_filters import WARM_UP, PictureGraph, Shape, shape_of, spatial_steps, temporal_steps
 
@@ -76,7 +77,8 @@ class VideoTrack:
         self._durations: dict[int, int] = {}
         rate = rate_of(encode.frame_rate) or _DEFAULT_RATE
         self._cap = RateCap(rate, self._time_base) if encode.capped else None
-        self._usual_duration = round(1 / rate / self._encoder.codec_context.time_base)
+        self._ticks = self._encoder.codec_context.time_base
+        self._usual_duration = round(1 / rate / self._ticks)
 
     @property
     def decode_errors(self) -> int:
@@ -128,7 +130,7 @@ class VideoTrack:
             return
         self.first_pts = pts if self.first_pts is None else self.first_pts
         self.source_frames += 1
-        self.position_s = float(frame.pts * self._time_base)
+        self.position_s = seconds(frame.pts, self._time_base)
         with write_errors():
             while self._before:
                 self._filter(self._before.popleft())
@@ -150,7 +152,7 @@ class VideoTrack:
         if self._temporal_graph is None or self._temporal_shape != shape_of(frame):
             self._drain_temporal()
             self._temporal_shape = shape_of(frame)
-            self._temporal_graph = PictureGraph(frame, self._time_base, self._temporal)
+            self._temporal_graph = PictureGraph(frame, self._time_base, self._temporal, self._decoder.thread_count)
         for filtered in self._temporal_graph.run(frame):
             self._choose(filtered)
 
@@ -163,7 +165,7 @@ class VideoTrack:
         """Leave out what only warmed up the filters, and what is above the frame rate's bound."""
         assert frame.pts is not None
         assert frame.time_base is not None
-        shown = round(frame.pts * frame.time_base / self._time_base)
+        shown = rescaled(frame.pts, frame.time_base, self._time_base)
         if not self._window.holds(shown + self._offset):
             return
         if self._cap is None:
@@ -177,7 +179,8 @@ class VideoTrack:
             self._spatial_shape = shape_of(frame)
             steps = spatial_steps(frame, self._encode_plan)
             assert frame.time_base is not None
-            self._spatial_graph = PictureGraph(frame, frame.time_base, steps) if steps else None
+            threads = self._decoder.thread_count
+            self._spatial_graph = PictureGraph(frame, frame.time_base, steps, threads) if steps else None
         if self._spatial_graph is None:
             self._encode(frame)
             return
@@ -197,9 +200,9 @@ class VideoTrack:
 
     def _note(self, frame: VideoFrame) -> None:
         assert frame.time_base is not None
-        ratio = frame.time_base / self._encoder.codec_context.time_base
-        time = round((frame.pts or 0) * ratio)
-        self.last_duration = self._durations[time] = round(frame.duration * ratio) or self._usual_duration
+        time = rescaled(frame.pts or 0, frame.time_base, self._ticks)
+        duration = rescaled(frame.duration, frame.time_base, self._ticks) or self._usual_duration
+        self.last_duration = self._durations[time] = duration
         self.times.append(time)
         self.edges[1:] = [frame]
 
