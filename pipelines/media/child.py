@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -38,6 +39,7 @@ from pipelines.media.errors import MediaError
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_DESCRIPTORS = 64
 _LENGTH = struct.Struct(">I")
+_IDLE_S = 5.0  # after which memory that was freed goes back to the system
 _PR_SET_PDEATHSIG = 1
 _log = logging.getLogger("mediaray.child")
 
@@ -159,6 +161,9 @@ def _send(host: socket.socket, body: dict[str, Any]) -> None:
 
 
 def _receive(host: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    if not select.select([host], [], [], _IDLE_S)[0]:
+        with contextlib.suppress(OSError, AttributeError):  # glibc has it
+            ctypes.CDLL(None).malloc_trim(0)
     head, descriptors, _, _ = socket.recv_fds(host, _LENGTH.size, MAX_DESCRIPTORS)
     if not head:
         return None
