@@ -80,6 +80,7 @@ def write_video(
 
 
 _NOISE = np.random.default_rng(7).integers(0, 180, (HEIGHT, 400), dtype=np.uint8)
+_BLOCKS = np.kron(np.random.default_rng(5).integers(40, 220, (HEIGHT // 4, 100)), np.ones((4, 4))).astype(np.uint8)
 
 
 def moving_pictures(frames: int = 40) -> list[NDArray[np.uint8]]:
@@ -98,6 +99,36 @@ def combed_pictures(frames: int = 40) -> list[NDArray[np.uint8]]:
         picture[:HEIGHT:2, edge : edge + 8] = 180
         picture[1:HEIGHT:2, edge + 2 : edge + 10] = 180
     return pictures
+
+
+FIELDS_OPTIONS = {"qp": "0", "x264-params": "tff=1", "flags": "+ildct+ilme"}  # marked as interlaced, top field first
+NTSC = Fraction(30_000, 1001)
+
+
+def whole_pictures(frames: int, step: float = 6) -> list[NDArray[np.uint8]]:
+    """A coarse pattern that wanders ``step`` pixels a frame."""
+    pictures = [grey(128) for _ in range(frames)]
+    for index, picture in enumerate(pictures):
+        picture[:HEIGHT] = np.roll(_BLOCKS, int(index * step), axis=1)[:, :WIDTH]
+    return pictures
+
+
+def woven(fields: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Pictures of two fields each: the even lines of one, the odd lines of the next."""
+    pictures = [top.copy() for top in fields[::2]]
+    for picture, bottom in zip(pictures, fields[1::2], strict=True):
+        picture[1:HEIGHT:2] = bottom[1:HEIGHT:2]
+    return pictures
+
+
+def telecined_pictures(pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Five of every four: each is shown for two fields, then three, in turn (2:3 pulldown)."""
+    return woven([picture for number, picture in enumerate(pictures) for _ in range(2 + number % 2)])
+
+
+def fields_film(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> Path:
+    """``pictures`` at 29.97 a second, losslessly, marked as interlaced."""
+    return write_video(path, pictures, time_base=1 / NTSC, rate=NTSC, options=FIELDS_OPTIONS)
 
 
 def film(path: Path, frames: int = 40, **options: object) -> Path:

@@ -1,6 +1,6 @@
 """A sound track: decoded, its gaps filled with silence, resampled, encoded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -93,24 +93,17 @@ class SoundDecoder:
         if self._graph is None or self._shape != shape:
             self._drain_graph()
             self._graph, self._shape = self._build_graph(frame), shape
-        self._graph.push(frame)
-        self._pull()
+        self._pass(frame)
 
     def _drain_graph(self) -> None:
         if self._graph is not None:
-            self._graph.push(None)
-            self._pull()
+            self._pass(None)
             self._graph = None
 
-    def _pull(self) -> None:
+    def _pass(self, frame: AudioFrame | None) -> None:
         assert self._graph is not None
-        while True:
-            try:
-                frame = self._graph.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            assert isinstance(frame, AudioFrame)
-            self._on_frame(frame)
+        for filtered in through(self._graph, frame):
+            self._on_frame(filtered)
 
     def _build_graph(self, frame: AudioFrame) -> Graph:
         plan = self._encode_plan
@@ -135,6 +128,18 @@ class SoundDecoder:
         nodes += [graph.add("aformat", f"sample_fmts={self._sample_format}:{shape}"), graph.add("abuffersink")]
         graph.link_nodes(*nodes).configure()
         return graph
+
+
+def through(graph: Graph, frame: AudioFrame | None) -> Iterator[AudioFrame]:
+    """Push ``frame`` (``None`` ends the stream) and yield what comes out."""
+    graph.push(frame)
+    while True:
+        try:
+            filtered = graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        assert isinstance(filtered, AudioFrame)
+        yield filtered
 
 
 class AudioTrack(SoundDecoder):

@@ -94,7 +94,10 @@ def _encode(
         meter = ProgressMeter(on_progress, chunk.frames / rate, share=1 - _VERIFY_SHARE)
         with open_file(target, _MUXER, _MUXER_OPTIONS) as output:
             with write_errors():
-                encoder = add_picture(output, original, encode, threads=1)
+                known = chunk.next_pts is not None and not encode.capped
+                encoder = add_picture(
+                    output, original, encode, threads=1, going_on_after=chunk.frames if known else None
+                )
                 output.start_encoding()
             window = Window(chunk.begin_pts, chunk.end_pts)
             clock = clock_of(container, plan)

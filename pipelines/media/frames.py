@@ -13,7 +13,7 @@ from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.info import VideoInfo
 from pipelines.media.side_data import Orientation
 from pipelines.media.source import shown_at
-from pipelines.media.video_filters import TONEMAP, PictureGraph, Step, orient, shape_of
+from pipelines.media.video_filters import TONEMAP, PictureFilter, Step, orient
 
 # A seek may land behind the time asked for (MPEG-TS and -PS, RealMedia, old AVI): then look farther back.
 _STEPS_BACK_S = (0, 1, 4, 16, 64)
@@ -122,15 +122,11 @@ class PictureMaker:
         self._info = info
         self._time_base = time_base
         self._largest = largest
-        self._graph: PictureGraph | None = None
-        self._shape: tuple[int, int, str, int, int] | None = None
+        self._filter = PictureFilter(self._steps)
 
     def make(self, frame: VideoFrame) -> Image.Image:
-        if self._graph is None or self._shape != shape_of(frame):
-            self._graph = PictureGraph(frame, self._time_base, self._steps(frame))
-            self._shape = shape_of(frame)
         frame.time_base = self._time_base
-        (shown,) = self._graph.run(frame)
+        (shown,) = self._filter.run(frame)
         return Image.fromarray(shown.to_ndarray(format="rgb24"))
 
     def _steps(self, frame: VideoFrame) -> list[Step]:

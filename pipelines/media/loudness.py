@@ -13,7 +13,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.filter import Graph
 
-from pipelines.media.audio_track import SoundDecoder
+from pipelines.media.audio_track import SoundDecoder, through
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.mux import write_errors
 from pipelines.media.output_streams import clock_of, sound_damage
@@ -94,18 +94,12 @@ class _Meter:
 
     def push(self, frame: AudioFrame) -> None:
         self._pushed += frame.samples
-        self._graph.push(frame)
-        self._pull()
+        self._read(frame)
 
-    def _pull(self) -> None:
-        while True:
-            try:
-                frame = self._graph.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            assert isinstance(frame, AudioFrame)
-            self._measured += frame.samples
-            told = frame.metadata
+    def _read(self, frame: AudioFrame | None) -> None:
+        for metered in through(self._graph, frame):
+            self._measured += metered.samples
+            told = metered.metadata
             if "lavfi.r128.true_peak" in told:
                 self._peak = float(told["lavfi.r128.true_peak"])
             if "lavfi.r128.I" in told and self._measured <= self._pushed:
@@ -114,8 +108,7 @@ class _Meter:
     def loudness(self, source_index: int, encode: AudioEncode) -> Loudness:
         assert encode.loudness_lufs is not None
         with write_errors():
-            self._graph.push(None)
-            self._pull()
+            self._read(None)
         if self._lufs is None or self._lufs <= _GATE_LUFS or not self._peak:
             return Loudness(source_index=source_index, target_lufs=encode.loudness_lufs)
         wanted_db = encode.loudness_lufs - self._lufs

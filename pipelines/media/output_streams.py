@@ -62,12 +62,19 @@ def _stream(output: OutputContainer, original: Stream, plan: TranscodePlan, stre
 
 
 def add_picture(
-    output: OutputContainer, original: VideoStream, encode: VideoEncode, threads: int | None
+    output: OutputContainer,
+    original: VideoStream,
+    encode: VideoEncode,
+    threads: int | None,
+    going_on_after: int | None = None,
 ) -> VideoStream:
-    """Add the encoder of a picture: its time base is the source's, or the frame rate's where that is bounded."""
+    """Add the encoder of a picture: its time base is the source's, or the frame rate's where that is bounded.
+
+    ``going_on_after``: see ``add_video_encoder``.
+    """
     time_base = 1 / (rate_of(encode.frame_rate) or _DEFAULT_RATE) if encode.capped else original.time_base
     assert time_base is not None
-    return add_video_encoder(output, encode, time_base, threads)
+    return add_video_encoder(output, encode, time_base, threads, going_on_after)
 
 
 def track_of(

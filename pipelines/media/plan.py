@@ -2,6 +2,7 @@
 follows and answers with.
 """
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -30,11 +31,15 @@ class Crop(BaseModel, frozen=True, extra="forbid"):
     of_height: int
 
 
+TELECINE = Fraction(5, 4)  # of each picture
+
+
 class VideoEncode(BaseModel, frozen=True, extra="forbid"):
     """How the picture is made, in the order it's done.
 
     ``frame_rate`` is nominal (GOP length, rate control); timestamps are the source's unless ``capped`` drops frames
-    to that rate. ``width`` and ``height`` are those of the output, after ``mirrored`` and ``rotation_deg``.
+    to that rate, or ``telecined`` pictures become the fewer that they were made of. ``width`` and ``height`` are those
+    of the output, after ``mirrored`` and ``rotation_deg``.
     """
 
     settings: VideoSettings
@@ -44,6 +49,7 @@ class VideoEncode(BaseModel, frozen=True, extra="forbid"):
     frame_rate: str
     capped: bool = False
     deinterlace: bool = False
+    telecined: bool = False
     crop: Crop | None = None
     mirrored: bool = False
     rotation_deg: QuarterTurn = 0

@@ -7,27 +7,38 @@ from av.container import InputContainer
 
 from pipelines.media.cuts import CutRules, cut
 from pipelines.media.estimate import picture_cost_s
+from pipelines.media.fields import Scan, look
+from pipelines.media.info import MediaInfo
 from pipelines.media.output_streams import clock_of
 from pipelines.media.packet_index import PacketIndex, read_index
 from pipelines.media.plan import Chunk, Cutting, StreamPlan, TranscodePlan, VideoEncode
 from pipelines.media.probe import probe
-from pipelines.media.profiles import TranscodeSettings
+from pipelines.media.profiles import Deinterlace, TranscodeSettings
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.streams import plan_streams
 from pipelines.media.truncation import check_end, check_index
 from pipelines.media.video_filters import WARM_UP, temporal_steps
 
 _SEEK_CHECKED_PACKETS = 3
+_WHOLE_PICTURES = (
+    "The picture is marked as interlaced but doesn't look it: it isn't deinterlaced. If it should be, set deinterlace."
+)
 _SKIPPED_CHUNKS = 64  # reading from the start for each of more would take longer than encoding
 
 
 def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> TranscodePlan:
-    """Plan a transcode: reads the headers, and every packet if the picture is to be encoded; decodes nothing.
+    """Plan a transcode: reads the headers, and every packet if the picture is to be encoded.
+
+    Decodes nothing, but some of a picture that is marked as interlaced.
 
     Raises:
         SourceError: see ``probe`` and ``plan_streams``; SourceTruncatedError where the file was cut off.
     """
-    plan = plan_streams(probe(source), settings)
+    info = probe(source)
+    looked_at = _looked_at(source, info, settings)
+    plan = plan_streams(info, looked_at)
+    if settings.deinterlace == "auto" and looked_at.deinterlace == "off":
+        plan = plan.model_copy(update={"warnings": (*plan.warnings, _WHOLE_PICTURES)})
     with open_input(source) as container:
         check_index(source, container, plan)
     picture = plan.video
@@ -42,8 +53,19 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
     return _with_chunks(source, plan, picture, index, cutting)
 
 
+def _looked_at(source: Source, info: MediaInfo, settings: TranscodeSettings) -> TranscodeSettings:
+    """Settings that say what becomes of the fields of a picture that is marked as interlaced."""
+    if settings.deinterlace != "auto" or info.video is None or not info.video.interlaced:
+        return settings
+    scan = look(source, info.video, info.duration_s)
+    undo: dict[Scan | None, Deinterlace] = {"progressive": "off", "telecined": "telecine"}
+    return settings.model_copy(update={"deinterlace": undo.get(scan, "auto")})
+
+
 def _obstacle(encode: VideoEncode, index: PacketIndex) -> str | None:
     """Why a picture can't be cut, or ``None``."""
+    if encode.telecined:
+        return "its telecine is undone, which leaves out a picture of five wherever it begins"
     if encode.settings.bitrate is not None:
         return "an average bit rate is kept over the whole film"
     return None if index.doubtful is None else f"it can't be cut: {index.doubtful}"

@@ -15,7 +15,7 @@ ContainerName = Literal["mp4", "webm", "mkv", "mp3", "opus"]
 VideoCodec = Literal["h264", "hevc", "av1", "vp9"]
 AudioCodec = Literal["aac", "opus", "mp3", "flac", "copy"]
 HdrPolicy = Literal["keep", "tonemap"]
-Deinterlace = Literal["auto", "on", "off"]
+Deinterlace = Literal["auto", "on", "telecine", "off"]
 DamagePolicy = Literal["conceal", "fail"]
 Preset = Annotated[str, BeforeValidator(str)]  # SVT-AV1 and VP9 number theirs
 
@@ -132,7 +132,10 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
         description="Keep this part of the picture: WxH+X+Y in pixels as shown, before scaling; rounded down to even.",
     )
     hdr: Literal["auto", "keep", "tonemap"] = Field(default="auto", description="What becomes of HDR pictures.")
-    deinterlace: Deinterlace = Field(default="auto", description="auto: where the source says it is interlaced.")
+    deinterlace: Deinterlace = Field(
+        default="auto",
+        description="auto: where the source is marked so and looks it; telecine: make 24 pictures of 30 again.",
+    )
     audio_codec: AudioCodec | None = Field(default=None, description="Audio codec, or copy.")
     audio_bitrate: BitRate | None = Field(default=None, description="Audio bit rate, e.g. 128k.")
     loudness: float | None = Field(

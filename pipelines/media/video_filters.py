@@ -1,9 +1,9 @@
 """Filter graphs for pictures: what lies between a decoded frame and the encoder or a still.
 
-Each function returns steps ``(filter, arguments)`` in libavfilter's own spelling; ``PictureGraph`` runs them.
+Each function returns steps ``(filter, arguments)`` in libavfilter's own spelling; ``PictureFilter`` runs them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import av
@@ -43,7 +43,13 @@ def orient(orientation: Orientation) -> tuple[Step, ...]:
 
 
 def temporal_steps(encode: VideoEncode, deinterlace_all: bool) -> tuple[Step, ...]:
-    """The steps that look at neighbouring frames, ``WARM_UP`` on each side; they keep every frame and its time."""
+    """The steps that look at neighbouring frames.
+
+    Deinterlacing takes ``WARM_UP`` on each side and keeps every frame and its time; undoing telecine leaves out one of
+    five, and looks farther.
+    """
+    if encode.telecined:
+        return (("fieldmatch", ""), ("bwdif", "mode=send_frame:deint=interlaced"), ("decimate", ""))
     if not encode.deinterlace:
         return ()
     return (("bwdif", f"mode=send_frame:deint={'all' if deinterlace_all else 'interlaced'}"),)
@@ -107,24 +113,49 @@ def _scaling_steps(frame: VideoFrame, size: tuple[int, int], encode: VideoEncode
     return [("scale", f"{width}:{height}:{_SCALER}{colours}"), ("format", encode.pixel_format)]
 
 
-class PictureGraph:
-    """A chain of filters for frames of one size and format; ``threads`` 0 takes one for each CPU."""
+class PictureFilter:
+    """A chain of filters for frames of any shape: its graph is built anew when that changes.
 
-    def __init__(self, frame: VideoFrame, time_base: Fraction, steps: Sequence[Step], threads: int = 0) -> None:
-        self._graph = Graph()
-        self._graph.threads = threads
-        source = self._graph.add("buffer", _buffer_arguments(frame, time_base))
-        nodes = [self._graph.add(name, arguments or None) for name, arguments in steps]
-        self._graph.link_nodes(source, *nodes, self._graph.add("buffersink")).configure()
+    ``steps_for`` gives the steps that a frame of this shape needs; without any, frames pass as they are. ``threads`` 0
+    takes one for each CPU; ``rate`` is for filters that need to know it.
+    """
 
-    def run(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
-        """Push ``frame`` (``None`` ends the stream) and yield what comes out."""
-        self._graph.vpush(frame)
-        while True:
-            try:
-                yield self._graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
+    def __init__(
+        self, steps_for: Callable[[VideoFrame], Sequence[Step]], threads: int = 0, rate: Fraction | None = None
+    ) -> None:
+        self._steps_for = steps_for
+        self._threads = threads
+        self._rate = rate
+        self._graph: Graph | None = None
+        self._shape: Shape | None = None
+
+    def run(self, frame: VideoFrame) -> Iterator[VideoFrame]:
+        """What comes out after ``frame``, which has a time base, has gone in."""
+        if self._shape != shape_of(frame):
+            yield from self.drain()
+            self._graph, self._shape = self._built(frame), shape_of(frame)
+        if self._graph is None:
+            yield frame
+        else:
+            yield from _through(self._graph, frame)
+
+    def drain(self) -> Iterator[VideoFrame]:
+        """What is still inside."""
+        graph, self._graph, self._shape = self._graph, None, None
+        if graph is not None:
+            yield from _through(graph, None)
+
+    def _built(self, frame: VideoFrame) -> Graph | None:
+        steps = self._steps_for(frame)
+        if not steps:
+            return None
+        graph = Graph()
+        graph.threads = self._threads
+        rate = f":frame_rate={self._rate}" if self._rate else ""
+        source = graph.add("buffer", _buffer_arguments(frame) + rate)
+        nodes = [graph.add(name, arguments or None) for name, arguments in steps]
+        graph.link_nodes(source, *nodes, graph.add("buffersink")).configure()
+        return graph
 
 
 Shape = tuple[int, int, str, int, int]
@@ -135,8 +166,18 @@ def shape_of(frame: VideoFrame) -> Shape:
     return frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range
 
 
-def _buffer_arguments(frame: VideoFrame, time_base: Fraction) -> str:
+def _through(graph: Graph, frame: VideoFrame | None) -> Iterator[VideoFrame]:
+    """Push ``frame`` (``None`` ends the stream) and yield what comes out."""
+    graph.vpush(frame)
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+
+
+def _buffer_arguments(frame: VideoFrame) -> str:
     return (
-        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={time_base}"
+        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={frame.time_base}"
         f":pixel_aspect=1/1:colorspace={frame.colorspace}:range={frame.color_range}"
     )

@@ -6,7 +6,7 @@ from pipelines.media import colour
 from pipelines.media.errors import ParamsError, SourceUnsupportedError
 from pipelines.media.info import VideoInfo
 from pipelines.media.limits import check_picture
-from pipelines.media.plan import Crop, StreamPlan, VideoEncode
+from pipelines.media.plan import TELECINE, Crop, StreamPlan, VideoEncode
 from pipelines.media.profiles import TranscodeSettings, VideoSettings, rate_of
 from pipelines.media.units import rectangle_of
 
@@ -61,7 +61,7 @@ def _first_misfit(stream: VideoInfo, container: str, video: VideoSettings, setti
         f"its shorter side of {short_side} pixels is above {video.height}": (
             video.height is not None and short_side > video.height
         ),
-        f"its frame rate is above {video.frame_rate}": cap is not None and _exceeds(stream, cap),
+        f"its frame rate is above {video.frame_rate}": cap is not None and _exceeds(_rate(stream, settings), cap),
         "its bit rate is above the bound": (
             video.max_bitrate is not None
             and stream.bit_rate_bps is not None
@@ -70,13 +70,20 @@ def _first_misfit(stream: VideoInfo, container: str, video: VideoSettings, setti
         "its rotation is applied": stream.rotation_deg != 0 or stream.mirrored,
         "its pixels become square": stream.sample_aspect_ratio != "1:1",
         "it is deinterlaced": _deinterlaced(stream, settings),
+        "its telecine is undone": settings.deinterlace == "telecine",
         "its HDR is mapped to SDR": _tonemapped(stream, video),
     }
     return next((reason for reason, applies in misfits.items() if applies), None)
 
 
-def _exceeds(stream: VideoInfo, cap: Fraction) -> bool:
-    return nominal_rate(stream) > cap * Fraction(101, 100)
+def _exceeds(rate: Fraction, cap: Fraction) -> bool:
+    return rate > cap * Fraction(101, 100)
+
+
+def _rate(stream: VideoInfo, settings: TranscodeSettings) -> Fraction:
+    """The frame rate, if nothing bounds it."""
+    rate = nominal_rate(stream)
+    return rate / TELECINE if settings.deinterlace == "telecine" else rate
 
 
 def _deinterlaced(stream: VideoInfo, settings: TranscodeSettings) -> bool:
@@ -98,16 +105,18 @@ def _encoding(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettin
             height=height,
         )
     cap = rate_of(video.frame_rate)
-    capped = cap is not None and _exceeds(stream, cap)
+    rate = _rate(stream, settings)
+    capped = cap is not None and _exceeds(rate, cap)
     tonemap = _tonemapped(stream, video)
     values = VideoEncode(
         settings=video,
         width=width,
         height=height,
         pixel_format=_pixel_format(stream, video, tonemap=tonemap),
-        frame_rate=str(cap if capped else nominal_rate(stream)),
+        frame_rate=str(cap if capped else rate),
         capped=capped,
         deinterlace=_deinterlaced(stream, settings),
+        telecined=settings.deinterlace == "telecine",
         crop=crop,
         mirrored=stream.mirrored,
         rotation_deg=stream.rotation_deg,

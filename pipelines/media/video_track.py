@@ -1,7 +1,7 @@
 """A picture track: decoded, filtered where needed, encoded, each frame at its source's time."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -12,13 +12,13 @@ from av.video.stream import VideoStream
 
 from pipelines.media.damage import Damage
 from pipelines.media.mux import Writer, write_errors
-from pipelines.media.plan import VideoEncode
+from pipelines.media.plan import TELECINE, VideoEncode
 from pipelines.media.profiles import rate_of
 from pipelines.media.rate_cap import RateCap
 from pipelines.media.source import shown_at
 from pipelines.media.ticks import rescaled, seconds
 from pipelines.media.tracks import DAMAGE, Clock, Window, flush_packet
-from pipelines.media.video_filters import WARM_UP, PictureGraph, Shape, shape_of, spatial_steps, temporal_steps
+from pipelines.media.video_filters import WARM_UP, PictureFilter, spatial_steps, temporal_steps
 
 _DEFAULT_RATE = Fraction(25)
 
@@ -63,19 +63,17 @@ class VideoTrack:
         self._offset = clock.offset(self._time_base)
         self._window = window or clock.window(self._time_base)
         self._next_shown = None if next_pts is None else next_pts - self._offset
-        self._encode_plan = encode
-        self._temporal = temporal_steps(encode, all_fields)
-        self._warm_up = WARM_UP if self._temporal else 0
+        rate = rate_of(encode.frame_rate) or _DEFAULT_RATE
+        temporal = temporal_steps(encode, all_fields)
+        threads = self._decoder.thread_count
+        self._temporal = PictureFilter(lambda _: temporal, threads, rate * TELECINE if encode.telecined else None)
+        self._spatial = PictureFilter(lambda frame: spatial_steps(frame, encode), threads)
+        self._warm_up = WARM_UP if temporal else 0
         self._before: deque[VideoFrame] = deque(maxlen=self._warm_up)
         self._beyond = 0
-        self._temporal_graph: PictureGraph | None = None
-        self._spatial_graph: PictureGraph | None = None
-        self._temporal_shape: Shape | None = None
-        self._spatial_shape: Shape | None = None
         self._last_pts: int | None = None
         self._step = max(1, round(1 / (source.guessed_rate or _DEFAULT_RATE) / self._time_base))
         self._durations: dict[int, int] = {}
-        rate = rate_of(encode.frame_rate) or _DEFAULT_RATE
         self._cap = RateCap(rate, self._time_base) if encode.capped else None
         self._ticks = self._encoder.codec_context.time_base
         self._usual_duration = round(1 / rate / self._ticks)
@@ -104,10 +102,12 @@ class VideoTrack:
         if not self.done:
             self.take(flush_packet(self._time_base))
         with write_errors():
-            self._drain_temporal()
+            for filtered in self._temporal.drain():
+                self._choose(filtered)
             if self._cap is not None and (last := self._cap.finish(self._next_shown)) is not None:
                 self._scale(last)
-            self._drain_spatial()
+            for scaled in self._spatial.drain():
+                self._encode(scaled)
             self._write(self._encoder.encode(None))
 
     def _accept(self, frame: VideoFrame) -> None:
@@ -146,20 +146,8 @@ class VideoTrack:
         return pts
 
     def _filter(self, frame: VideoFrame) -> None:
-        if not self._temporal:
-            self._choose(frame)
-            return
-        if self._temporal_graph is None or self._temporal_shape != shape_of(frame):
-            self._drain_temporal()
-            self._temporal_shape = shape_of(frame)
-            self._temporal_graph = PictureGraph(frame, self._time_base, self._temporal, self._decoder.thread_count)
-        for filtered in self._temporal_graph.run(frame):
+        for filtered in self._temporal.run(frame):
             self._choose(filtered)
-
-    def _drain_temporal(self) -> None:
-        for filtered in _drained(self._temporal_graph):
-            self._choose(filtered)
-        self._temporal_graph = None
 
     def _choose(self, frame: VideoFrame) -> None:
         """Leave out what only warmed up the filters, and what is above the frame rate's bound."""
@@ -174,23 +162,8 @@ class VideoTrack:
             self._scale(chosen)
 
     def _scale(self, frame: VideoFrame) -> None:
-        if self._spatial_shape != shape_of(frame):
-            self._drain_spatial()
-            self._spatial_shape = shape_of(frame)
-            steps = spatial_steps(frame, self._encode_plan)
-            assert frame.time_base is not None
-            threads = self._decoder.thread_count
-            self._spatial_graph = PictureGraph(frame, frame.time_base, steps, threads) if steps else None
-        if self._spatial_graph is None:
-            self._encode(frame)
-            return
-        for filtered in self._spatial_graph.run(frame):
-            self._encode(filtered)
-
-    def _drain_spatial(self) -> None:
-        for filtered in _drained(self._spatial_graph):
-            self._encode(filtered)
-        self._spatial_graph = None
+        for scaled in self._spatial.run(frame):
+            self._encode(scaled)
 
     def _encode(self, frame: VideoFrame) -> None:
         frame.pict_type = PictureType.NONE  # else x264 repeats the source's choice of keyframes
@@ -211,7 +184,3 @@ class VideoTrack:
             duration = self._durations.pop(packet.pts, self._usual_duration) if packet.pts is not None else 0
             packet.duration = packet.duration or duration  # SVT-AV1 leaves it out
             self.writer.write(packet)
-
-
-def _drained(graph: PictureGraph | None) -> Iterator[VideoFrame]:
-    return iter(()) if graph is None else graph.run(None)

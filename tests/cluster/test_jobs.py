@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import media_factory as factory
 import psutil
 import pytest
 import ray
@@ -46,6 +47,19 @@ def test_a_probe_tells_what_is_in_the_film(cluster, clip):
     job_id = cluster.submit("probe", clip)
     assert cluster.ended(job_id) == "succeeded"
     assert cluster.job(job_id).result["duration_s"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_chunks_that_dont_join_become_one_pass_with_a_warning(cluster, output):
+    # Keyframes that only begin a refresh: what is decoded from one isn't what the chunk before saw.
+    options = {"preset": "veryfast", "crf": "20", "x264-params": "intra-refresh=1:keyint=20:bframes=0"}
+    refreshed = factory.film(cluster.folder / "refresh.mp4", frames=100, options=options)
+    params = {"profile": "mobile-480p", "preset": "ultrafast", "crf": 0, "chunk_s": 1, "output": str(output)}
+    job_id = cluster.submit("transcode", refreshed, **params)
+    assert cluster.ended(job_id) == "succeeded"
+    job = cluster.job(job_id)
+    assert (job.result["method"], job.result["reason"]) == ("serial", "its chunks couldn't be joined")
+    assert any("couldn't be joined" in warning for warning in job.warnings)
+    assert factory.shown_pictures(output) == factory.shown_pictures(refreshed)
 
 
 def test_a_source_that_is_no_media_fails_with_its_code(cluster):

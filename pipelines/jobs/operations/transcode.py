@@ -40,7 +40,7 @@ _MIN_HEAVY_S = 1.0  # encoders start threads and look ahead: never a thing for t
 _CHUNK_FILE = "chunk.nut"
 _JOIN_BYTES_PER_S = 60e6
 _MAX_SERIAL_CPUS = 16
-_BUILD = f"1 {version('mediaray')} {version('av')}"  # what a chunk's bytes depend on beside source and settings
+_BUILD = f"2 {version('mediaray')} {version('av')}"  # what a chunk's bytes depend on beside source and settings
 _JOINED_TWICE = 2  # a film lies in scratch as chunks and as a whole before it is published
 
 
