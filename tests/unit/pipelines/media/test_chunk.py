@@ -70,6 +70,21 @@ def test_one_encoder_makes_all_chunks(film: Path, cut_up: CutUp) -> None:
     assert len({chunk.result.extradata for chunk in cut_up(film, **LOSSLESS).chunks}) == 1
 
 
+def test_the_last_frames_before_another_chunk_get_more_bits(film: Path, looked_at: Look, tmp_path: Path) -> None:
+    plan = looked_at(film, chunk_s=0.8, codec="h264", crf=30, preset="medium")
+    going_on = plan.chunks[0]
+    ending = going_on.model_copy(update={"next_pts": None})
+    before, at_the_end = (
+        encode_chunk(film, tmp_path / f"{number}.nut", plan, chunk, lambda _: None)
+        for number, chunk in enumerate((going_on, ending))
+    )
+    assert before.frames == at_the_end.frames == going_on.frames
+    assert before.last_psnr_db is not None
+    assert at_the_end.last_psnr_db is not None
+    assert before.last_psnr_db > at_the_end.last_psnr_db + 0.3
+    assert before.first_psnr_db == at_the_end.first_psnr_db
+
+
 def test_losses_are_measured(film: Path, cut_up: CutUp) -> None:
     results = [chunk.result for chunk in cut_up(film, codec="h264", crf=40, preset="ultrafast").chunks]
     assert all(15 < result.first_psnr_db < 45 for result in results)
