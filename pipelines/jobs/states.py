@@ -24,6 +24,7 @@ MOVES: Mapping[State, frozenset[State]] = {
 
 PLAN, JOIN, PUBLISH = "plan", "join", "publish"
 RESERVED_UNIT_NAMES = frozenset({PLAN, JOIN, PUBLISH})
+_WAITING = UnitStatus()
 _SHORT = Needs(cpus=0, max_cpus=0, seconds=0.1)
 
 
@@ -53,7 +54,7 @@ def next_units(plan: Plan | None, units: Mapping[str, UnitStatus], *, publishes:
     """
 
     def status(name: str) -> UnitStatus:
-        return units.get(name, UnitStatus())
+        return units.get(name, _WAITING)
 
     def waiting(unit: Unit) -> list[Unit]:
         return [unit] if status(unit.name).state == "waiting" else []

@@ -193,7 +193,7 @@ def plan_only(
 ) -> Plan:
     """The plan of a job that isn't submitted, for ``--explain``."""
     operation = _operation(module)
-    slots = config.settings.cpus or os.cpu_count() or 1
+    slots = config.settings.cpus or len(os.sched_getaffinity(0))
     order = UnitOrder("", module, sources, params, Unit(name="plan"), 0, 0, slots)
     return operation.plan(_bench(config, order, operation, child))
 

@@ -88,7 +88,7 @@ def picture_memory_bytes(video: VideoEncode, source: VideoInfo) -> int:
 
 
 def _frames(info: MediaInfo, video: VideoEncode, duration_s: float, share: float) -> int:
-    if info.video is not None and info.video.frames and not video.capped:
+    if info.video is not None and info.video.frames and not video.capped and video.telecine_rate is None:
         return round(info.video.frames * share)
     return round(duration_s * float(rate_of(video.frame_rate) or 30))
 

@@ -6,7 +6,7 @@ whether a field is that of the picture before again.
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Literal
 
 import av
@@ -15,11 +15,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipelines.media.info import VideoInfo
+from pipelines.media.packet_index import evenly_spaced
 from pipelines.media.source import Source, open_input, shown_at
 from pipelines.media.video_filters import PictureFilter
 from pipelines.media.video_plan import nominal_rate
 
-Scan = Literal["progressive", "interlaced", "telecined"]
+Scan = Literal["progressive", "interlaced", "unmarked", "telecined"]
 
 _PLACES = (0.1, 0.5, 0.85)  # of the film
 _PICTURES = 60  # at each place: twelve turns of the five pictures that telecine makes of four
@@ -32,7 +33,8 @@ _TELECINE_RATES = (29, 31)
 def look(source: Source, video: VideoInfo, duration_s: float | None) -> Scan | None:
     """What the pictures are, or ``None`` where nothing moves enough to tell.
 
-    A film that is telecined at one place and interlaced at another is interlaced: undoing one would harm the other.
+    ``unmarked``: interlaced, though no picture says so of itself. A film that isn't the same everywhere is interlaced:
+    to undo telecine would harm what isn't.
     """
     found: set[Scan] = set()
     with open_input(source) as container:
@@ -42,7 +44,9 @@ def look(source: Source, video: VideoInfo, duration_s: float | None) -> Scan | N
         for place in _PLACES if duration_s else (0.0,):
             scan = _scan(_pictures(container, stream, place * (duration_s or 0.0)), video)
             found |= {scan} if scan else set()
-    return next((scan for scan in ("interlaced", "telecined", "progressive") if scan in found), None)
+    if len(found) > 1:
+        return "unmarked" if "unmarked" in found else "interlaced"
+    return next(iter(found), None)
 
 
 def _pictures(container: InputContainer, stream: VideoStream, after_s: float) -> Iterator[VideoFrame]:
@@ -63,9 +67,11 @@ def _scan(frames: Iterator[VideoFrame], video: VideoInfo) -> Scan | None:
     times: list[int] = []
     fields: list[str] = []
     repeated: list[str] = []
+    marked = False
     filter_ = PictureFilter(lambda _: (("idet", ""),))
     for frame in frames:
         times.append(frame.pts or 0)
+        marked = marked or frame.interlaced_frame
         for looked_at in filter_.run(frame):
             fields.append(looked_at.metadata.get("lavfi.idet.single.current_frame", ""))
             repeated.append(looked_at.metadata.get("lavfi.idet.repeated.current_frame", ""))
@@ -81,13 +87,7 @@ def _scan(frames: Iterator[VideoFrame], video: VideoInfo) -> Scan | None:
         sum(twice.values()) >= _REPEATED * len(repeated)
         and all(twice.values())
         and low <= nominal_rate(video) <= high
-        and _even(times)
+        and evenly_spaced(sorted(times))
     ):
         return "telecined"
-    return "interlaced"
-
-
-def _even(times: list[int]) -> bool:
-    """Whether pictures follow each other at one rate, but for the rounding of their times."""
-    steps = [after - before for before, after in pairwise(sorted(times))]
-    return bool(steps) and max(steps) - min(steps) <= 1
+    return "interlaced" if marked else "unmarked"

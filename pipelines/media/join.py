@@ -56,6 +56,7 @@ _VERIFY_SHARE = 0.3
 _SOUND_FRAME = 2048  # samples: the longest packet of any codec here, HE-AAC's
 _ROUNDED_S = 0.002  # begin and length in Matroska, whose clock has milliseconds
 _PERCENTILE = 95
+_ZERO = Fraction(0)
 
 _Number = TypeVar("_Number", int, float)
 _Timed = tuple[Fraction, int, "Packet[Any]"]  # when it is decoded, in seconds; whose it is; the packet
@@ -203,7 +204,7 @@ class _Joining:
     def run(self, meter: ProgressMeter) -> None:
         """Write all packets in the order they are decoded in."""
         if self._copied:
-            self._feeds.append(_packets(self._container, self._copied))
+            self._feeds.append(_packets(self._container, self._copied, self._clock.zero))
         for decoded_s, number, packet in heapq.merge(*self._feeds, key=lambda timed: timed[0]):
             track = self._tracks[number]
             if track is None:
@@ -253,26 +254,24 @@ def _picture(chunks: Sequence[EncodedChunk], number: int, time_base: Fraction) -
         mine = chunk.result
         behind = _known(mine.last_pts) + _known(mine.last_duration)
         end = behind if last else _known(chunks[place + 1].result.first_pts)
-        packets = _read(chunk.path, time_base)
-        times = sorted(packet.pts or 0 for packet in packets)
+        # Read twice: a long chunk needn't fit into memory.
+        times = sorted(packet.pts or 0 for packet in _read(chunk.path, time_base))
         follows = dict(pairwise([*times, end]))
         shown += times
-        for turn, packet in enumerate(packets):
+        for turn, packet in enumerate(_read(chunk.path, time_base)):
             packet.dts = shown[turn]
             packet.duration = follows[packet.pts or 0] - (packet.pts or 0)
             yield packet.dts * time_base, number, packet
-        shown = shown[len(packets) :]
+        shown = shown[len(times) :]
 
 
-def _read(path: Path, time_base: Fraction) -> "list[Packet[Any]]":
-    packets = []
+def _read(path: Path, time_base: Fraction) -> "Iterator[Packet[Any]]":
     with open_input(path) as container:
         for packet in container.demux(container.streams.video[0]):
             if packet.size and packet.pts is not None:
                 packet.pts = rescaled(packet.pts, packet.time_base, time_base)
                 packet.time_base = time_base
-                packets.append(packet)
-    return packets
+                yield packet
 
 
 def _sound(container: InputContainer, number: int, result: SoundResult) -> Iterator[_Timed]:
@@ -284,13 +283,16 @@ def _sound(container: InputContainer, number: int, result: SoundResult) -> Itera
         yield decoded_s, number, packet
 
 
-def _packets(container: InputContainer, numbers: dict[int, int]) -> Iterator[_Timed]:
-    """The packets of some streams of a container, with the time of the last that had one where they have none."""
-    last = Fraction(0)
+def _packets(container: InputContainer, numbers: dict[int, int], zero: Fraction = _ZERO) -> Iterator[_Timed]:
+    """The packets of some streams of a container, and when each is decoded, counted from ``zero``.
+
+    One without a time counts as decoded with the one before.
+    """
+    last = _ZERO
     for packet in container.demux([container.streams[index] for index in numbers]):
         if packet.size:
             time_ = packet.dts if packet.dts is not None else packet.pts
-            last = last if time_ is None else time_ * packet.time_base
+            last = last if time_ is None else time_ * packet.time_base - zero
             yield last, numbers[packet.stream_index], packet
 
 

@@ -110,14 +110,13 @@ def picture_track(
     window: Window | None = None,
     next_pts: int | None = None,
 ) -> VideoTrack:
-    all_fields = encode.deinterlace and not (plan.source.video is not None and plan.source.video.interlaced)
     time_base = original.time_base or Fraction(1, 1000)
     damage = Damage("picture", plan.damage, time_base, _source_zero(plan, clock, time_base))
     if plan.damage == "fail" and original.codec_context.name == "hevc":
         # Measured with four bytes of a packet changed: libav's HEVC decoder tells of 13 in 20 such, else of none. Other
         # decoders tell as much without, and H.264's would take what comes before a keyframe of an open GOP for damage.
         original.codec_context.options = {**original.codec_context.options, "err_detect": "explode"}
-    return VideoTrack(original, writer, clock, encode, damage, all_fields=all_fields, window=window, next_pts=next_pts)
+    return VideoTrack(original, writer, clock, encode, damage, window=window, next_pts=next_pts)
 
 
 def sound_damage(original: AudioStream, plan: TranscodePlan, clock: Clock) -> Damage:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 
 import av
 from av.video.stream import VideoStream
@@ -55,9 +56,20 @@ class PacketIndex:
         """Whether an edit list takes some out, which are decoded all the same."""
         return not all(entry.shown for entry in self.entries)
 
+    @property
+    def even(self) -> bool:
+        """Whether frames follow each other at one rate, but for the rounding of their times."""
+        return evenly_spaced(self.times)
+
     @cached_property
     def _keyframes(self) -> Sequence[Entry]:
         return sorted((entry for entry in self.entries if entry.keyframe), key=lambda entry: entry.pts)
+
+
+def evenly_spaced(times: Sequence[int]) -> bool:
+    """Whether rising times have one step, but for their rounding."""
+    steps = [after - before for before, after in pairwise(times)]
+    return bool(steps) and max(steps) - min(steps) <= 1
 
 
 def read_index(source: Source, stream_index: int) -> PacketIndex:

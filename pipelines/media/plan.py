@@ -2,7 +2,6 @@
 follows and answers with.
 """
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -31,15 +30,13 @@ class Crop(BaseModel, frozen=True, extra="forbid"):
     of_height: int
 
 
-TELECINE = Fraction(5, 4)  # of each picture
-
-
 class VideoEncode(BaseModel, frozen=True, extra="forbid"):
     """How the picture is made, in the order it's done.
 
     ``frame_rate`` is nominal (GOP length, rate control); timestamps are the source's unless ``capped`` drops frames
-    to that rate, or ``telecined`` pictures become the fewer that they were made of. ``width`` and ``height`` are those
-    of the output, after ``mirrored`` and ``rotation_deg``.
+    to that rate, or telecine is undone. ``width`` and ``height`` are those of the output, after ``mirrored`` and
+    ``rotation_deg``. ``deinterlace``: every picture, or those that say of themselves that they are interlaced.
+    ``telecine_rate``: the frame rate of a source whose telecine is undone.
     """
 
     settings: VideoSettings
@@ -48,8 +45,8 @@ class VideoEncode(BaseModel, frozen=True, extra="forbid"):
     pixel_format: str
     frame_rate: str
     capped: bool = False
-    deinterlace: bool = False
-    telecined: bool = False
+    deinterlace: Literal["all", "marked"] | None = None
+    telecine_rate: str | None = None
     crop: Crop | None = None
     mirrored: bool = False
     rotation_deg: QuarterTurn = 0

@@ -6,6 +6,7 @@ import av
 from av.container import InputContainer
 
 from pipelines.media.cuts import CutRules, cut
+from pipelines.media.errors import ParamsError
 from pipelines.media.estimate import picture_cost_s
 from pipelines.media.fields import Scan, look
 from pipelines.media.info import MediaInfo
@@ -16,6 +17,7 @@ from pipelines.media.probe import probe
 from pipelines.media.profiles import Deinterlace, TranscodeSettings
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.streams import plan_streams
+from pipelines.media.tracks import Window
 from pipelines.media.truncation import check_end, check_index
 from pipelines.media.video_filters import WARM_UP, temporal_steps
 
@@ -46,7 +48,11 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
         what = "there is no picture to encode" if picture is None else "the picture is copied"
         return plan.model_copy(update={"method": "copy", "reason": what})
     index = read_index(source, picture.source_index)
-    check_end(plan, index.end_s - plan.source.start_s, name_of(source))
+    if picture.video.telecine_rate is not None and not index.even:
+        if settings.deinterlace == "telecine":
+            raise ParamsError("Its pictures don't come at one rate: telecine can't be undone. Set deinterlace to on.")
+        return preflight(source, settings.model_copy(update={"deinterlace": "on"}), cutting)
+    check_end(plan, index.end_s, name_of(source))
     obstacle = _obstacle(picture.video, index)
     if obstacle is not None:
         return plan.model_copy(update={"method": "serial", "reason": obstacle})
@@ -55,16 +61,16 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
 
 def _looked_at(source: Source, info: MediaInfo, settings: TranscodeSettings) -> TranscodeSettings:
     """Settings that say what becomes of the fields of a picture that is marked as interlaced."""
-    if settings.deinterlace != "auto" or info.video is None or not info.video.interlaced:
+    if settings.deinterlace != "auto" or settings.video is None or info.video is None or not info.video.interlaced:
         return settings
     scan = look(source, info.video, info.duration_s)
-    undo: dict[Scan | None, Deinterlace] = {"progressive": "off", "telecined": "telecine"}
-    return settings.model_copy(update={"deinterlace": undo.get(scan, "auto")})
+    means: dict[Scan | None, Deinterlace] = {"progressive": "off", "unmarked": "on", "telecined": "telecine"}
+    return settings.model_copy(update={"deinterlace": means.get(scan, "auto")})
 
 
 def _obstacle(encode: VideoEncode, index: PacketIndex) -> str | None:
     """Why a picture can't be cut, or ``None``."""
-    if encode.telecined:
+    if encode.telecine_rate is not None:
         return "its telecine is undone, which leaves out a picture of five wherever it begins"
     if encode.settings.bitrate is not None:
         return "an average bit rate is kept over the whole film"
@@ -82,33 +88,33 @@ def _with_chunks(
             cost_s=picture_cost_s(picture.video, frames),
             slots=cutting.slots,
             chunk_s=cutting.chunk_s,
-            warm_up=WARM_UP if temporal_steps(picture.video, deinterlace_all=True) else 0,
+            warm_up=WARM_UP if temporal_steps(picture.video) else 0,
         )
         chunks = cut(index, window, rules)
         seekable = not index.trimmed and _seeks_exactly(container, picture.source_index, index, chunks)
+    if not seekable and len(chunks) > _SKIPPED_CHUNKS:
+        chunk_s = _length_s(index, window) / _SKIPPED_CHUNKS
+        chunks = cut(index, window, CutRules(rules.cost_s, 1, chunk_s, rules.warm_up))
     if len(chunks) < 2:
         return plan.model_copy(update={"method": "serial", "reason": "it is too short to be cut"})
-    how = "by seeking"
-    if not seekable:
-        if len(chunks) > _SKIPPED_CHUNKS:
-            chunks = cut(index, window, CutRules(rules.cost_s, 1, _length_s(index) / _SKIPPED_CHUNKS, rules.warm_up))
-        how = "by reading from the start, since seeking isn't exact in it"
+    how = "by seeking" if seekable else "by reading from the start, since seeking isn't exact in it"
     reason = f"cut into {len(chunks)} chunks at frames, {how}"
     return plan.model_copy(
         update={"method": "chunk", "reason": reason, "chunks": chunks, "seeks": seekable, "estimated_frames": frames}
     )
 
 
-def _length_s(index: PacketIndex) -> float:
-    return float((index.times[-1] - index.times[0]) * index.time_base)
+def _length_s(index: PacketIndex, window: Window) -> float:
+    times = [pts for pts in index.times if window.holds(pts)]
+    return float((times[-1] - times[0]) * index.time_base)
 
 
 def _seeks_exactly(container: InputContainer, stream_index: int, index: PacketIndex, chunks: Sequence[Chunk]) -> bool:
     """Seek to each keyframe that a chunk begins at: what is read there has to be what the index has there."""
     stream = container.streams[stream_index]
     places = {(entry.pts, entry.size_bytes): place for place, entry in enumerate(index.entries)}
+    keyframes = {entry.pts: place for place, entry in enumerate(index.entries) if entry.keyframe}
     for pts in {chunk.key_pts for chunk in chunks if chunk.key_pts is not None}:
-        wanted = next(place for place, entry in enumerate(index.entries) if entry.pts == pts and entry.keyframe)
         try:
             container.seek(pts, stream=stream)
             packets = []
@@ -119,7 +125,7 @@ def _seeks_exactly(container: InputContainer, stream_index: int, index: PacketIn
         except av.error.FFmpegError:
             return False
         found = places.get(packets[0]) if packets else None  # type: ignore[arg-type]  # a time that isn't there is None
-        if found is None or found > wanted or not index.entries[found].keyframe:
+        if found is None or found > keyframes[pts] or not index.entries[found].keyframe:
             return False
         expected = [(entry.pts, entry.size_bytes) for entry in index.entries[found : found + len(packets)]]
         if [packet for packet in packets if packet[1]] != expected:

@@ -85,6 +85,7 @@ class CopyTrack:
         self.frames = 0
         self.decode_errors = 0
         self._from_zero = from_zero
+        self._is_sound = source.type == "audio"
         self._offset = clock.offset(source.time_base or Fraction(1, 1000))
         self._undated: list[Packet[Any]] = []
         self._last_dts: int | None = None
@@ -102,6 +103,8 @@ class CopyTrack:
         assert packet.dts is not None
         if packet.pts is None:
             packet.pts = packet.dts
+        if self._is_sound and not packet.duration and self._last_dts is not None:
+            packet.duration = packet.dts - self._last_dts  # MP4's last packet would end as it begins, and be left out
         if self._from_zero and packet.pts < 0:
             left = packet.pts + (packet.duration or 0)
             if left <= 0:

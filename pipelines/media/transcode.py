@@ -127,7 +127,7 @@ def _pump(
         else:
             meter.update(last_s - plan.source.start_s, 0)
     if not plan.trimmed:
-        check_end(plan, last_s - plan.source.start_s, name)
+        check_end(plan, last_s, name)
     for track in tracks.values():
         track.finish()
     frames = lead.frames if isinstance(lead, VideoTrack) else 0

@@ -26,7 +26,7 @@ def check_index(source: Source, container: InputContainer, plan: TranscodePlan) 
 
 
 def check_end(plan: TranscodePlan, end_s: float, name: str) -> None:
-    """Compare where the packets end with what the header says.
+    """Compare where the packets end, on the source's clock, with what the header says.
 
     Raises:
         SourceTruncatedError: the file ends well before.
@@ -34,7 +34,10 @@ def check_end(plan: TranscodePlan, end_s: float, name: str) -> None:
     info = plan.source
     if info.duration_s is None or info.container not in _HONEST_DURATIONS:
         return
-    if end_s < info.duration_s - max(_MISSING_END_S, info.duration_s / 50):
+    # Matroska's muxers don't agree whether a film that starts late lasts from its start or from zero.
+    end_s = max(end_s, end_s - info.start_s)
+    length_s = info.duration_s - info.start_s if 0 < info.start_s < info.duration_s else info.duration_s
+    if end_s < info.duration_s - max(_MISSING_END_S, length_s / 50):
         raise SourceTruncatedError(
             f"{name} ends after {end_s:.1f} of {info.duration_s:.1f} s; copy or record it again.",
             end_s=round(end_s, 3),

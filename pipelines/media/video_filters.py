@@ -42,17 +42,17 @@ def orient(orientation: Orientation) -> tuple[Step, ...]:
     return steps[orientation.rotation_deg, orientation.mirrored]
 
 
-def temporal_steps(encode: VideoEncode, deinterlace_all: bool) -> tuple[Step, ...]:
+def temporal_steps(encode: VideoEncode) -> tuple[Step, ...]:
     """The steps that look at neighbouring frames.
 
     Deinterlacing takes ``WARM_UP`` on each side and keeps every frame and its time; undoing telecine leaves out one of
     five, and looks farther.
     """
-    if encode.telecined:
+    if encode.telecine_rate is not None:
         return (("fieldmatch", ""), ("bwdif", "mode=send_frame:deint=interlaced"), ("decimate", ""))
-    if not encode.deinterlace:
+    if encode.deinterlace is None:
         return ()
-    return (("bwdif", f"mode=send_frame:deint={'all' if deinterlace_all else 'interlaced'}"),)
+    return (("bwdif", f"mode=send_frame:deint={'all' if encode.deinterlace == 'all' else 'interlaced'}"),)
 
 
 def spatial_steps(frame: VideoFrame, encode: VideoEncode) -> tuple[Step, ...]:

@@ -1,15 +1,17 @@
 """Decide whether a picture can be copied, and if not, how it's encoded."""
 
 from fractions import Fraction
+from typing import Literal
 
 from pipelines.media import colour
 from pipelines.media.errors import ParamsError, SourceUnsupportedError
 from pipelines.media.info import VideoInfo
 from pipelines.media.limits import check_picture
-from pipelines.media.plan import TELECINE, Crop, StreamPlan, VideoEncode
+from pipelines.media.plan import Crop, StreamPlan, VideoEncode
 from pipelines.media.profiles import TranscodeSettings, VideoSettings, rate_of
 from pipelines.media.units import rectangle_of
 
+_TELECINE = Fraction(5, 4)  # pictures that it makes of one
 _MAX_PLAUSIBLE_RATE = 240
 _DEFAULT_RATE = Fraction(30)
 _UNTIMED = frozenset({"avi", "h261", "h263", "h264", "hevc", "vvc", "m4v", "mpegvideo", "dirac", "obu"})
@@ -69,7 +71,7 @@ def _first_misfit(stream: VideoInfo, container: str, video: VideoSettings, setti
         ),
         "its rotation is applied": stream.rotation_deg != 0 or stream.mirrored,
         "its pixels become square": stream.sample_aspect_ratio != "1:1",
-        "it is deinterlaced": _deinterlaced(stream, settings),
+        "it is deinterlaced": _deinterlaced(stream, settings) is not None,
         "its telecine is undone": settings.deinterlace == "telecine",
         "its HDR is mapped to SDR": _tonemapped(stream, video),
     }
@@ -83,11 +85,13 @@ def _exceeds(rate: Fraction, cap: Fraction) -> bool:
 def _rate(stream: VideoInfo, settings: TranscodeSettings) -> Fraction:
     """The frame rate, if nothing bounds it."""
     rate = nominal_rate(stream)
-    return rate / TELECINE if settings.deinterlace == "telecine" else rate
+    return rate / _TELECINE if settings.deinterlace == "telecine" else rate
 
 
-def _deinterlaced(stream: VideoInfo, settings: TranscodeSettings) -> bool:
-    return settings.deinterlace == "on" or (settings.deinterlace == "auto" and stream.interlaced)
+def _deinterlaced(stream: VideoInfo, settings: TranscodeSettings) -> Literal["all", "marked"] | None:
+    if settings.deinterlace == "on":
+        return "all"
+    return "marked" if settings.deinterlace == "auto" and stream.interlaced else None
 
 
 def _tonemapped(stream: VideoInfo, video: VideoSettings) -> bool:
@@ -116,7 +120,7 @@ def _encoding(stream: VideoInfo, video: VideoSettings, settings: TranscodeSettin
         frame_rate=str(cap if capped else rate),
         capped=capped,
         deinterlace=_deinterlaced(stream, settings),
-        telecined=settings.deinterlace == "telecine",
+        telecine_rate=str(nominal_rate(stream)) if settings.deinterlace == "telecine" else None,
         crop=crop,
         mirrored=stream.mirrored,
         rotation_deg=stream.rotation_deg,

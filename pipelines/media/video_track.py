@@ -11,8 +11,9 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from pipelines.media.damage import Damage
+from pipelines.media.errors import OutputInvalidError
 from pipelines.media.mux import Writer, write_errors
-from pipelines.media.plan import TELECINE, VideoEncode
+from pipelines.media.plan import VideoEncode
 from pipelines.media.profiles import rate_of
 from pipelines.media.rate_cap import RateCap
 from pipelines.media.source import shown_at
@@ -21,6 +22,7 @@ from pipelines.media.tracks import DAMAGE, Clock, Window, flush_packet
 from pipelines.media.video_filters import WARM_UP, PictureFilter, spatial_steps, temporal_steps
 
 _DEFAULT_RATE = Fraction(25)
+_MAX_DRIFT_S = 0.1  # three pictures of 30 a second
 
 
 class VideoTrack:
@@ -39,11 +41,9 @@ class VideoTrack:
         encode: VideoEncode,
         damage: Damage,
         *,
-        all_fields: bool,
         window: Window | None = None,
         next_pts: int | None = None,
     ) -> None:
-        """``all_fields``: take every frame for interlaced, whatever it's marked as."""
         assert isinstance(writer.stream, VideoStream)
         self.writer = writer
         self.done = False
@@ -64,9 +64,10 @@ class VideoTrack:
         self._window = window or clock.window(self._time_base)
         self._next_shown = None if next_pts is None else next_pts - self._offset
         rate = rate_of(encode.frame_rate) or _DEFAULT_RATE
-        temporal = temporal_steps(encode, all_fields)
+        temporal = temporal_steps(encode)
         threads = self._decoder.thread_count
-        self._temporal = PictureFilter(lambda _: temporal, threads, rate * TELECINE if encode.telecined else None)
+        self._temporal = PictureFilter(lambda _: temporal, threads, rate_of(encode.telecine_rate))
+        self._undoes_telecine = encode.telecine_rate is not None
         self._spatial = PictureFilter(lambda frame: spatial_steps(frame, encode), threads)
         self._warm_up = WARM_UP if temporal else 0
         self._before: deque[VideoFrame] = deque(maxlen=self._warm_up)
@@ -109,6 +110,12 @@ class VideoTrack:
             for scaled in self._spatial.drain():
                 self._encode(scaled)
             self._write(self._encoder.encode(None))
+        if self._undoes_telecine and self.times:  # the filter counts pictures, and gives them times by that
+            drift_s = seconds(self.times[-1], self._ticks) - self.position_s
+            if abs(drift_s) > _MAX_DRIFT_S:
+                raise OutputInvalidError(
+                    f"Undoing telecine moved the picture by {drift_s:.2f} s; set deinterlace to on."
+                )
 
     def _accept(self, frame: VideoFrame) -> None:
         """Give ``frame`` its time in the output and pass it on if it's wanted there, or beside it by the filters."""

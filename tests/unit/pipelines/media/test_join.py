@@ -325,6 +325,25 @@ def _packets_beside(path: Path) -> list[tuple[int, int | None, int | None, bytes
     return sorted(packets, key=lambda packet: packet[:2])
 
 
+def test_copied_sound_lies_beside_its_picture_whatever_the_source_s_clock(tmp_path: Path, cut_up: CutUp) -> None:
+    frames, hour_s = 1500, 3600  # longer than what a muxer holds back to put packets in order
+    times = [hour_s * 25 + number for number in range(frames)]
+    film = factory.write_video(tmp_path / "film.mkv", factory.whole_pictures(frames), times, options=_X264)
+    sound = factory.write_sound(tmp_path / "sound.mkv", [(hour_s, factory.clicks(60, (1, 59)))], codec="aac")
+    pieces = cut_up(factory.with_sound(film, sound, tmp_path / "late.mkv"), chunk_s=15, **LOSSLESS)
+    assert [stream.action for stream in pieces.plan.kept] == ["encode", "copy"]
+    joined, _ = pieces.join()
+    with av.open(str(joined)) as container:
+        packets = [
+            (p.pos, p.stream.type, p.pts * p.time_base) for p in container.demux() if p.size and p.pts is not None
+        ]
+    for kind in ("video", "audio"):  # of what lies in the file's first half, nothing is shown in the film's last third
+        of_kind = sorted(packet for packet in packets if packet[1] == kind)
+        early = [time for pos, _, time in of_kind if pos < joined.stat().st_size / 2]
+        assert early
+        assert max(early) < 40
+
+
 @pytest.mark.parametrize("gap", [90_000, 400_000])
 def test_frames_that_stand_still_may_be_reordered_in_mp4(tmp_path: Path, cut_up: CutUp, gap: int) -> None:
     steps = [3000, gap, 2000, 2 * gap, 9000]

@@ -105,3 +105,18 @@ def test_a_film_that_ends_early_is_refused(tmp_path: Path, looked_at: Look) -> N
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
     with pytest.raises(SourceTruncatedError, match="ends after"):
         looked_at(tmp_path / "cut.mkv", **LOSSLESS)
+
+
+@pytest.mark.parametrize("seconds", [10, 3600])
+def test_a_film_that_starts_late_isnt_taken_for_cut_off(tmp_path: Path, looked_at: Look, seconds: int) -> None:
+    # Its header says how long it lasts from zero.
+    late = factory.film(tmp_path / "late.mkv", pts=[seconds * 25 + number for number in range(40)])
+    assert looked_at(late, **LOSSLESS).method == "chunk"
+
+
+def test_a_film_that_starts_late_and_ends_early_is_refused(tmp_path: Path, looked_at: Look) -> None:
+    late = factory.film(tmp_path / "late.mkv", frames=300, pts=[250 + number for number in range(300)])
+    data = late.read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    with pytest.raises(SourceTruncatedError, match="ends after"):
+        looked_at(tmp_path / "cut.mkv", **LOSSLESS)
