@@ -18,7 +18,7 @@ from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Joined, Plan, Priority, State, Unit
-from pipelines.jobs.schedule import grant_cpus, in_order
+from pipelines.jobs.schedule import effective_class, grant_cpus, in_order
 from pipelines.jobs.states import JOIN, PLAN, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
@@ -28,6 +28,7 @@ _TICK_S = 1.0
 _RETENTION_EVERY_S = 60.0
 _SILENT_S = 2.0
 _FORCE_AFTER_S = 1.2  # a worker that doesn't end its unit by itself is ended: a cancel is done in under 2 s
+_PLANNED_JOBS = 64  # heavy ones that are planned and not done: they are worked on in turns
 _PATIENCE = 1_000_000  # Redis away: wait, the running units go on
 _PLACE_LOST = JobError(code="place_lost", message="Its worker or node went away again and again.", retryable=True)
 _log = logging.getLogger("mediaray.dispatcher")
@@ -319,10 +320,9 @@ class Dispatcher:
         heavy_waiting = sum(not unit.needs.interactive for units in waiting.values() for unit in units)
         # Jobs about to be planned want their share too: the first of several mustn't take every CPU.
         heavy_waiting += sum(
-            tracked.plan is None and tracked.wanted == "run" and not self._catalogue[tracked.job.operation].interactive
+            tracked.plan is None and tracked.wanted == "run" and self._is_heavy(tracked)
             for tracked in self._jobs.values()
         )
-        ahead = 0  # heavy units that wait in front of this job
         for candidate in order:
             tracked = self._jobs[candidate.job_id]
             for unit in waiting.get(candidate.job_id, ()):
@@ -332,8 +332,7 @@ class Dispatcher:
                         return await self._launch(tracked, unit, cpus)
                     if cpus is not None:  # what comes free is its own: smaller units mustn't overtake it for ever
                         free_bytes = 0
-                    ahead += 1
-                elif room > 0 and (unit.name != PLAN or self._plans_now(tracked, ahead)):
+                elif room > 0 and (unit.name != PLAN or self._plans_now(tracked)):
                     return await self._launch(tracked, unit, 0)
         return False
 
@@ -341,9 +340,26 @@ class Dispatcher:
         """What a unit claims. One that wants more than any node has gets all of a node: it may do with less."""
         return 0 if unit.needs.interactive else min(unit.needs.memory_bytes, self._lanes.largest_memory_bytes)
 
-    def _plans_now(self, tracked: Tracked, ahead: int) -> bool:
-        # A queue of thousands is planned as it is worked off, so that its plans don't fill the interactive lane.
-        return self._catalogue[tracked.job.operation].interactive or ahead < 2 * self._lanes.cpus
+    def _plans_now(self, tracked: Tracked) -> bool:
+        """Whether a job may be planned now.
+
+        To plan a heavy one takes an interactive child for long: one a node at once, and a queue of thousands is planned
+        as it is worked off.
+        """
+        if not self._is_heavy(tracked):
+            return True
+        others = [other for other in self._jobs.values() if other is not tracked and self._is_heavy(other)]
+        if sum(PLAN in other.flights for other in others) >= self._lanes.nodes:
+            return False
+        ahead = (other for other in others if other.plan and other.wanted == "run")
+        return sum(self._class_of(other) >= self._class_of(tracked) for other in ahead) < _PLANNED_JOBS
+
+    def _is_heavy(self, tracked: Tracked) -> bool:
+        return not self._catalogue[tracked.job.operation].interactive
+
+    def _class_of(self, tracked: Tracked) -> int:
+        waited_s = time.time() - tracked.job.created_at / 1000
+        return effective_class(tracked.priority, waited_s, self._settings.priority_lift_s)
 
     def _startable(self, tracked: Tracked) -> list[Unit]:
         if tracked.wanted != "run" or tracked.failure or tracked.ending or tracked.state == State.PAUSED:

@@ -26,6 +26,7 @@ class Lanes(Protocol):
     memory_bytes: int
     largest_memory_bytes: int  # of one node
     interactive_slots: int
+    nodes: int
 
     async def start(self, active: set[str]) -> None: ...
     async def warm(self) -> None: ...
@@ -52,6 +53,7 @@ class RayLanes:
         self.memory_bytes = 0
         self.largest_memory_bytes = 0
         self.interactive_slots = 0
+        self.nodes = 0
         self._config = config
         self._runners: dict[str, ActorHandle[Any]] = {}
         self._turn = itertools.count()
@@ -93,6 +95,7 @@ class RayLanes:
 
         # Twice as many as there are children: the next is there when one is done.
         self.interactive_slots = 2 * len(self._runners) * self._config.settings.interactive_slots
+        self.nodes = len(self._runners)
 
     def start_unit(self, order: UnitOrder) -> _Ticket:
         if order.unit.needs.interactive:

@@ -32,6 +32,7 @@ class PretendLanes:
     memory_bytes: int = 16 << 30
     largest_memory_bytes: int = 16 << 30
     interactive_slots: int = 4
+    nodes: int = 1
     plans: dict[str, Plan] = field(default_factory=dict)
     works: bool = False
     artifacts: tuple[Artifact, ...] = ()

@@ -432,6 +432,7 @@ def test_dispatchers_that_die_again_and_again_end_the_job(play):
 def test_the_first_of_several_jobs_leaves_cpus_for_those_about_to_be_planned(play):
     async def body(scene: Scene) -> None:
         scene.lanes.by_hand = {"plan"}
+        scene.lanes.nodes = 2
         async with scene.dispatcher():
             for _ in range(2):
                 await scene.submit(needs=WIDE)
@@ -440,6 +441,48 @@ def test_the_first_of_several_jobs_leaves_cpus_for_those_about_to_be_planned(pla
             assert (await scene.lanes.start_of(1, "a")).order.cpus == 1
 
     play(body)
+
+
+# What is planned
+
+
+def test_each_node_plans_one_heavy_job_at_a_time(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.by_hand = {"plan"}
+        async with scene.dispatcher():
+            heavy = [await scene.submit() for _ in range(2)]
+            light = await scene.submit("look", operation="look", needs=SHORT)
+            await scene.lanes.start_of(2, "plan")
+            assert planning(scene) == [heavy[0], light]  # the light one didn't wait
+            scene.lanes.done(scene.lanes.started("plan")[0])
+            assert (await scene.lanes.start_of(3, "plan")).order.job_id == heavy[1]
+
+    play(body)
+
+
+def test_a_long_queue_is_planned_as_it_is_worked_off(play, monkeypatch):
+    monkeypatch.setattr("pipelines.jobs.dispatcher._PLANNED_JOBS", 3)
+
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            at_work = await busy(scene)
+            queue = [await scene.submit("a", priority=Priority.LOW) for _ in range(4)]
+            await planned(scene, 3)
+            above = await scene.submit("a", priority=Priority.HIGH)
+            await planned(scene, 4)
+            await seen(scene)
+            assert [job for job in planning(scene) if job in {*at_work, *queue, above}] == [*at_work, queue[0], above]
+            for ticket in scene.lanes.started("busy"):
+                scene.lanes.done(ticket)
+            await scene.lanes.until(lambda: queue[1] in planning(scene))
+            await seen(scene)
+            assert queue[2] not in planning(scene)
+
+    play(body)
+
+
+def planning(scene: Scene) -> list[str]:
+    return [ticket.order.job_id for ticket in scene.lanes.started("plan")]
 
 
 # Cancel and pause
