@@ -24,6 +24,8 @@ _ENVIRONMENT = {
     # What Ray does all the time, less often: at its defaults an idle server took 17 % of a CPU (docs/decisions/0013).
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     "RAY_raylet_report_resources_period_milliseconds": "1000",
+    "REPORTER_UPDATE_INTERVAL_MS": "15000",
+    "LOG_NAME_UPDATE_INTERVAL_S": "10",
     # A worker that holds a warm child is worth keeping while it idles.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }

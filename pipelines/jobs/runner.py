@@ -53,7 +53,10 @@ class Runner:
         try:
             yield child
         finally:
-            self._children.put(self._fresh() if child.killed else child)
+            if child.killed:
+                child.close()
+                child = self._fresh()
+            self._children.put(child)
 
     def warm(self) -> None:
         with self._child() as child:

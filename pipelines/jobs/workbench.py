@@ -18,6 +18,7 @@ T = TypeVar("T", bound=BaseModel)
 
 MIN_LIMIT_S = 600.0
 LIMIT_FACTOR = 30.0
+_SLOW_BYTES_PER_S = 10e6  # of a network share: whatever else is done, the source is read
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Workbench:
                     function,
                     {"source": SourceDescriptor(opened.descriptor, opened.path.name), **arguments},
                     result,
-                    limit_s=self._limit_s,
+                    limit_s=self._limit_s + opened.size_bytes / _SLOW_BYTES_PER_S,
                     on_progress=self._on_progress,
                 )
             except ChildFailedError as error:  # a file that is being written looks damaged

@@ -355,6 +355,7 @@ def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
         _heavy_child = MediaChild(heavy_child(config.settings))
     report = do_unit(config, order, contextlib.nullcontext(_heavy_child))
     if _heavy_child.killed:
+        _heavy_child.close()
         _heavy_child = None
     return report
 

@@ -39,7 +39,10 @@ from pipelines.media.errors import MediaError
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_DESCRIPTORS = 64
 _LENGTH = struct.Struct(">I")
-_IDLE_S = 5.0  # after which memory that was freed goes back to the system
+# Memory that was freed is kept for the next call. It goes back to the system after a while, and what is more than a
+# chunk of 1080p takes at once: the next may be of another film, which claimed less.
+_IDLE_S = 5.0
+_KEPT_BYTES = 640 << 20
 _PR_SET_PDEATHSIG = 1
 _log = logging.getLogger("mediaray.child")
 
@@ -161,7 +164,7 @@ def _send(host: socket.socket, body: dict[str, Any]) -> None:
 
 
 def _receive(host: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    if not select.select([host], [], [], _IDLE_S)[0]:
+    if _resident_bytes() > _KEPT_BYTES or not select.select([host], [], [], _IDLE_S)[0]:
         with contextlib.suppress(OSError, AttributeError):  # glibc has it
             ctypes.CDLL(None).malloc_trim(0)
     head, descriptors, _, _ = socket.recv_fds(host, _LENGTH.size, MAX_DESCRIPTORS)
@@ -172,6 +175,12 @@ def _receive(host: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     if length > MAX_MESSAGE_BYTES:
         raise ValueError("message too long")
     return json.loads(_exactly(host, length)), descriptors
+
+
+def _resident_bytes() -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):  # Linux tells it
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0
 
 
 def _exactly(host: socket.socket, count: int) -> bytes:

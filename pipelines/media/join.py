@@ -27,6 +27,7 @@ from pipelines.media.mux import (
     Writer,
     add_cover_attachment,
     copy_tags,
+    index_in_file,
     open_output,
     set_head,
     sha256_of,
@@ -176,6 +177,8 @@ class _Joining:
             self._keep(stream_plan, Writer(self._output, self._encoder), None)
         elif stream_plan.audio is not None:
             sound = next(each for each in sounds if each.result.source_index == stream_plan.source_index)
+            if not sound.result.packets:
+                return
             encoded = self._opened.enter_context(open_input(sound.path))
             piece = encoded.streams[0]
             stream = self._output.add_stream_from_template(piece, opaque=True)
@@ -218,10 +221,13 @@ class _Joining:
                 track.finish()
 
     def expected(self) -> Iterator[ExpectedStream]:
+        writers = [writer for _, writer in self._writers]
         for stream_plan, writer in self._writers:
-            if (stream_plan.kind == "video" or stream_plan.kind == "audio") and not stream_plan.cover:
+            if not writer.packets or stream_plan.cover:
+                continue
+            if stream_plan.kind == "video" or stream_plan.kind == "audio":
                 yield ExpectedStream(
-                    index=writer.stream.index,
+                    index=index_in_file(writer, writers, self._plan.container),
                     kind=stream_plan.kind,
                     copied=stream_plan.action == "copy",
                     packets=writer.packets,

@@ -3,7 +3,7 @@
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -160,3 +160,16 @@ class Writer:
             self._last_dts = packet.dts
         self.packets += packet.size > 0  # FLAC's encoder ends with one that only completes the header
         self._output.mux_one(packet)
+
+
+def index_in_file(writer: Writer, writers: Iterable[Writer], container: str) -> int:
+    """Where a stream is found when the file is read: MP4's muxer leaves out streams without a packet."""
+    index = writer.stream.index
+    if container != "mp4":
+        return index
+    return index - sum(not other.packets and other.stream.index < index for other in writers)
+
+
+def nothing_of(source_index: int) -> str:
+    """The warning that goes with a track that has no packet in the part that was wanted."""
+    return f"Stream {source_index} of the source has nothing in this part."

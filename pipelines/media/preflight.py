@@ -53,6 +53,10 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
             raise ParamsError("Its pictures don't come at one rate: telecine can't be undone. Set deinterlace to on.")
         return preflight(source, settings.model_copy(update={"deinterlace": "on"}), cutting)
     check_end(plan, index.end_s, name_of(source))
+    if plan.estimated_seconds is None:  # the header tells no duration
+        frames = len(index.entries)
+        seconds = round(picture_cost_s(picture.video, frames), 2)
+        plan = plan.model_copy(update={"estimated_frames": frames, "estimated_seconds": seconds})
     obstacle = _obstacle(picture.video, index)
     if obstacle is not None:
         return plan.model_copy(update={"method": "serial", "reason": obstacle})

@@ -10,7 +10,7 @@ from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import first_times
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.loudness import measure_loudness
-from pipelines.media.mux import MUXERS, Writer, open_file, sha256_of, write_errors
+from pipelines.media.mux import MUXERS, Writer, nothing_of, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_stream, clock_of, track_of
 from pipelines.media.plan import Expected, ExpectedStream, SoundResult, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
@@ -62,6 +62,20 @@ def encode_sound(
                 raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
             track.finish()
     encoded_s = time.monotonic() - started_s
+    if not track.writer.packets:  # MP4 without a track can't be read
+        return SoundResult(
+            source_index=source_index,
+            size_bytes=target.stat().st_size,
+            sha256=sha256_of(target),
+            packets=0,
+            end_s=0.0,
+            decoded=0,
+            decode_errors=track.decode_errors,
+            damaged_at_s=first_times(track.damage.times_s),
+            transcode_s=encoded_s,
+            verify_s=0.0,
+            warnings=(nothing_of(source_index),),
+        )
     expected = ExpectedStream(
         index=0, kind="audio", copied=False, packets=track.writer.packets, frames=None, end_s=track.writer.end_s
     )

@@ -14,7 +14,15 @@ from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import concealed, first_times
 from pipelines.media.errors import EncodeError, SourceUnreadableError
 from pipelines.media.loudness import measure_loudness
-from pipelines.media.mux import Writer, add_cover_attachment, open_output, set_head, write_errors
+from pipelines.media.mux import (
+    Writer,
+    add_cover_attachment,
+    index_in_file,
+    nothing_of,
+    open_output,
+    set_head,
+    write_errors,
+)
 from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_threads, track_of
 from pipelines.media.plan import TOLERANCE_S, Expected, ExpectedStream, Loudness, TranscodePlan, TranscodeResult
 from pipelines.media.probe import start_of
@@ -178,6 +186,7 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
         *(track.damage.times_s for track in tracks.values() if isinstance(track, VideoTrack | AudioTrack))
     )
     warnings = plan.warnings
+    warnings += tuple(nothing_of(index) for index, track in tracks.items() if _is_empty(track))
     if decode_errors:
         warnings += (concealed(decode_errors, damaged_at_s),)
     audio = [plan_ for plan_ in plan.kept if plan_.kind == "audio"]
@@ -204,15 +213,20 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
     )
 
 
+def _is_empty(track: Track) -> bool:
+    return not track.writer.packets and track.writer.stream.type in {"video", "audio"}
+
+
 def _expected(plan: TranscodePlan, tracks: Mapping[int, Track]) -> Expected:
     streams = []
+    writers = [track.writer for track in tracks.values()]
     for stream_plan in plan.kept:
         track = tracks.get(stream_plan.source_index)
-        if track is None or stream_plan.cover or stream_plan.kind not in {"video", "audio"}:
+        if track is None or _is_empty(track) or stream_plan.cover or stream_plan.kind not in {"video", "audio"}:
             continue
         streams.append(
             ExpectedStream(
-                index=track.writer.stream.index,
+                index=index_in_file(track.writer, writers, plan.container),
                 kind="video" if stream_plan.kind == "video" else "audio",
                 copied=isinstance(track, CopyTrack),
                 packets=track.writer.packets,

@@ -141,12 +141,12 @@ def _pieces(transcode: TranscodePlan, address: _Address) -> tuple[Unit, ...]:
 def _film(transcode: TranscodePlan) -> Unit:
     """The one unit of a transcode that isn't cut."""
     seconds = max(_MIN_HEAVY_S, transcode.estimated_seconds or _MIN_HEAVY_S)
-    encodes = any(stream.video is not None for stream in transcode.streams)
-    cpus = _MAX_SERIAL_CPUS if encodes else 1
-    return Unit(
-        name=_FILM,
-        needs=Needs(cpus=1, max_cpus=cpus, memory_bytes=_MEMORY_BYTES, seconds=seconds),
-    )
+    picture = transcode.video.video if transcode.video is not None else None
+    if picture is None or transcode.source.video is None:
+        return Unit(name=_FILM, needs=Needs(cpus=1, max_cpus=1, memory_bytes=_SOUND_MEMORY_BYTES, seconds=seconds))
+    memory_bytes = max(_MEMORY_BYTES, picture_memory_bytes(picture, transcode.source.video))
+    needs = Needs(cpus=1, max_cpus=_MAX_SERIAL_CPUS, memory_bytes=memory_bytes, seconds=seconds)
+    return Unit(name=_FILM, needs=needs)
 
 
 def _join_needs(transcode: TranscodePlan) -> Needs:

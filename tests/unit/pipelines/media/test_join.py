@@ -344,6 +344,23 @@ def test_copied_sound_lies_beside_its_picture_whatever_the_source_s_clock(tmp_pa
         assert max(early) < 40
 
 
+@pytest.mark.parametrize("profile", ["web-720p", "archive-hevc"])  # MP4, Matroska
+def test_a_track_without_anything_in_the_part_is_told(tmp_path: Path, cut_up: CutUp, profile: str) -> None:
+    film = factory.film(tmp_path / "film.mkv", options=_X264)
+    comment = factory.write_sound(tmp_path / "comment.mkv", [(1.2, factory.clicks(0.4, (0.2,)))])
+    sound = factory.write_sound(tmp_path / "sound.mkv", [(0, factory.clicks(1.6, (0.5,)))])
+    both = factory.with_sound(factory.with_sound(film, comment, tmp_path / "one.mkv"), sound, tmp_path / "both.mkv")
+    pieces = cut_up(both, profile, end=0.8, audio_codec="aac", **LOSSLESS)
+    for path, result in (pieces.join(), pieces.serial()):
+        assert [warning for warning in result.warnings if "nothing in this part" in warning]
+        with av.open(str(path)) as made:
+            heard = {
+                packet.stream.index for packet in made.demux(audio=tuple(range(len(made.streams.audio)))) if packet.size
+            }
+        assert len(heard) == 1
+        assert result.video_frames == 20
+
+
 @pytest.mark.parametrize("gap", [90_000, 400_000])
 def test_frames_that_stand_still_may_be_reordered_in_mp4(tmp_path: Path, cut_up: CutUp, gap: int) -> None:
     steps = [3000, gap, 2000, 2 * gap, 9000]
