@@ -186,7 +186,7 @@ def reorder_of(coded: Sequence[int]) -> int:
 
 
 def _psnr_db(reference: VideoFrame, decoded: VideoFrame) -> float:
-    """Peak signal-to-noise ratio of the luma: 10·log10(peak² / mean squared error), 100 dB at most."""
+    """Peak signal-to-noise ratio of the luma: 10·log10(peak² / mean squared error), 60 dB at most."""
     depth = max(component.bits for component in reference.format.components)
     error = float(np.mean((_luma(reference, depth) - _luma(decoded, depth)) ** 2))
     return round(min(_EQUAL_DB, 10 * math.log10((2**depth - 1) ** 2 / error)), 3) if error else _EQUAL_DB

@@ -1,7 +1,7 @@
 """Put chunks, sound tracks and what is copied from the source into one file, and prove that all of it arrived.
 
 Every chunk and every track was decoded already. What is left to prove: that the chunks follow each other without a gap,
-that one decoder takes them all, and that the file holds each packet, in order, at its time.
+that one decoder takes them all, and that the file holds as many packets as were written, in order, up to its end.
 """
 
 import hashlib

@@ -24,7 +24,15 @@ from pipelines.media.mux import (
     write_errors,
 )
 from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_threads, track_of
-from pipelines.media.plan import TOLERANCE_S, Expected, ExpectedStream, Loudness, TranscodePlan, TranscodeResult
+from pipelines.media.plan import (
+    TOLERANCE_S,
+    Expected,
+    ExpectedStream,
+    Loudness,
+    StreamPlan,
+    TranscodePlan,
+    TranscodeResult,
+)
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
@@ -186,7 +194,9 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
         *(track.damage.times_s for track in tracks.values() if isinstance(track, VideoTrack | AudioTrack))
     )
     warnings = plan.warnings
-    warnings += tuple(nothing_of(index) for index, track in tracks.items() if _is_empty(track))
+    warnings += tuple(
+        nothing_of(each.source_index) for each, track in _media_tracks(plan, tracks) if not track.writer.packets
+    )
     if decode_errors:
         warnings += (concealed(decode_errors, damaged_at_s),)
     audio = [plan_ for plan_ in plan.kept if plan_.kind == "audio"]
@@ -213,16 +223,19 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
     )
 
 
-def _is_empty(track: Track) -> bool:
-    return not track.writer.packets and track.writer.stream.type in {"video", "audio"}
+def _media_tracks(plan: TranscodePlan, tracks: Mapping[int, Track]) -> Iterator[tuple[StreamPlan, Track]]:
+    """The picture and the sound."""
+    for stream_plan in plan.kept:
+        track = tracks.get(stream_plan.source_index)
+        if track is not None and not stream_plan.cover and stream_plan.kind in {"video", "audio"}:
+            yield stream_plan, track
 
 
 def _expected(plan: TranscodePlan, tracks: Mapping[int, Track]) -> Expected:
     streams = []
     writers = [track.writer for track in tracks.values()]
-    for stream_plan in plan.kept:
-        track = tracks.get(stream_plan.source_index)
-        if track is None or _is_empty(track) or stream_plan.cover or stream_plan.kind not in {"video", "audio"}:
+    for stream_plan, track in _media_tracks(plan, tracks):
+        if not track.writer.packets:
             continue
         streams.append(
             ExpectedStream(

