@@ -101,7 +101,10 @@ def _encode(
                 output.start_encoding()
             window = Window(chunk.begin_pts, chunk.end_pts)
             clock = clock_of(container, plan)
-            track = picture_track(original, Writer(output, encoder), plan, encode, clock, window, chunk.next_pts)
+            # What lies before is seen, and told, by the chunk before; only the first has none.
+            counted = Window(chunk.begin_pts if chunk.number else None, chunk.next_pts)
+            writer = Writer(output, encoder)
+            track = picture_track(original, writer, plan, encode, clock, window, chunk.next_pts, counted)
 
             def tell() -> None:
                 meter.update(track.writer.packets / rate, track.writer.packets)

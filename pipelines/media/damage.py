@@ -7,6 +7,7 @@ from av.packet import Packet
 
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.profiles import DamagePolicy
+from pipelines.media.tracks import Window
 
 _KEPT_TIMES = 10
 _DECIMALS = 3
@@ -25,16 +26,16 @@ class Damage:
         policy: DamagePolicy,
         time_base: Fraction,
         zero_pts: int,
-        since_pts: int | None = None,
+        counted: Window,
     ) -> None:
-        """``zero_pts`` is the start of the source, in ``time_base``; damage before ``since_pts`` doesn't matter."""
+        """``zero_pts`` is the start of the source, in ``time_base``; damage outside ``counted`` doesn't matter."""
         self.errors = 0
         self.times_s: list[float] = []
         self._what = what
         self._policy = policy
         self._time_base = time_base
         self._zero_pts = zero_pts
-        self._since_pts = since_pts
+        self._counted = counted
         self._read_pts: int | None = None
 
     def reading(self, packet: "Packet[Any]") -> None:
@@ -49,7 +50,7 @@ class Damage:
             SourceUnreadableError: the policy is to fail.
         """
         pts = self._read_pts if pts is None else pts
-        if pts is not None and self._since_pts is not None and pts < self._since_pts:
+        if pts is not None and not self._counted.holds(pts):
             return
         time_s = None if pts is None else round(float((pts - self._zero_pts) * self._time_base), _DECIMALS)
         if self._policy == "fail":

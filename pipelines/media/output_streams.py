@@ -20,6 +20,7 @@ from pipelines.media.tracks import Clock, CopyTrack, Track, Window
 from pipelines.media.video_track import VideoTrack
 
 MATROSKA = "matroska,webm"
+_ALL = Window()
 _DEFAULT_RATE = Fraction(30)
 _FAR = Fraction(10**6)  # the end of a film that is cut at its start only
 
@@ -109,9 +110,11 @@ def picture_track(
     clock: Clock,
     window: Window | None = None,
     next_pts: int | None = None,
+    counted: Window = _ALL,
 ) -> VideoTrack:
+    """The track of a picture, or of a chunk of it: see ``VideoTrack``. Damage in ``counted`` is its own."""
     time_base = original.time_base or Fraction(1, 1000)
-    damage = Damage("picture", plan.damage, time_base, _source_zero(plan, clock, time_base))
+    damage = Damage("picture", plan.damage, time_base, _source_zero(plan, clock, time_base), counted)
     if plan.damage == "fail" and original.codec_context.name == "hevc":
         # Measured with four bytes of a packet changed: libav's HEVC decoder tells of 13 in 20 such, else of none. Other
         # decoders tell as much without, and H.264's would take what comes before a keyframe of an open GOP for damage.
@@ -121,8 +124,8 @@ def picture_track(
 
 def sound_damage(original: AudioStream, plan: TranscodePlan, clock: Clock) -> Damage:
     time_base = original.time_base or Fraction(1, original.sample_rate)
-    since = clock.offset(time_base) if clock.cuts else None
-    return Damage("sound", plan.damage, time_base, _source_zero(plan, clock, time_base), since)
+    counted = Window(clock.offset(time_base)) if clock.cuts else _ALL
+    return Damage("sound", plan.damage, time_base, _source_zero(plan, clock, time_base), counted)
 
 
 def _source_zero(plan: TranscodePlan, clock: Clock, time_base: Fraction) -> int:

@@ -177,6 +177,16 @@ def test_the_damage_of_chunks_is_told_with_its_time(film: Path, tmp_path: Path, 
     assert f"at {result.damaged_at_s[0]:.1f} s" in result.warnings[-1]
 
 
+def test_damage_that_two_chunks_decode_counts_once(tmp_path: Path, cut_up: CutUp) -> None:
+    options = {"preset": "ultrafast", "crf": "20"}  # frames are decoded in the order they are shown
+    one_gop = factory.film(tmp_path / "one.mkv", options=options, gop=100)
+    pieces = cut_up(
+        factory.with_noise(one_gop, tmp_path / "hole.mkv", [5], factory.few_bytes_changed), chunk_s=0.4, **LOSSLESS
+    )
+    assert [chunk.result.decode_errors > 0 for chunk in pieces.chunks] == [True, False, False, False]
+    assert pieces.join()[1].decode_errors == pieces.serial()[1].decode_errors
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_a_whole_film_of_open_gops_passes_where_damage_ends_the_work(codec: str, tmp_path: Path, cut_up: CutUp) -> None:
     gops = "open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:scenecut=0"
