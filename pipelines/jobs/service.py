@@ -135,7 +135,9 @@ class JobService:
             raise ConflictError(
                 f"Job {job_id} is {job.state}; only failed and cancelled jobs are retried.", "job_active"
             )
-        request = Request(job.operation, job.sources, job.params, job.priority)
+        # What was to be done anew has been: a retry takes over what that finished.
+        params = {**job.params, "fresh": False} if job.params.get("fresh") else job.params
+        request = Request(job.operation, job.sources, params, job.priority)
         return await self.submit(request, owner=owner, idempotency_key=idempotency_key, retry_of=job)
 
     async def delete(self, job_id: str) -> None:

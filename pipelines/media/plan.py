@@ -227,6 +227,16 @@ class Loudness(BaseModel, frozen=True, extra="forbid"):
     gain_db: float = 0.0
     limited: bool = False
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        if not self.limited or self.measured_lufs is None:
+            return ()
+        reached = self.measured_lufs + self.gain_db
+        return (
+            f"The sound of stream {self.source_index} comes to about {reached:.1f} LUFS, not {self.target_lufs:g}: "
+            "its peaks would be above -1 dBTP.",
+        )
+
 
 class SoundResult(BaseModel, frozen=True, extra="forbid"):
     """A sound track that was encoded into a file of its own, and decoded again to prove it."""

@@ -94,5 +94,5 @@ def encode_sound(
         transcode_s=encoded_s,
         verify_s=verification.elapsed_s,
         loudness=loudness,
-        warnings=verification.warnings,
+        warnings=verification.warnings + (loudness.warnings if loudness else ()),
     )

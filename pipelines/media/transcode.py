@@ -85,7 +85,8 @@ def transcode(
             _pump(container, tracks, plan, name_of(source), meter)
             _check_decoded(tracks, name_of(source))
     result = _result(target, plan, tracks, time.monotonic() - started_s)
-    return result.model_copy(update={"loudness": tuple(loudness.values())})
+    told = tuple(warning for each in loudness.values() for warning in each.warnings)
+    return result.model_copy(update={"loudness": tuple(loudness.values()), "warnings": (*result.warnings, *told)})
 
 
 def _measure_share(plan: TranscodePlan) -> float:

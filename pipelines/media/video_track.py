@@ -68,6 +68,8 @@ class VideoTrack:
         threads = self._decoder.thread_count
         self._temporal = PictureFilter(lambda _: temporal, threads, rate_of(encode.telecine_rate))
         self._undoes_telecine = encode.telecine_rate is not None
+        self._entered: int | None = None  # when the first frame that was filtered is shown
+        self._ahead: int | None = None
         self._spatial = PictureFilter(lambda frame: spatial_steps(frame, encode), threads)
         self._warm_up = WARM_UP if temporal else 0
         self._before: deque[VideoFrame] = deque(maxlen=self._warm_up)
@@ -153,6 +155,8 @@ class VideoTrack:
         return pts
 
     def _filter(self, frame: VideoFrame) -> None:
+        assert frame.pts is not None
+        self._entered = frame.pts if self._entered is None else self._entered
         for filtered in self._temporal.run(frame):
             self._choose(filtered)
 
@@ -160,6 +164,10 @@ class VideoTrack:
         """Leave out what only warmed up the filters, and what is above the frame rate's bound."""
         assert frame.pts is not None
         assert frame.time_base is not None
+        if self._undoes_telecine:  # the filter counts on from a time of its own
+            if self._ahead is None:
+                self._ahead = frame.pts - rescaled(self._entered or 0, self._time_base, frame.time_base)
+            frame.pts -= self._ahead
         shown = rescaled(frame.pts, frame.time_base, self._time_base)
         if not self._window.holds(shown + self._offset):
             return

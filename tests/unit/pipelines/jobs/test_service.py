@@ -274,6 +274,12 @@ def test_a_retry_is_a_new_job_of_the_same_work(run, service, submit, ended, stat
     assert run(service.get(old.id)).state == state
 
 
+def test_a_retry_takes_over_what_was_done_even_if_that_was_to_be_done_anew(run, service, submit, ended):
+    old = ended(submit(fresh=True))
+    assert old.params["fresh"]
+    assert not run(service.retry(old.id, owner="local", idempotency_key=None)).params["fresh"]
+
+
 def test_a_retry_of_a_retry_counts_on(run, service, submit, ended):
     first = ended(submit())
     second = ended(run(service.retry(first.id, owner="local", idempotency_key=None)))

@@ -48,6 +48,7 @@ def test_peaks_bound_the_gain(tmp_path: Path, transcoded: Transcode) -> None:
     target, result = transcoded(clip, "archive-hevc", audio_codec="flac", loudness=-14)
     (loudness,) = result.loudness
     assert loudness.limited
+    assert "its peaks would be above -1 dBTP" in result.warnings[-1]
     assert loudness.gain_db == pytest.approx(-1 - (loudness.true_peak_dbtp or 0), abs=0.02)
     assert np.abs(factory.sound(target)[2]).max() <= 10 ** (-1 / 20)
     assert factory.loudness_lufs(target)[0] == pytest.approx(-30 + loudness.gain_db, abs=0.2)
