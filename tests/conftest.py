@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import hypothesis
+from hypothesis import strategies as st
 
 # No deadline and no check of slowness: other programs share these cores. No database: a test leaves no files behind.
 hypothesis.settings.register_profile(
@@ -11,3 +12,7 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("quiet")
+
+# Loads the module behind it now. Loaded in the middle of a test, by pytest's import hook, it has failed: "AST
+# constructor recursion depth mismatch", an error of CPython 3.11.
+st.randoms().validate()
