@@ -13,6 +13,11 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("quiet")
 
-# Loads the module behind it now. Loaded in the middle of a test, by pytest's import hook, it has failed: "AST
-# constructor recursion depth mismatch", an error of CPython 3.11.
-st.randoms().validate()
+
+def pytest_collection_finish() -> None:
+    """Load the module behind ``randoms`` before the tests.
+
+    Loaded in the middle of one, by pytest's import hook, it has failed: "AST constructor recursion depth mismatch", an
+    error of CPython 3.11.
+    """
+    st.randoms().validate()
