@@ -1,4 +1,4 @@
-"""Times as whole ticks of a time base, in integers: ``Fraction`` is exact too, and takes 20 times as long per frame."""
+"""Times as whole ticks of a time base, in integers: ``Fraction`` is exact too, and takes seven times as long."""
 
 from fractions import Fraction
 from typing import Any

@@ -114,7 +114,7 @@ class VideoTrack:
             self._write(self._encoder.encode(None))
         if self._undoes_telecine and self.times:  # the filter counts pictures, and gives them times by that
             drift_s = seconds(self.times[-1], self._ticks) - self.position_s
-            if abs(drift_s) > _MAX_DRIFT_S:
+            if abs(drift_s) > _MAX_DRIFT_S + seconds(self._usual_duration, self._ticks):
                 raise OutputInvalidError(
                     f"Undoing telecine moved the picture by {drift_s:.2f} s; set deinterlace to on."
                 )

@@ -113,12 +113,15 @@ def test_telecine_that_isnt_at_one_rate_everywhere_is_deinterlaced(
         looked_at(film, deinterlace="telecine", **QUICK)
 
 
-def test_undone_telecine_may_be_bounded_in_its_rate(tmp_path: Path, looked_at: Callable[..., TranscodePlan]) -> None:
+@pytest.mark.parametrize("rate", [12, 3])
+def test_undone_telecine_may_be_bounded_in_its_rate(
+    tmp_path: Path, looked_at: Callable[..., TranscodePlan], rate: int
+) -> None:
     source = factory.fields_film(tmp_path / "film.mkv", factory.telecined_pictures(FILM))
-    plan = looked_at(source, frame_rate=12, **QUICK)
+    plan = looked_at(source, frame_rate=rate, **QUICK)
     result = transcode_verified(source, tmp_path / "out.mp4", plan, lambda _: None)
-    assert result.duration_s == pytest.approx(120 / float(factory.NTSC), abs=0.1)
-    assert result.video_frames == pytest.approx(120 / float(factory.NTSC) * 12, abs=1)
+    assert result.duration_s == pytest.approx(120 / float(factory.NTSC), abs=1 / rate)
+    assert result.video_frames == pytest.approx(120 / float(factory.NTSC) * rate, abs=1)
 
 
 @pytest.mark.parametrize("container", ["mkv", "mp4"])
