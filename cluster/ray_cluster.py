@@ -26,6 +26,7 @@ _ENVIRONMENT = {
     "RAY_raylet_report_resources_period_milliseconds": "1000",
     "REPORTER_UPDATE_INTERVAL_MS": "15000",
     "LOG_NAME_UPDATE_INTERVAL_S": "10",
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",  # with fewer files it looks for new ones ten times a second
     # A worker that holds a warm child is worth keeping while it idles.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }

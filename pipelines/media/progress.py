@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
-_INTERVAL_S = 0.05
+_INTERVAL_S = 0.2
 
 
 class Progress(BaseModel, frozen=True, extra="forbid"):
@@ -20,7 +20,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class ProgressMeter:
-    """Reports at most every 50 ms, and never backwards.
+    """Reports at most five times a second, and never backwards.
 
     ``base`` and ``share`` place this piece of work within the whole.
     """

@@ -1,5 +1,6 @@
 """Twenty films at once, against the ffmpeg program started two at a time with one thread each."""
 
+import datetime
 import shlex
 import subprocess
 import time
@@ -69,7 +70,8 @@ def _program(sources: list[Path], folder: Path) -> float:
 
 
 def _server(server: LiveServer, sources: list[Path]) -> tuple[float, float, float]:
-    began = time.monotonic()
+    began_at, began = datetime.datetime.now(datetime.UTC), time.monotonic()
+    ended_at = began_at
     ids = {
         server.submit("transcode", source, output=str(source.with_suffix(".ours.mp4")), **PARAMS)["id"]
         for source in sources
@@ -88,7 +90,8 @@ def _server(server: LiveServer, sources: list[Path]) -> tuple[float, float, floa
                 progress[job_id], moved[job_id] = job["progress"], now
             if job["state"] == "succeeded":
                 left.discard(job_id)
+                ended_at = max(ended_at, datetime.datetime.fromisoformat(job["finished_at"]))
         mean = sum(progress.values()) / len(progress)
         if share is None and mean >= 0.5:
             share = min(progress.values()) / mean
-    return time.monotonic() - began, still_s, share or 0.0
+    return (ended_at - began_at).total_seconds(), still_s, share or 0.0
