@@ -187,14 +187,14 @@ def end_tree(pid: int, grace_s: float = 3.0) -> None:
     psutil.wait_procs(alive, timeout=grace_s)
 
 
-def wait_until_gone(pid: int, limit_s: float) -> bool:
-    """Wait for a process that isn't our child to end."""
+def wait_until_ended(record: dict[str, Any], limit_s: float) -> bool:
+    """Wait for a recorded process that isn't our child to end."""
     deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid):
-            return True
+    while _alive(record):
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    return False
+    return True
 
 
 def _identity(pid: int) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def check_target(path: Path, roots: Sequence[Path], *, overwrite: bool) -> None:
         raise StorageError("output_not_writable", f"No permission to write into {folder}.")
     if path.is_dir():
         raise StorageError("output_exists", f"{path} is a folder. Name a file.")
-    if not overwrite and path.exists():
+    if not overwrite and os.path.lexists(path):  # a link that leads nowhere has the name too
         raise StorageError("output_exists", f"{path} exists already. Choose another name, or set overwrite.")
 
 
@@ -160,7 +160,7 @@ def _give_new_name(staged: Path, target: Path) -> None:
         os.link(staged, target)
         staged.unlink(missing_ok=True)
     except FileExistsError:
-        if not target.samefile(staged):
+        if not (target.exists() and target.samefile(staged)):
             raise StorageError("output_exists", f"{target} exists already.") from None
         staged.unlink(missing_ok=True)
     except OSError as error:

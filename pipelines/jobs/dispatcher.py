@@ -17,8 +17,8 @@ from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import JobError, Joined, Plan, Priority, State, Unit
-from pipelines.jobs.schedule import effective_class, grant_cpus, in_order
+from pipelines.jobs.models import JobError, Joined, Plan, Priority, State
+from pipelines.jobs.starting import Start, next_start
 from pipelines.jobs.states import JOIN, PLAN, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
@@ -28,7 +28,6 @@ _TICK_S = 1.0
 _RETENTION_EVERY_S = 60.0
 _SILENT_S = 2.0
 _FORCE_AFTER_S = 1.2  # a worker that doesn't end its unit by itself is ended: a cancel is done in under 2 s
-_PLANNED_JOBS = 64  # heavy ones that are planned and not done: they are worked on in turns
 _PATIENCE = 1_000_000  # Redis away: wait, the running units go on
 _PLACE_LOST = JobError(code="place_lost", message="Its worker or node went away again and again.", retryable=True)
 _log = logging.getLogger("mediaray.dispatcher")
@@ -149,7 +148,7 @@ class Dispatcher:
         """Take on a job from the store. Nobody waits for units that an earlier dispatcher started: they are lost."""
         try:
             loaded = await self._store.load(job_id)
-            tracked = Tracked.of(loaded)
+            tracked = Tracked.of(loaded, heavy=self._is_heavy(loaded.job.operation))
         except UnknownError:
             return
         except (UnreadableRecordError, ValueError) as error:  # ValueError: a manifest that doesn't load
@@ -301,73 +300,12 @@ class Dispatcher:
 
     async def _pump(self) -> None:
         """Start what may start, in order."""
-        while not self._draining and await self._start_next():
-            pass
+        while not self._draining and (start := next_start(self._jobs, self._lanes, self._settings, time.time())):
+            if not await self._launch(start):
+                return
 
-    async def _start_next(self) -> bool:
-        """Start the first unit there is room for; False where there is none."""
-        waiting = {job_id: units for job_id, tracked in self._jobs.items() if (units := self._startable(tracked))}
-        # All jobs are put in order, also those with nothing to start: what they hold counts for their key's share.
-        order = in_order(
-            (tracked.candidate for tracked in self._jobs.values()),
-            now_ms=int(time.time() * 1000),
-            lift_s=self._settings.priority_lift_s,
-        )
-        flights = [flight for tracked in self._jobs.values() for flight in tracked.flights.values()]
-        free = self._lanes.cpus - sum(flight.cpus for flight in flights)
-        free_bytes = self._lanes.memory_bytes - sum(flight.memory_bytes for flight in flights)
-        room = self._lanes.interactive_slots - sum(flight.cpus == 0 for flight in flights)
-        heavy_waiting = sum(not unit.needs.interactive for units in waiting.values() for unit in units)
-        # Jobs about to be planned want their share too: the first of several mustn't take every CPU.
-        heavy_waiting += sum(
-            tracked.plan is None and tracked.wanted == "run" and self._is_heavy(tracked)
-            for tracked in self._jobs.values()
-        )
-        for candidate in order:
-            tracked = self._jobs[candidate.job_id]
-            for unit in waiting.get(candidate.job_id, ()):
-                if not unit.needs.interactive:
-                    cpus = grant_cpus(unit.needs, free=free, waiting_units=heavy_waiting)
-                    if cpus is not None and self._memory_of(unit) <= free_bytes:
-                        return await self._launch(tracked, unit, cpus)
-                    if cpus is not None:  # what comes free is its own: smaller units mustn't overtake it for ever
-                        free_bytes = 0
-                elif room > 0 and (unit.name != PLAN or self._plans_now(tracked)):
-                    return await self._launch(tracked, unit, 0)
-        return False
-
-    def _memory_of(self, unit: Unit) -> int:
-        """What a unit claims. One that wants more than any node has gets all of a node: it may do with less."""
-        return 0 if unit.needs.interactive else min(unit.needs.memory_bytes, self._lanes.largest_memory_bytes)
-
-    def _plans_now(self, tracked: Tracked) -> bool:
-        """Whether a job may be planned now.
-
-        To plan a heavy one takes an interactive child for long: one a node at once, and a queue of thousands is planned
-        as it is worked off.
-        """
-        if not self._is_heavy(tracked):
-            return True
-        others = [other for other in self._jobs.values() if other is not tracked and self._is_heavy(other)]
-        if sum(PLAN in other.flights for other in others) >= self._lanes.nodes:
-            return False
-        ahead = (other for other in others if other.plan and other.wanted == "run")
-        return sum(self._class_of(other) >= self._class_of(tracked) for other in ahead) < _PLANNED_JOBS
-
-    def _is_heavy(self, tracked: Tracked) -> bool:
-        return not self._catalogue[tracked.job.operation].interactive
-
-    def _class_of(self, tracked: Tracked) -> int:
-        waited_s = time.time() - tracked.job.created_at / 1000
-        return effective_class(tracked.priority, waited_s, self._settings.priority_lift_s)
-
-    def _startable(self, tracked: Tracked) -> list[Unit]:
-        if tracked.wanted != "run" or tracked.failure or tracked.ending or tracked.state == State.PAUSED:
-            return []
-        units = next_units(tracked.plan, tracked.units, publishes=tracked.publishes) or []
-        return [unit for unit in units if unit.name not in tracked.flights]
-
-    async def _launch(self, tracked: Tracked, unit: Unit, cpus: int) -> bool:
+    async def _launch(self, start: Start) -> bool:
+        tracked, unit = start.tracked, start.unit
         job, state = tracked.job, state_for(unit.name)
         fence = await self._store.lease(self._epoch, job.id, unit.name, self._settings.lease_s, state)
         if fence is None:  # a control on its way through the log: it is acted on when it arrives
@@ -380,10 +318,11 @@ class Dispatcher:
         module = self._catalogue.module_of(job.operation)
         shared = tracked.plan.shared if tracked.plan else {}
         slots = max(1, self._lanes.cpus)
-        memory_bytes = self._memory_of(unit)
-        order = UnitOrder(job.id, module, job.sources, job.params, unit, fence, cpus, slots, memory_bytes, shared)
+        order = UnitOrder(
+            job.id, module, job.sources, job.params, unit, fence, start.cpus, slots, start.memory_bytes, shared
+        )
         ticket = self._lanes.start_unit(order)
-        tracked.flights[unit.name] = Flight(fence, cpus, memory_bytes, ticket)
+        tracked.flights[unit.name] = Flight(fence, start.cpus, start.memory_bytes, ticket)
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True
 
@@ -393,6 +332,9 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 whatever Ray says, the place is gone
             report = error
         self._inbox.put_nowait(self._landed(tracked, name, fence, report))
+
+    def _is_heavy(self, operation: str) -> bool:
+        return operation in self._catalogue and not self._catalogue[operation].interactive
 
     async def _retain(self) -> None:
         await self._lanes.sweep_kept()

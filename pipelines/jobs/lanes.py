@@ -10,6 +10,7 @@ import ray
 from ray.actor import ActorHandle
 
 from pipelines.jobs.runner import CONCURRENCY, CONTROL, Runner, runner_name
+from pipelines.jobs.starting import Places
 from pipelines.jobs.worker import NAMESPACE, UnitOrder, UnitReport, WorkerConfig, run_heavy, warm_heavy
 
 _log = logging.getLogger("mediaray.lanes")
@@ -19,14 +20,8 @@ _remote: Any = ray.remote  # its types don't know concurrency groups
 _runner_actor: Any = _remote(concurrency_groups={CONTROL: 4})(Runner)
 
 
-class Lanes(Protocol):
+class Lanes(Places, Protocol):
     """What the dispatcher asks of the places that do the work."""
-
-    cpus: int
-    memory_bytes: int
-    largest_memory_bytes: int  # of one node
-    interactive_slots: int
-    nodes: int
 
     async def start(self, active: set[str]) -> None: ...
     async def warm(self) -> None: ...

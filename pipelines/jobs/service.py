@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -194,7 +195,7 @@ class JobService:
         try:
             params = operation.params.model_validate(dict(request.params))
         except ValidationError as error:
-            raise _invalid(error) from error
+            raise _invalid(error, operation) from error
         if operation.suffix:
             operation.suffix(params, self.profiles())  # raises where the profile is unknown
         output = resolved_output(operation, params, request.sources, self.profiles())
@@ -249,9 +250,18 @@ def _fingerprint(request: Request) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def _invalid(error: ValidationError) -> InvalidError:
+def _invalid(error: ValidationError, operation: Operation) -> InvalidError:
     problems = tuple(
-        {"parameter": ".".join(str(part) for part in each["loc"]), "message": each["msg"]} for each in error.errors()
+        {
+            "parameter": (name := ".".join(str(part) for part in each["loc"])),
+            "message": _unknown(name, operation) if each["type"] == "extra_forbidden" else each["msg"],
+        }
+        for each in error.errors()
     )
     listed = "; ".join(f"{each['parameter'] or 'params'}: {each['message']}" for each in problems)
     return InvalidError(f"Wrong parameters: {listed}.", problems=problems)
+
+
+def _unknown(name: str, operation: Operation) -> str:
+    near = difflib.get_close_matches(name, operation.params.model_fields, n=1)
+    return f"{operation.name} has no such parameter{f'; do you mean {near[0]}?' if near else ''}"

@@ -31,6 +31,7 @@ class Tracked:
     units: dict[str, UnitStatus]
     plan: Plan | None
     joined: Joined | None
+    heavy: bool  # whether its operation's units take CPUs
     flights: dict[str, Flight] = field(default_factory=dict)
     last_served: int = 0
     launched: bool = False
@@ -39,7 +40,7 @@ class Tracked:
     stopping_since: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, loaded: LoadedJob) -> "Tracked":
+    def of(cls, loaded: LoadedJob, *, heavy: bool) -> "Tracked":
         plan, joined = loaded.manifests.get("plan"), loaded.manifests.get("join")
         return cls(
             job=loaded.job,
@@ -49,6 +50,7 @@ class Tracked:
             units=dict(loaded.units),
             plan=Plan.model_validate(plan) if plan else None,
             joined=Joined.model_validate(joined) if joined else None,
+            heavy=heavy,
         )
 
     def status(self, unit: str) -> UnitStatus:

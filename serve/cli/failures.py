@@ -1,6 +1,9 @@
 """Errors a person can do something about, as a message or as JSON, with the right exit code."""
 
+import contextlib
+import errno
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec
@@ -48,7 +51,16 @@ def _explained(error: Exception) -> tuple[int, str, str] | None:
         return FAILED, error.code, error.detail
     if isinstance(error, OSError) and error.filename:
         return FAILED, "file_error", f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        _forget_stdout()
+        return FAILED, "output_error", f"The output can't be written: {error.strerror}"
     return None
+
+
+def _forget_stdout() -> None:
+    """What is still to be written there would fail again when Python ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def settings_problems(error: ValidationError) -> str:

@@ -8,7 +8,7 @@ import sys
 import time
 
 from cluster.errors import StartupError
-from cluster.home import Home
+from cluster.home import Home, wait_until_ended
 from serve.cli.render import Screen
 from serve.cli.session import Place
 
@@ -53,13 +53,7 @@ def stop_server(home: Home, limit_s: float = 60.0) -> bool:
         return True
     with contextlib.suppress(ProcessLookupError):
         os.kill(int(server["pid"]), signal.SIGTERM)
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        now = home.server()
-        if now is None or now["pid"] != server["pid"]:
-            return True
-        time.sleep(0.1)
-    return False
+    return wait_until_ended(server, limit_s)
 
 
 def _spawn(home: Home) -> subprocess.Popen[bytes]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PriorityName = Literal["low", "normal", "high", "urgent"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Refused = Mapping[str, str]  # a source, and the code and message of why no job was made of it
 _PANEL = "How"
 
 
@@ -115,32 +116,49 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
 def _carry_out(operation: "Operation", wish: Wish) -> None:
     place = Place.here()
     ensure_server(place, Screen(stderr=True))
-    jobs: list[JobView] = []
     with place.client() as client:
         if wish.explain:
             with granted(place, wish.targets):
                 _explain(client, operation.name, wish)
             return
-        for target in wish.targets:
-            with granted(place, [target]):
-                jobs.append(client.submit(operation.name, [target.source], wish.params_for(target), wish.priority))
+        jobs, refused = _submit(client, place, operation.name, wish)
     if wish.watch:
         jobs = watch(place, jobs, display_for(jobs, as_json=wish.as_json))
-    show_jobs(jobs, watched=wish.watch, as_json=wish.as_json)
+    show_jobs(jobs, refused, watched=wish.watch, as_json=wish.as_json)
 
 
-def show_jobs(jobs: Sequence["JobView"], *, watched: bool, as_json: bool) -> None:
-    """Print jobs after a command; exit with 1 where one didn't succeed."""
+def _submit(client: "Client", place: Place, operation: str, wish: Wish) -> tuple[list["JobView"], list[Refused]]:
+    """A job for each source. Of several, one that is refused holds up none of the others, and is told at once."""
+    from serve.client import ProblemError  # slow to import
+
+    jobs: list[JobView] = []
+    refused: list[Refused] = []
+    for target in wish.targets:
+        try:
+            with granted(place, [target]):
+                jobs.append(client.submit(operation, [target.source], wish.params_for(target), wish.priority))
+        except ProblemError as error:
+            if len(wish.targets) == 1:
+                raise
+            refused.append({"source": target.source, "code": error.code, "message": error.detail})
+            if not wish.as_json:
+                Screen(stderr=True).error(f"{target.source}: {error.detail} ({error.code})")
+    return jobs, refused
+
+
+def show_jobs(jobs: Sequence["JobView"], refused: Sequence[Refused] = (), *, watched: bool, as_json: bool) -> None:
+    """Print jobs after a command; exit with 1 where one was refused or didn't succeed."""
     screen = Screen()
     if as_json:
-        print_json(jobs[0] if len(jobs) == 1 else {"jobs": jobs})
+        several = {"jobs": jobs, **({"refused": refused} if refused else {})}
+        print_json(jobs[0] if len(jobs) == 1 and not refused else several)
     elif not watched:
         for job in jobs:
             screen.say(f"{job.id}  {job.operation} {job.source_name}: {job.state}")
         screen.note("Watch it: mediaray jobs watch ID")
     elif len(jobs) == 1 and jobs[0].result:
         screen.details("result", jobs[0].result)
-    if any(job.state in ("failed", "cancelled") for job in jobs):
+    if refused or any(job.state in ("failed", "cancelled") for job in jobs):
         raise typer.Exit(FAILED)
 
 

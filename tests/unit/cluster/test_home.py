@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from cluster.errors import StartupError
-from cluster.home import Home, end_tree, wait_until_gone, write_private
+from cluster.home import Home, end_tree, wait_until_ended, write_private
 
 
 @pytest.fixture
@@ -116,11 +116,14 @@ def test_ending_a_process_that_is_gone_is_no_error(sleeper):
     sleeper.kill()
     sleeper.wait()
     end_tree(sleeper.pid)
-    assert wait_until_gone(sleeper.pid, 1.0)
 
 
-def test_waiting_for_a_process_that_stays_says_so(sleeper):
-    assert not wait_until_gone(sleeper.pid, 0.1)
+def test_a_process_that_nobody_has_reaped_has_ended(home, sleeper):
+    home.remember("sleeper", sleeper.pid)
+    record = json.loads((home.run / "sleeper.pid").read_text())
+    assert not wait_until_ended(record, 0.1)
+    sleeper.kill()
+    assert wait_until_ended(record, 10.0)
 
 
 # Who does which unit

@@ -160,6 +160,7 @@ def test_a_target_in_a_folder_that_isn_t_there_yet_is_fine(root):
     [
         ("film.mkv", False, "output_exists"),
         ("folder", True, "output_exists"),
+        ("nowhere", False, "output_exists"),
         ("../out.mkv", False, "output_outside_roots"),
         ("door/out.mkv", False, "output_outside_roots"),
         ("film.mkv/out.mkv", False, "output_not_writable"),
@@ -169,6 +170,7 @@ def test_a_target_that_can_t_be_written_says_why(film, root, tmp_path, name, ove
     (root / "folder").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (root / "door").symlink_to(tmp_path / "elsewhere")
+    (root / "nowhere").symlink_to(root / "gone")
     target = Path(os.path.normpath(root / name))
     assert code_of(check_target, target, [root], overwrite=overwrite) == code
 

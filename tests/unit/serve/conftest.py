@@ -58,6 +58,7 @@ class FakeServer:
     keys: list[str] = field(default_factory=list)
     since: list[str | None] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
+    refused: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # by source: status, code, detail
 
     def app(self) -> Starlette:
         return Starlette(
@@ -76,6 +77,8 @@ class FakeServer:
 
     async def _submit(self, request: Request) -> Response:
         body = await request.json()
+        if body["sources"][0] in self.refused:
+            return problem(*self.refused[body["sources"][0]])
         self.submitted.append(body)
         self.keys.append(request.headers["Idempotency-Key"])
         job = job_document(f"job-{len(self.submitted)}", state="queued", **body)

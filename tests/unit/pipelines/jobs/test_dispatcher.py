@@ -461,7 +461,7 @@ def test_each_node_plans_one_heavy_job_at_a_time(play):
 
 
 def test_a_long_queue_is_planned_as_it_is_worked_off(play, monkeypatch):
-    monkeypatch.setattr("pipelines.jobs.dispatcher._PLANNED_JOBS", 3)
+    monkeypatch.setattr("pipelines.jobs.starting._PLANNED_JOBS", 3)
 
     async def body(scene: Scene) -> None:
         async with scene.dispatcher():

@@ -116,6 +116,11 @@ def test_a_wrong_parameter_is_named(submit, params, field):
     assert [problem["parameter"] for problem in refused.value.problems] == [field]
 
 
+def test_a_parameter_that_does_not_exist_is_told_with_the_nearest_that_does(submit):
+    with pytest.raises(InvalidError, match=r"copy has no such parameter; do you mean level\?"):
+        submit(levle=3)
+
+
 def test_every_wrong_parameter_is_told_at_once(submit):
     with pytest.raises(InvalidError) as refused:
         submit(level=10, colour="red")

@@ -4,6 +4,7 @@ import pytest
 from unit.pipelines.jobs.makers import COPY, LOOK, SPLIT, CopyParams, LookParams
 
 from cluster.errors import StorageError
+from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.targets import default_name, resolved_output, target_of
 
 SOURCES = ("/films/a.b.mkv",)
@@ -63,3 +64,15 @@ def test_the_default_name_has_the_source_s_stem_and_the_operation_s_suffix():
 def test_where_a_finished_file_goes(operation, output, expected):
     found = target_of(operation, Path(output) if output else None, Path("/artifacts"), "made.mkv")
     assert found == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"), [("a.mkv", True), ("a.MKV", True), ("a.part1", True), ("a", True), ("a.mp4", False)]
+)
+def test_an_extension_that_promises_another_container_is_refused(name, fits):
+    if fits:
+        assert resolved_output(COPY, CopyParams(output=f"/out/{name}"), SOURCES, {}) == Path("/out", name)
+    else:
+        with pytest.raises(InvalidError, match=r"named .mp4, but .mkv is made") as refused:
+            resolved_output(COPY, CopyParams(output=f"/out/{name}"), SOURCES, {})
+        assert refused.value.code == "output_extension"

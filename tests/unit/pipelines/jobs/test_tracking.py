@@ -27,37 +27,37 @@ def loaded(**manifests) -> LoadedJob:
 
 
 def test_a_tracked_job_is_what_the_store_has():
-    tracked = Tracked.of(loaded(plan=PLAN, join=JOINED))
+    tracked = Tracked.of(loaded(plan=PLAN, join=JOINED), heavy=True)
     assert (tracked.state, tracked.priority, tracked.wanted) == (State.RUNNING, Priority.HIGH, "pause")
     assert (tracked.plan, tracked.joined) == (PLAN, JOINED)
 
 
 def test_a_job_that_isn_t_planned_yet_has_no_plan():
-    tracked = Tracked.of(loaded())
+    tracked = Tracked.of(loaded(), heavy=True)
     assert (tracked.plan, tracked.joined, tracked.publishes, tracked.warnings) == (None, None, False, ())
 
 
 def test_a_unit_nothing_is_known_of_waits():
-    assert Tracked.of(loaded()).status("a") == UnitStatus()
+    assert Tracked.of(loaded(), heavy=True).status("a") == UnitStatus()
 
 
 @pytest.mark.parametrize(("joined", "publishes"), [(JOINED, True), (Joined(result={}), False)])
 def test_only_a_job_with_files_publishes(joined, publishes):
-    assert Tracked.of(loaded(plan=PLAN, join=joined)).publishes == publishes
+    assert Tracked.of(loaded(plan=PLAN, join=joined), heavy=True).publishes == publishes
 
 
 def test_warnings_of_plan_and_join_are_told_once():
-    assert Tracked.of(loaded(plan=PLAN, join=JOINED)).warnings == ("odd", "slow", "late")
+    assert Tracked.of(loaded(plan=PLAN, join=JOINED), heavy=True).warnings == ("odd", "slow", "late")
 
 
 def test_a_candidate_counts_the_cpus_of_its_running_units():
-    tracked = Tracked.of(loaded())
+    tracked = Tracked.of(loaded(), heavy=True)
     tracked.flights = {"a": Flight(1, 2, 0, None), "b": Flight(2, 1, 0, None), "plan": Flight(3, 0, 0, None)}
     assert tracked.candidate.cpus_in_use == 3
 
 
 def test_wanting_the_same_again_doesn_t_start_the_grace_anew():
-    tracked = Tracked.of(loaded())
+    tracked = Tracked.of(loaded(), heavy=True)
     tracked.stopping_since = 1.0
     tracked.want("pause")
     assert tracked.stopping_since == 1.0

@@ -54,6 +54,18 @@ def test_several_sources_are_a_job_each(server, film, tmp_path):
     assert len(json.loads(run("shrink", film, other, "--json").stdout)["jobs"]) == 2
 
 
+def test_of_several_sources_one_that_is_refused_holds_up_no_other(server, film, tmp_path):
+    other = tmp_path / "other.mkv"
+    other.touch()
+    server.refused[str(film)] = (403, "source_outside_roots", "Not there.")
+    result = run("shrink", film, other, "--json")
+    answer = json.loads(result.stdout)
+    assert [job["id"] for job in answer["jobs"]] == ["job-1"]
+    assert answer["refused"] == [{"source": str(film), "code": "source_outside_roots", "message": "Not there."}]
+    assert result.exit_code == 1
+    assert f"{film}: Not there. (source_outside_roots)" in run("shrink", film, other).stderr
+
+
 def test_a_failed_job_exits_with_1_and_its_message(server, film):
     error = {"code": "source_unreadable", "message": "The film is torn.", "retryable": False}
     server.jobs["job-1"] = job_document(state="failed", error=error, artifacts=[], result=None)
