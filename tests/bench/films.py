@@ -13,13 +13,14 @@ from tests.live_server import LiveServer, live_server, settled
 
 _AAC = ("-c:a", "aac", "-b:a", "96k")
 _COPY = ("-c:a", "copy")
-# What is looped to a minute or more, how often, and what becomes of its sound: clips of different size, codec, motion.
+# What is looped to a minute or more, how often, the frames of two seconds (between our keyframes), and what becomes of
+# the sound: clips of different size, codec, motion.
 CLIPS = {
-    "vp8_vorbis_720p_30s_bbb.webm": (2, _AAC),
-    "h264_aac_768x432_30s_cars.mp4": (2, _COPY),
-    "h264_aac51_720p_bbb.mp4": (12, (*_AAC, "-ac", "2")),
-    "h264_first_pts_10s.mp4": (15, _COPY),
-    "h264_444_chapters.mkv": (12, _COPY),
+    "vp8_vorbis_720p_30s_bbb.webm": (2, 48, _AAC),
+    "h264_aac_768x432_30s_cars.mp4": (2, 25, _COPY),
+    "h264_aac51_720p_bbb.mp4": (12, 50, (*_AAC, "-ac", "2")),
+    "h264_first_pts_10s.mp4": (15, 60, _COPY),
+    "h264_444_chapters.mkv": (12, 60, _COPY),
 }
 FILMS = 20
 _LOOK_S = 1.0
@@ -28,7 +29,7 @@ PARAMS: dict[str, Any] = {"profile": "mobile-480p", "preset": "fast", "crf": 24}
 _SCALE = "scale='if(gt(dar,1),2*trunc(min(480,ih)*dar/2),min(480,iw))':'if(gt(dar,1),min(480,ih),-2)',setsar=1"
 _SETTINGS = (
     *("-c:v", "libx264", "-preset", "fast", "-crf", "24", "-pix_fmt", "yuv420p", "-maxrate", "1200k"),
-    *("-bufsize", "2400k", "-g", "60", "-x264-params", "open-gop=0", "-vf", _SCALE, "-movflags", "+faststart"),
+    *("-bufsize", "2400k", "-x264-params", "open-gop=0", "-vf", _SCALE, "-movflags", "+faststart"),
 )
 
 
@@ -50,16 +51,17 @@ def films() -> list[Figure]:
 
 def _film(folder: Path, number: int) -> Path:
     """A loop of a clip, of another length than every other."""
-    clip, (times, _) = list(CLIPS.items())[number % len(CLIPS)]
+    clip, (times, *_) = list(CLIPS.items())[number % len(CLIPS)]
     return program.loop(clip, folder / f"film-{number}.mkv", times + number // len(CLIPS))
 
 
 def _program(sources: list[Path], folder: Path) -> float:
     scripts = []
     for number, source in enumerate(sources):
-        _, sound = list(CLIPS.values())[number % len(CLIPS)]
+        _, keyframes, sound = list(CLIPS.values())[number % len(CLIPS)]
         target = f"{source}.mp4"
-        encode = [*program.FFMPEG, "-threads", "1", "-i", str(source), *_SETTINGS, *sound, "-threads", "1", target]
+        encode = [*program.FFMPEG, "-threads", "1", "-i", str(source), *_SETTINGS, "-g", str(keyframes)]
+        encode += [*sound, "-threads", "1", target]
         decode = [*program.FFMPEG, "-threads", "1", "-i", target, "-f", "null", "-"]
         scripts.append(f"{shlex.join(encode)} && {shlex.join(decode)}")
     began = time.monotonic()
