@@ -39,9 +39,13 @@ def films() -> list[Figure]:
         return []
     with live_server() as server:
         sources = [settled(_film(server.folder, number)) for number in range(FILMS)]
-        theirs = _program(sources, server.folder)
+        before = _program(sources, server.folder)
         ours, still_s, share = _server(server, sources)
-    how = f"{FILMS} films, 480p, x264 fast, each a minute or more"
+        after = _program(
+            sources, server.folder
+        )  # a machine's speed drifts by more than the bar in a quarter of an hour
+    theirs = (before + after) / 2
+    how = f"{FILMS} films, 480p, x264 fast, each a minute or more; the program took {before:.0f} and {after:.0f} s"
     return [
         Figure("20 films, against xargs -P2 of the program and decodes (bar 1.03)", ours, "s", theirs, how),
         Figure("the longest that a film stood still", still_s, "s", 60, "bar"),
