@@ -217,7 +217,7 @@ def _refuse_outside(real: Path, named: Path, roots: Sequence[Path], code: str) -
 
 def _existing_folder(folder: Path) -> Path:
     while not folder.is_dir():
-        if folder.exists():
+        if os.path.lexists(folder):
             raise StorageError("output_not_writable", f"{folder} is not a folder.")
         folder = folder.parent
     return folder

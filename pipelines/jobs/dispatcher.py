@@ -300,9 +300,12 @@ class Dispatcher:
 
     async def _pump(self) -> None:
         """Start what may start, in order."""
-        while not self._draining and (start := next_start(self._jobs, self._lanes, self._settings, time.time())):
+        while not self._draining and (start := self._next_start()):
             if not await self._launch(start):
                 return
+
+    def _next_start(self) -> Start | None:
+        return next_start(self._jobs, self._lanes, self._settings.priority_lift_s, time.time())
 
     async def _launch(self, start: Start) -> bool:
         tracked, unit = start.tracked, start.unit

@@ -10,7 +10,7 @@ import ray
 from ray.actor import ActorHandle
 
 from pipelines.jobs.runner import CONCURRENCY, CONTROL, Runner, runner_name
-from pipelines.jobs.starting import Places
+from pipelines.jobs.starting import Capacity
 from pipelines.jobs.worker import NAMESPACE, UnitOrder, UnitReport, WorkerConfig, run_heavy, warm_heavy
 
 _log = logging.getLogger("mediaray.lanes")
@@ -20,7 +20,7 @@ _remote: Any = ray.remote  # its types don't know concurrency groups
 _runner_actor: Any = _remote(concurrency_groups={CONTROL: 4})(Runner)
 
 
-class Lanes(Places, Protocol):
+class Lanes(Capacity, Protocol):
     """What the dispatcher asks of the places that do the work."""
 
     async def start(self, active: set[str]) -> None: ...

@@ -25,7 +25,7 @@ from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.states import TERMINAL
 from pipelines.jobs.store import JobStore, Submission, UnreadableRecordError
-from pipelines.jobs.targets import resolved_output
+from pipelines.jobs.targets import check_extension, resolved_output
 from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
 
@@ -93,6 +93,8 @@ class JobService:
         )
         known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
         if known is None:
+            if output and not retry_of:  # a retry's was accepted before
+                check_extension(operation, operation.params.model_validate(params), output, self.profiles())
             # Not in a thread: the hop costs 1 ms, and 15 ms at p99 (docs/decisions/0013).
             self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
             known, _ = await self._store.submit(wanted)
@@ -100,7 +102,9 @@ class JobService:
 
     async def plan(self, request: Request) -> Plan:
         """What would be done. Raises as ``submit`` does, and RefusedError."""
-        operation, params, _ = self._checked(request)
+        operation, params, output = self._checked(request)
+        if output:
+            check_extension(operation, operation.params.model_validate(params), output, self.profiles())
         answer = await self._lane.plan(self._catalogue.module_of(operation.name), request.sources, params)
         if isinstance(answer, JobError):
             raise RefusedError(answer)
@@ -216,7 +220,7 @@ class JobService:
 
     def _check_output(self, operation: Operation, output: Path, roots: Roots, *, overwrite: bool) -> None:
         if operation.output == "folder":
-            if output.exists() and not output.is_dir():
+            if os.path.lexists(output) and not output.is_dir():
                 raise StorageError("output_exists", f"{output} is a file. Name a folder.")
             check_target(output / "name", roots.write, overwrite=True)
         else:
@@ -264,4 +268,4 @@ def _invalid(error: ValidationError, operation: Operation) -> InvalidError:
 
 def _unknown(name: str, operation: Operation) -> str:
     near = difflib.get_close_matches(name, operation.params.model_fields, n=1)
-    return f"{operation.name} has no such parameter{f'; do you mean {near[0]}?' if near else ''}"
+    return f"{operation.name} has no such parameter{f' (do you mean {near[0]})' if near else ''}"

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cluster.settings import Settings
 from pipelines.jobs.models import State, Unit
 from pipelines.jobs.schedule import effective_class, grant_cpus, in_order
 from pipelines.jobs.states import PLAN, next_units
@@ -13,7 +12,7 @@ from pipelines.jobs.tracking import Tracked
 _PLANNED_JOBS = 64  # heavy ones that are planned and not done: they are worked on in turns
 
 
-class Places(Protocol):
+class Capacity(Protocol):
     """What all lanes have together, in use or not."""
 
     cpus: int
@@ -33,29 +32,27 @@ class Start:
     memory_bytes: int
 
 
-def next_start(jobs: Mapping[str, Tracked], places: Places, settings: Settings, now_s: float) -> Start | None:
+def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, now_s: float) -> Start | None:
     """The first unit there is room for; None where there is none. ``now_s`` is since the epoch."""
     waiting = {job_id: units for job_id, tracked in jobs.items() if (units := _startable(tracked))}
     # All jobs are put in order, also those with nothing to start: what they hold counts for their key's share.
-    order = in_order(
-        (tracked.candidate for tracked in jobs.values()), now_ms=int(now_s * 1000), lift_s=settings.priority_lift_s
-    )
+    order = in_order((tracked.candidate for tracked in jobs.values()), now_ms=int(now_s * 1000), lift_s=lift_s)
     flights = [flight for tracked in jobs.values() for flight in tracked.flights.values()]
-    free = places.cpus - sum(flight.cpus for flight in flights)
-    free_bytes = places.memory_bytes - sum(flight.memory_bytes for flight in flights)
-    room = places.interactive_slots - sum(flight.cpus == 0 for flight in flights)
+    free = capacity.cpus - sum(flight.cpus for flight in flights)
+    free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in flights)
+    room = capacity.interactive_slots - sum(flight.cpus == 0 for flight in flights)
     heavy_waiting = _heavy_waiting(waiting.values(), jobs.values())
     for candidate in order:
         tracked = jobs[candidate.job_id]
         for unit in waiting.get(candidate.job_id, ()):
             if not unit.needs.interactive:
                 cpus = grant_cpus(unit.needs, free=free, waiting_units=heavy_waiting)
-                memory_bytes = _memory_of(unit, places)
+                memory_bytes = _memory_of(unit, capacity)
                 if cpus is not None and memory_bytes <= free_bytes:
                     return Start(tracked, unit, cpus, memory_bytes)
                 if cpus is not None:  # what comes free is its own: smaller units mustn't overtake it for ever
                     free_bytes = 0
-            elif room > 0 and (unit.name != PLAN or _plans_now(tracked, jobs.values(), places, settings, now_s)):
+            elif room > 0 and (unit.name != PLAN or _plans_now(tracked, jobs.values(), capacity, lift_s, now_s)):
                 return Start(tracked, unit, 0, 0)
     return None
 
@@ -73,12 +70,12 @@ def _heavy_waiting(waiting: Iterable[Sequence[Unit]], jobs: Iterable[Tracked]) -
     return units + sum(job.plan is None and job.wanted == "run" and job.heavy for job in jobs)
 
 
-def _memory_of(unit: Unit, places: Places) -> int:
+def _memory_of(unit: Unit, capacity: Capacity) -> int:
     """What a heavy unit claims. One that wants more than any node has gets all of a node: it may do with less."""
-    return min(unit.needs.memory_bytes, places.largest_memory_bytes)
+    return min(unit.needs.memory_bytes, capacity.largest_memory_bytes)
 
 
-def _plans_now(tracked: Tracked, jobs: Iterable[Tracked], places: Places, settings: Settings, now_s: float) -> bool:
+def _plans_now(tracked: Tracked, jobs: Iterable[Tracked], capacity: Capacity, lift_s: float, now_s: float) -> bool:
     """Whether a job may be planned now.
 
     To plan a heavy one takes an interactive child for long: one a node at once, and a queue of thousands is planned
@@ -87,12 +84,12 @@ def _plans_now(tracked: Tracked, jobs: Iterable[Tracked], places: Places, settin
     if not tracked.heavy:
         return True
     others = [other for other in jobs if other is not tracked and other.heavy]
-    if sum(PLAN in other.flights for other in others) >= places.nodes:
+    if sum(PLAN in other.flights for other in others) >= capacity.nodes:
         return False
     ahead = (other for other in others if other.plan and other.wanted == "run")
-    mine = _class_of(tracked, settings, now_s)
-    return sum(_class_of(other, settings, now_s) >= mine for other in ahead) < _PLANNED_JOBS
+    mine = _class_of(tracked, lift_s, now_s)
+    return sum(_class_of(other, lift_s, now_s) >= mine for other in ahead) < _PLANNED_JOBS
 
 
-def _class_of(tracked: Tracked, settings: Settings, now_s: float) -> int:
-    return effective_class(tracked.priority, now_s - tracked.job.created_at / 1000, settings.priority_lift_s)
+def _class_of(tracked: Tracked, lift_s: float, now_s: float) -> int:
+    return effective_class(tracked.priority, now_s - tracked.job.created_at / 1000, lift_s)

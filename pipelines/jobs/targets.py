@@ -9,7 +9,7 @@ from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.errors import InvalidError
 from pipelines.media.profiles import Profile
 
-# What players take a name's extension for.
+# Extensions by which players and people know a container.
 _EXTENSIONS = frozenset(
     f".{name}"
     for name in (
@@ -17,7 +17,7 @@ _EXTENSIONS = frozenset(
         *("aac", "flac", "m4a", "mka", "mp3", "oga", "ogg", "opus", "wav", "wma"),
     )
 )
-_SAME = {".mp4": ".m4v"}
+_OTHER_NAMES = {".mp4": {".m4v", ".m4a"}, ".mkv": {".mka"}, ".opus": {".ogg", ".oga"}}
 
 
 def resolved_output(
@@ -29,7 +29,6 @@ def resolved_output(
 
     Raises:
         StorageError: not a path.
-        InvalidError: its extension names another container than the one that is made.
     """
     given = getattr(params, "output", None)
     if given is None or operation.output == "none":
@@ -37,18 +36,20 @@ def resolved_output(
     path = local_path(given)
     if operation.output == "file" and (given.endswith("/") or path.is_dir()):
         return path / default_name(operation, params, sources, profiles)
-    if operation.suffix:
-        _refuse_foreign(path.suffix.lower(), operation.suffix(params, profiles))
     return path
 
 
-def _refuse_foreign(given: str, made: str) -> None:
-    """An extension that means nothing to players is a part of the name, as in ``film.part1``."""
-    if given in _EXTENSIONS and given != _SAME.get(made, made) and given != made:
-        raise InvalidError(
-            f"The output is named {given}, but {made} is made. Name it {made}, or take a profile that makes {given}.",
-            "output_extension",
-        )
+def check_extension(operation: Operation, params: Any, output: Path, profiles: Mapping[str, Profile]) -> None:
+    """Refuse a file's name that promises another container than the one that is made.
+
+    Raises:
+        InvalidError: ``output_extension``. One that names no container is a part of the name, as in ``film.part1``.
+    """
+    if operation.suffix is None:
+        return
+    given, made = output.suffix.lower(), operation.suffix(params, profiles)
+    if given in _EXTENSIONS - {made} - _OTHER_NAMES.get(made, set()):
+        raise InvalidError(f"The output is named {given}, but {made} is made. Name it {made}.", "output_extension")
 
 
 def default_name(operation: Operation, params: Any, sources: tuple[str, ...], profiles: Mapping[str, Profile]) -> str:

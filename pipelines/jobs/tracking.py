@@ -31,7 +31,7 @@ class Tracked:
     units: dict[str, UnitStatus]
     plan: Plan | None
     joined: Joined | None
-    heavy: bool  # whether its operation's units take CPUs
+    heavy: bool  # its operation isn't planned at once, even behind a long queue
     flights: dict[str, Flight] = field(default_factory=dict)
     last_served: int = 0
     launched: bool = False

@@ -1,7 +1,5 @@
 """Errors a person can do something about, as a message or as JSON, with the right exit code."""
 
-import contextlib
-import errno
 import functools
 import os
 import sys
@@ -27,6 +25,8 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except Exception as error:
+            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) and _stdout_fails():
+                _end_without_stdout(error)
             told = _explained(error)
             if told is None:
                 raise
@@ -51,16 +51,22 @@ def _explained(error: Exception) -> tuple[int, str, str] | None:
         return FAILED, error.code, error.detail
     if isinstance(error, OSError) and error.filename:
         return FAILED, "file_error", f"{error.filename}: {error.strerror}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        _forget_stdout()
-        return FAILED, "output_error", f"The output can't be written: {error.strerror}"
     return None
 
 
-def _forget_stdout() -> None:
-    """What is still to be written there would fail again when Python ends."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _stdout_fails() -> bool:
+    """Whether stdout can't be written: what it didn't take is still in its buffer."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _end_without_stdout(error: OSError) -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the buffer fails again when Python ends
+    render.Screen(stderr=True).error(f"The output can't be written: {error.strerror}")
+    raise typer.Exit(FAILED) from None
 
 
 def settings_problems(error: ValidationError) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 
 PriorityName = Literal["low", "normal", "high", "urgent"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Refused = Mapping[str, str]  # a source, and the code and message of why no job was made of it
 _PANEL = "How"
+_OF_ONE = ("source_", "output_")  # codes of what is wrong with one source, not with all of the request
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A source that no job was made of, and why."""
+
+    source: str
+    code: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -122,13 +131,13 @@ def _carry_out(operation: "Operation", wish: Wish) -> None:
                 _explain(client, operation.name, wish)
             return
         jobs, refused = _submit(client, place, operation.name, wish)
-    if wish.watch:
+    if wish.watch and jobs:
         jobs = watch(place, jobs, display_for(jobs, as_json=wish.as_json))
     show_jobs(jobs, refused, watched=wish.watch, as_json=wish.as_json)
 
 
 def _submit(client: "Client", place: Place, operation: str, wish: Wish) -> tuple[list["JobView"], list[Refused]]:
-    """A job for each source. Of several, one that is refused holds up none of the others, and is told at once."""
+    """A job for each source. Of several, one that is refused holds up none of the others."""
     from serve.client import ProblemError  # slow to import
 
     jobs: list[JobView] = []
@@ -138,9 +147,9 @@ def _submit(client: "Client", place: Place, operation: str, wish: Wish) -> tuple
             with granted(place, [target]):
                 jobs.append(client.submit(operation, [target.source], wish.params_for(target), wish.priority))
         except ProblemError as error:
-            if len(wish.targets) == 1:
+            if len(wish.targets) == 1 or not error.code.startswith(_OF_ONE):
                 raise
-            refused.append({"source": target.source, "code": error.code, "message": error.detail})
+            refused.append(Refused(target.source, error.code, error.detail))
             if not wish.as_json:
                 Screen(stderr=True).error(f"{target.source}: {error.detail} ({error.code})")
     return jobs, refused
@@ -150,9 +159,9 @@ def show_jobs(jobs: Sequence["JobView"], refused: Sequence[Refused] = (), *, wat
     """Print jobs after a command; exit with 1 where one was refused or didn't succeed."""
     screen = Screen()
     if as_json:
-        several = {"jobs": jobs, **({"refused": refused} if refused else {})}
+        several = {"jobs": jobs, **({"refused": [asdict(each) for each in refused]} if refused else {})}
         print_json(jobs[0] if len(jobs) == 1 and not refused else several)
-    elif not watched:
+    elif jobs and not watched:
         for job in jobs:
             screen.say(f"{job.id}  {job.operation} {job.source_name}: {job.state}")
         screen.note("Watch it: mediaray jobs watch ID")

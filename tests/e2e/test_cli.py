@@ -96,6 +96,18 @@ def test_a_file_that_is_no_media_fails_with_its_code(run, folder):
     assert "not_media" in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [("jobs", "list"), ("jobs", "list", "--json"), ("operations",)])
+def test_a_full_disk_under_stdout_is_told(server, arguments):
+    command = [sys.executable, "-I", "-m", "serve.cli.app", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, env=server.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert "Traceback" not in done.stderr
+    assert "can't be written: No space left on device" in done.stderr
+    assert done.returncode == 1
+
+
 def test_wrong_usage_exits_with_2(run, film):
     assert run("transcode", film, "--crf", "much").returncode == 2
 

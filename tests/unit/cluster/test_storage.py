@@ -195,6 +195,17 @@ def test_a_published_file_has_its_name_and_leaves_nothing_beside_it(root, made):
     assert names_in(root) == ["out.mkv"]
 
 
+def test_a_link_that_leads_nowhere_is_not_replaced(root, made):
+    staged = stage(made, root / "out.mkv", [root], "job-1")
+    (root / "out.mkv").symlink_to(root / "gone")
+    assert code_of(publish, staged, root / "out.mkv", overwrite=False, size_bytes=4) == "output_exists"
+
+
+def test_a_folder_that_is_a_link_to_nowhere_is_refused(root):
+    (root / "nowhere").symlink_to(root / "gone")
+    assert code_of(check_target, root / "nowhere/out.mkv", [root], overwrite=False) == "output_not_writable"
+
+
 def test_a_staged_file_is_hidden_beside_its_target(root, made):
     staged = stage(made, root / "new/out.mkv", [root], "job-1")
     assert staged.parent == root / "new"

@@ -117,7 +117,7 @@ def test_a_wrong_parameter_is_named(submit, params, field):
 
 
 def test_a_parameter_that_does_not_exist_is_told_with_the_nearest_that_does(submit):
-    with pytest.raises(InvalidError, match=r"copy has no such parameter; do you mean level\?"):
+    with pytest.raises(InvalidError, match=r"levle: copy has no such parameter \(do you mean level\)\."):
         submit(levle=3)
 
 
@@ -393,3 +393,9 @@ def test_an_id_s_head_is_its_time_in_milliseconds(monkeypatch):
 def test_ids_of_one_millisecond_sort_as_they_were_made():
     made = [str(uuid7()) for _ in range(2000)]
     assert made == sorted(set(made))
+
+
+def test_an_output_named_for_another_container_is_refused(submit, films):
+    with pytest.raises(InvalidError) as refused:
+        submit(output=str(films / "out.mp4"))
+    assert refused.value.code == "output_extension"

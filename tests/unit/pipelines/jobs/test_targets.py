@@ -5,7 +5,7 @@ from unit.pipelines.jobs.makers import COPY, LOOK, SPLIT, CopyParams, LookParams
 
 from cluster.errors import StorageError
 from pipelines.jobs.errors import InvalidError
-from pipelines.jobs.targets import default_name, resolved_output, target_of
+from pipelines.jobs.targets import check_extension, default_name, resolved_output, target_of
 
 SOURCES = ("/films/a.b.mkv",)
 
@@ -66,13 +66,16 @@ def test_where_a_finished_file_goes(operation, output, expected):
     assert found == Path(expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "fits"), [("a.mkv", True), ("a.MKV", True), ("a.part1", True), ("a", True), ("a.mp4", False)]
-)
-def test_an_extension_that_promises_another_container_is_refused(name, fits):
-    if fits:
-        assert resolved_output(COPY, CopyParams(output=f"/out/{name}"), SOURCES, {}) == Path("/out", name)
-    else:
-        with pytest.raises(InvalidError, match=r"named .mp4, but .mkv is made") as refused:
-            resolved_output(COPY, CopyParams(output=f"/out/{name}"), SOURCES, {})
-        assert refused.value.code == "output_extension"
+@pytest.mark.parametrize("name", ["a.mkv", "a.MKV", "a.mka", "a.part1", "a"])
+def test_an_extension_of_the_container_or_of_none_is_fine(name):
+    check_extension(COPY, CopyParams(), Path("/out", name), {})
+
+
+def test_an_extension_that_promises_another_container_is_refused():
+    with pytest.raises(InvalidError, match=r"named .mp4, but .mkv is made") as refused:
+        check_extension(COPY, CopyParams(), Path("/out/a.mp4"), {})
+    assert refused.value.code == "output_extension"
+
+
+def test_names_in_a_folder_are_the_operation_s():
+    check_extension(SPLIT, CopyParams(), Path("/out/a.mp4"), {})

@@ -54,16 +54,41 @@ def test_several_sources_are_a_job_each(server, film, tmp_path):
     assert len(json.loads(run("shrink", film, other, "--json").stdout)["jobs"]) == 2
 
 
-def test_of_several_sources_one_that_is_refused_holds_up_no_other(server, film, tmp_path):
-    other = tmp_path / "other.mkv"
-    other.touch()
-    server.refused[str(film)] = (403, "source_outside_roots", "Not there.")
+@pytest.fixture
+def other(tmp_path):
+    file = tmp_path / "other.mkv"
+    file.write_bytes(b"film")
+    return file
+
+
+def test_of_several_sources_one_that_is_refused_holds_up_no_other(server, film, other):
+    server.refused[str(film)] = (422, "source_empty", "Nothing in it.")
     result = run("shrink", film, other, "--json")
     answer = json.loads(result.stdout)
     assert [job["id"] for job in answer["jobs"]] == ["job-1"]
-    assert answer["refused"] == [{"source": str(film), "code": "source_outside_roots", "message": "Not there."}]
+    assert answer["refused"] == [{"source": str(film), "code": "source_empty", "message": "Nothing in it."}]
     assert result.exit_code == 1
-    assert f"{film}: Not there. (source_outside_roots)" in run("shrink", film, other).stderr
+
+
+def test_people_are_told_which_source_is_refused(server, film, other):
+    server.refused[str(film)] = (422, "source_empty", "Nothing in it.")
+    result = run("shrink", film, other)
+    assert f"{film}: Nothing in it. (source_empty)" in result.stderr
+    assert result.exit_code == 1
+
+
+def test_where_every_source_is_refused_there_is_nothing_to_watch(server, film, other):
+    server.refused = {str(each): (422, "source_empty", "Nothing in it.") for each in (film, other)}
+    result = run("shrink", film, other, "--no-watch")
+    assert "jobs watch" not in result.stdout
+    assert result.exit_code == 1
+
+
+def test_what_is_wrong_with_all_of_the_request_is_told_once(server, film, other):
+    server.refused = {str(each): (422, "profile_unknown", "No such profile.") for each in (film, other)}
+    result = run("shrink", film, other)
+    assert result.stderr.count("No such profile.") == 1
+    assert result.exit_code == 1
 
 
 def test_a_failed_job_exits_with_1_and_its_message(server, film):

@@ -1,0 +1,94 @@
+"""What may start next, of jobs and a cluster that exist only here."""
+
+from dataclasses import dataclass
+
+from unit.pipelines.jobs.pretend import HEAVY
+
+from pipelines.jobs.models import Job, Needs, Plan, Priority, State, Unit, UnitStatus
+from pipelines.jobs.starting import next_start
+from pipelines.jobs.store import LoadedJob
+from pipelines.jobs.tracking import Flight, Tracked
+
+QUICK = Needs(cpus=0, max_cpus=0, seconds=0.1)
+DONE = UnitStatus(state="done")
+NOW_S = 1_000.0
+LIFT_S = 300.0
+
+
+@dataclass
+class Cluster:
+    cpus: int = 2
+    memory_bytes: int = 8 << 30
+    largest_memory_bytes: int = 8 << 30
+    interactive_slots: int = 4
+    nodes: int = 1
+
+
+def job(name: str, *needs: Needs, planned: bool = True, heavy: bool = True, **changes) -> Tracked:
+    facts = {"state": State.RUNNING, "want": "run", "priority": Priority.NORMAL, "created_at": int(NOW_S * 1000)}
+    record = Job(id=name, operation="copy", owner="anna", sources=(), params={}, **{**facts, **changes})
+    plan = Plan(units=tuple(Unit(name=f"unit-{number}", needs=each) for number, each in enumerate(needs)))
+    manifests = {"plan": plan.model_dump(mode="json")} if planned else {}
+    return Tracked.of(LoadedJob(record, {"plan": DONE} if planned else {}, manifests), heavy=heavy)
+
+
+def flying(tracked: Tracked, unit: str, cpus: int = 1, memory_bytes: int = 0) -> Tracked:
+    tracked.flights[unit] = Flight(fence=1, cpus=cpus, memory_bytes=memory_bytes, ticket=None)
+    return tracked
+
+
+def start(*jobs: Tracked, cluster: Cluster | None = None):
+    found = next_start({each.job.id: each for each in jobs}, cluster or Cluster(), LIFT_S, NOW_S)
+    return found and (found.tracked.job.id, found.unit.name, found.cpus)
+
+
+def test_nothing_waits_nothing_starts():
+    assert start() is None
+
+
+def test_the_first_unit_gets_its_cpu():
+    assert start(job("a", HEAVY, HEAVY)) == ("a", "unit-0", 1)
+
+
+def test_a_unit_on_its_way_is_not_started_again():
+    assert start(flying(job("a", HEAVY, HEAVY), "unit-0")) == ("a", "unit-1", 1)
+
+
+def test_a_full_cluster_starts_only_what_takes_no_cpu():
+    busy = flying(flying(job("a", HEAVY, HEAVY, HEAVY), "unit-0"), "unit-1")
+    assert start(busy) is None
+    assert start(busy, job("b", QUICK)) == ("b", "unit-0", 0)
+
+
+def test_the_job_with_fewer_cpus_is_next():
+    assert start(flying(job("a", HEAVY, HEAVY), "unit-0"), job("b", HEAVY)) == ("b", "unit-0", 1)
+
+
+def test_a_paused_job_starts_nothing():
+    assert start(job("a", HEAVY, want="pause")) is None
+
+
+def test_a_unit_without_room_in_memory_keeps_smaller_ones_from_overtaking():
+    large, small = Needs(memory_bytes=6 << 30, seconds=30), Needs(memory_bytes=1 << 30, seconds=30)
+    holder = flying(job("a", large), "unit-0", memory_bytes=6 << 30)
+    assert start(holder, job("b", large), job("c", small)) is None
+    assert start(holder, job("c", small)) == ("c", "unit-0", 1)
+
+
+def test_a_unit_that_wants_more_than_any_node_gets_a_whole_node():
+    huge = Needs(memory_bytes=100 << 30, seconds=30)
+    found = next_start({"a": job("a", huge)}, Cluster(), LIFT_S, NOW_S)
+    assert found is not None
+    assert found.memory_bytes == 8 << 30
+
+
+def test_one_heavy_job_a_node_is_planned_at_once():
+    first, second = job("a", planned=False), job("b", planned=False)
+    assert start(first, second) == ("a", "plan", 0)
+    assert start(flying(first, "plan", cpus=0), second) is None
+    assert start(flying(first, "plan", cpus=0), second, cluster=Cluster(nodes=2)) == ("b", "plan", 0)
+
+
+def test_a_light_job_is_planned_behind_any_queue():
+    waiting = flying(job("a", planned=False), "plan", cpus=0)
+    assert start(waiting, job("b", planned=False, heavy=False)) == ("b", "plan", 0)
