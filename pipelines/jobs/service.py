@@ -201,7 +201,7 @@ class JobService:
         except ValidationError as error:
             raise _invalid(error, operation) from error
         if operation.suffix:
-            operation.suffix(params, self.profiles())  # raises where the profile is unknown
+            operation.suffix(params, self.profiles())  # raises where the profile is unknown, or contradicts them
         output = resolved_output(operation, params, request.sources, self.profiles())
         values = params.model_dump(mode="json", exclude_unset=True)
         if output:

@@ -102,11 +102,15 @@ class SubtitleInfo(StreamInfo):
 
 
 class OtherInfo(StreamInfo):
-    """A stream that holds neither pictures, sound nor subtitles: telemetry, time codes, fonts."""
+    """A stream that holds neither pictures, sound nor subtitles (telemetry, time codes, fonts), or that doesn't decode.
+
+    ``undecodable`` tells what it holds where its header names no codec that there is a decoder for.
+    """
 
     kind: Literal["data", "attachment"]
     file_name: str | None = None
     media_type: str | None = None
+    undecodable: Literal["video", "audio", "subtitle"] | None = None
 
 
 AnyStream = Annotated[VideoInfo | AudioInfo | SubtitleInfo | OtherInfo, Field(discriminator="kind")]

@@ -97,6 +97,9 @@ def _chapter_info(chapter: "ContainerChapter", start: Fraction) -> Chapter:
     )
 
 
+_MEDIA: dict[str, Literal["video", "audio", "subtitle"]] = {"video": "video", "audio": "audio", "subtitle": "subtitle"}
+
+
 @dataclass(frozen=True)
 class _Common:
     """The fields of ``StreamInfo``, as keyword arguments."""
@@ -152,7 +155,13 @@ def _stream_info(container: InputContainer, stream: Stream, side_data: Mapping[i
         return SubtitleInfo(form="bitmap" if common["codec"] in BITMAP_SUBTITLES else "text", **common)
     kind: Literal["data", "attachment"] = "attachment" if stream.type == "attachment" else "data"
     media_type = stream.mimetype if isinstance(stream, AttachmentStream) else None
-    return OtherInfo(kind=kind, file_name=stream.metadata.get("filename"), media_type=media_type, **common)
+    return OtherInfo(
+        kind=kind,
+        file_name=stream.metadata.get("filename"),
+        media_type=media_type,
+        undecodable=_MEDIA.get(stream.type),
+        **common,
+    )
 
 
 def _audio_info(stream: AudioStream, common: dict[str, object]) -> AudioInfo:

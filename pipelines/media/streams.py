@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from pipelines.media.audio_plan import plan_audio
-from pipelines.media.errors import NoAudioStreamError, StreamNotFoundError, TimeOutOfRangeError
+from pipelines.media.errors import (
+    NoAudioStreamError,
+    SourceUnsupportedError,
+    StreamNotFoundError,
+    TimeOutOfRangeError,
+)
 from pipelines.media.estimate import estimate
 from pipelines.media.info import AnyStream, AudioInfo, MediaInfo, OtherInfo, SubtitleInfo, VideoInfo
 from pipelines.media.plan import StreamPlan, TranscodePlan
@@ -155,6 +160,14 @@ def _decide_subtitle(stream: SubtitleInfo, settings: TranscodeSettings) -> _Deci
 
 
 def _decide_other(stream: OtherInfo, info: MediaInfo, settings: TranscodeSettings) -> _Decision:
+    if stream.undecodable is not None:
+        if settings.damage == "fail":
+            raise SourceUnsupportedError(
+                f"Stream {stream.index} holds {_MEANS[stream.undecodable]} that nothing here can decode. "
+                "To go on without it, set damage to conceal.",
+                stream=stream.index,
+            )
+        return _drop(stream, f"it holds {_MEANS[stream.undecodable]} that nothing here can decode")
     if stream.codec == "bin_data" and info.chapters and info.container.startswith("mov"):
         return _Decision(_plan(stream, "drop", "it holds the titles of the chapters, which are kept as chapters"))
     if stream.kind == "attachment" and settings.container == "mkv":
@@ -163,11 +176,18 @@ def _decide_other(stream: OtherInfo, info: MediaInfo, settings: TranscodeSetting
     return _drop(stream, f"{_CONTAINER_NAMES[settings.container]} output holds no {what}")
 
 
+_MEANS = {"video": "pictures", "audio": "sound", "subtitle": "subtitles"}
+
+
 def _drop(stream: AnyStream, reason: str) -> _Decision:
     names = {"video": "Video", "audio": "Audio", "subtitle": "Subtitle", "data": "Data", "attachment": "Attachment"}
     language = f" ({stream.language})" if stream.language else ""
-    warning = f"{names[stream.kind]} stream {stream.index}{language} is dropped: {reason}."
+    warning = f"{names[_kind_of(stream)]} stream {stream.index}{language} is dropped: {reason}."
     return _Decision(_plan(stream, "drop", reason), warning)
+
+
+def _kind_of(stream: AnyStream) -> str:
+    return (stream.undecodable if isinstance(stream, OtherInfo) else None) or stream.kind
 
 
 def _plan(stream: AnyStream, action: str, reason: str, codec: str | None = None, *, cover: bool = False) -> StreamPlan:

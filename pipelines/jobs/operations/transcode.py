@@ -24,7 +24,7 @@ from pipelines.media.plan import (
     TranscodePlan,
     TranscodeResult,
 )
-from pipelines.media.profiles import Profile, TranscodeParams, merge
+from pipelines.media.profiles import Profile, TranscodeParams, TranscodeSettings, merge
 
 _FILM, _CHUNK, _SOUND = "film", "chunk", "sound"
 _MEDIA_TYPES = {
@@ -59,19 +59,24 @@ def _profile(name: str, profiles: Mapping[str, Profile]) -> Profile:
 
 
 def suffix(params: Params, profiles: Mapping[str, Profile]) -> str:
-    return f".{_profile(params.profile, profiles).container}"
+    """Of the file that is made. Raises where profile and parameters don't go together."""
+    return f".{_settings(params, profiles).container}"
+
+
+def _settings(params: Params, profiles: Mapping[str, Profile]) -> TranscodeSettings:
+    overrides = TranscodeParams.model_validate(params.model_dump(include=set(TranscodeParams.model_fields)))
+    return merge(_profile(params.profile, profiles), overrides)
 
 
 def plan(bench: Workbench) -> Plan:
     params: Params = bench.params
-    overrides = TranscodeParams.model_validate(params.model_dump(include=set(TranscodeParams.model_fields)))
     source = bench.sources[0]
     identity = bench.identity(source)
     transcode = bench.call(
         "pipelines.media.preflight:preflight",
         TranscodePlan,
         source,
-        settings=merge(_profile(params.profile, bench.profiles()), overrides),
+        settings=_settings(params, bench.profiles()),
         cutting=Cutting(slots=bench.slots, chunk_s=params.chunk_s),
     )
     scratch_bytes = _JOINED_TWICE * (transcode.estimated_size_bytes or 0)

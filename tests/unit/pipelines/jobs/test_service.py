@@ -11,6 +11,7 @@ from cluster.errors import StorageError
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError, Plan, State
 from pipelines.jobs.service import JobService, RefusedError, Request, uuid7
+from pipelines.media.errors import ParamsError
 from pipelines.media.info import MediaInfo
 
 
@@ -135,6 +136,15 @@ def test_an_unknown_profile_is_told_before_the_job_is_accepted(run, settings, st
     with pytest.raises(InvalidError, match="web-1080p") as refused:
         run(real.submit(asked, owner="local", idempotency_key=None))
     assert refused.value.code == "profile_unknown"
+
+
+def test_parameters_that_contradict_the_profile_are_told_before_the_job_is_accepted(run, settings, store, lane, films):
+    from pipelines.jobs.catalogue import Catalogue
+
+    real = JobService(settings, store, Catalogue.load(["pipelines.jobs.operations.transcode"]), lane)
+    asked = Request("transcode", (str(films / "film.mkv"),), {"profile": "webm-vp9", "codec": "h264"})
+    with pytest.raises(ParamsError, match="webm can't hold h264"):
+        run(real.submit(asked, owner="local", idempotency_key=None))
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -171,6 +171,19 @@ def test_subtitles_become_what_the_container_holds(
     assert bool([w for w in plan.warnings if "Subtitle stream 2 (eng)" in w]) == (action == "drop")
 
 
+def test_sound_that_nothing_decodes_is_dropped_by_its_name(planned: Plan) -> None:
+    lost = OtherInfo(index=1, codec=None, kind="data", undecodable="audio")
+    assert planned(media(video(), lost)).warnings == (
+        "Audio stream 1 is dropped: it holds sound that nothing here can decode.",
+    )
+
+
+def test_sound_that_nothing_decodes_fails_where_damage_does(planned: Plan) -> None:
+    lost = OtherInfo(index=1, codec=None, kind="data", undecodable="audio")
+    with pytest.raises(SourceUnsupportedError, match="Stream 1 holds sound"):
+        planned(media(video(), lost), damage="fail")
+
+
 def test_data_is_dropped_with_a_warning(planned: Plan) -> None:
     plan = planned(media(video(), OtherInfo(index=1, codec=None, kind="data")))
     assert plan.streams[1].action == "drop"
