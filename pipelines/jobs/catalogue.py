@@ -59,7 +59,8 @@ class Operation:
     of what to do instead, where what the units made can't be joined: once. A unit of it that has the name of one of the
     first plan's is done already. ``output`` tells whether the parameter ``output`` names a file or a folder, and
     ``suffix`` the extension of the file for given parameters.
-    ``interactive`` operations are planned at once, even behind a long queue.
+    ``interactive`` operations are planned at once, even behind a long queue. ``told`` are the fields of the result that
+    a person is shown when the job is done; all, where none is named.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Operation:
     output: Literal["none", "file", "folder"] = "none"
     interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
+    told: Sequence[str] = ()
     examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 

@@ -100,7 +100,11 @@ def retry(
         jobs = [client.retry(job_id)]
     if watch_it:
         jobs = watch(place, jobs, display_for(jobs, as_json=json_output))
-    show_jobs(jobs, watched=watch_it, as_json=json_output)
+    from serve.catalogue import catalogue  # slow to import
+
+    name = jobs[0].operation
+    told = catalogue()[name].told if name in catalogue() else ()
+    show_jobs(jobs, told=told, watched=watch_it, as_json=json_output)
 
 
 @app.command()

@@ -133,7 +133,7 @@ def _carry_out(operation: "Operation", wish: Wish) -> None:
         jobs, refused = _submit(client, place, operation.name, wish)
     if wish.watch and jobs:
         jobs = watch(place, jobs, display_for(jobs, as_json=wish.as_json))
-    show_jobs(jobs, refused, watched=wish.watch, as_json=wish.as_json)
+    show_jobs(jobs, refused, told=operation.told, watched=wish.watch, as_json=wish.as_json)
 
 
 def _submit(client: "Client", place: Place, operation: str, wish: Wish) -> tuple[list["JobView"], list[Refused]]:
@@ -155,8 +155,15 @@ def _submit(client: "Client", place: Place, operation: str, wish: Wish) -> tuple
     return jobs, refused
 
 
-def show_jobs(jobs: Sequence["JobView"], refused: Sequence[Refused] = (), *, watched: bool, as_json: bool) -> None:
-    """Print jobs after a command; exit with 1 where one was refused or didn't succeed."""
+def show_jobs(
+    jobs: Sequence["JobView"],
+    refused: Sequence[Refused] = (),
+    *,
+    told: Sequence[str] = (),
+    watched: bool,
+    as_json: bool,
+) -> None:
+    """Print jobs after a command, of a result the fields ``told``; exit with 1 where one was refused or failed."""
     screen = Screen()
     if as_json:
         several = {"jobs": jobs, **({"refused": [asdict(each) for each in refused]} if refused else {})}
@@ -166,9 +173,16 @@ def show_jobs(jobs: Sequence["JobView"], refused: Sequence[Refused] = (), *, wat
             screen.say(f"{job.id}  {job.operation} {job.source_name}: {job.state}")
         screen.note("Watch it: mediaray jobs watch ID")
     elif len(jobs) == 1 and jobs[0].result:
-        screen.details("result", jobs[0].result)
+        _show_result(screen, jobs[0], told)
     if refused or any(job.state in ("failed", "cancelled") for job in jobs):
         raise typer.Exit(FAILED)
+
+
+def _show_result(screen: Screen, job: "JobView", told: Sequence[str]) -> None:
+    result = job.result or {}
+    screen.details("result", {name: result[name] for name in told if name in result} if told else result)
+    if told:
+        screen.note(f"All of it: mediaray jobs show {job.id}")
 
 
 def _explain(client: "Client", operation: str, wish: Wish) -> None:

@@ -290,6 +290,10 @@ OPERATION = Operation(
     join=join,
     output="file",
     suffix=suffix,
+    told=(
+        *("method", "reason", "chunks", "reused_chunks", "duration_s", "width", "height", "video_codec"),
+        *("audio_codecs", "loudness", "decode_errors", "damaged_at_s"),
+    ),
     examples=(
         {
             "sources": ["/films/example.mkv"],

@@ -49,6 +49,10 @@ def _join(*_: Any) -> Outcome:
     raise AssertionError
 
 
-SHRINK = Operation("shrink", "Make a video smaller.", ShrinkParams, ShrinkResult, _never, _never, _join, output="file")
+SHRINK = Operation(
+    *("shrink", "Make a video smaller.", ShrinkParams, ShrinkResult, _never, _never, _join),
+    output="file",
+    told=("size_bytes",),
+)
 STILLS = Operation("stills", "Take stills.", ShrinkParams, ShrinkResult, _never, _never, _join, output="folder")
 LOOK = Operation("look", "Look.", CommonParams, ShrinkResult, _never, _never, _join, output="none")

@@ -54,6 +54,19 @@ def test_several_sources_are_a_job_each(server, film, tmp_path):
     assert len(json.loads(run("shrink", film, other, "--json").stdout)["jobs"]) == 2
 
 
+def test_of_a_result_people_see_what_its_operation_tells(server, film):
+    server.jobs["job-1"] = job_document(result={"size_bytes": 10, "unit_s": [1.0, 2.0]})
+    shown = run("shrink", film).stdout
+    assert "size_bytes: 10" in shown
+    assert "unit_s" not in shown
+    assert "mediaray jobs show job-1" in shown
+
+
+def test_of_a_result_whose_operation_names_nothing_people_see_all(server, film):
+    server.jobs["job-1"] = job_document(result={"size_bytes": 10, "unit_s": [1.0, 2.0]})
+    assert "unit_s: 1.0, 2.0" in run("look", film).stdout
+
+
 @pytest.fixture
 def other(tmp_path):
     file = tmp_path / "other.mkv"
