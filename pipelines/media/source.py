@@ -87,10 +87,24 @@ def size_of(source: Source) -> int:
         os.close(descriptor)
 
 
-def _open_container(source: Source) -> InputContainer:
+def open_file(source: Source) -> int:
+    """A descriptor with a read position of its own, which the caller closes.
+
+    Raises:
+        SourceNotFoundError, SourceUnreadableError, SourceUnsupportedError: as ``open_input``.
+    """
     descriptor = _open_descriptor(source)
     try:
         _check_file(descriptor, source)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _open_container(source: Source) -> InputContainer:
+    descriptor = open_file(source)
+    try:
         return _hand_to_libav(descriptor, source)
     finally:
         os.close(descriptor)  # libav works on a duplicate

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipelines.media.sample import make_sample
 
@@ -71,6 +72,16 @@ def test_a_job_that_was_not_watched_can_be(run, film, folder):
 def test_jobs_list_has_the_newest_first(run, film):
     job = answer(run("probe", film, "--json"))
     assert answer(run("jobs", "list", "--limit", "1", "--json"))["jobs"][0]["id"] == job["id"]
+
+
+def test_renditions_of_a_picture_go_to_the_folder(run, folder):
+    picture = folder / "red.png"
+    Image.new("RGB", (800, 600), "red").save(picture)
+    job = answer(
+        run("image-thumbnails", picture, "-o", folder / "made", "--sizes", "square", "--sizes", "100", "--json")
+    )
+    assert [each["name"] for each in job["artifacts"]] == ["red-square.jpg", "red-100w.jpg"]
+    assert Image.open(folder / "made" / "red-100w.jpg").size == (100, 75)
 
 
 def test_explain_makes_nothing(run, film, folder):

@@ -1,0 +1,50 @@
+"""Bring pixels to sRGB."""
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+_SRGB = ImageCms.createProfile("sRGB")
+_FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+
+
+def to_srgb(pixels: NDArray[np.uint8], profile: bytes, mode: str) -> NDArray[np.uint8] | None:
+    """``pixels`` of Pillow's ``mode`` (L, RGB or CMYK) and ``profile`` as (height, width, 3) in sRGB, perceptual.
+
+    None where the profile is damaged, or of another kind of colour.
+    """
+    transform = _transform(profile, mode)
+    if transform is None:
+        return None
+    image = Image.fromarray(np.ascontiguousarray(pixels), mode)
+    return np.asarray(ImageCms.applyTransform(image, transform))
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    try:
+        return ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            _SRGB,
+            mode,
+            "RGB",
+            renderingIntent=ImageCms.Intent.PERCEPTUAL,
+            flags=_FLAGS,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):  # of another colour space than the pixels, or damaged
+        return None
+
+
+@lru_cache(maxsize=64)
+def is_srgb(profile: bytes) -> bool:
+    """Whether a profile changes no colour by more than a level in 255."""
+    transform = _transform(profile, "RGB")
+    if transform is None:
+        return False
+    steps = np.linspace(0, 255, 9).astype(np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
+    changed = np.asarray(ImageCms.applyTransform(Image.fromarray(np.ascontiguousarray(cube), "RGB"), transform))
+    return int(np.abs(changed.astype(int) - cube).max()) <= 1

@@ -1,0 +1,155 @@
+"""Tell what an image is by its content, and refuse what is too large, before a pixel is decoded."""
+
+import io
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, get_args
+
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from pipelines.media.errors import (
+    LimitError,
+    NotMediaError,
+    SourceUnreadableError,
+)
+from pipelines.media.images.info import ColourModel, ImageFormat, ImageInfo
+from pipelines.media.source import Source, name_of, open_file
+
+# Pillow's names. Left out on purpose: what runs programs (EPS, WMF), what is text or vector, and formats whose readers
+# nobody keeps.
+_FORMATS: dict[str, ImageFormat] = {
+    "JPEG": "jpeg",
+    "MPO": "jpeg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "TIFF": "tiff",
+    "BMP": "bmp",
+    "AVIF": "avif",
+}
+_OPENED = tuple(each for each in _FORMATS if each != "MPO")  # the JPEG plugin finds out that it's several pictures
+MAX_PIXELS = 100_000_000
+MAX_SIDE = 65_500
+MAX_FRAMES = 300
+_MAX_BYTES = 256 << 20
+_MAX_PROFILE_BYTES = 4 << 20
+_ORIENTATION = 0x0112
+_GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
+_ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
+_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
+
+# What Pillow raises of damaged files, by plugin.
+DAMAGED = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError, struct.error, ZeroDivisionError)
+
+Image.MAX_IMAGE_PIXELS = None  # ours are looked at below, with a message of ours
+
+
+def look(source: Source) -> ImageInfo:
+    """What the image ``source`` is. Raises as ``open_image``."""
+    with open_image(bytes_of(source), name_of(source)) as image:
+        return describe(image, name_of(source))
+
+
+def bytes_of(source: Source) -> bytes:
+    """The whole file.
+
+    Raises:
+        SourceError: see ``source.open_file``.
+        LimitError: it's too large.
+    """
+    with os.fdopen(open_file(source), "rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > _MAX_BYTES:
+            raise LimitError(f"{name_of(source)} has {size_bytes >> 20} MiB; at most {_MAX_BYTES >> 20} are read.")
+        return file.read()
+
+
+@contextmanager
+def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
+    """Pillow's image of a file's bytes, its pixels not decoded yet.
+
+    Raises:
+        NotMediaError: no format that is read here.
+        SourceUnreadableError: its header is damaged.
+        LimitError: it has too many pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=_OPENED)
+    except UnidentifiedImageError as error:
+        known = ", ".join(sorted({each.upper() for each in get_args(ImageFormat)}))
+        raise NotMediaError(f"{name} is no image of a format that is read here ({known}).") from error
+    except Image.DecompressionBombError as error:
+        raise LimitError(f"{name} would take too much memory: {error}") from error
+    except DAMAGED as error:
+        raise SourceUnreadableError(f"{name} is damaged: {error}.") from error
+    with image:
+        check_size(image.size, name)
+        yield image
+
+
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Raise LimitError where an image has too many pixels."""
+    width, height = size
+    if width * height > MAX_PIXELS or max(size) > MAX_SIDE:
+        raise LimitError(
+            f"{name} has {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read.",
+            width=width,
+            height=height,
+        )
+
+
+def describe(image: Image.Image, name: str) -> ImageInfo:
+    """What the header tells. Raises as ``open_image``."""
+    try:
+        orientation = _orientation(image)
+        frames = getattr(image, "n_frames", 1)
+    except DAMAGED as error:
+        raise SourceUnreadableError(f"{name} is damaged: {error}.") from error
+    stored = image.format or ""
+    width, height = image.size
+    if orientation >= 5 and stored != "TIFF":  # Pillow tells a TIFF's size as shown
+        width, height = height, width
+    return ImageInfo(
+        format=_FORMATS[stored],
+        width=width,
+        height=height,
+        orientation=orientation,
+        colour=_colour(image),
+        bits=16 if image.mode in _DEEP else 1 if image.mode == "1" else 8,
+        alpha=image.mode in _ALPHA or "transparency" in image.info,
+        palette=image.mode in ("P", "PA"),
+        progressive=bool(image.info.get("progressive")),
+        frames=1 if stored == "MPO" else frames,
+        profile=_profile_name(image),
+        gain_map=b"hdrgm" in (image.info.get("xmp") or b""),
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's: 1 where it is missing or means nothing."""
+    value: Any = image.getexif().get(_ORIENTATION)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _colour(image: Image.Image) -> ColourModel:
+    if image.mode in _GREY:
+        return "grey"
+    return "cmyk" if image.mode == "CMYK" else "rgb"
+
+
+def profile_of(image: Image.Image) -> bytes | None:
+    """The embedded ICC profile, where there is one of a size that makes sense."""
+    profile = image.info.get("icc_profile")
+    return profile if profile and len(profile) <= _MAX_PROFILE_BYTES else None
+
+
+def _profile_name(image: Image.Image) -> str | None:
+    profile = profile_of(image)
+    if profile is None:
+        return None
+    try:
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip() or "unnamed"
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return "unreadable"

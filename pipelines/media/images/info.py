@@ -1,0 +1,33 @@
+"""What an image file holds, read from its header."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+ImageFormat = Literal["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif"]
+ColourModel = Literal["grey", "rgb", "cmyk"]
+
+
+class ImageInfo(BaseModel, frozen=True, extra="forbid"):
+    """An image as its header tells it. ``width`` and ``height`` are as shown: the orientation is applied.
+
+    ``orientation`` is EXIF's, 1 to 8; ``bits`` are of one channel as stored. ``profile`` is the name of the embedded
+    ICC profile. ``frames`` is 1 for a still.
+    """
+
+    format: ImageFormat
+    width: int
+    height: int
+    orientation: int = 1
+    colour: ColourModel
+    bits: int = 8
+    alpha: bool = False
+    palette: bool = False
+    progressive: bool = False
+    frames: int = 1
+    profile: str | None = None
+    gain_map: bool = False
+
+    def as_stored(self, shown: tuple[int, int]) -> tuple[int, int]:
+        """A width and height as shown, as they are before the orientation is applied."""
+        return (shown[1], shown[0]) if self.orientation >= 5 else shown

@@ -1,0 +1,75 @@
+"""Make renditions of an image: several sizes of one decode, upright, in sRGB, without the source's metadata."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.media.images.colour import to_srgb
+from pipelines.media.images.crop import window
+from pipelines.media.images.encode import SUFFIXES, encoded
+from pipelines.media.images.geometry import Placement, place
+from pipelines.media.images.header import bytes_of, describe, open_image
+from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.pixels import Pixels, decode
+from pipelines.media.images.scaling import flattened, scaled, upright
+from pipelines.media.images.thumbnail_spec import Rendition, ThumbnailSpec, ThumbnailsResult, label_of
+from pipelines.media.mux import write_errors
+from pipelines.media.progress import OnProgress, Progress
+from pipelines.media.source import Source, name_of
+
+
+def thumbnails(source: Source, folder: Path, spec: ThumbnailSpec, on_progress: OnProgress) -> ThumbnailsResult:
+    """Write the renditions into ``folder``, named after their sizes, and list them in the order asked for.
+
+    Raises:
+        SourceError: it's no image that is read here, or it's damaged.
+        LimitError: it has too many pixels or bytes.
+        OutOfSpaceError, EncodeError: see ``mux``.
+    """
+    name = name_of(source)
+    data = bytes_of(source)
+    with open_image(data, name) as image:
+        info = describe(image, name)
+        placements = [place(info.width, info.height, *spec.box(size), enlarge=spec.enlarge) for size in spec.sizes]
+        needed = max(each.scaled[0] for each in placements), max(each.scaled[1] for each in placements)
+        pixels = decode(data, image, info, name, needed, spec.frame)
+    renditions = []
+    for size, placement in zip(spec.sizes, placements, strict=True):
+        made = encoded(_render(pixels, placement, spec), spec.format, spec.quality)
+        file = f"{label_of(size)}.{SUFFIXES[spec.format]}"
+        with write_errors():
+            (folder / file).write_bytes(made)
+        width, height = placement.size
+        renditions.append(Rendition(name=file, size=size, width=width, height=height, size_bytes=len(made)))
+        on_progress(Progress(fraction=len(renditions) / len(spec.sizes), frames=len(renditions), position_s=0.0))
+    return ThumbnailsResult(source=info, renditions=tuple(renditions), warnings=_warnings(info))
+
+
+def _render(pixels: Pixels, placement: Placement, spec: ThumbnailSpec) -> NDArray[np.uint8]:
+    width, height = placement.scaled
+    stored = (height, width) if pixels.orientation >= 5 else (width, height)
+    picture = upright(scaled(pixels.array, stored, pixels.span), pixels.orientation)
+    if pixels.profile is not None:
+        picture = _in_srgb(picture, pixels.profile)
+    left, top = window(picture, placement, spec)
+    cut = picture[top : top + placement.size[1], left : left + placement.size[0]]
+    return flattened(cut, _rgb(spec.background)) if spec.format == "jpeg" else cut
+
+
+def _in_srgb(picture: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
+    if picture.shape[2] == 1:
+        converted = to_srgb(picture[..., 0], profile, "L")
+    else:
+        converted = to_srgb(picture[..., :3], profile, "RGB")
+    if converted is None:
+        return picture
+    return np.concatenate([converted, picture[..., 3:]], axis=2) if picture.shape[2] == 4 else converted
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _warnings(info: ImageInfo) -> tuple[str, ...]:
+    return ("Its ICC profile can't be read; its colours are taken as sRGB.",) if info.profile == "unreadable" else ()
