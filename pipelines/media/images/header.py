@@ -9,11 +9,7 @@ from typing import Any, get_args
 
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from pipelines.media.errors import (
-    LimitError,
-    NotMediaError,
-    SourceUnreadableError,
-)
+from pipelines.media.errors import LimitError, NotMediaError, SourceUnreadableError
 from pipelines.media.images.info import ColourModel, ImageFormat, ImageInfo
 from pipelines.media.source import Source, name_of, open_file
 
@@ -32,7 +28,6 @@ _FORMATS: dict[str, ImageFormat] = {
 _OPENED = tuple(each for each in _FORMATS if each != "MPO")  # the JPEG plugin finds out that it's several pictures
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_500
-MAX_FRAMES = 300
 _MAX_BYTES = 256 << 20
 _MAX_PROFILE_BYTES = 4 << 20
 _ORIENTATION = 0x0112

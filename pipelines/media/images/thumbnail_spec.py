@@ -66,7 +66,8 @@ class ThumbnailSpec(BaseModel, frozen=True, extra="forbid"):
     background: str = Field(
         default="#ffffff", pattern=r"^#[0-9a-fA-F]{6}$", description="Behind transparent parts, in JPEG."
     )
-    frame: int = Field(default=0, ge=0, description="Of an animation or a document of several pages: which.")
+    # To reach a frame, most formats decode all before it.
+    frame: int = Field(default=0, ge=0, le=299, description="Of an animation or a document of several pages: which.")
 
     @model_validator(mode="after")
     def _check(self) -> "ThumbnailSpec":
