@@ -24,9 +24,9 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
+        except render.OutputError as error:
+            _end_without_stdout(error)
         except Exception as error:
-            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) and _stdout_fails():
-                _end_without_stdout(error)
             told = _explained(error)
             if told is None:
                 raise
@@ -54,18 +54,9 @@ def _explained(error: Exception) -> tuple[int, str, str] | None:
     return None
 
 
-def _stdout_fails() -> bool:
-    """Whether stdout can't be written: what it didn't take is still in its buffer."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
-
-
-def _end_without_stdout(error: OSError) -> NoReturn:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the buffer fails again when Python ends
-    render.Screen(stderr=True).error(f"The output can't be written: {error.strerror}")
+def _end_without_stdout(error: render.OutputError) -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or what is left fails again when Python ends
+    render.Screen(stderr=True).error(str(error))
     raise typer.Exit(FAILED) from None
 
 

@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,20 @@ _STYLES = {
 }
 
 
+class OutputError(Exception):
+    """What a command shows can't be written: the disk under it is full."""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever read it has seen enough
+        raise
+    except OSError as error:
+        raise OutputError(f"The output can't be written: {error.strerror}") from error
+
+
 class Screen:
     """The terminal, or what stands in for it. Takes text as it is: a file name is never markup."""
 
@@ -39,15 +53,19 @@ class Screen:
     def live(self) -> bool:
         return self.console.is_terminal
 
+    def _print(self, shown: Any, **how: Any) -> None:
+        with _writing():
+            self.console.print(shown, **how)
+
     def note(self, message: str) -> None:
         self.say(message, "dim")
 
     def say(self, message: str, style: str | None = None) -> None:
         # Styled as text: the style of a print would also colour the bars that are live below it.
-        self.console.print(Text(printable(message), style=style or ""), soft_wrap=True)
+        self._print(Text(printable(message), style=style or ""), soft_wrap=True)
 
     def error(self, message: str) -> None:
-        self.console.print(Text.assemble(("Error: ", "bold red"), printable(message)), soft_wrap=True)
+        self._print(Text.assemble(("Error: ", "bold red"), printable(message)), soft_wrap=True)
 
     def waiting(self, message: str) -> AbstractContextManager[Any]:
         return self.console.status(Text(message)) if self.live else nullcontext()
@@ -59,11 +77,11 @@ class Screen:
             table.add_column(heading, no_wrap=number < len(headings) - 1, overflow="fold")
         for row in rows:
             table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-        self.console.print(table)
+        self._print(table)
 
     def details(self, title: str, value: Mapping[str, Any]) -> None:
         """A JSON object as a tree, without what is unknown."""
-        self.console.print(_grown(Tree(Text(printable(title), style="bold")), value))
+        self._print(_grown(Tree(Text(printable(title), style="bold")), value))
 
     def outcome(self, job: "JobView") -> None:
         """How a job ended: one line, then its results, warnings and error."""
@@ -114,11 +132,13 @@ class Screen:
 
 def print_json(value: Any) -> None:
     """One document on stdout, indented for a person."""
-    print(json.dumps(jsonable(value), indent=2 if sys.stdout.isatty() else None, ensure_ascii=False), flush=True)
+    with _writing():
+        print(json.dumps(jsonable(value), indent=2 if sys.stdout.isatty() else None, ensure_ascii=False), flush=True)
 
 
 def print_json_line(value: Any) -> None:
-    print(json.dumps(jsonable(value), ensure_ascii=False), flush=True)
+    with _writing():
+        print(json.dumps(jsonable(value), ensure_ascii=False), flush=True)
 
 
 def jsonable(value: Any) -> Any:
