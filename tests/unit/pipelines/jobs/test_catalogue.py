@@ -39,7 +39,7 @@ def test_only_is_for_a_catalogue_of_one(modules):
 def test_the_operations_of_a_package_are_discovered():
     modules = operation_modules("pipelines.jobs.operations")
     assert "pipelines.jobs.operations.probe" in modules
-    assert Catalogue.load(modules).names() == sorted(module.rpartition(".")[2] for module in modules)
+    assert Catalogue.load(modules).names() == sorted(module.rpartition(".")[2].replace("_", "-") for module in modules)
 
 
 def test_every_operation_can_tell_its_schemas_and_its_examples_hold():
