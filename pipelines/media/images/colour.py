@@ -23,7 +23,7 @@ def to_srgb(pixels: NDArray[np.uint8], profile: bytes, mode: str) -> NDArray[np.
     return np.asarray(ImageCms.applyTransform(image, transform))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)  # a profile may have megabytes
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         return ImageCms.buildTransform(
@@ -38,7 +38,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def is_srgb(profile: bytes) -> bool:
     """Whether a profile changes no colour by more than a level in 255."""
     transform = _transform(profile, "RGB")

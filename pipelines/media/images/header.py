@@ -89,19 +89,25 @@ def check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if width * height > MAX_PIXELS or max(size) > MAX_SIDE:
         raise LimitError(
-            f"{name} has {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read.",
+            f"{name} has {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are dealt with.",
             width=width,
             height=height,
         )
 
 
-def describe(image: Image.Image, name: str) -> ImageInfo:
-    """What the header tells. Raises as ``open_image``."""
+def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
+    """What the header tells of ``frame`` (from 0; of what has fewer, the last), which is then the image's current one.
+
+    Raises as ``open_image``: a later page may be larger than the first.
+    """
     try:
+        if frame:
+            image.seek(min(frame, getattr(image, "n_frames", 1) - 1))
         orientation = _orientation(image)
         frames = getattr(image, "n_frames", 1)
     except DAMAGED as error:
         raise SourceUnreadableError(f"{name} is damaged: {error}.") from error
+    check_size(image.size, name)
     stored = image.format or ""
     width, height = image.size
     if orientation >= 5 and stored != "TIFF":  # Pillow tells a TIFF's size as shown

@@ -39,10 +39,8 @@ class Pixels:
     profile: bytes | None = None
 
 
-def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: tuple[int, int], frame: int) -> Pixels:
+def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: tuple[int, int]) -> Pixels:
     """The pixels of ``image``, whose file is ``data``; at least ``needed`` of them (width, height as shown).
-
-    ``frame`` counts from 0; of what has fewer, it's the last.
 
     Raises:
         SourceUnreadableError: they don't decode to the end.
@@ -52,7 +50,6 @@ def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: 
     if info.format == "jpeg" and info.colour == "rgb":
         return _jpeg(data, info, name, needed, foreign)
     try:
-        image.seek(min(frame, info.frames - 1))
         span: tuple[float, float] = image.size
         if info.format == "jpeg" and (drafted := image.draft(None, info.as_stored(needed))):
             span = drafted[1][2:]

@@ -9,7 +9,7 @@ from pipelines.media.images.colour import to_srgb
 from pipelines.media.images.crop import window
 from pipelines.media.images.encode import SUFFIXES, encoded
 from pipelines.media.images.geometry import Placement, place
-from pipelines.media.images.header import bytes_of, describe, open_image
+from pipelines.media.images.header import bytes_of, check_size, describe, open_image
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.pixels import Pixels, decode
 from pipelines.media.images.scaling import flattened, scaled, upright
@@ -30,10 +30,11 @@ def thumbnails(source: Source, folder: Path, spec: ThumbnailSpec, on_progress: O
     name = name_of(source)
     data = bytes_of(source)
     with open_image(data, name) as image:
-        info = describe(image, name)
+        info = describe(image, name, spec.frame)
         placements = [place(info.width, info.height, *spec.box(size), enlarge=spec.enlarge) for size in spec.sizes]
         needed = max(each.scaled[0] for each in placements), max(each.scaled[1] for each in placements)
-        pixels = decode(data, image, info, name, needed, spec.frame)
+        check_size(needed, f"A rendition of {name}")  # enlarged, or made to cover a box, it has no other bound
+        pixels = decode(data, image, info, name, needed)
     renditions = []
     for size, placement in zip(spec.sizes, placements, strict=True):
         made = encoded(_render(pixels, placement, spec), spec.format, spec.quality)

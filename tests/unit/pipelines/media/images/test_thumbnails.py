@@ -172,6 +172,27 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, 
         made(source)
 
 
+def test_a_page_of_another_shape_keeps_its_own(made, tmp_path):
+    source = tmp_path / "pages.tiff"
+    Image.new("L", (100, 100)).save(source, save_all=True, append_images=[Image.new("L", (400, 100), 255)])
+    assert made(source, frame=1, sizes=("200",)).size == (200, 50)
+
+
+def test_a_later_page_of_too_many_pixels_is_refused(made, tmp_path):
+    source = tmp_path / "pages.tiff"
+    large = Image.new("1", (12_000, 12_000))
+    Image.new("1", (10, 10)).save(source, save_all=True, append_images=[large], compression="group4")
+    with pytest.raises(LimitError, match="12000x12000"):
+        made(source, frame=1)
+
+
+def test_a_rendition_of_too_many_pixels_is_refused(made, tmp_path):
+    source = tmp_path / "small.png"
+    quarters(64, 48).save(source)
+    with pytest.raises(LimitError, match=r"A rendition of small\.png"):
+        made(source, sizes=("20000x20000",), enlarge=True, fit="fill")
+
+
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
 def test_a_picture_that_was_cut_off_is_refused(tmp_path, made, format_):
     source = tmp_path / "cut"
