@@ -102,6 +102,10 @@ class Workbench:
                     f"It takes about {needed_bytes >> 20} MiB in {where}; {free_bytes >> 20} MiB are free. Make room.",
                 )
 
+    def params_as(self, model: type[T]) -> T:
+        """The parameters that ``model`` has: an operation's own, without those that all have."""
+        return model.model_validate(self.params.model_dump(include=set(model.model_fields)))
+
     def profiles(self) -> Mapping[str, Profile]:
         return self._profiles()
 

@@ -17,15 +17,11 @@ class Params(ThumbnailSpec, CommonParams):
 
 def plan(bench: Workbench) -> Plan:
     info = bench.call("pipelines.media.images.header:look", ImageInfo, bench.sources[0])
-    spec = _spec(bench)
+    spec = bench.params_as(ThumbnailSpec)
     seconds = estimate_s(info, spec)
     needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
     explain = {"source": info.model_dump(), "sizes": list(spec.sizes), "estimated_seconds": seconds}
     return Plan(units=(Unit(name=_UNIT, needs=needs),), explain=explain)
-
-
-def _spec(bench: Workbench) -> ThumbnailSpec:
-    return ThumbnailSpec.model_validate(bench.params.model_dump(include=set(ThumbnailSpec.model_fields)))
 
 
 def run(bench: Workbench, _unit: Unit) -> ThumbnailsResult:
@@ -34,14 +30,14 @@ def run(bench: Workbench, _unit: Unit) -> ThumbnailsResult:
         ThumbnailsResult,
         bench.sources[0],
         folder=str(bench.scratch),
-        spec=_spec(bench),
+        spec=bench.params_as(ThumbnailSpec),
     )
 
 
 def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     finished = units[_UNIT]
     result = ThumbnailsResult.model_validate(finished.manifest)
-    media_type = MEDIA_TYPES[_spec(bench).format]
+    media_type = MEDIA_TYPES[bench.params_as(ThumbnailSpec).format]
     named = [each.model_copy(update={"name": f"{bench.source_stem}-{each.name}"}) for each in result.renditions]
     made = [
         Made(finished.folder / each.name, told.name, media_type)

@@ -18,13 +18,9 @@ class Params(StillsSpec, CommonParams):
 
 def plan(bench: Workbench) -> Plan:
     info = bench.call("pipelines.media.probe:probe", MediaInfo, bench.sources[0])
-    seconds = estimate_s(info, _spec(bench))
+    seconds = estimate_s(info, bench.params_as(StillsSpec))
     needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
     return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})
-
-
-def _spec(bench: Workbench) -> StillsSpec:
-    return StillsSpec.model_validate(bench.params.model_dump(include=set(StillsSpec.model_fields)))
 
 
 def run(bench: Workbench, _unit: Unit) -> StillsResult:
@@ -33,7 +29,7 @@ def run(bench: Workbench, _unit: Unit) -> StillsResult:
         StillsResult,
         bench.sources[0],
         folder=str(bench.scratch),
-        spec=_spec(bench),
+        spec=bench.params_as(StillsSpec),
     )
 
 
