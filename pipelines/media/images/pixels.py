@@ -12,12 +12,14 @@ from pipelines.media.images.colour import is_srgb, to_srgb
 from pipelines.media.images.header import DAMAGED, profile_of
 from pipelines.media.images.info import ImageInfo
 
+# OpenCV's flags of a JPEG decoded at a part of its size, without those of what is made: its names have grey and BGR.
 _REDUCED = {
-    1: cv2.IMREAD_COLOR_RGB,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 _CLEAR = frozenset({"PA", "LA", "La", "RGBa"})
 
@@ -68,11 +70,10 @@ def _jpeg(data: bytes, info: ImageInfo, name: str, needed: tuple[int, int], prof
     width, height = info.as_stored((info.width, info.height))
     across, down = info.as_stored(needed)
     factor = max(each for each in _REDUCED if each == 1 or (width / each >= across and height / each >= down))
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[factor] | _RGB)
     if array is None:
         raise SourceUnreadableError(f"{name} is damaged: its pixels don't decode.")
-    rgb = np.asarray(array if factor == 1 else array[..., ::-1], np.uint8)
-    return Pixels(rgb, (width / factor, height / factor), info.orientation, profile)
+    return Pixels(np.asarray(array, np.uint8), (width / factor, height / factor), info.orientation, profile)
 
 
 def _eight_bits(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8], bytes | None]:

@@ -1,7 +1,10 @@
 """Scale pixels, turn them as they are shown, and choose what is kept of them."""
 
+import math
+
 import cv2
 import numpy as np
+import pyvips
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,6 +19,9 @@ _TURNS = {
 }
 _MIRRORED = frozenset({2, 4, 5, 7})
 
+pyvips.concurrency_set(1)  # one image a thread
+pyvips.cache_set_max(0)  # no two calls are the same
+
 
 def scaled(array: NDArray[np.uint8], size: tuple[int, int], span: tuple[float, float]) -> NDArray[np.uint8]:
     """``array`` (height, width, channel) scaled to ``size`` (width, height), whatever its shape was, by Lanczos.
@@ -26,8 +32,32 @@ def scaled(array: NDArray[np.uint8], size: tuple[int, int], span: tuple[float, f
     """
     if (array.shape[1], array.shape[0]) == size == span:
         return array
+    if array.shape[2] != 4 and size[0] <= span[0] and size[1] <= span[1]:
+        return _reduced(array, size, span)
     image = Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
     return _three(np.asarray(image.resize(size, Image.Resampling.LANCZOS, box=(0, 0, *span))))
+
+
+def _reduced(array: NDArray[np.uint8], size: tuple[int, int], span: tuple[float, float]) -> NDArray[np.uint8]:
+    """By libvips, which takes a fifth of Pillow's time (docs/decisions/0016).
+
+    It puts the middle of what it makes on the middle of what it is given, so it is given twice, four or eight times a
+    span that isn't whole: as much as makes it whole. What lies beyond is neither computed nor kept.
+    """
+    height, width, bands = array.shape
+    given = pyvips.Image.new_from_memory(np.ascontiguousarray(array), width, height, bands, "uchar")
+    whole = [math.ceil(each * _whole_factor(each)) for each in span]
+    if whole != [width, height]:
+        given = given.embed(0, 0, *whole, extend="copy")
+    made = given.reduce(span[0] / size[0], span[1] / size[1], kernel="lanczos3")
+    if (made.width, made.height) != size:
+        made = made.crop(0, 0, *size)
+    return np.frombuffer(made.write_to_memory(), np.uint8).reshape(size[1], size[0], bands)
+
+
+def _whole_factor(span: float) -> int:
+    """The least power of two that makes a span whole: it is so many eighths."""
+    return next(factor for factor in (1, 2, 4, 8) if span * factor % 1 == 0)
 
 
 def _three(array: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,7 +9,6 @@ from pipelines.media.images.info import ImageInfo
 from pipelines.media.stills_spec import box_of, parse_size
 
 ThumbnailFormat = Literal["jpeg", "webp", "avif", "png"]
-MEDIA_TYPES = {"jpeg": "image/jpeg", "webp": "image/webp", "avif": "image/avif", "png": "image/png"}
 _PIXELS_PER_S = {"jpeg": 60e6, "webp": 8e6, "avif": 2e6, "png": 20e6}  # encoded, on one core
 _DECODED_PER_S = {True: 300e6, False: 60e6}  # pixels of the source: JPEGs are decoded at a part of their size
 Position = Literal["centre", "entropy", "attention"]
@@ -87,24 +86,6 @@ class ThumbnailSpec(BaseModel, frozen=True, extra="forbid"):
 def label_of(size: str) -> str:
     """What tells a rendition's file from those of other sizes: ``720w``, ``1200x300``, ``square``."""
     return size if size in PRESETS or "x" in size else f"{size}w"
-
-
-class Rendition(BaseModel, frozen=True, extra="forbid"):
-    """One file made of an image."""
-
-    name: str
-    size: str
-    width: int
-    height: int
-    size_bytes: int
-
-
-class ThumbnailsResult(BaseModel, frozen=True, extra="forbid"):
-    """What was made of ``source``."""
-
-    source: ImageInfo
-    renditions: tuple[Rendition, ...]
-    warnings: tuple[str, ...] = ()
 
 
 def estimate_s(info: ImageInfo, spec: ThumbnailSpec) -> float:

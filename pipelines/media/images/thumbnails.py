@@ -7,20 +7,18 @@ from numpy.typing import NDArray
 
 from pipelines.media.images.colour import to_srgb
 from pipelines.media.images.crop import window
-from pipelines.media.images.encode import SUFFIXES, encoded
+from pipelines.media.images.encode import encoded, written
 from pipelines.media.images.geometry import Placement, place
 from pipelines.media.images.header import bytes_of, check_size, describe, open_image
-from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.info import ImageInfo, ImageResult
 from pipelines.media.images.pixels import Pixels, decode
 from pipelines.media.images.scaling import flattened, scaled, upright
-from pipelines.media.images.thumbnail_spec import Rendition, ThumbnailSpec, ThumbnailsResult, label_of
-from pipelines.media.mux import write_errors
-from pipelines.media.progress import OnProgress, Progress
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec, label_of
 from pipelines.media.source import Source, name_of
 
 
-def thumbnails(source: Source, folder: Path, spec: ThumbnailSpec, on_progress: OnProgress) -> ThumbnailsResult:
-    """Write the renditions into ``folder``, named after their sizes, and list them in the order asked for.
+def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ImageResult:
+    """Write the renditions: ``target`` without an extension is what their names begin with, their sizes follow.
 
     Raises:
         SourceError: it's no image that is read here, or it's damaged.
@@ -35,16 +33,11 @@ def thumbnails(source: Source, folder: Path, spec: ThumbnailSpec, on_progress: O
         needed = max(each.scaled[0] for each in placements), max(each.scaled[1] for each in placements)
         check_size(needed, f"A rendition of {name}")  # enlarged, or made to cover a box, it has no other bound
         pixels = decode(data, image, info, name, needed)
-    renditions = []
+    files = []
     for size, placement in zip(spec.sizes, placements, strict=True):
         made = encoded(_render(pixels, placement, spec), spec.format, spec.quality)
-        file = f"{label_of(size)}.{SUFFIXES[spec.format]}"
-        with write_errors():
-            (folder / file).write_bytes(made)
-        width, height = placement.size
-        renditions.append(Rendition(name=file, size=size, width=width, height=height, size_bytes=len(made)))
-        on_progress(Progress(fraction=len(renditions) / len(spec.sizes), frames=len(renditions), position_s=0.0))
-    return ThumbnailsResult(source=info, renditions=tuple(renditions), warnings=_warnings(info))
+        files.append(written(target, f"-{label_of(size)}", made, spec.format, placement.size))
+    return ImageResult(source=info, files=tuple(files), warnings=_warnings(info))
 
 
 def _render(pixels: Pixels, placement: Placement, spec: ThumbnailSpec) -> NDArray[np.uint8]:

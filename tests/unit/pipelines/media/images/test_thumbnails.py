@@ -22,8 +22,8 @@ def made(tmp_path):
 
     def made(source: Path, **spec) -> Image.Image:
         values = {"sizes": ("64",), "format": "png", **spec}
-        result = thumbnails(source, tmp_path, ThumbnailSpec(**values), lambda _: None)
-        image = Image.open(tmp_path / result.renditions[0].name)
+        result = thumbnails(source, tmp_path / "made", ThumbnailSpec(**values))
+        image = Image.open(tmp_path / f"made{result.files[0].name}")
         image.load()
         return image
 
@@ -122,16 +122,16 @@ def test_several_sizes_come_of_one_decode_in_their_order(tmp_path):
     source = tmp_path / "film.jpg"
     quarters(1600, 1200).save(source)
     spec = ThumbnailSpec(sizes=("small", "square", "banner", "720", "100x50"))
-    result = thumbnails(source, tmp_path, spec, lambda _: None)
-    sizes = [(each.name, each.width, each.height) for each in result.renditions]
+    result = thumbnails(source, tmp_path / "made", spec)
+    sizes = [(each.name, each.width, each.height) for each in result.files]
     assert sizes == [
-        ("small.jpg", 150, 113),
-        ("square.jpg", 400, 400),
-        ("banner.jpg", 1200, 300),
-        ("720w.jpg", 720, 540),
-        ("100x50.jpg", 67, 50),
+        ("-small.jpg", 150, 113),
+        ("-square.jpg", 400, 400),
+        ("-banner.jpg", 1200, 300),
+        ("-720w.jpg", 720, 540),
+        ("-100x50.jpg", 67, 50),
     ]
-    assert [Image.open(tmp_path / name).size for name, *_ in sizes] == [(w, h) for _, w, h in sizes]
+    assert [Image.open(tmp_path / f"made{name}").size for name, *_ in sizes] == [(w, h) for _, w, h in sizes]
 
 
 def test_the_focus_point_is_kept(made, tmp_path):
