@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
@@ -30,6 +30,7 @@ T = TypeVar("T", bound=BaseModel)
 HEAVY_NICE = 19
 INTERACTIVE_NICE = 10
 MAX_MESSAGE_BYTES = 64 << 20
+MAX_EACH = 64  # sources that travel in one message
 _LENGTH = struct.Struct(">I")
 _CALLS_PER_CHILD = 200  # bounds what a leak in a codec can add up to
 _START_LIMIT_S = 60.0
@@ -115,7 +116,48 @@ class MediaChild:
             ChildLimitError: it took longer than ``limit_s``.
             ChildKilledError: ``kill`` was called meanwhile.
         """
-        sent, descriptors = _pack(arguments)
+        descriptors: list[int] = []
+        message = {"function": function, "arguments": _packed(arguments, descriptors)}
+        body = self._exchange(message, descriptors, limit_s, on_progress)
+        with self._checked():
+            made = _outcome(body, result)
+        if isinstance(made, ChildFailedError):
+            raise made
+        return made
+
+    def call_each(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        each: Sequence[Mapping[str, Any]],
+        result: type[T],
+        *,
+        threads: int,
+        limit_s: float,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> list[T | ChildFailedError]:
+        """Run a function many times, with ``arguments`` and those of ``each``, at most MAX_EACH, on some threads.
+
+        What a call of it raised stands in its place. Otherwise raises as ``call``; ``limit_s`` is that of all.
+        """
+        descriptors: list[int] = []
+        message = {
+            "function": function,
+            "arguments": _packed(arguments, descriptors),
+            "each": [_packed(own, descriptors) for own in each],
+            "threads": threads,
+        }
+        body = self._exchange(message, descriptors, limit_s, on_progress)
+        with self._checked():
+            return [_outcome(own, result) for _, own in zip(each, body["results"], strict=True)]
+
+    def _exchange(
+        self,
+        message: Mapping[str, Any],
+        descriptors: list[int],
+        limit_s: float,
+        on_progress: Callable[[dict[str, Any]], None] | None,
+    ) -> dict[str, Any]:
         with self._lock:
             if self._killed:
                 raise ChildKilledError("ended before it began")
@@ -125,18 +167,19 @@ class MediaChild:
                 raise ChildKilledError("ended before it began")
             self._calls += 1
             try:
-                _send(self._connected(), {"function": function, "arguments": sent}, descriptors)
-                body = self._wait_for_result(time.monotonic() + limit_s, on_progress)
+                _send(self._connected(), message, descriptors)
+                return self._wait_for_result(time.monotonic() + limit_s, on_progress)
             except (OSError, EOFError, ValueError) as error:
                 raise self._died(error) from error
             except BaseException:
                 self._end()
                 raise
+
+    @contextlib.contextmanager
+    def _checked(self) -> Iterator[None]:
+        """A child that answers what can't be an answer is ended."""
         try:
-            if "error" in body:
-                failure = body["error"]
-                raise ChildFailedError(str(failure["code"]), str(failure["message"]), dict(failure["fields"]))
-            return result.model_validate(body["result"])
+            yield
         except (ValidationError, KeyError, TypeError, ValueError) as error:
             self.close()
             raise ChildCrashedError("the media process sent an answer of the wrong shape") from error
@@ -266,9 +309,16 @@ class MediaChild:
         return code
 
 
-def _pack(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+def _outcome(body: Mapping[str, Any], result: type[T]) -> T | ChildFailedError:
+    if "error" in body:
+        failure = body["error"]
+        return ChildFailedError(str(failure["code"]), str(failure["message"]), dict(failure["fields"]))
+    return result.model_validate(body["result"])
+
+
+def _packed(arguments: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    """``arguments`` as JSON values; the descriptors among them go to the end of ``descriptors``."""
     sent: dict[str, Any] = {}
-    descriptors: list[int] = []
     for name, value in arguments.items():
         if isinstance(value, SourceDescriptor):
             sent[name] = {"descriptor": len(descriptors), "name": value.name}
@@ -277,10 +327,10 @@ def _pack(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
             sent[name] = value.model_dump(mode="json")
         else:
             sent[name] = value
-    return sent, descriptors
+    return sent
 
 
-def _send(connection: socket.socket, body: dict[str, Any], descriptors: list[int]) -> None:
+def _send(connection: socket.socket, body: Mapping[str, Any], descriptors: list[int]) -> None:
     data = json.dumps(body, allow_nan=False).encode()
     connection.settimeout(_START_LIMIT_S)
     message = _LENGTH.pack(len(data)) + data

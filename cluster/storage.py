@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -99,6 +99,35 @@ def open_source(uri: str, roots: Sequence[Path]) -> Iterator[OpenSource]:
         os.close(descriptor)
 
 
+def check_folder(uri: str, roots: Sequence[Path]) -> Path:
+    """The folder that ``uri`` names.
+
+    Raises:
+        StorageError: ``source_not_found``, ``source_outside_roots``.
+    """
+    path = local_path(uri)
+    _refuse_outside(path, path, roots, "source_outside_roots")
+    _refuse_outside(path.resolve(), path, roots, "source_outside_roots")
+    if not path.is_dir():
+        raise StorageError("source_not_found", f"There is no folder {path}.")
+    return path
+
+
+def files_below(folder: Path, suffixes: Container[str], without: Path | None = None) -> list[Path]:
+    """Files in ``folder`` and below whose names end as ``suffixes`` say, in order of their names.
+
+    Hidden files and folders are left out, links to folders, and what lies in ``without``.
+    """
+    found = []
+    for at, folders, names in os.walk(folder):
+        here = Path(at)
+        folders[:] = sorted(each for each in folders if not each.startswith(".") and here / each != without)
+        found += [
+            here / each for each in sorted(names) if not each.startswith(".") and Path(each).suffix.lower() in suffixes
+        ]
+    return found
+
+
 def check_target(path: Path, roots: Sequence[Path], *, overwrite: bool) -> None:
     """Refuse a target that can't be published to.
 
@@ -131,13 +160,14 @@ def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
             if error.errno not in (errno.EXDEV, errno.EMLINK, *_NO_LINKS):
                 raise
             shutil.copyfile(made, staged)
-        with staged.open("rb") as file:
-            os.fsync(file.fileno())
+        _flush(staged)
     return staged
 
 
 def publish(staged: Path, target: Path, *, overwrite: bool, size_bytes: int) -> None:
-    """Give a staged file its name, atomically. May be repeated: the second time changes nothing.
+    """Give a staged file its name, atomically; ``flush_folder`` then makes it last.
+
+    May be repeated: the second time changes nothing.
 
     Raises:
         StorageError: ``output_exists`` where another file has the name; ``output_lost`` where neither is there.
@@ -151,7 +181,6 @@ def publish(staged: Path, target: Path, *, overwrite: bool, size_bytes: int) -> 
         except FileNotFoundError:  # an earlier attempt published it, or one that is at it this moment
             if not (target.exists() and target.stat().st_size == size_bytes):
                 raise StorageError("output_lost", f"The finished file for {target} is gone from its folder.") from None
-        _flush_folder(target.parent)
 
 
 def _give_new_name(staged: Path, target: Path) -> None:
@@ -179,11 +208,23 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(_existing_folder(folder)).free
 
 
-def remove_staged(target: Path, tag_prefix: str) -> None:
-    """Remove what attempts with this tag prefix staged beside a target, or in it where it is a folder."""
-    named = f".{_glob_escaped(_shortened(target.name))}.{tag_prefix}*{STAGED_SUFFIX}"
-    for staged in (*target.parent.glob(named), *target.glob(f".*.{tag_prefix}*{STAGED_SUFFIX}")):
+def remove_staged(folder: Path, tag_prefix: str) -> None:
+    """Remove what attempts with this tag prefix staged in a folder."""
+    for staged in folder.glob(f".*.{tag_prefix}*{STAGED_SUFFIX}"):
         staged.unlink(missing_ok=True)
+
+
+def flush_files(folder: Path) -> None:
+    """Bring the files in a folder to the disk: before it is said that they are there."""
+    with _disk_errors(folder):
+        for path in (*folder.iterdir(), folder):
+            _flush(path)
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk."""
+    with _disk_errors(folder):
+        _flush(folder)
 
 
 def _staged_name(target: Path, tag: str) -> Path:
@@ -196,10 +237,6 @@ def _shortened(name: str) -> str:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:16]
     return encoded[: _STAGED_NAME_MAX - 17].decode(errors="ignore") + "~" + digest
-
-
-def _glob_escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _opened_path(descriptor: int) -> Path:
@@ -223,8 +260,8 @@ def _existing_folder(folder: Path) -> Path:
     return folder
 
 
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -181,13 +181,13 @@ class ProgressBoard:
         job.progress = max(job.progress, min(0.999, reached))
 
     def _speeds(self, job: _Job, now: float) -> tuple[float | None, float | None]:
-        """Frames and seconds of film a second of what runs, added up."""
+        """Frames and seconds of film a second of what runs, added up; None of work that has none."""
         running = [unit for unit in job.units.values() if unit.counts(now) and unit.elapsed_s > 0]
         if not running:
             return None, None
         return (
-            round(sum(unit.frames / unit.elapsed_s for unit in running), 2),
-            round(sum(unit.position_s / unit.elapsed_s for unit in running), 3),
+            round(sum(unit.frames / unit.elapsed_s for unit in running), 2) or None,
+            round(sum(unit.position_s / unit.elapsed_s for unit in running), 3) or None,
         )
 
     def _tell_eta(self, job: _Job, now: float) -> None:

@@ -34,11 +34,15 @@ class CommonParams(BaseModel):
 
 @dataclass(frozen=True)
 class Made:
-    """A finished file in scratch, and the name it gets."""
+    """A finished file in scratch, and the name it gets, which may have folders: ``2019/beach-720w.jpg``.
+
+    One of the job's ``own`` is kept with it, whatever the parameter ``output`` says.
+    """
 
     path: Path
     name: str
     media_type: str
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ class Operation:
     Workbench, which calls media functions in the child. ``run`` returns the unit's manifest. ``join`` may return a plan
     of what to do instead, where what the units made can't be joined: once. A unit of it that has the name of one of the
     first plan's is done already. ``output`` tells whether the parameter ``output`` names a file or a folder, and
-    ``suffix`` the extension of the file for given parameters.
-    ``interactive`` operations are planned at once, even behind a long queue. ``told`` are the fields of the result that
-    a person is shown when the job is done; all, where none is named.
+    ``suffix`` the extension of the file for given parameters. ``many``: it takes several sources, and folders.
+    ``interactive`` operations are planned at once, even behind a long queue. ``told`` picks what of the result a
+    person is shown when the job is done; all of it, where there is none.
     """
 
     name: str
@@ -70,10 +74,11 @@ class Operation:
     plan: Callable[["Workbench"], Plan]
     run: Callable[["Workbench", Unit], BaseModel]
     join: Callable[["Workbench", Mapping[str, Any]], Outcome | Plan]
+    many: bool = False
     output: Literal["none", "file", "folder"] = "none"
     interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
-    told: Sequence[str] = ()
+    told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 

@@ -62,7 +62,7 @@ class UnitDroppedError(Exception):
 _RETRYABLE = frozenset({"encode_failed", "output_invalid", "child_crashed", "internal", "limit_time", "output_lost"})
 
 
-def job_error(error: Exception, unit: str) -> JobError:
+def job_error(error: Exception, unit: str | None = None) -> JobError:
     """What the client is told about a failed unit. No traceback, no type of a library."""
     if isinstance(error, ChildFailedError | StorageError):
         code, message = error.code, error.message

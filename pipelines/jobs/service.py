@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from cluster.errors import StorageError
 from cluster.grants import current_roots
 from cluster.settings import Settings
-from cluster.storage import Roots, check_target, local_path, open_source
+from cluster.storage import Roots, check_folder, check_target, local_path, open_source
 from pipelines.jobs.catalogue import Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
 from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
@@ -29,7 +29,7 @@ from pipelines.jobs.targets import check_extension, resolved_output
 from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
 
-MAX_SOURCES = 1
+MAX_SOURCES = 1000
 
 
 class InteractiveLane(Protocol):
@@ -193,9 +193,12 @@ class JobService:
                 f"There is no operation {request.operation!r}. There are: {', '.join(self._catalogue.names())}.",
                 "operation_unknown",
             )
-        if not 1 <= len(request.sources) <= MAX_SOURCES:
-            raise InvalidError(f"{request.operation} takes one source; submit a job for each.", "sources_invalid")
         operation = self._catalogue[request.operation]
+        if not 1 <= len(request.sources) <= (MAX_SOURCES if operation.many else 1):
+            how_many = (
+                f"1 to {MAX_SOURCES} sources, or folders" if operation.many else "one source; submit a job for each"
+            )
+            raise InvalidError(f"{request.operation} takes {how_many}.", "sources_invalid")
         try:
             params = operation.params.model_validate(dict(request.params))
         except ValidationError as error:
@@ -211,9 +214,16 @@ class JobService:
     def _check_files(self, request: Request, operation: Operation, output: Path | None, *, overwrite: bool) -> None:
         roots = current_roots(self._settings)
         for source in request.sources:
-            with open_source(source, roots.read):
-                pass
-            if output and os.path.realpath(output) == os.path.realpath(local_path(source)):
+            if operation.many and local_path(source).is_dir():
+                check_folder(source, roots.read)
+            else:
+                with open_source(source, roots.read):
+                    pass
+            if (
+                output
+                and operation.output == "file"
+                and os.path.realpath(output) == os.path.realpath(local_path(source))
+            ):
                 raise StorageError("output_is_source", "The output is the source. Choose another name.")
         if output:
             self._check_output(operation, output, roots, overwrite=overwrite)

@@ -1,17 +1,20 @@
 """What an operation gets to work with: its parameters, sources, scratch, and the child that runs media functions."""
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from cluster.child import MediaChild, SourceDescriptor
-from cluster.errors import ChildFailedError, StorageError
+from cluster.child import MAX_EACH, MediaChild, SourceDescriptor
+from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
 from cluster.identity import Identity, identify
 from cluster.storage import OpenSource, Roots, free_space, local_path, open_source
+from pipelines.jobs.errors import job_error
+from pipelines.jobs.models import JobError
 from pipelines.media.profiles import Profile
 
 T = TypeVar("T", bound=BaseModel)
@@ -71,6 +74,10 @@ class Workbench:
         return self._scratch
 
     @property
+    def used_scratch(self) -> bool:
+        return self._scratch.is_dir()
+
+    @property
     def scratch_name(self) -> str:
         return self._scratch.name
 
@@ -109,6 +116,10 @@ class Workbench:
     def profiles(self) -> Mapping[str, Profile]:
         return self._profiles()
 
+    @property
+    def read_roots(self) -> tuple[Path, ...]:
+        return self._roots.read
+
     def call(self, function: str, result: type[T], source: str, **arguments: Any) -> T:
         """Run a media function in the child on a source, which the child gets as an open descriptor.
 
@@ -134,6 +145,80 @@ class Workbench:
             if _is_other(opened):
                 raise _changed(opened)
             return made
+
+    def call_each(
+        self, function: str, result: type[T], sources: Sequence[str], each: Sequence[Mapping[str, Any]], **common: Any
+    ) -> list[T | JobError]:
+        """Run a media function on many sources, with arguments of ``each`` of them and ``common`` ones.
+
+        What goes wrong with one stands in its place. One that ends the child, or takes for ever, is found by halving.
+
+        Raises:
+            ChildFailedError: no space is left.
+        """
+        if len(sources) > MAX_EACH:
+            return [
+                made
+                for at in range(0, len(sources), MAX_EACH)
+                for made in self.call_each(
+                    function, result, sources[at : at + MAX_EACH], each[at : at + MAX_EACH], **common
+                )
+            ]
+        made: dict[int, T | JobError] = {}
+        with contextlib.ExitStack() as stack:
+            opened: dict[int, OpenSource] = {}
+            for number, source in enumerate(sources):
+                try:
+                    opened[number] = stack.enter_context(open_source(source, self._roots.read))
+                except StorageError as error:
+                    made[number] = job_error(error)
+            made |= self._call_opened(function, result, opened, each, common)
+        return [made[number] for number in range(len(sources))]
+
+    def _call_opened(
+        self,
+        function: str,
+        result: type[T],
+        opened: Mapping[int, OpenSource],
+        each: Sequence[Mapping[str, Any]],
+        common: Mapping[str, Any],
+    ) -> dict[int, T | JobError]:
+        if not opened:
+            return {}
+        try:
+            outcomes = self._child.call_each(
+                function,
+                common,
+                [
+                    {"source": SourceDescriptor(one.descriptor, one.path.name), **each[number]}
+                    for number, one in opened.items()
+                ],
+                result,
+                threads=max(1, self.cpus),
+                limit_s=len(opened) / len(each) * self._limit_s
+                + sum(one.size_bytes for one in opened.values()) / _SLOW_BYTES_PER_S,
+                on_progress=self._on_progress,
+            )
+        except (ChildCrashedError, ChildLimitError) as error:
+            if len(opened) == 1:
+                return {number: job_error(error) for number in opened}
+            half = len(opened) // 2
+            parts = dict(list(opened.items())[:half]), dict(list(opened.items())[half:])
+            return {
+                number: made
+                for part in parts
+                for number, made in self._call_opened(function, result, part, each, common).items()
+            }
+        return {
+            number: self._told(outcome, one) for (number, one), outcome in zip(opened.items(), outcomes, strict=True)
+        }
+
+    def _told(self, outcome: T | ChildFailedError, opened: OpenSource) -> T | JobError:
+        if isinstance(outcome, ChildFailedError) and outcome.code == "disk_full":
+            raise outcome
+        if _is_other(opened):
+            return job_error(_changed(opened))
+        return job_error(outcome) if isinstance(outcome, ChildFailedError) else outcome
 
 
 def _is_other(opened: OpenSource) -> bool:

@@ -23,7 +23,7 @@ from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.kept import Kept
 from cluster.settings import Settings
-from cluster.storage import check_target, local_path, publish, remove_staged, stage
+from cluster.storage import check_target, flush_files, flush_folder, local_path, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.errors import UnitDroppedError, job_error
 from pipelines.jobs.live import Reporter
@@ -130,6 +130,8 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> str | Plan
         if not _store(config.redis_url).holds(order.job_id, order.unit.name, order.fence):
             raise UnitDroppedError
         publish(Path(staged), Path(artifact.path), overwrite=overwrite, size_bytes=artifact.size_bytes)
+    for folder in {Path(artifact.path).parent for artifact in joined.artifacts}:
+        flush_folder(folder)
     return "{}"
 
 
@@ -147,8 +149,8 @@ def _run(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Wo
     if key is not None and (manifest := kept.fetch(key, bench.scratch)) is not None:
         return {"folder": bench.scratch_name, "manifest": manifest, "reused": True}
     manifest = operation.run(bench, order.unit).model_dump(mode="json")
-    if key is not None:
-        kept.keep(key, bench.scratch, manifest)
+    if (key is None or not kept.keep(key, bench.scratch, manifest)) and bench.used_scratch:
+        flush_files(bench.scratch)
     return {"folder": bench.scratch_name, "manifest": manifest, "reused": False}
 
 
@@ -172,14 +174,16 @@ def _join(
         kept_work(config.settings).discard(unit.key for unit in plan.units if unit.key)
         return outcome.model_copy(update={"replanned": True})
     roots = current_roots(config.settings)
-    output = _output(order)
-    artifacts, staged = [], []
-    for made in outcome.made:
-        target = target_of(operation, output, config.settings.home / "artifacts" / order.job_id, made.name)
-        check_target(target, roots.write, overwrite=bool(order.params.get("overwrite")))
-        remove_staged(target, _tag(order.job_id))
-        artifacts.append(artifact_of(made, target))
-        staged.append(str(stage(made.path, target, roots.write, f"{_tag(order.job_id)}{order.fence}")))
+    own = config.settings.home / "artifacts" / order.job_id
+    overwrite = bool(order.params.get("overwrite"))
+    targets = [target_of(operation, None if made.own else _output(order), own, made.name) for made in outcome.made]
+    for target in targets:
+        check_target(target, roots.write, overwrite=overwrite)
+    for at in {target.parent for target in targets}:
+        remove_staged(at, _tag(order.job_id))
+    artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
+    tag = f"{_tag(order.job_id)}{order.fence}"
+    staged = [str(stage(made.path, at, roots.write, tag)) for made, at in zip(outcome.made, targets, strict=True)]
     return Joined(
         result=outcome.result.model_dump(mode="json"),
         artifacts=tuple(artifacts),
@@ -199,18 +203,18 @@ def plan_only(
 
 
 def clean_up(config: WorkerConfig, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
-    """Remove a job's scratch, what it staged beside ``targets``, and what is kept under ``keys``.
+    """Remove a job's scratch, what it staged beside ``targets`` or in them, and what is kept under ``keys``.
 
     With ``artifacts`` also its own folder of them.
     What can't be removed (a disk that became read-only) stays: the job ends all the same.
     """
     shutil.rmtree(_scratch(config.settings, job_id), ignore_errors=True)
     kept_work(config.settings).discard(keys)
-    for target in targets:
+    for folder in {folder for target in targets for folder in (Path(target), Path(target).parent)}:
         try:
-            remove_staged(Path(target), _tag(job_id))
+            remove_staged(folder, _tag(job_id))
         except OSError as error:
-            _log.warning("what job %s staged for %s can't be removed: %s", job_id, target, error.strerror)
+            _log.warning("what job %s staged in %s can't be removed: %s", job_id, folder, error.strerror)
     if artifacts:
         shutil.rmtree(config.settings.home / "artifacts" / job_id, ignore_errors=True)
 

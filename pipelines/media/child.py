@@ -8,6 +8,9 @@ a 4-byte big-endian length and that much JSON:
     ← {"progress": {...}}                                      any number of times
     ← {"result": {...}}  or  {"error": {"code": "...", "message": "...", "fields": {...}}}
 
+A call of many has the arguments that differ in ``each``, and a number of ``threads`` to do them on; its answer has, in
+their order, a result or an error of each in ``results``.
+
 A third thing ends it: when the host dies, the lifeline pipe closes and the whole process group goes with it.
 """
 
@@ -28,6 +31,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -35,6 +39,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 
 from pipelines.media.errors import MediaError
+from pipelines.media.progress import OnProgress, Progress
 
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_DESCRIPTORS = 64
@@ -102,13 +107,37 @@ def _die_with_host(lifeline: int, parent: int) -> None:
 
 
 def _answer(host: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
-    try:
-        function = _function(message["function"])
-        result = function(**_arguments(host, function, message["arguments"], descriptors))
-        body = {"result": result.model_dump(mode="json") if isinstance(result, BaseModel) else result}
-    except Exception as error:  # noqa: BLE001 everything that fails here must be told to the host
-        body = {"error": _describe(error)}
+    arguments, each = message["arguments"], message.get("each")
+    if each is None:
+        body = _outcome(message["function"], arguments, descriptors, lambda progress: _report(host, progress))
+    else:
+        calls = [{**arguments, **own} for own in each]
+        body = {"results": _outcomes(host, message["function"], calls, descriptors, message["threads"])}
     _send(host, body)
+
+
+def _outcomes(
+    host: socket.socket, function: str, calls: list[dict[str, Any]], descriptors: list[int], threads: int
+) -> list[dict[str, Any]]:
+    outcomes = []
+    with ThreadPoolExecutor(threads) as pool:
+        for outcome in pool.map(lambda call: _outcome(function, call, descriptors, lambda _: None), calls):
+            outcomes.append(outcome)
+            _report(host, Progress(fraction=len(outcomes) / len(calls), frames=0, position_s=0.0))
+    return outcomes
+
+
+def _outcome(name: str, sent: dict[str, Any], descriptors: list[int], on_progress: OnProgress) -> dict[str, Any]:
+    try:
+        function = _function(name)
+        result = function(**_arguments(function, sent, descriptors, on_progress))
+    except Exception as error:  # noqa: BLE001 everything that fails here must be told to the host
+        return {"error": _describe(error)}
+    return {"result": result.model_dump(mode="json") if isinstance(result, BaseModel) else result}
+
+
+def _report(host: socket.socket, progress: Progress) -> None:
+    _send(host, {"progress": progress.model_dump(mode="json")})
 
 
 @cache
@@ -129,7 +158,7 @@ def _adapters(function: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
 
 
 def _arguments(
-    host: socket.socket, function: Callable[..., Any], sent: dict[str, Any], descriptors: list[int]
+    function: Callable[..., Any], sent: dict[str, Any], descriptors: list[int], on_progress: OnProgress
 ) -> dict[str, Any]:
     def real(value: Any) -> Any:
         if isinstance(value, dict) and "descriptor" in value:
@@ -139,7 +168,7 @@ def _arguments(
     adapters = _adapters(function)
     arguments = {name: adapters[name].validate_python(real(value)) for name, value in sent.items()}
     if "on_progress" in inspect.signature(function).parameters:
-        arguments["on_progress"] = lambda progress: _send(host, {"progress": progress.model_dump(mode="json")})
+        arguments["on_progress"] = on_progress
     return arguments
 
 

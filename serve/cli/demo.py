@@ -90,16 +90,16 @@ def _sample(folder: Path, screen: Screen) -> Path:
 
 
 def _take(place: Place, target: Target, folder: Path, *, as_json: bool) -> Tour:
-    source = Path(target.source)
+    source = Path(target.sources[0])
     output = folder / f"{source.stem}-web.mp4"
     with place.client() as client, granted(place, [target]):
-        probe = client.submit("probe", [target.source])
+        probe = client.submit("probe", target.sources)
         transcode = client.submit(
-            "transcode", [target.source], {"profile": _PROFILE, "output": str(output), "overwrite": True}
+            "transcode", target.sources, {"profile": _PROFILE, "output": str(output), "overwrite": True}
         )
         stills = client.submit(
             "thumbnails",
-            [target.source],
+            target.sources,
             {"count": _STILLS, "output": str(folder / "stills"), "overwrite": True},
         )
     jobs = [probe, transcode, stills]

@@ -103,7 +103,7 @@ def retry(
     from serve.catalogue import catalogue  # slow to import
 
     name = jobs[0].operation
-    told = catalogue()[name].told if name in catalogue() else ()
+    told = catalogue()[name].told if name in catalogue() else None
     show_jobs(jobs, told=told, watched=watch_it, as_json=json_output)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PriorityName = Literal["low", "normal", "high", "urgent"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 _PANEL = "How"
+_SOURCES = {False: "Media files.", True: "Files, or folders of them."}
 _OF_ONE = ("source_", "output_")  # codes of what is wrong with one source, not with all of the request
 
 
@@ -55,7 +56,7 @@ def operation_command(operation: "Operation") -> Callable[..., None]:
 
     def run(**given: Any) -> None:
         wish = Wish(
-            targets=targets(given.pop("sources"), given.pop("output", None), operation.output),
+            targets=targets(given.pop("sources"), given.pop("output", None), operation.output, many=operation.many),
             priority=given.pop("priority"),
             explain=given.pop("explain"),
             watch=given.pop("watch"),
@@ -93,7 +94,7 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
         )
     ]
     return [
-        parameter("sources", Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Media files.")]),
+        parameter("sources", Annotated[list[str], typer.Argument(metavar="SOURCE...", help=_SOURCES[operation.many])]),
         *(output if operation.output != "none" else []),
         *own,
         parameter(
@@ -145,13 +146,13 @@ def _submit(client: "Client", place: Place, operation: str, wish: Wish) -> tuple
     for target in wish.targets:
         try:
             with granted(place, [target]):
-                jobs.append(client.submit(operation, [target.source], wish.params_for(target), wish.priority))
+                jobs.append(client.submit(operation, list(target.sources), wish.params_for(target), wish.priority))
         except ProblemError as error:
             if len(wish.targets) == 1 or not error.code.startswith(_OF_ONE):
                 raise
-            refused.append(Refused(target.source, error.code, error.detail))
+            refused.append(Refused(target.name, error.code, error.detail))
             if not wish.as_json:
-                Screen(stderr=True).error(f"{target.source}: {error.detail} ({error.code})")
+                Screen(stderr=True).error(f"{target.name}: {error.detail} ({error.code})")
     return jobs, refused
 
 
@@ -159,11 +160,11 @@ def show_jobs(
     jobs: Sequence["JobView"],
     refused: Sequence[Refused] = (),
     *,
-    told: Sequence[str] = (),
+    told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     watched: bool,
     as_json: bool,
 ) -> None:
-    """Print jobs after a command, of a result the fields ``told``; exit with 1 where one was refused or failed."""
+    """Print jobs after a command, of a result what ``told`` picks; exit with 1 where one was refused or failed."""
     screen = Screen()
     if as_json:
         several = {"jobs": jobs, **({"refused": [asdict(each) for each in refused]} if refused else {})}
@@ -178,18 +179,18 @@ def show_jobs(
         raise typer.Exit(FAILED)
 
 
-def _show_result(screen: Screen, job: "JobView", told: Sequence[str]) -> None:
+def _show_result(screen: Screen, job: "JobView", told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None) -> None:
     result = job.result or {}
-    screen.details("result", {name: result[name] for name in told if name in result} if told else result)
+    screen.details("result", told(result) if told else result)
     if told:
         screen.note(f"All of it: mediaray jobs show {job.id}")
 
 
 def _explain(client: "Client", operation: str, wish: Wish) -> None:
-    plans = [client.plan(operation, [target.source], wish.params_for(target)) for target in wish.targets]
+    plans = [client.plan(operation, list(target.sources), wish.params_for(target)) for target in wish.targets]
     if wish.as_json:
         print_json(plans[0] if len(plans) == 1 else {"plans": plans})
         return
     screen = Screen()
     for target, plan in zip(wish.targets, plans, strict=True):
-        screen.plan(target.source, plan)
+        screen.plan(target.name, plan)

@@ -17,6 +17,7 @@ from rich.tree import Tree
 if TYPE_CHECKING:
     from serve.protocol import JobView, PlanView
 
+_LISTED = 12  # files of a job that are named when it ends
 _PIPED_WIDTH = 200  # an id or a path is never cut in a file or a pipe
 _STYLES = {
     "succeeded": "green",
@@ -88,8 +89,11 @@ class Screen:
         mark = {"succeeded": "✓", "failed": "✗"}.get(job.state, "-")
         name = f"{job.operation} {job.source_name}"
         self.say(f"{mark} {name}: {job.state}{_took(job)}", style=_STYLES.get(job.state))
-        for artifact in job.artifacts:
+        for artifact in job.artifacts[:_LISTED]:
             self.say(f"  {artifact.path or artifact.name}  ({decimal(artifact.size_bytes)})")
+        if more := job.artifacts[_LISTED:]:
+            size_bytes = sum(artifact.size_bytes for artifact in more)
+            self.say(f"  and {len(more)} more ({decimal(size_bytes)})")
         for warning in job.warnings:
             self.say(f"  warning: {warning}", style="yellow")
         if job.error:

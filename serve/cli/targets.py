@@ -16,32 +16,43 @@ _OUTPUT = "--output"
 
 @dataclass(frozen=True)
 class Target:
-    """A source and where its result goes. An output that ends in a slash is a folder."""
+    """The sources of a job and where its result goes. An output that ends in a slash is a folder."""
 
-    source: str
+    sources: tuple[str, ...]
     output: str | None
 
+    @property
+    def name(self) -> str:
+        """For messages: the first source, and how many more there are."""
+        return self.sources[0] + (f" (+{len(self.sources) - 1})" if len(self.sources) > 1 else "")
 
-def targets(sources: Sequence[str], output: str | None, kind: Literal["none", "file", "folder"]) -> list[Target]:
-    """One target per source. Several share an output folder: files keep their stem, folders get one each.
+
+def targets(
+    sources: Sequence[str], output: str | None, kind: Literal["none", "file", "folder"], *, many: bool = False
+) -> list[Target]:
+    """One target per source, or one for all where a job takes ``many``.
+
+    Several share an output folder: files keep their stem, folders get one each.
 
     Raises:
         typer.BadParameter: a source is missing, or several results would have one name.
     """
     found = [_source(each) for each in sources]
+    if many:
+        return [Target(tuple(found), None if output is None else f"{os.path.abspath(output)}/")]  # noqa: PTH100
     if output is None or kind == "none":
-        return [Target(source, None) for source in found]
+        return [Target((source,), None) for source in found]
     folder = output.endswith("/") or Path(output).is_dir()
     place = os.path.abspath(output)  # not resolved: the name given is the name used  # noqa: PTH100
     if len(found) == 1:
-        return [Target(found[0], f"{place}/" if folder else place)]
+        return [Target((found[0],), f"{place}/" if folder else place)]
     if kind == "file" and not folder:
         raise typer.BadParameter(f"several sources need a folder here: {output}/", param_hint=_OUTPUT)
     stems = [Path(source).stem for source in found]
     if len(set(stems)) < len(stems):
         raise typer.BadParameter("two sources have the same name; give them one by one", param_hint=_OUTPUT)
     return [
-        Target(source, f"{place}/{stem}" if kind == "folder" else f"{place}/")
+        Target((source,), f"{place}/{stem}" if kind == "folder" else f"{place}/")
         for source, stem in zip(found, stems, strict=True)
     ]
 
@@ -58,9 +69,9 @@ def granted(place: Place, chosen: Sequence[Target]) -> Iterator[None]:
         yield
         return
     read: set[Path] = set()
-    for target in chosen:
-        if "://" not in target.source:
-            for path in (Path(target.source), Path(target.source).resolve()):  # a link and what it names
+    for source in {source for target in chosen for source in target.sources}:
+        if "://" not in source:
+            for path in (Path(source), Path(source).resolve()):  # a link and what it names
                 read.add(path if path.is_dir() else path.parent)
     write = {
         Path(target.output) if target.output.endswith("/") else Path(target.output).parent

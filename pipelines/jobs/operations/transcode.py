@@ -41,6 +41,10 @@ _CHUNK_FILE = "chunk.nut"
 _JOIN_BYTES_PER_S = 60e6
 _MAX_SERIAL_CPUS = 16
 _BUILD = f"2 {version('mediaray')} {version('av')}"  # what a chunk's bytes depend on beside source and settings
+_TOLD = (
+    *("method", "reason", "chunks", "reused_chunks", "duration_s", "width", "height", "video_codec"),
+    *("audio_codecs", "loudness", "decode_errors", "damaged_at_s"),
+)
 _JOINED_TWICE = 2  # a film lies in scratch as chunks and as a whole before it is published
 
 
@@ -290,10 +294,7 @@ OPERATION = Operation(
     join=join,
     output="file",
     suffix=suffix,
-    told=(
-        *("method", "reason", "chunks", "reused_chunks", "duration_s", "width", "height", "video_codec"),
-        *("audio_codecs", "loudness", "decode_errors", "damaged_at_s"),
-    ),
+    told=lambda result: {name: result[name] for name in _TOLD if name in result},
     examples=(
         {
             "sources": ["/films/example.mkv"],

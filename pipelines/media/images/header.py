@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, get_args
@@ -27,6 +28,7 @@ _FORMATS: dict[str, ImageFormat] = {
 }
 _OPENED = tuple(each for each in _FORMATS if each != "MPO")  # the JPEG plugin finds out that it's several pictures
 MAX_PIXELS = 100_000_000
+_MEGAPIXELS = f"the {MAX_PIXELS // 1_000_000} megapixels that are dealt with"
 MAX_SIDE = 65_500
 _MAX_BYTES = 256 << 20
 _MAX_PROFILE_BYTES = 4 << 20
@@ -36,9 +38,21 @@ _ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 
 # What Pillow raises of damaged files, by plugin.
-DAMAGED = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError, struct.error, ZeroDivisionError)
+_DAMAGED = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    ZeroDivisionError,
+)
 
-Image.MAX_IMAGE_PIXELS = None  # ours are looked at below, with a message of ours
+# Pillow looks before it makes room for frames too; it refuses twice as many as it warns of.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def look(source: Source) -> ImageInfo:
@@ -70,18 +84,26 @@ def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
         SourceUnreadableError: its header is damaged.
         LimitError: it has too many pixels.
     """
-    try:
-        image = Image.open(io.BytesIO(data), formats=_OPENED)
-    except UnidentifiedImageError as error:
-        known = ", ".join(sorted({each.upper() for each in get_args(ImageFormat)}))
-        raise NotMediaError(f"{name} is no image of a format that is read here ({known}).") from error
-    except Image.DecompressionBombError as error:
-        raise LimitError(f"{name} would take too much memory: {error}") from error
-    except DAMAGED as error:
-        raise SourceUnreadableError(f"{name} is damaged: {error}.") from error
+    with reading(name):
+        try:
+            image = Image.open(io.BytesIO(data), formats=_OPENED)
+        except UnidentifiedImageError as error:
+            known = ", ".join(sorted({each.upper() for each in get_args(ImageFormat)}))
+            raise NotMediaError(f"{name} is no image of a format that is read here ({known}).") from error
     with image:
         check_size(image.size, name)
         yield image
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Inside, Pillow reads ``name``: what it raises becomes LimitError or SourceUnreadableError."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise LimitError(f"{name} has more than {_MEGAPIXELS}.") from error
+    except _DAMAGED as error:
+        raise SourceUnreadableError(f"{name} is damaged: {error}.") from error
 
 
 def check_size(size: tuple[int, int], name: str) -> None:
@@ -89,7 +111,7 @@ def check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if width * height > MAX_PIXELS or max(size) > MAX_SIDE:
         raise LimitError(
-            f"{name} has {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are dealt with.",
+            f"{name} has {width}x{height} pixels, more than {_MEGAPIXELS}.",
             width=width,
             height=height,
         )
@@ -100,13 +122,11 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
 
     Raises as ``open_image``: a later page may be larger than the first.
     """
-    try:
+    with reading(name):
         if frame:
             image.seek(min(frame, getattr(image, "n_frames", 1) - 1))
         orientation = _orientation(image)
         frames = getattr(image, "n_frames", 1)
-    except DAMAGED as error:
-        raise SourceUnreadableError(f"{name} is damaged: {error}.") from error
     check_size(image.size, name)
     stored = image.format or ""
     width, height = image.size

@@ -5,6 +5,11 @@ from typing import Literal
 from pydantic import BaseModel
 
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif"]
+MEDIA_TYPES: dict[ImageFormat, str] = {
+    format_: f"image/{format_}" for format_ in ("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif")
+}
+# How files in a folder are named that are taken for images; what they are is told by their content.
+SUFFIXES = frozenset(f".{name}" for name in "jpg jpeg jpe jfif mpo png apng webp gif tif tiff bmp avif avifs".split())
 ColourModel = Literal["grey", "rgb", "cmyk"]
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.images.colour import is_srgb, to_srgb
-from pipelines.media.images.header import DAMAGED, profile_of
+from pipelines.media.images.header import profile_of, reading
 from pipelines.media.images.info import ImageInfo
 
 # OpenCV's flags of a JPEG decoded at a part of its size, without those of what is made: its names have grey and BGR.
@@ -51,7 +51,7 @@ def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: 
     foreign = profile if profile and not is_srgb(profile) else None
     if info.format == "jpeg" and info.colour == "rgb":
         return _jpeg(data, info, name, needed, foreign)
-    try:
+    with reading(name):
         span: tuple[float, float] = image.size
         if info.format == "jpeg" and (drafted := image.draft(None, info.as_stored(needed))):
             span = drafted[1][2:]
@@ -59,8 +59,6 @@ def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: 
         # A JPEG is turned when it is small, since the uncovered part of a reduced one is at its end.
         stored = image if info.format == "jpeg" else ImageOps.exif_transpose(image)
         array, left = _eight_bits(stored, foreign)
-    except DAMAGED as error:
-        raise SourceUnreadableError(f"{name} is damaged: {error}.") from error
     if stored is not image:
         return Pixels(array, (array.shape[1], array.shape[0]), profile=left)
     return Pixels(array, span, info.orientation, left)

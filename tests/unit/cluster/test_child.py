@@ -402,3 +402,20 @@ def test_the_child_dies_with_its_host(host, stopped):
         until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     process.kill()
     until(lambda: is_gone(pid), limit_s=2.0)
+
+
+def test_a_call_of_many_tells_what_each_came_to_in_order(warm, clip, tmp_path):
+    (tmp_path / "no.mkv").write_bytes(b"no film")
+    told: list[dict[str, Any]] = []
+    with clip.open("rb") as film, (tmp_path / "no.mkv").open("rb") as none:
+        sources = [SourceDescriptor(file.fileno(), "x") for file in (film, none, film)]
+        each = [{"source": source} for source in sources]
+        found = warm.call_each(PROBE, {}, each, MediaInfo, threads=2, limit_s=60.0, on_progress=told.append)
+    assert [getattr(one, "code", None) for one in found] == [None, "not_media", None]
+    assert [round(one["fraction"], 2) for one in told] == [0.33, 0.67, 1.0]
+
+
+def test_an_answer_of_the_wrong_shape_to_many_is_a_crash(child, clip):
+    with clip.open("rb") as film, pytest.raises(ChildCrashedError):
+        each = [{"source": SourceDescriptor(film.fileno(), "x")}]
+        child.call_each(PROBE, {}, each, TranscodePlan, threads=1, limit_s=60.0)

@@ -52,7 +52,7 @@ def _join(*_: Any) -> Outcome:
 SHRINK = Operation(
     *("shrink", "Make a video smaller.", ShrinkParams, ShrinkResult, _never, _never, _join),
     output="file",
-    told=("size_bytes",),
+    told=lambda result: {"size_bytes": result["size_bytes"]},
 )
 STILLS = Operation("stills", "Take stills.", ShrinkParams, ShrinkResult, _never, _never, _join, output="folder")
 LOOK = Operation("look", "Look.", CommonParams, ShrinkResult, _never, _never, _join, output="none")

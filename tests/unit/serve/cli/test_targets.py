@@ -21,11 +21,11 @@ def films(tmp_path: Path, monkeypatch) -> Path:
 
 
 def test_paths_become_absolute(films):
-    assert targets(["a.mkv"], "out.mp4", "file") == [Target(f"{films}/a.mkv", f"{films}/out.mp4")]
+    assert targets(["a.mkv"], "out.mp4", "file") == [Target((f"{films}/a.mkv",), f"{films}/out.mp4")]
 
 
 def test_a_uri_stays_as_it_is(films):
-    assert targets(["s3://films/a.mkv"], None, "file") == [Target("s3://films/a.mkv", None)]
+    assert targets(["s3://films/a.mkv"], None, "file") == [Target(("s3://films/a.mkv",), None)]
 
 
 def test_a_missing_source_is_named(films):

@@ -1,0 +1,318 @@
+"""Jobs on pictures: one, many or folders of them. A unit is a batch of them, done in one call of the child.
+
+What is wrong with one picture stands in its place and holds up no other. A job fails where none of its pictures could
+be done.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from cluster.errors import ChildFailedError, StorageError
+from cluster.storage import check_folder, files_below, local_path
+from pipelines.jobs.catalogue import Made, Operation, Outcome
+from pipelines.jobs.models import JobError, Needs, Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.images.info import MEDIA_TYPES, SUFFIXES, ImageInfo, ImageResult
+
+R = TypeVar("R", bound=ImageResult)
+
+_LOOK = "pipelines.media.images.header:look"
+_PICTURES = "pictures"  # in a unit's payload
+_LOOKED_AT = 6  # of many, to tell how long all take
+_MAX_PICTURES = 10_000
+_BATCH = 48  # a second or two of work: fair turns, and little that is lost with one
+_LEAST_BATCH = 8
+_ROUNDS = 4  # batches a slot: the last ones end together
+_MIN_HEAVY_S = 1.0
+_LARGE_PIXELS = 25_000_000
+_BYTES_PER_PIXEL, _LEAST_MEMORY_BYTES = 12, 256 << 20
+_TOLD = 50  # pictures in a job's result; all are in its report
+_REPORT = "report.jsonl"
+_BUILD = "-".join(version(name) for name in ("mediaray", "pillow", "opencv-python-headless", "pyvips-binary"))
+
+
+class Failure(BaseModel, frozen=True, extra="forbid"):
+    """What was wrong with a picture."""
+
+    code: str
+    message: str
+
+
+class Picture(BaseModel, Generic[R], frozen=True, extra="forbid"):
+    """What came of one picture: a result or an error. ``name`` is what its files' names begin with."""
+
+    source: str
+    name: str
+    result: R | None = None
+    error: Failure | None = None
+
+
+class Pictures(BaseModel, Generic[R], frozen=True, extra="forbid"):
+    """What came of a job: of more than 50 pictures, those that failed and the first; its report has all."""
+
+    count: int
+    failed: int
+    files: int
+    size_bytes: int
+    pictures: tuple[Picture[R], ...]
+
+
+class _Entry(BaseModel, frozen=True):
+    source: str
+    name: str
+
+
+class _Manifest(BaseModel):
+    """A batch's: for each of its pictures, in order, a result as JSON or an error."""
+
+    results: list[dict[str, Any] | None]
+    errors: list[Failure | None]
+
+
+@dataclass(frozen=True)
+class PictureWork(Generic[R]):
+    """What is done with each picture: ``function`` of the child takes ``source``, ``target`` and ``spec``.
+
+    ``estimate_s`` are rough seconds on one core. ``threads``: it runs on several at once.
+    """
+
+    function: str
+    spec: type[BaseModel]
+    result: type[R]
+    estimate_s: Callable[[ImageInfo, Any], float]
+    threads: int = 4
+
+
+def picture_operation(
+    name: str,
+    summary: str,
+    params: type[BaseModel],
+    work: PictureWork[Any],
+    output: Literal["none", "folder"] = "folder",
+    examples: Sequence[Mapping[str, Any]] = (),
+) -> Operation:
+    """The operation that does ``work`` with each of its pictures."""
+    result = Pictures[work.result]  # type: ignore[name-defined]
+
+    def plan(bench: Workbench) -> Plan:
+        return _plan(bench, work)
+
+    def run(bench: Workbench, unit: Unit) -> _Manifest:
+        return _run(bench, unit, work)
+
+    def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+        return _join(bench, units, result)
+
+    return Operation(
+        name=name,
+        summary=summary,
+        params=params,
+        result=result,
+        plan=plan,
+        run=run,
+        join=join,
+        many=True,
+        output=output,
+        interactive=True,
+        told=_told,
+        examples=examples,
+    )
+
+
+def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
+    entries = _entries(bench)
+    spec = bench.params_as(work.spec)
+    infos = _look(bench, entries)
+    each_s = sum(work.estimate_s(info, spec) for info in infos) / len(infos) if infos else 0.1
+    seconds = each_s * len(entries)
+    pixels = max((info.width * info.height for info in infos), default=0)
+    heavy = seconds >= _MIN_HEAVY_S or pixels > _LARGE_PIXELS
+    memory_bytes = _LEAST_MEMORY_BYTES + pixels * _BYTES_PER_PIXEL
+    size = min(_BATCH, max(_LEAST_BATCH, -(-len(entries) // (bench.slots * _ROUNDS))))
+    batches = [entries[at : at + size] for at in range(0, len(entries), size)]
+    units = tuple(
+        Unit(
+            name=f"pictures-{number:04d}",
+            needs=_needs(each_s * len(batch), heavy=heavy, threads=work.threads, memory_bytes=memory_bytes),
+            payload={_PICTURES: [entry.model_dump() for entry in batch]},
+            key=_key(bench, work, spec, batch) if len(entries) > 1 else None,
+        )
+        for number, batch in enumerate(batches)
+    )
+    explain = {"pictures": len(entries), "estimated_seconds": round(seconds, 2)}
+    return Plan(units=units, explain={**explain, "source": infos[0].model_dump()} if len(entries) == 1 else explain)
+
+
+def _needs(seconds: float, *, heavy: bool, threads: int, memory_bytes: int) -> Needs:
+    if not heavy:
+        return Needs(cpus=0, max_cpus=0, seconds=min(seconds, 0.99))
+    return Needs(cpus=1, max_cpus=threads, seconds=max(seconds, _MIN_HEAVY_S), memory_bytes=memory_bytes)
+
+
+def _look(bench: Workbench, entries: Sequence[_Entry]) -> list[ImageInfo]:
+    """What some of the pictures are. Raises where there is but one, and it is none."""
+    if len(entries) == 1:
+        return [bench.call(_LOOK, ImageInfo, entries[0].source)]
+    chosen = sorted({len(entries) * part // _LOOKED_AT for part in range(_LOOKED_AT)})
+    looked = bench.call_each(_LOOK, ImageInfo, [entries[at].source for at in chosen], [{}] * len(chosen))
+    return [each for each in looked if isinstance(each, ImageInfo)]
+
+
+def _entries(bench: Workbench) -> list[_Entry]:
+    """The pictures of the sources, each with a name of its own.
+
+    Raises:
+        StorageError: a folder isn't there, or without pictures; or there are too many.
+    """
+    found: list[tuple[str, str]] = []
+    for source in bench.sources:
+        path = local_path(source)
+        if path.is_dir():
+            found += _below(bench, path)
+        else:
+            found.append((source, path.name))
+    if len(found) > _MAX_PICTURES:
+        raise StorageError("source_too_many", f"{len(found)} pictures; a job takes {_MAX_PICTURES}. Name subfolders.")
+    stems = Counter(_stem(name) for _, name in found)
+    # beach.jpg and beach.png: their files are named beach-jpg… and beach-png…
+    named = [_stem(name) if stems[_stem(name)] == 1 else name.replace(".", "-") for _, name in found]
+    taken: Counter[str] = Counter()
+    entries = []
+    for (source, _), name in zip(found, named, strict=True):
+        taken[name] += 1
+        entries.append(_Entry(source=source, name=name if taken[name] == 1 else f"{name}-{taken[name]}"))
+    return entries
+
+
+def _below(bench: Workbench, path: Path) -> list[tuple[str, str]]:
+    folder = check_folder(str(path), bench.read_roots)
+    output = getattr(bench.params, "output", None)  # made before, and lying in the folder: none of the sources
+    files = files_below(folder, SUFFIXES, without=local_path(output) if output else None)
+    if not files:
+        raise StorageError("source_empty", f"There are no pictures in {folder}.")
+    return [(str(file), file.relative_to(folder).as_posix()) for file in files]
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _key(bench: Workbench, work: PictureWork[Any], spec: BaseModel, batch: Sequence[_Entry]) -> str | None:
+    """The content address of what a batch makes; None where one of its files is missing, or may still be written."""
+    try:
+        identities = [bench.identity(entry.source) for entry in batch]
+    except StorageError:
+        return None
+    if not all(identity.settled for identity in identities):
+        return None
+    parts = (_BUILD, work.function, spec.model_dump_json(), *(identity.digest for identity in identities))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _run(bench: Workbench, unit: Unit, work: PictureWork[Any]) -> _Manifest:
+    entries = [_Entry.model_validate(each) for each in unit.payload[_PICTURES]]
+    targets = [bench.scratch / f"{number:04d}" for number in range(len(entries))]
+    made = bench.call_each(
+        work.function,
+        work.result,
+        [entry.source for entry in entries],
+        [{"target": str(target)} for target in targets],
+        spec=bench.params_as(work.spec),
+    )
+    for target, each in zip(targets, made, strict=True):
+        if isinstance(each, JobError):  # it may have left a part
+            for left in target.parent.glob(f"{target.name}[-.]*"):
+                left.unlink()
+    return _Manifest(
+        results=[None if isinstance(each, JobError) else each.model_dump(mode="json") for each in made],
+        errors=[Failure(code=each.code, message=each.message) if isinstance(each, JobError) else None for each in made],
+    )
+
+
+@dataclass
+class _Gathered:
+    pictures: list[Picture[Any]] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
+
+
+def _join(bench: Workbench, units: Mapping[str, Finished], model: type[Pictures[Any]]) -> Outcome:
+    gathered = _Gathered()
+    for name in sorted(units):
+        _gather(gathered, units[name])
+    pictures, made = gathered.pictures, gathered.made
+    _spare_sources(bench, gathered)
+    failed = [each for each in pictures if each.error]
+    if len(failed) == len(pictures) and failed[0].error:
+        raise ChildFailedError(failed[0].error.code, _all_failed(failed), {})
+    # The first ones that failed, and the first of the others: enough to look at, and a job's record stays small.
+    shown = pictures if len(pictures) <= _TOLD else [*failed, *(each for each in pictures if each.result)][:_TOLD]
+    result = model.model_validate(
+        {
+            "count": len(pictures),
+            "failed": len(failed),
+            "files": len(made),
+            "size_bytes": sum(each.path.stat().st_size for each in made),
+            "pictures": [each.model_dump() for each in shown],
+        }
+    )
+    if len(pictures) > 1:
+        report = bench.scratch / _REPORT
+        report.write_text("".join(f"{json.dumps(each.model_dump(mode='json'))}\n" for each in pictures))
+        made.append(Made(report, _REPORT, "application/jsonl", own=True))
+    return Outcome(result, made, _warnings(gathered.warnings, failed, len(pictures)))
+
+
+def _spare_sources(bench: Workbench, gathered: _Gathered) -> None:
+    """Also with ``overwrite``, no source is replaced."""
+    output = getattr(bench.params, "output", None)
+    if output is None:
+        return
+    sources = {os.path.realpath(local_path(each.source)) for each in gathered.pictures}
+    for made in gathered.made:
+        if (target := os.path.realpath(local_path(output) / made.name)) in sources:
+            raise StorageError("output_is_source", f"{target} is one of the sources. Choose another output folder.")
+
+
+def _gather(gathered: _Gathered, unit: Finished) -> None:
+    manifest = _Manifest.model_validate(unit.manifest)
+    rows = zip(unit.payload[_PICTURES], manifest.results, manifest.errors, strict=True)
+    for number, (entry, result, error) in enumerate(rows):
+        told = ImageResult.model_validate(result, extra="ignore") if result is not None else None
+        gathered.pictures.append(Picture[Any](source=entry["source"], name=entry["name"], result=result, error=error))
+        for file in told.files if told else ():
+            path = unit.folder / f"{number:04d}{file.name}"
+            gathered.made.append(Made(path, entry["name"] + file.name, MEDIA_TYPES[file.format]))
+        gathered.warnings.update(told.warnings if told else ())
+
+
+def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of one picture what came of it, of several how many."""
+    if result["count"] == 1:
+        own: Mapping[str, Any] = result["pictures"][0]["result"]
+        return own
+    return {name: result[name] for name in ("count", "failed", "files", "size_bytes")}
+
+
+def _all_failed(failed: Sequence[Picture[Any]]) -> str:
+    first = failed[0].error.message if failed[0].error else ""
+    return first if len(failed) == 1 else f"None of {len(failed)} pictures could be done; the first: {first}"
+
+
+def _warnings(told: Counter[str], failed: Sequence[Picture[Any]], count: int) -> tuple[str, ...]:
+    warnings = [text if count == 1 else f"{times} of {count} pictures: {text}" for text, times in told.items()]
+    if failed:
+        first = failed[0]
+        reason = f"{first.source}: {first.error.message}" if first.error else ""
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        warnings.insert(0, f"{len(failed)} of {count} pictures could not be done: {reason}{more}")
+    return tuple(warnings)

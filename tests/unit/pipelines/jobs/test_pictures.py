@@ -1,0 +1,232 @@
+"""Jobs on pictures, against the real child and real files."""
+
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cluster.child import ChildSpec, MediaChild
+from cluster.errors import ChildFailedError, StorageError
+from cluster.storage import Roots
+from pipelines.jobs.catalogue import Outcome
+from pipelines.jobs.models import Plan, Unit
+from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
+from pipelines.jobs.workbench import Finished, Workbench
+
+SLEEP = time.sleep
+SPEC = ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30)
+
+
+@pytest.fixture(scope="module")
+def child():
+    child = MediaChild(SPEC)
+    yield child
+    child.close()
+
+
+@dataclass
+class Desk:
+    """Plans, does and joins a job without a queue."""
+
+    folder: Path
+    child: Any
+    params: dict[str, Any] = field(default_factory=lambda: {"sizes": ["32"], "format": "png"})
+    slots: int = 2
+
+    def bench(self, sources: tuple[Path, ...], name: str = "unit") -> Workbench:
+        return Workbench(
+            params=Params(**self.params),
+            sources=tuple(map(str, sources)),
+            scratch=self.folder / "scratch" / name,
+            roots=Roots((self.folder,), (self.folder,)),
+            child=self.child,
+            cpus=2,
+            slots=self.slots,
+            shared={},
+            estimate_s=1.0,
+            profiles=dict,
+        )
+
+    def plan(self, *sources: Path) -> Plan:
+        return OPERATION.plan(self.bench(sources, "plan"))
+
+    def run(self, unit: Unit) -> Finished:
+        bench = self.bench((), unit.name)
+        manifest = OPERATION.run(bench, unit).model_dump(mode="json")
+        return Finished(bench.scratch, manifest, unit.payload)
+
+    def do(self, *sources: Path) -> Outcome:
+        units = {unit.name: self.run(unit) for unit in self.plan(*sources).units}
+        outcome = OPERATION.join(self.bench(sources, "join"), units)
+        assert isinstance(outcome, Outcome)
+        return outcome
+
+
+@pytest.fixture
+def desk(tmp_path, child):
+    return Desk(tmp_path, child)
+
+
+def picture(path: Path, colour: str = "red", size: tuple[int, int] = (64, 48)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def old(*paths: Path) -> None:
+    """Files that nobody writes to any more."""
+    for path in paths:
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def names(outcome: Outcome) -> list[str]:
+    return [made.name for made in outcome.made if not made.own]
+
+
+def rows(outcome: Outcome) -> list[dict[str, Any]]:
+    (report,) = [made.path for made in outcome.made if made.own]
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
+def test_a_folder_is_mirrored_without_what_is_no_picture_or_hidden(desk, tmp_path):
+    photos = tmp_path / "photos"
+    for name in ("b.jpg", "a.png", "2019/c.PNG", ".hidden/d.png", ".e.png"):
+        picture(photos / name)
+    (photos / "notes.txt").write_text("no picture")
+    assert names(desk.do(photos)) == ["a-32w.png", "b-32w.png", "2019/c-32w.png"]
+
+
+def test_results_made_in_the_folder_are_none_of_its_pictures(desk, tmp_path):
+    picture(tmp_path / "photos" / "a.png")
+    picture(tmp_path / "photos" / "small" / "a-32w.png")
+    desk.params["output"] = str(tmp_path / "photos" / "small")
+    assert names(desk.do(tmp_path / "photos")) == ["a-32w.png"]
+
+
+def test_pictures_of_one_name_get_names_of_their_own(desk, tmp_path):
+    sources = [picture(tmp_path / name) for name in ("beach.jpg", "beach.png", "x/sea.png", "y/sea.png")]
+    assert names(desk.do(*sources)) == [
+        *("beach-jpg-32w.png", "beach-png-32w.png"),
+        *("sea-png-32w.png", "sea-png-2-32w.png"),
+    ]
+
+
+def test_each_file_shows_its_own_picture(desk, tmp_path):
+    colours = ["red", "lime", "blue", "white", "black", "yellow", "cyan", "magenta", "gray", "orange"]
+    desk.slots = 1
+    sources = [picture(tmp_path / f"{colour}.png", colour) for colour in colours]
+    outcome = desk.do(*sources)
+    assert [made.name for made in outcome.made if not made.own] == [f"{colour}-32w.png" for colour in colours]
+    for made, colour in zip(outcome.made, colours, strict=False):
+        assert Image.open(made.path).convert("RGB").getpixel((5, 5)) == Image.new("RGB", (1, 1), colour).getpixel(
+            (0, 0)
+        )
+
+
+def test_a_broken_picture_is_a_row_and_holds_up_no_other(desk, tmp_path):
+    good = [picture(tmp_path / f"{number}.png") for number in range(3)]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(good[0].read_bytes()[:60])
+    missing = tmp_path / "missing.png"
+    outcome = desk.do(good[0], broken, good[1], missing, good[2])
+    assert [row["error"] and row["error"]["code"] for row in rows(outcome)] == [
+        *(None, "source_unreadable", None, "source_not_found", None)
+    ]
+    assert (outcome.result.count, outcome.result.failed, len(names(outcome))) == (5, 2, 3)
+    assert outcome.warnings[0].startswith("2 of 5 pictures could not be done")
+
+
+def test_a_job_without_one_good_picture_fails(desk, tmp_path):
+    broken = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in broken:
+        path.write_bytes(b"no picture")
+    with pytest.raises(ChildFailedError, match="None of 2 pictures") as failed:
+        desk.do(*broken)
+    assert failed.value.code == "not_media"
+
+
+def test_one_picture_that_is_none_fails_at_planning(desk, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ChildFailedError) as failed:
+        desk.plan(tmp_path / "a.png")
+    assert failed.value.code == "not_media"
+
+
+class Deadly:
+    """The real child, which one picture ends."""
+
+    def __init__(self, child: MediaChild, name: str) -> None:
+        self._child, self._name, self.calls = child, name, 0
+
+    def call(self, *given: Any, **more: Any) -> Any:
+        return self._child.call(*given, **more)
+
+    def call_each(self, function: str, arguments: Any, each: Any, result: Any, **more: Any) -> Any:
+        self.calls += 1
+        if function.endswith("thumbnails") and any(own["source"].name == self._name for own in each):
+            self._child.warm()
+            os.kill(self._child.pid, signal.SIGKILL)
+        return self._child.call_each(function, arguments, each, result, **more)
+
+
+def test_a_picture_that_ends_the_child_is_found_and_told(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", SLEEP)  # the library waits for the ended process
+    sources = [picture(tmp_path / f"{number}.png") for number in range(8)]
+    desk.child = Deadly(desk.child, "5.png")
+    outcome = desk.do(*sources)
+    assert [row["name"] for row in rows(outcome) if row["error"]] == ["5"]
+    assert rows(outcome)[5]["error"]["code"] == "child_crashed"
+    assert len(names(outcome)) == 7
+
+
+def test_many_pictures_are_cut_into_batches_of_work(desk, tmp_path):
+    for number in range(100):
+        picture(tmp_path / "photos" / f"{number:03d}.png", size=(8, 8))
+    plan = desk.plan(tmp_path / "photos")
+    sizes = [len(unit.payload["pictures"]) for unit in plan.units]
+    assert sum(sizes) == 100
+    assert len(sizes) >= 4 * desk.slots
+    assert plan.explain["pictures"] == 100
+
+
+def test_a_batch_has_an_address_when_its_files_are_settled(desk, tmp_path):
+    sources = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png", "blue")]
+    assert [unit.key for unit in desk.plan(*sources).units] == [None]
+    old(*sources)
+    (first,) = desk.plan(*sources).units
+    (again,) = desk.plan(*sources).units
+    assert first.key == again.key is not None
+    desk.params["quality"] = 33
+    (other,) = desk.plan(*sources).units
+    assert other.key != first.key
+
+
+def test_a_folder_without_pictures_is_refused(desk, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StorageError) as refused:
+        desk.plan(tmp_path / "empty")
+    assert refused.value.code == "source_empty"
+
+
+def test_no_source_is_replaced(desk, tmp_path):
+    source = picture(tmp_path / "a-32w.png")
+    named = picture(tmp_path / "a.png")
+    desk.params |= {"output": str(tmp_path), "overwrite": True}
+    with pytest.raises(StorageError) as refused:
+        desk.do(source, named)
+    assert refused.value.code == "output_is_source"
+
+
+def test_the_result_of_many_tells_those_that_failed_first_and_the_report_tells_all(desk, tmp_path):
+    sources = [picture(tmp_path / f"{number:03d}.png", size=(8, 8)) for number in range(60)]
+    sources[57].write_bytes(b"no picture")
+    outcome = desk.do(*sources)
+    assert len(outcome.result.pictures) == 50
+    assert outcome.result.pictures[0].name == "057"
+    assert [row["name"] for row in rows(outcome)] == [f"{number:03d}" for number in range(60)]
