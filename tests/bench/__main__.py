@@ -1,6 +1,7 @@
 """``make bench``: our figure, the peer's or the bar, and the ratio. Run it on a machine that does nothing else.
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
+                                  images pictures
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import chunks, durability, edge, encode, films, whole
+from tests.bench import chunks, durability, edge, encode, films, images, whole
 from tests.bench.figures import Figure
 
 BENCHES: dict[str, Callable[[], list[Figure]]] = {
@@ -31,6 +32,8 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "memory": chunks.memory,
     "slots": chunks.slots,
     "fsync": durability.fsync,
+    "images": images.images,
+    "pictures": images.pictures,
 }
 
 

@@ -5,7 +5,7 @@ import os
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, get_args
 
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -31,6 +31,7 @@ MAX_PIXELS = 100_000_000
 _MEGAPIXELS = f"the {MAX_PIXELS // 1_000_000} megapixels that are dealt with"
 MAX_SIDE = 65_500
 _MAX_BYTES = 256 << 20
+_MAX_PAGES = 1000
 _MAX_PROFILE_BYTES = 4 << 20
 _ORIENTATION = 0x0112
 _GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
@@ -123,10 +124,9 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
     Raises as ``open_image``: a later page may be larger than the first.
     """
     with reading(name):
-        if frame:
-            image.seek(min(frame, getattr(image, "n_frames", 1) - 1))
+        frames = _frames(image, name)
+        image.seek(min(frame, frames - 1))
         orientation = _orientation(image)
-        frames = getattr(image, "n_frames", 1)
     check_size(image.size, name)
     stored = image.format or ""
     width, height = image.size
@@ -146,6 +146,16 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
         profile=_profile_name(image),
         gain_map=b"hdrgm" in (image.info.get("xmp") or b""),
     )
+
+
+def _frames(image: Image.Image, name: str) -> int:
+    """How many. A TIFF's pages are a chain that is as long as it is: it's followed so far."""
+    if image.format == "TIFF":
+        with suppress(EOFError):
+            image.seek(_MAX_PAGES)
+            raise LimitError(f"{name} has more than {_MAX_PAGES} pages.")
+        image.seek(0)  # Pillow takes itself to be at the last one
+    return getattr(image, "n_frames", 1)
 
 
 def _orientation(image: Image.Image) -> int:

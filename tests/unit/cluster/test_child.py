@@ -416,6 +416,7 @@ def test_a_call_of_many_tells_what_each_came_to_in_order(warm, clip, tmp_path):
 
 
 def test_an_answer_of_the_wrong_shape_to_many_is_a_crash(child, clip):
-    with clip.open("rb") as film, pytest.raises(ChildCrashedError):
+    with clip.open("rb") as film:
         each = [{"source": SourceDescriptor(film.fileno(), "x")}]
-        child.call_each(PROBE, {}, each, TranscodePlan, threads=1, limit_s=60.0)
+        with pytest.raises(ChildCrashedError):
+            child.call_each(PROBE, {}, each, TranscodePlan, threads=1, limit_s=60.0)
