@@ -5,9 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.media.images.geometry import Placement
+from pipelines.media.images.salience import salience_map
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
-_SIDE = 96  # what stands out is looked for in a picture of this size: fine detail never does
 _OFFSETS = 48
 _LEVELS = 32
 
@@ -41,21 +41,11 @@ def _entropy_of(grey: NDArray[np.uint8], place: tuple[int, int], size: tuple[int
 
 
 class _Salience:
-    """Sums of the spectral residual over windows.
-
-    Hou and Zhang, "Saliency Detection: A Spectral Residual Approach", CVPR 2007: what is left of the log amplitude
-    spectrum when its local mean is taken away shows, transformed back, what differs from the rest of the picture.
-    """
+    """Sums of what stands out over windows."""
 
     def __init__(self, grey: NDArray[np.uint8]) -> None:
-        factor = _SIDE / max(grey.shape)
-        small = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.float32)
-        spectrum = np.fft.fft2(small)
-        amplitude = np.log(np.abs(spectrum) + 1e-6).astype(np.float32)
-        residual = amplitude - cv2.blur(amplitude, (3, 3))
-        shown = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
-        self._factor = factor
-        self._sums = cv2.integral(cv2.GaussianBlur(shown.astype(np.float32), (0, 0), 2.5))
+        shown, self._factor = salience_map(grey)
+        self._sums = cv2.integral(shown)
 
     def __call__(self, _grey: NDArray[np.uint8], place: tuple[int, int], size: tuple[int, int]) -> float:
         left, top = (round(at * self._factor) for at in place)

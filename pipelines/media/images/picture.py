@@ -1,0 +1,63 @@
+"""Read an image as it is shown: upright, in sRGB."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.media.images.colour import to_srgb
+from pipelines.media.images.header import bytes_of, describe, open_image
+from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.pixels import decode
+from pipelines.media.images.scaling import scaled, upright
+from pipelines.media.source import Source, name_of
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``array`` is (height, width, channel) uint8, upright and in sRGB: 1 grey, 3 RGB, 4 RGB and alpha.
+
+    It is the whole picture, smaller than ``info`` tells where no more was needed.
+    """
+
+    info: ImageInfo
+    array: NDArray[np.uint8]
+
+
+def picture_of(source: Source, frame: int = 0, most_pixels: int | None = None) -> Picture:
+    """The picture of ``frame``; where it has more than ``most_pixels``, a JPEG is decoded at a part of its size.
+
+    Raises:
+        SourceError: it's no image that is read here, or it's damaged.
+        LimitError: it has too many pixels or bytes.
+    """
+    name = name_of(source)
+    data = bytes_of(source)
+    with open_image(data, name) as image:
+        info = describe(image, name, frame)
+        pixels = decode(data, image, info, name, _needed(info, most_pixels))
+    # The last column or row of a reduced JPEG may be covered in part.
+    size = max(1, round(pixels.span[0])), max(1, round(pixels.span[1]))
+    array = upright(scaled(pixels.array, size, pixels.span), pixels.orientation)
+    return Picture(info, in_srgb(array, pixels.profile) if pixels.profile is not None else array)
+
+
+def in_srgb(array: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
+    """``array`` of ``profile`` in sRGB; as it is where the profile doesn't fit it."""
+    colours, mode = (array[..., 0], "L") if array.shape[2] == 1 else (array[..., :3], "RGB")
+    converted = to_srgb(colours, profile, mode)
+    if converted is None:
+        return array
+    return np.concatenate([converted, array[..., 3:]], axis=2) if array.shape[2] == 4 else converted
+
+
+def warnings_of(info: ImageInfo) -> tuple[str, ...]:
+    return ("Its ICC profile can't be read; its colours are taken as sRGB.",) if info.profile == "unreadable" else ()
+
+
+def _needed(info: ImageInfo, most_pixels: int | None) -> tuple[int, int]:
+    """The least size that still has half of ``most_pixels``: reducing goes by halves of a side."""
+    width, height, factor = info.width, info.height, 1
+    while most_pixels is not None and width * height > most_pixels * factor**2 and factor < 8:
+        factor *= 2
+    return max(1, width // factor), max(1, height // factor)
