@@ -56,11 +56,12 @@ _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-spawner")
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """What to start: a module, its nice value (added to ours) and its address space."""
+    """What to start: a module, its nice value (added to ours), its address space, and modules to load ahead of use."""
 
     module: str
     nice: int
     memory_bytes: int
+    ahead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,7 @@ class MediaChild:
             *(sys.executable, "-I", "-m", self._spec.module),
             *("--socket", str(theirs.fileno()), "--lifeline", str(read_end), "--parent", str(os.getpid())),
             *("--nice", str(self._spec.nice), "--memory", str(self._spec.memory_bytes)),
+            *(f"--ahead={module}" for module in self._spec.ahead),
         ]
         try:
             self._process = _spawner.submit(

@@ -34,6 +34,7 @@ class Home:
             home.scratch,
             home.kept,
             home.artifacts,
+            home.pictures,
             home.profiles,
             home.run,
             home.units,
@@ -62,6 +63,11 @@ class Home:
     @property
     def artifacts(self) -> Path:
         return self.path / "artifacts"
+
+    @property
+    def pictures(self) -> Path:
+        """Pictures made for pages: a cache."""
+        return self.path / "pictures"
 
     @property
     def profiles(self) -> Path:
@@ -93,6 +99,21 @@ class Home:
         if not self.token_file.exists():
             write_private(self.token_file, secrets.token_urlsafe(32))
         return self.token_file.read_text().strip()
+
+    def picture_keys(self) -> list[str]:
+        """The live keys of links to pictures, the newest first; the first is made on first use (mode 0600)."""
+        if not self._picture_keys_file.exists():
+            self.renew_picture_key(keep=0)
+        return self._picture_keys_file.read_text().split()
+
+    def renew_picture_key(self, keep: int = 1) -> None:
+        """Make a new key; links of the last ``keep`` stay good until they expire."""
+        known = self.picture_keys()[:keep] if keep else []
+        write_private(self._picture_keys_file, "\n".join([secrets.token_urlsafe(32), *known]))
+
+    @property
+    def _picture_keys_file(self) -> Path:
+        return self.path / "picture-keys"
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:

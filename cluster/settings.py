@@ -52,6 +52,7 @@ class Settings(BaseSettings):
 
     child_memory_bytes: int = Field(8 << 30, ge=512 << 20, description="Address space of one media child.")
     interactive_slots: int = Field(2, ge=1, description="Warm children of a node's interactive lane.")
+    pictures_bytes: int = Field(2 << 30, ge=1 << 20, description="Disk for pictures that pages asked for.")
     idle_exit_s: float | None = Field(None, description="Stop after this long without work (set by the CLI).")
 
     @field_validator("home")

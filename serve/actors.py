@@ -9,7 +9,9 @@ from pipelines.jobs.board import Event
 from pipelines.jobs.live import EventChannel
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.runner import CONTROL, runner_name
+from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.worker import NAMESPACE, REGISTRY
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.info import MediaInfo
 
 _ASK_S = 2.0  # how often a silent registry is asked whether it's there
@@ -46,6 +48,10 @@ class RayInteractiveLane:
 
     async def media(self, source: str) -> MediaInfo | JobError:
         found: MediaInfo | JobError = await self._runner().media.remote(source)
+        return found
+
+    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
+        found: ServedPicture | JobError = await self._runner().picture.remote(source, spec)
         return found
 
     async def clean_up(self, job_id: str) -> None:

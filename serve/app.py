@@ -19,7 +19,9 @@ from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
 from serve.feed import Feed, parse_since
 from serve.guard import Guard
+from serve.pictures import pictures
 from serve.problems import handle_errors
+from serve.signing import Signer
 from serve.views import (
     V1,
     ArtifactList,
@@ -53,6 +55,7 @@ def build_app(
     feed: Feed,
     token: str,
     hosts: frozenset[str],
+    signer: Signer,
     health: Callable[[], Awaitable[Health]],
     version: str,
 ) -> FastAPI:
@@ -80,8 +83,9 @@ def build_app(
     app.include_router(_events(jobs, store, feed), prefix=V1)
     app.include_router(_artifacts(jobs), prefix=V1)
     app.include_router(_catalogue(jobs), prefix=V1)
+    app.include_router(pictures(jobs, signer), prefix=V1)
     app.include_router(_health(health), prefix=V1)
-    app.add_middleware(Guard, token=token, hosts=hosts)
+    app.add_middleware(Guard, token=token, hosts=hosts, signer=signer)
     return app
 
 
@@ -240,7 +244,7 @@ def _artifacts(jobs: JobService) -> APIRouter:
     async def list_artifacts(job_id: str) -> ArtifactList:
         return ArtifactList(artifacts=artifact_views(await jobs.get(job_id)))
 
-    @router.get("/jobs/{job_id}/artifacts/{name}", response_class=FileResponse)
+    @router.get("/jobs/{job_id}/artifacts/{name:path}", response_class=FileResponse)
     async def get_artifact(job_id: str, name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """The file. Ranges and ETags are supported."""
         artifact, path = await jobs.artifact(job_id, name)

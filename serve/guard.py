@@ -7,8 +7,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.problems import problem
+from serve.signing import SIGNATURE, Signer
 
 OPEN_PATHS = frozenset({"/v1/health/live"})
+PICTURES_PATH = "/v1/images"  # its links may be signed
 MAX_BODY_BYTES = 1 << 20
 LOCAL_OWNER = "local"
 
@@ -16,8 +18,9 @@ LOCAL_OWNER = "local"
 class Guard:
     """ASGI middleware. Sets ``scope["state"]["owner"]`` to the key's owner."""
 
-    def __init__(self, app: ASGIApp, *, token: str, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, token: str, hosts: Collection[str], signer: Signer) -> None:
         self._app = app
+        self._signer = signer
         self._token = token.encode()
         self._hosts = frozenset(hosts)
 
@@ -49,6 +52,10 @@ class Guard:
             return "body_too_large", f"A request body is at most {MAX_BODY_BYTES} bytes."
         if scope["path"] in OPEN_PATHS:
             return None
+        query = scope.get("query_string", b"").decode("latin-1")
+        if scope["path"] == PICTURES_PATH and scope.get("method") in ("GET", "HEAD") and f"{SIGNATURE}=" in query:
+            why = self._signer.refusal(scope["path"], query)
+            return ("signature_refused", why) if why else None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
             return (

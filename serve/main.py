@@ -14,6 +14,7 @@ from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from starlette.types import ASGIApp
 
 from cluster.errors import StartupError
+from cluster.home import Home
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from pipelines.jobs.actors import DISPATCHER, replace_other_version, start_dispatcher, start_registry
@@ -25,6 +26,7 @@ from serve.app import build_app
 from serve.catalogue import catalogue
 from serve.feed import Feed
 from serve.guard import accepted_hosts
+from serve.signing import Signer
 from serve.views import Health
 
 VERSION = version("mediaray")
@@ -111,6 +113,7 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
         store=store,
         feed=feed,
         token=token,
+        signer=Signer(Home(settings.home).picture_keys),
         hosts=accepted_hosts(settings.host, settings.port, settings.allowed_hosts),
         health=_health(store, jobs, feed),
         version=VERSION,

@@ -25,6 +25,7 @@ _STATUS: Mapping[str, int] = {
     "source_outside_roots": 403,
     "output_outside_roots": 403,
     "origin_refused": 403,
+    "signature_refused": 403,
     "job_not_found": 404,
     "artifact_not_found": 404,
     "not_found": 404,

@@ -37,7 +37,7 @@ _LARGE_PIXELS = 25_000_000
 _BYTES_PER_PIXEL, _LEAST_MEMORY_BYTES = 12, 256 << 20
 _TOLD = 50  # pictures in a job's result; all are in its report
 _REPORT = "report.jsonl"
-_BUILD = "-".join(version(name) for name in ("mediaray", "pillow", "opencv-python-headless", "pyvips-binary"))
+BUILD = "-".join(version(name) for name in ("mediaray", "pillow", "opencv-python-headless", "pyvips-binary"))
 
 
 class Failure(BaseModel, frozen=True, extra="forbid"):
@@ -214,7 +214,7 @@ def _key(bench: Workbench, work: PictureWork[Any], spec: BaseModel, batch: Seque
         return None
     if not all(identity.settled for identity in identities):
         return None
-    parts = (_BUILD, work.function, spec.model_dump_json(), *(identity.digest for identity in identities))
+    parts = (BUILD, work.function, spec.model_dump_json(), *(identity.digest for identity in identities))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -9,12 +9,14 @@ import redis
 
 from cluster.child import INTERACTIVE_NICE, ChildSpec, MediaChild, SourceDescriptor
 from cluster.errors import ChildError, ChildFailedError, StorageError
+from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.identity import identify
 from cluster.storage import open_source
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError, Plan
+from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
 from pipelines.jobs.worker import (
     CHILD_MODULE,
     UnitOrder,
@@ -26,10 +28,12 @@ from pipelines.jobs.worker import (
     sweep_kept,
     sweep_scratch,
 )
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.info import MediaInfo
 
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
 CONTROL = "control"  # the concurrency group of calls that need no child
+_AHEAD = ("pipelines.media.probe", "pipelines.media.images.thumbnails")
 _MEDIA_TTL_S = 30 * 24 * 3600
 _MEDIA_LIMIT_S = 60.0
 
@@ -43,9 +47,12 @@ class Runner:
         self._children: queue.LifoQueue[MediaChild] = queue.LifoQueue()  # the warmest first
         for _ in range(config.settings.interactive_slots):
             self._children.put(self._fresh())
+        pictures = FileCache(Home(config.settings.home).pictures, config.settings.pictures_bytes)
+        self._pictures = ServedPictures(pictures, self._child)
 
     def _fresh(self) -> MediaChild:
-        return MediaChild(ChildSpec(CHILD_MODULE, INTERACTIVE_NICE, self._config.settings.child_memory_bytes))
+        memory_bytes = self._config.settings.child_memory_bytes
+        return MediaChild(ChildSpec(CHILD_MODULE, INTERACTIVE_NICE, memory_bytes, _AHEAD))
 
     @contextlib.contextmanager
     def _child(self) -> Iterator[MediaChild]:
@@ -59,8 +66,9 @@ class Runner:
             self._children.put(child)
 
     def warm(self) -> None:
-        with self._child() as child:
-            child.warm()
+        with contextlib.ExitStack() as stack:
+            for _ in range(self._config.settings.interactive_slots):
+                stack.enter_context(self._child()).warm()
 
     def run(self, order: UnitOrder) -> UnitReport:
         return do_unit(self._config, order, self._child())
@@ -93,6 +101,13 @@ class Runner:
         except (ChildFailedError, ChildError, StorageError) as error:
             return job_error(error, "probe")
         return found
+
+    def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
+        """A rendition for a page, from the cache or made now."""
+        try:
+            return self._pictures.get(source, spec, current_roots(self._config.settings).read)
+        except (ChildError, StorageError, OSError) as error:
+            return job_error(error, "picture")
 
     def _cached(self, key: str) -> MediaInfo | None:
         try:

@@ -23,9 +23,11 @@ from pipelines.jobs.catalogue import Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
 from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
 from pipelines.jobs.profiles import all_profiles
+from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.states import TERMINAL
 from pipelines.jobs.store import JobStore, Submission, UnreadableRecordError
 from pipelines.jobs.targets import check_extension, resolved_output
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
 
@@ -37,6 +39,7 @@ class InteractiveLane(Protocol):
 
     async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError: ...
     async def media(self, source: str) -> MediaInfo | JobError: ...
+    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError: ...
     async def clean_up(self, job_id: str) -> None: ...
 
 
@@ -113,6 +116,13 @@ class JobService:
     async def media(self, source: str) -> MediaInfo:
         """Technical metadata of a source. Raises RefusedError."""
         answer = await self._lane.media(source)
+        if isinstance(answer, JobError):
+            raise RefusedError(answer)
+        return answer
+
+    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture:
+        """A rendition of a picture, now. Raises RefusedError."""
+        answer = await self._lane.picture(source, spec)
         if isinstance(answer, JobError):
             raise RefusedError(answer)
         return answer

@@ -57,11 +57,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="pipelines.media.child")
     for name in ("socket", "lifeline", "nice", "memory", "parent"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--ahead", action="append", default=[])
     given = parser.parse_args()
     _die_with_host(given.lifeline, given.parent)
     confinement = confine(given.nice, given.memory)
     with socket.socket(fileno=given.socket) as host:
         _send(host, {"ready": {"pid": os.getpid(), "confinement": confinement}})
+        for module in given.ahead:  # what the first call would wait for
+            importlib.import_module(module)
         while (request := _receive(host)) is not None:
             message, descriptors = request
             try:

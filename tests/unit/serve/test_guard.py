@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 
 from serve.guard import MAX_BODY_BYTES, Guard, accepted_hosts
+from serve.signing import Signer
 
 HOST = "127.0.0.1:8420"
 TOKEN = "right-token"
+SIGNER = Signer(lambda: ["key"])
 
 
 def asked(*, path="/v1/jobs", kind="http", body=(b"",), **headers: str) -> tuple[list[dict[str, Any]], list[Any]]:
@@ -32,7 +34,9 @@ def asked(*, path="/v1/jobs", kind="http", body=(b"",), **headers: str) -> tuple
         sent.append(message)
 
     asyncio.run(
-        Guard(app, token=TOKEN, hosts=accepted_hosts("127.0.0.1", 8420, ["proxy.example"]))(scope, receive, send)
+        Guard(app, token=TOKEN, hosts=accepted_hosts("127.0.0.1", 8420, ["proxy.example"]), signer=SIGNER)(
+            scope, receive, send
+        )
     )
     return sent, seen
 

@@ -10,8 +10,10 @@ from unit.pipelines.jobs.makers import pretend_catalogue
 from cluster.errors import StorageError
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError, Plan, State
+from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService, RefusedError, Request, uuid7
 from pipelines.media.errors import ParamsError
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.info import MediaInfo
 
 
@@ -26,6 +28,9 @@ class FakeLane:
         return self.answer
 
     async def media(self, source: str) -> MediaInfo | JobError:
+        return self.answer
+
+    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
         return self.answer
 
     async def clean_up(self, job_id: str) -> None:

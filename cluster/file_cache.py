@@ -1,0 +1,72 @@
+"""Small files that can be made again, kept by key on disk; the least used go when they take too much room."""
+
+import contextlib
+import os
+import threading
+import uuid
+from pathlib import Path
+
+_FULL = 0.9  # of the limit, after room was made: it isn't made for each file anew
+
+
+class FileCache:
+    """Entries in a folder, named by their keys. Any number of processes may use it at once."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+        self._bytes: int | None = None  # what this process takes it to hold
+
+    def find(self, key: str) -> Path | None:
+        """The file kept under ``key``, whose age counts anew; None where there is none."""
+        path = self._path(key)
+        try:
+            os.utime(path)
+        except OSError:
+            return None
+        return path
+
+    def place(self) -> Path:
+        """A name to write a new entry to, which ``keep`` then takes."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._folder / f".{uuid.uuid4().hex}"
+
+    def keep(self, key: str, made: Path) -> Path:
+        """Take a finished file in, atomically."""
+        path = self._path(key)
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        size_bytes = made.stat().st_size
+        made.replace(path)
+        with self._lock:
+            if self._bytes is None:
+                self._bytes = sum(each for _, each, _ in self._entries())
+            else:
+                self._bytes += size_bytes
+            if self._bytes > self._limit_bytes:
+                self._make_room()
+        return path
+
+    def _make_room(self) -> None:
+        entries = sorted(self._entries())
+        held = sum(size_bytes for _, size_bytes, _ in entries)
+        for _, size_bytes, path in entries:
+            if held <= self._limit_bytes * _FULL:
+                break
+            path.unlink(missing_ok=True)
+            held -= size_bytes
+        self._bytes = held
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        """When each was used last, its size and its path."""
+        found = []
+        for path in self._folder.glob("*/*"):
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                found.append((facts.st_mtime, facts.st_size, path))
+        return found
+
+    def _path(self, key: str) -> Path:
+        if not key.isalnum():
+            raise ValueError("not a key")
+        return self._folder / key[:2] / key

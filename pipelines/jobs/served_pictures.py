@@ -1,0 +1,81 @@
+"""Pictures for a page, now: made once, kept on disk, and made once only where many ask at the same time."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from cluster.child import MediaChild, SourceDescriptor
+from cluster.file_cache import FileCache
+from cluster.identity import Identity, identify
+from cluster.storage import open_source
+from pipelines.jobs.models import Value
+from pipelines.jobs.pictures import BUILD
+from pipelines.media.images.info import MEDIA_TYPES, ImageResult
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
+
+_FUNCTION = "pipelines.media.images.thumbnails:thumbnails"
+_LIMIT_S = 15.0  # somebody waits
+
+
+class ServedPicture(Value):
+    """A file to send. ``etag`` names its content and how it was made."""
+
+    path: str
+    media_type: str
+    etag: str
+
+
+class ServedPictures:
+    """Makes and finds them. ``lend`` gives a child for as long as one is needed."""
+
+    def __init__(self, cache: FileCache, lend: Callable[[], AbstractContextManager[MediaChild]]) -> None:
+        self._cache = cache
+        self._lend = lend
+        self._lock = threading.Lock()
+        self._making: dict[str, Future[Path]] = {}
+
+    def get(self, source: str, spec: ThumbnailSpec, roots: tuple[Path, ...]) -> ServedPicture:
+        """The rendition of ``source`` that ``spec`` asks for; its first size counts.
+
+        Raises:
+            StorageError, ChildError: as a job of it would fail.
+        """
+        with open_source(source, roots) as opened:
+            identity = identify(opened.descriptor)
+            key = _key(identity, spec)
+            path = self._cache.find(key)
+            if path is None:
+                path = self._made(key, spec, SourceDescriptor(opened.descriptor, opened.path.name))
+        return ServedPicture(path=str(path), media_type=MEDIA_TYPES[spec.format], etag=key[:32])
+
+    def _made(self, key: str, spec: ThumbnailSpec, source: SourceDescriptor) -> Path:
+        with self._lock:
+            waiting = self._making.get(key)
+            mine = waiting is None
+            future = self._making.setdefault(key, Future())
+        if not mine:
+            return future.result()
+        try:
+            future.set_result(self._make(key, spec, source))
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._making[key]
+        return future.result()
+
+    def _make(self, key: str, spec: ThumbnailSpec, source: SourceDescriptor) -> Path:
+        target = self._cache.place()
+        with self._lend() as child:
+            arguments = {"source": source, "target": str(target), "spec": spec}
+            made = child.call(_FUNCTION, arguments, ImageResult, limit_s=_LIMIT_S)
+        return self._cache.keep(key, target.with_name(target.name + made.files[0].name))
+
+
+def _key(identity: Identity, spec: ThumbnailSpec) -> str:
+    """Of a file that may still be written the key holds for this content too: its mtime tells writes apart."""
+    return hashlib.sha256(f"{BUILD}\n{identity.digest}\n{spec.model_dump_json()}".encode()).hexdigest()

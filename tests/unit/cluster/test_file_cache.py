@@ -1,0 +1,44 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from cluster.file_cache import FileCache
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return FileCache(tmp_path / "cache", limit_bytes=100)
+
+
+def keep(cache: FileCache, key: str, size: int) -> Path:
+    made = cache.place()
+    made.write_bytes(b"x" * size)
+    return cache.keep(key, made)
+
+
+def test_what_was_kept_is_found(cache):
+    assert cache.find("a1") is None
+    path = keep(cache, "a1", 10)
+    assert cache.find("a1") == path
+    assert path.read_bytes() == b"x" * 10
+
+
+def test_the_least_used_go_when_room_is_needed(cache):
+    for number, key in enumerate(["a1", "b2", "c3"]):
+        os.utime(keep(cache, key, 30), (number, number))
+    cache.find("a1")  # of use again
+    keep(cache, "d4", 30)
+    assert [key for key in ("a1", "b2", "c3", "d4") if cache.find(key)] == ["a1", "c3", "d4"]
+
+
+def test_what_another_process_kept_counts(cache, tmp_path):
+    keep(FileCache(tmp_path / "cache", 100), "a1", 90)
+    os.utime(cache.find("a1"), (1, 1))
+    keep(cache, "b2", 30)
+    assert cache.find("a1") is None
+
+
+def test_a_key_is_no_path(cache):
+    with pytest.raises(ValueError, match="not a key"):
+        cache.find("../../etc/passwd")

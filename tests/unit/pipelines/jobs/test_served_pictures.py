@@ -1,0 +1,95 @@
+"""Pictures for pages, with the real child."""
+
+import contextlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cluster.child import ChildSpec, MediaChild
+from cluster.errors import ChildFailedError, StorageError
+from cluster.file_cache import FileCache
+from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
+
+SPEC = ThumbnailSpec(sizes=("32",))
+
+
+@pytest.fixture(scope="module")
+def child():
+    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
+    yield child
+    child.close()
+
+
+class Shop:
+    def __init__(self, child: MediaChild, folder: Path) -> None:
+        self.folder, self.lent, self.gate = folder, 0, threading.Event()
+        self.gate.set()
+        self._child = child
+        self.pictures = ServedPictures(FileCache(folder / "cache", 1 << 20), self.lend)
+
+    @contextlib.contextmanager
+    def lend(self) -> Any:
+        self.lent += 1
+        assert self.gate.wait(20)
+        yield self._child
+
+    def get(self, source: Path, spec: ThumbnailSpec = SPEC) -> ServedPicture:
+        return self.pictures.get(str(source), spec, (self.folder,))
+
+
+@pytest.fixture
+def shop(child, tmp_path):
+    return Shop(child, tmp_path)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_a_picture_is_made_once(shop, photo):
+    first, second = shop.get(photo), shop.get(photo)
+    assert first == second
+    assert Image.open(first.path).size == (32, 24)
+    assert (first.media_type, shop.lent) == ("image/jpeg", 1)
+
+
+def test_other_parameters_or_content_are_another_picture(shop, photo):
+    first = shop.get(photo)
+    assert shop.get(photo, ThumbnailSpec(sizes=("16",))).etag != first.etag
+    Image.new("RGB", (64, 48), "blue").save(photo)
+    os.utime(photo, (1, 1))
+    again = shop.get(photo)
+    assert again.etag != first.etag
+    assert Image.open(again.path).getpixel((5, 5))[2] > 200
+
+
+def test_many_who_ask_at_once_wait_for_one(shop, photo):
+    shop.gate.clear()
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(shop.get, photo) for _ in range(8)]
+        shop.gate.set()
+        assert len({each.result(30).etag for each in asked}) == 1
+    assert shop.lent == 1
+
+
+def test_a_failure_is_told_to_all_and_tried_again(shop, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    for _ in range(2):
+        with pytest.raises(ChildFailedError) as failed:
+            shop.get(broken)
+        assert failed.value.code == "not_media"
+    assert shop.lent == 2
+
+
+def test_a_source_outside_the_roots_is_refused(shop):
+    with pytest.raises(StorageError):
+        shop.get(Path("/etc/passwd"))

@@ -1,0 +1,106 @@
+"""GET /v1/images over HTTP; a lane that answers with a file."""
+
+import pytest
+from unit.serve.edge import problem
+
+from pipelines.jobs.models import JobError
+from pipelines.jobs.served_pictures import ServedPicture
+
+URL = "/v1/images"
+
+
+@pytest.fixture
+def pictures(edge, tmp_path):
+    file = tmp_path / "made"
+    file.write_bytes(b"a picture")
+    edge.lane.answer = ServedPicture(path=str(file), media_type="image/webp", etag="abc")
+    return edge
+
+
+def test_a_picture_is_sent_with_what_caches_need(pictures):
+    answer = pictures.client.get(URL, params={"source": "/photos/a.jpg", "w": 300})
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"a picture", "image/webp")
+    assert (answer.headers["etag"], answer.headers["cache-control"]) == ('"abc"', "private, max-age=300")
+    assert answer.headers["vary"] == "Accept"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_who_has_it_is_told_so(pictures):
+    answer = pictures.client.get(URL, params={"source": "/a.jpg"}, headers={"If-None-Match": '"x", "abc"'})
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("accept", "asked", "made"),
+    [
+        ("image/avif,image/webp,*/*", {}, "webp"),
+        ("image/png,*/*", {}, "jpeg"),
+        ("image/webp", {"format": "png"}, "png"),
+        ("", {"format": "avif"}, "avif"),
+    ],
+)
+def test_the_format_follows_the_accept_header_unless_it_is_asked_for(pictures, accept, asked, made):
+    pictures.client.get(URL, params={"source": "/a.jpg", **asked}, headers={"Accept": accept})
+    ((_, spec),) = pictures.lane.asked
+    assert spec.format == made
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [({"w": 300}, "300"), ({"h": 200}, "65500x200"), ({"w": 300, "h": 200}, "300x200"), ({}, "65500x65500")],
+)
+def test_the_size_is_a_box_to_fit_into(pictures, asked, size):
+    pictures.client.get(URL, params={"source": "/a.jpg", **asked})
+    ((source, spec),) = pictures.lane.asked
+    assert (source, spec.sizes, spec.fit) == ("/a.jpg", (size,), "inside")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"fit": "cover", "w": 300}, {"w": 0}, {"w": 9000}, {"quality": 101}, {"width": 3}, {"frame": 300}]
+)
+def test_what_can_t_be_made_is_refused(pictures, asked):
+    status, _ = problem(pictures.client.get(URL, params={"source": "/a.jpg", **asked}))
+    assert status == 422
+    assert not pictures.lane.asked
+
+
+def test_what_the_lane_refuses_is_a_problem(pictures):
+    pictures.lane.answer = JobError(code="source_outside_roots", message="outside")
+    assert problem(pictures.client.get(URL, params={"source": "/a.jpg"})) == (403, "source_outside_roots")
+
+
+def link(pictures, **asked):
+    answer = pictures.client.post(f"{URL}/links", json={"source": "/a b.jpg", **asked})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["url"]
+
+
+def test_a_signed_link_needs_no_token_and_may_be_cached_by_anybody(pictures):
+    url = link(pictures, w=300, expires_s=100)
+    answer = pictures.client.get(url, headers={"Authorization": ""})
+    assert answer.status_code == 200
+    public, _, age = answer.headers["cache-control"].partition("max-age=")
+    assert public == "public, "
+    assert 95 <= int(age) <= 100
+    assert pictures.lane.asked[0][0] == "/a b.jpg"
+
+
+def test_a_changed_link_is_refused(pictures):
+    url = link(pictures, w=300).replace("w=300", "w=301")
+    assert problem(pictures.client.get(url, headers={"Authorization": ""})) == (403, "signature_refused")
+
+
+def test_a_signature_opens_nothing_else(pictures):
+    signature = link(pictures, w=300).partition("?")[2]
+    answer = pictures.client.get(f"/v1/jobs?{signature}", headers={"Authorization": ""})
+    assert problem(answer) == (401, "unauthorized")
+
+
+def test_without_token_and_signature_nobody_comes_in(pictures):
+    answer = pictures.client.get(URL, params={"source": "/a.jpg"}, headers={"Authorization": ""})
+    assert problem(answer) == (401, "unauthorized")
+
+
+def test_a_link_to_what_can_t_be_made_isn_t_signed(pictures):
+    answer = pictures.client.post(f"{URL}/links", json={"source": "/a.jpg", "fit": "fill"})
+    assert problem(answer) == (422, "parameter_invalid")
