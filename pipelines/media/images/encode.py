@@ -12,7 +12,15 @@ from pipelines.media.errors import EncodeError
 from pipelines.media.images.info import ImageFile, ImageFormat
 from pipelines.media.mux import write_errors
 
-_SUFFIXES = {"jpeg": "jpg", "webp": "webp", "avif": "avif", "png": "png"}
+_SUFFIXES = {
+    "jpeg": "jpg",
+    "webp": "webp",
+    "avif": "avif",
+    "png": "png",
+    "gif": "gif",
+    "tiff": "tif",
+    "bmp": "bmp",
+}
 _FULL_CHROMA_QUALITY = 90  # from here on colour keeps its full resolution
 _WEBP_EFFORT, _AVIF_SPEED = 4, 8
 
