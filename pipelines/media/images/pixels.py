@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pipelines.media.errors import SourceUnreadableError
-from pipelines.media.images.colour import is_srgb, to_srgb
+from pipelines.media.images.colour import is_srgb, print_to_srgb, to_srgb
 from pipelines.media.images.header import profile_of, reading
 from pipelines.media.images.info import ImageInfo
 
@@ -20,6 +20,7 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_CHEAP_PIXELS = 1_000_000
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 _CLEAR = frozenset({"PA", "LA", "La", "RGBa"})
 
@@ -67,11 +68,23 @@ def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: 
 def _jpeg(data: bytes, info: ImageInfo, name: str, needed: tuple[int, int], profile: bytes | None) -> Pixels:
     width, height = info.as_stored((info.width, info.height))
     across, down = info.as_stored(needed)
-    factor = max(each for each in _REDUCED if each == 1 or (width / each >= across and height / each >= down))
+    factor = _factor(min(width / across, height / down), width * height)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[factor] | _RGB)
     if array is None:
         raise SourceUnreadableError(f"{name} is damaged: its pixels don't decode.")
     return Pixels(np.asarray(array, np.uint8), (width / factor, height / factor), info.orientation, profile)
+
+
+def _factor(ratio: float, pixels: int) -> int:
+    """The part of its size that a JPEG of ``pixels`` is decoded at, to be made smaller by ``ratio``.
+
+    Something is left for the filter that scales: at least twice as much as is made where that many decode at once.
+    """
+    for factor in (8, 4, 2):
+        cheap = pixels / (factor / 2) ** 2 <= _CHEAP_PIXELS
+        if ratio / factor >= (2 if cheap else 1):
+            return factor
+    return 1
 
 
 def _eight_bits(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8], bytes | None]:
@@ -85,12 +98,12 @@ def _eight_bits(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.u
     if image.mode in ("L", "RGB", "RGBA"):
         array = np.asarray(image)
         return (array[..., None] if array.ndim == 2 else array), profile
-    if image.mode == "CMYK" and profile is not None:
-        converted = to_srgb(np.asarray(image), profile, "CMYK")
-        if converted is not None:
-            return converted, None
-    # A palette's colours are in the profile's space still; of CMYK without a profile, LAB, HSV and YCbCr Pillow makes
-    # RGB by formulas that know no profile.
+    if image.mode == "CMYK":
+        inks = np.asarray(image)
+        converted = to_srgb(inks, profile, "CMYK") if profile is not None else None
+        return print_to_srgb(inks) if converted is None else converted, None
+    # A palette's colours are in the profile's space still; of LAB, HSV and YCbCr Pillow makes RGB by formulas that know
+    # no profile.
     return np.asarray(image.convert("RGB")), profile if image.mode == "P" else None
 
 

@@ -231,7 +231,8 @@ def _outcome(made, file: Path) -> str:
 _REFUSED = frozenset({"heif", "heic", "ico", "jp2", "psd", "svg"})
 # 16-bit grey, which Pillow's own conversion clips.
 _CLIPPED_BY_PILLOW = frozenset({"png_gray16_trns.png"})
-_PROFILED = frozenset({"jpeg_adobergb_xmp.jpg"})
+# With a profile, and inks without one: Pillow's conversion knows no colour management.
+_PROFILED = frozenset({"jpeg_adobergb_xmp.jpg", "jpeg_cmyk.jpg", "tiff_cmyk_jpeg_tiled.tif"})
 
 
 @needs_images
