@@ -151,6 +151,11 @@ class LiveServer:
             if fields["job"] in wanted and fields["type"] in {"failed", "lost", "dropped"}
         ]
 
+    def all_events(self) -> ClientConnection:
+        """Changes of state of all jobs."""
+        url = self.url.replace("http", "ws", 1) + "/v1/events"
+        return connect(url, additional_headers=self.headers, max_size=1 << 24)
+
     def events(self, job_id: str, since: str = "") -> ClientConnection:
         url = f"ws://127.0.0.1:{self.port}/v1/jobs/{job_id}/events?since={since}"
         return connect(url, additional_headers=self.headers, open_timeout=10)

@@ -173,14 +173,26 @@ class Dispatcher:
         del tracked.flights[name]
         if isinstance(report, Exception):
             _log.warning("job %s unit %s lost its place: %s", tracked.job.id, name, type(report).__name__)
+        if flight.through:
+            name, fence = await self._catch_up(tracked, name, fence)
+        if isinstance(report, Exception):
             await self._release(tracked, name, fence, "lost", _PLACE_LOST)
-        elif report.outcome == "done":
-            await self._done(tracked, name)
         elif report.outcome == "failed":
             await self._release(tracked, name, fence, "failed", report.error)
-        else:
+        elif report.outcome == "dropped" or (flight.through and tracked.status(name).state == "running"):
             await self._release(tracked, name, fence, "dropped")
+        elif not flight.through:
+            await self._done(tracked, name)
         await self._advance(tracked)
+
+    async def _catch_up(self, tracked: Tracked, name: str, fence: int) -> tuple[str, int]:
+        """Learn how far a worker came that went through several units: the last one that it had, and its fence."""
+        loaded = await self._store.load(tracked.job.id)
+        tracked.take_over(loaded)
+        for unit, status in loaded.units.items():
+            if status.state == "running" and unit not in tracked.flights:
+                return unit, status.fence
+        return name, fence
 
     async def _release(self, tracked: Tracked, name: str, fence: int, why: str, error: JobError | None = None) -> None:
         """Take a unit back, and see what follows: it is done after all, it is tried again, or its job fails."""
@@ -215,14 +227,12 @@ class Dispatcher:
         self._silent = {key: self._silent.get(key, now) for key in expired}
         for job_id, name in expired:
             tracked = self._jobs.get(job_id)
-            flight = tracked.flights.get(name) if tracked else None
-            if tracked is None or flight is None or now - self._silent[(job_id, name)] < _SILENT_S:
+            at = tracked.flight_of(name) if tracked else None
+            if tracked is None or at is None or now - self._silent[(job_id, name)] < _SILENT_S:
                 continue
-            _log.warning("job %s unit %s: its worker is silent", job_id, name)
-            del tracked.flights[name]
+            flight = tracked.flights[at]
             self._lanes.abandon(flight.ticket)
-            await self._release(tracked, name, flight.fence, "lost", _PLACE_LOST)
-            await self._advance(tracked)
+            await self._landed(tracked, at, flight.fence, TimeoutError("its worker is silent"))
         for tracked in list(self._jobs.values()):
             await self._advance(tracked)
         if time.monotonic() - self._retained_at > _RETENTION_EVERY_S:
@@ -262,7 +272,8 @@ class Dispatcher:
             return
         if flight.dropped_at is None:
             flight.dropped_at = time.monotonic()
-            await self._release(tracked, name, flight.fence, "dropped")
+            at = await self._catch_up(tracked, name, flight.fence) if flight.through else (name, flight.fence)
+            await self._release(tracked, *at, "dropped")
             self._spawn(self._force(tracked, name, flight))
 
     async def _force(self, tracked: Tracked, name: str, flight: Flight) -> None:
@@ -321,11 +332,12 @@ class Dispatcher:
         module = self._catalogue.module_of(job.operation)
         shared = tracked.plan.shared if tracked.plan else {}
         slots = max(1, self._lanes.cpus)
+        through = unit.name == PLAN and not tracked.heavy
         order = UnitOrder(
-            job.id, module, job.sources, job.params, unit, fence, start.cpus, slots, start.memory_bytes, shared
+            job.id, module, job.sources, job.params, unit, fence, start.cpus, slots, start.memory_bytes, shared, through
         )
         ticket = self._lanes.start_unit(order)
-        tracked.flights[unit.name] = Flight(fence, start.cpus, start.memory_bytes, ticket)
+        tracked.flights[unit.name] = Flight(fence, start.cpus, start.memory_bytes, ticket, through)
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True
 

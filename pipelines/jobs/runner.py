@@ -71,7 +71,7 @@ class Runner:
                 stack.enter_context(self._child()).warm()
 
     def run(self, order: UnitOrder) -> UnitReport:
-        return do_unit(self._config, order, self._child())
+        return do_unit(self._config, order, self._child)
 
     def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
         with self._child() as child:

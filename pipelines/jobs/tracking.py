@@ -11,12 +11,16 @@ from pipelines.jobs.store import LoadedJob
 
 @dataclass
 class Flight:
-    """A unit on its way: its fence, the CPUs and the memory it holds, and the lane's ticket for it."""
+    """A unit on its way: its fence, the CPUs and the memory it holds, and the lane's ticket for it.
+
+    ``through``: its worker goes on with what follows.
+    """
 
     fence: int
     cpus: int
     memory_bytes: int
     ticket: Any
+    through: bool = False
     dropped_at: float | None = None
 
 
@@ -41,17 +45,24 @@ class Tracked:
 
     @classmethod
     def of(cls, loaded: LoadedJob, *, heavy: bool) -> "Tracked":
+        job = loaded.job
+        tracked = cls(job, job.state, job.priority, job.want, units={}, plan=None, joined=None, heavy=heavy)
+        tracked.take_over(loaded)
+        return tracked
+
+    def take_over(self, loaded: LoadedJob) -> None:
+        """Take what the store has of its units, plan and result."""
         plan, joined = loaded.manifests.get("plan"), loaded.manifests.get("join")
-        return cls(
-            job=loaded.job,
-            state=loaded.job.state,
-            priority=loaded.job.priority,
-            wanted=loaded.job.want,
-            units=dict(loaded.units),
-            plan=Plan.model_validate(plan) if plan else None,
-            joined=Joined.model_validate(joined) if joined else None,
-            heavy=heavy,
-        )
+        self.state = loaded.job.state
+        self.units = dict(loaded.units)
+        self.plan = Plan.model_validate(plan) if plan else None
+        self.joined = Joined.model_validate(joined) if joined else None
+
+    def flight_of(self, unit: str) -> str | None:
+        """The flight that a unit is on: one of its own, or one that goes through."""
+        if unit in self.flights:
+            return unit
+        return next((name for name, flight in self.flights.items() if flight.through), None)
 
     def status(self, unit: str) -> UnitStatus:
         return self.units.get(unit, UnitStatus())

@@ -8,6 +8,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from pipelines.jobs.models import UnitStatus
+from pipelines.jobs.states import state_for
 from pipelines.jobs.store import PREFIX, RETRYABLE, script
 
 
@@ -39,7 +40,16 @@ class UnitStore:
 
     def commit(self, job_id: str, unit: str, fence: int, manifest: str) -> bool:
         """Make the unit done for good; False where the fence has moved on."""
-        return bool(self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest]))
+        done, _ = self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest])
+        return bool(done)
+
+    def commit_and_take(
+        self, job_id: str, unit: str, fence: int, manifest: str, following: str, lease_s: float
+    ) -> tuple[bool, int | None]:
+        """As ``commit``, and take the unit that follows: its fence, or None where it can't be had now."""
+        lease_ms, state = int(lease_s * 1000), str(state_for(following))
+        done, taken = self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest, following, lease_ms, state])
+        return bool(done), int(taken) or None
 
     def replan(self, job_id: str, unit: str, fence: int, plan: str) -> bool:
         """Give the job another plan, and let the unit wait anew; False where the fence has moved on."""

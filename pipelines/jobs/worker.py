@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,7 @@ from pipelines.jobs.errors import UnitDroppedError, job_error
 from pipelines.jobs.live import Reporter
 from pipelines.jobs.models import JobError, Joined, Plan, Progress, Unit
 from pipelines.jobs.profiles import all_profiles
-from pipelines.jobs.states import PLAN, RESERVED_UNIT_NAMES, stage_of
+from pipelines.jobs.states import JOIN, PLAN, PUBLISH, RESERVED_UNIT_NAMES, stage_of
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.workbench import Finished, Workbench
@@ -55,7 +55,7 @@ class WorkerConfig:
 class UnitOrder:
     """One unit to do. ``fence`` is its lease's; ``module`` names the operation's module.
 
-    ``slots`` are the CPUs of the whole cluster; ``shared`` is the plan's.
+    ``slots`` are the CPUs of the whole cluster; ``shared`` is the plan's. ``through``: go on with what follows it.
     """
 
     job_id: str
@@ -68,6 +68,7 @@ class UnitOrder:
     slots: int
     memory_bytes: int = 0
     shared: dict[str, Any] = field(default_factory=dict)
+    through: bool = False
 
     @property
     def lease_name(self) -> str:
@@ -76,55 +77,89 @@ class UnitOrder:
 
 @dataclass(frozen=True)
 class UnitReport:
-    """How it went. ``done`` means: committed."""
+    """How it went, with the last unit where it went through several. ``done`` means: committed."""
 
     outcome: Literal["done", "failed", "dropped"]
     error: JobError | None = None
 
 
-def do_unit(config: WorkerConfig, order: UnitOrder, lent: AbstractContextManager[MediaChild]) -> UnitReport:
-    """Do a unit in a child that is ``lent``, and commit it, unless its fence has moved on meanwhile."""
+@dataclass(frozen=True)
+class _Made:
+    """What a unit leaves in the store: a manifest, or another plan. ``following``: the worker may go on with that."""
+
+    manifest: str
+    replans: bool = False
+    following: Unit | None = None
+    shared: dict[str, Any] | None = None
+
+
+def do_unit(
+    config: WorkerConfig, order: UnitOrder, lend: Callable[[], AbstractContextManager[MediaChild]]
+) -> UnitReport:
+    """Do a unit in a child that is lent, and commit it, unless its fence has moved on meanwhile.
+
+    Where the order says so, go on with the job's other units, as long as one follows the other.
+    """
     store = _store(config.redis_url)
     home = Home(config.settings.home)
-    try:
-        # The lease is kept while the unit waits for a child, too.
-        with (
-            home.working_on(order.lease_name),
-            _Minder(config, order, store) as minder,
-            lent as child,
-            minder.minding(child),
-        ):
-            made = _do(config, order, child)
-        commit = store.replan if isinstance(made, Plan) else store.commit
-        text = made.model_dump_json() if isinstance(made, Plan) else made
-        if not commit(order.job_id, order.unit.name, order.fence, text):
+    while True:
+        try:
+            # The lease is kept while the unit waits for a child, too.
+            with (
+                home.working_on(order.lease_name),
+                _Minder(config, order, store) as minder,
+                lend() as child,
+                minder.minding(child),
+            ):
+                made = _do(config, order, child)
+            following = _commit(config, order, store, made)
+        except (UnitDroppedError, ChildKilledError):
             return UnitReport("dropped")
-    except (UnitDroppedError, ChildKilledError):
-        return UnitReport("dropped")
-    except Exception as error:  # noqa: BLE001 whatever went wrong becomes the unit's failure
-        failure = job_error(error, order.unit.name)
-        if failure.code == "internal":
-            _log.exception("job %s unit %s failed", order.job_id, order.unit.name)
-        return UnitReport("failed", failure)
-    return UnitReport("done")
+        except Exception as error:  # noqa: BLE001 whatever went wrong becomes the unit's failure
+            failure = job_error(error, order.unit.name)
+            if failure.code == "internal":
+                _log.exception("job %s unit %s failed", order.job_id, order.unit.name)
+            return UnitReport("failed", failure)
+        if following is None:
+            return UnitReport("done")
+        order = following
 
 
-def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> str | Plan:
-    """The unit's manifest; or, of a join, another plan."""
+def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Made) -> UnitOrder | None:
+    """Commit, and take what follows, if it can be had. Raises UnitDroppedError where the fence has moved on."""
+    this = (order.job_id, order.unit.name, order.fence, made.manifest)
+    fence = None
+    if made.replans:
+        done = store.replan(*this)
+    elif made.following and order.through:
+        done, fence = store.commit_and_take(*this, made.following.name, config.settings.lease_s)
+    else:
+        done = store.commit(*this)
+    if not done:
+        raise UnitDroppedError
+    if fence is None or made.following is None:
+        return None
+    shared = order.shared if made.shared is None else made.shared
+    return replace(order, unit=made.following, fence=fence, shared=shared)
+
+
+def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
     operation = _operation(order.module)
     bench = _bench(config, order, operation, child)
     stage_name = stage_of(order.unit.name)
     if stage_name == "plan":
         plan = operation.plan(bench)
         _check_names(operation, plan)
-        return plan.model_dump_json()
+        return _Made(plan.model_dump_json(), following=_only_unit(plan), shared=plan.shared)
     if stage_name == "unit":
-        return json.dumps(_run(config, order, operation, bench))
+        return _Made(json.dumps(_run(config, order, operation, bench)), following=Unit(name=JOIN))
     finished = _store(config.redis_url).manifests(order.job_id)
     if stage_name == "join":
         joined = _join(config, order, operation, bench, finished)
-        return joined if isinstance(joined, Plan) else joined.model_dump_json()
-    joined = Joined.model_validate(finished["join"])
+        if isinstance(joined, Plan):
+            return _Made(joined.model_dump_json(), replans=True)
+        return _Made(joined.model_dump_json(), following=Unit(name=PUBLISH) if joined.artifacts else None)
+    joined = Joined.model_validate(finished[JOIN])
     overwrite = bool(order.params.get("overwrite"))
     for artifact, staged in zip(joined.artifacts, joined.staged, strict=True):
         if not _store(config.redis_url).holds(order.job_id, order.unit.name, order.fence):
@@ -132,7 +167,14 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> str | Plan
         publish(Path(staged), Path(artifact.path), overwrite=overwrite, size_bytes=artifact.size_bytes)
     for folder in {Path(artifact.path).parent for artifact in joined.artifacts}:
         flush_folder(folder)
-    return "{}"
+    return _Made("{}")
+
+
+def _only_unit(plan: Plan) -> Unit | None:
+    """The unit of a plan that has one and a short way to the end: then nothing needs to be given away in turns."""
+    if len(plan.units) == 1 and plan.units[0].needs.interactive and plan.join.interactive:
+        return plan.units[0]
+    return None
 
 
 def _check_names(operation: Operation, plan: Plan) -> None:
@@ -357,7 +399,8 @@ def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
     global _heavy_child
     if _heavy_child is None:
         _heavy_child = MediaChild(heavy_child(config.settings))
-    report = do_unit(config, order, contextlib.nullcontext(_heavy_child))
+    child = _heavy_child
+    report = do_unit(config, order, lambda: contextlib.nullcontext(child))
     if _heavy_child.killed:
         _heavy_child.close()
         _heavy_child = None

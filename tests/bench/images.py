@@ -22,7 +22,7 @@ from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.images.thumbnails import thumbnails
 from tests.bench.figures import Figure
 from tests.bench.photos import ROOT, SHARED, photos
-from tests.live_server import LiveServer, live_server, until
+from tests.live_server import LiveServer, live_server
 
 PEERS = ROOT / "build" / "bench" / "peers"
 COUNT, WIDTH, QUALITY = 500, 720, 80
@@ -237,19 +237,18 @@ def _posted_at_once(files: Sequence[Path]) -> float:
 
 def _jobs(server: LiveServer, files: Sequence[Path], params: dict[str, Any]) -> float:
     body = [{"operation": "image-thumbnails", "source": str(path), "params": params} for path in files]
-    with server.client() as client, ThreadPoolExecutor(8) as pool:
+    with server.client() as client, server.all_events() as socket, ThreadPoolExecutor(8) as pool:
         began = time.monotonic()
         answers = list(pool.map(lambda each: client.post("/v1/jobs", json=each), body))
-        ids = {answer.json()["id"] for answer in answers}
-
-        def done() -> bool:
-            jobs = client.get(f"/v1/jobs?limit={len(files)}").json()["jobs"]
-            states = [job["state"] for job in jobs if job["id"] in ids]
-            assert not {"failed", "cancelled"} & set(states), jobs
-            return states.count("succeeded") == len(ids)
-
-        until(done, 120.0, lambda: "the jobs aren't done")
-        return time.monotonic() - began
+        left = {answer.json()["id"] for answer in answers}
+        for text in socket:
+            event = json.loads(text)
+            assert event["state"] not in {"failed", "cancelled"}, event
+            if event["state"] == "succeeded":
+                left.discard(event["job_id"])
+            if not left:
+                return time.monotonic() - began
+    raise AssertionError("the events ended")
 
 
 def _twelve_megapixels(folder: Path) -> list[Path]:

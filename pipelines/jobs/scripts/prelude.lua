@@ -35,3 +35,19 @@ local function index(id, old, new)
   if old then redis.call('ZREM', P .. ':jobs:state:' .. old, id) end
   redis.call('ZADD', P .. ':jobs:state:' .. new, 0, id)
 end
+
+-- Give a unit away while its job is in state ``to``: the unit's new fence.
+local function take(id, name, lease_ms, to)
+  local status, state = unit(id, name), redis.call('HGET', job(id), 'state')
+  status.state = 'running'
+  status.fence = redis.call('INCR', P .. ':fence')
+  save(id, name, status)
+  redis.call('ZADD', P .. ':leases', now() + lease_ms, lease_name(id, name))
+  if state ~= to then
+    redis.call('HSET', job(id), 'state', to)
+    redis.call('HSETNX', job(id), 'started_at', text(now()))
+    index(id, state, to)
+    log(id, 'state', to, '')
+  end
+  return status.fence
+end

@@ -6,10 +6,11 @@ from typing import Any
 from unit.pipelines.jobs.makers import Answer
 
 from pipelines.jobs.catalogue import CommonParams, Operation, Outcome
-from pipelines.jobs.models import Plan, Unit
+from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 
 KEY = "ab" * 32
+_SHORT = Needs(cpus=0, max_cpus=0, seconds=0.1)
 
 
 class Params(CommonParams):
@@ -17,6 +18,7 @@ class Params(CommonParams):
 
     replans: int = 0
     calls: str | None = None  # a media function that each unit calls
+    short: bool = False  # one unit, and a short one
 
 
 class Piece(Answer):
@@ -26,7 +28,9 @@ class Piece(Answer):
     shared: dict[str, Any]
 
 
-def plan(_bench: Workbench) -> Plan:
+def plan(bench: Workbench) -> Plan:
+    if bench.params.short:
+        return Plan(units=(Unit(name="a", needs=_SHORT),), shared={"from": "plan"})
     return Plan(units=(Unit(name="a", key=KEY), Unit(name="b")), shared={"from": "plan"})
 
 

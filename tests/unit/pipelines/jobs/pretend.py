@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipelines.jobs.leader_store import LeaderStore
@@ -84,6 +84,17 @@ class PretendLanes:
         manifest = self._manifest(order)
         held = self.units.commit(order.job_id, order.unit.name, order.fence, manifest)
         self.report(ticket, UnitReport("done" if held else "dropped"))
+
+    def goes_through(self, ticket: Ticket, *names: str, lease_s: float = 60.0) -> int:
+        """The worker commits the unit and takes each of these in turn; the last it has not done yet. Its fence."""
+        order = ticket.order
+        for name in names:
+            manifest = self._manifest(order)
+            _, fence = self.units.commit_and_take(order.job_id, order.unit.name, order.fence, manifest, name, lease_s)
+            assert fence is not None
+            order = replace(order, unit=Unit(name=name), fence=fence)
+        ticket.order = order
+        return order.fence
 
     def fails(self, ticket: Ticket, *, retryable: bool = True) -> None:
         error = JobError(code="encode_failed", message="No.", retryable=retryable, unit=ticket.order.unit.name)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 from unit.pipelines.jobs.makers import pretend_catalogue, submission
-from unit.pipelines.jobs.pretend import HEAVY, PretendLanes, plan_of, until_state
+from unit.pipelines.jobs.pretend import HEAVY, PretendLanes, Ticket, plan_of, until_state
 
 from cluster.settings import Settings
 from pipelines.jobs.dispatcher import Dispatcher
@@ -927,3 +927,101 @@ def test_old_jobs_are_forgotten_with_their_artifacts(play):
         assert (await scene.store.get(second)).state == State.SUCCEEDED
 
     play(body, max_finished_jobs=1)
+
+
+# A worker that goes through
+
+
+async def going_through(scene: Scene) -> tuple[str, Ticket]:
+    """A short job whose plan is on its way."""
+    scene.lanes.by_hand = {"plan"}
+    job_id = await scene.submit(operation="look", needs=SHORT)
+    return job_id, await scene.lanes.start_of(1, "plan")
+
+
+def test_a_short_job_takes_one_start(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
+        async with scene.dispatcher():
+            job_id, ticket = await going_through(scene)
+            assert ticket.order.through
+            scene.lanes.goes_through(ticket, "a", "join", "publish")
+            scene.lanes.done(ticket)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert names(scene) == ["publish"]  # the ticket of the plan, gone on
+        assert (await scene.store.get(job_id)).artifacts == scene.lanes.artifacts
+
+    play(body)
+
+
+def test_a_long_job_goes_in_turns(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await scene.submit()
+            ticket = await scene.lanes.start_of(1, "plan")
+            assert not ticket.order.through
+
+    play(body)
+
+
+@pytest.mark.parametrize("how", ["lost", "failed", "done"])
+def test_where_a_worker_stopped_on_its_way_another_goes_on(play, how):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id, ticket = await going_through(scene)
+            old = scene.lanes.goes_through(ticket, "a")
+            if how == "lost":
+                scene.lanes.lost(ticket)
+            elif how == "failed":
+                scene.lanes.fails(ticket)
+            else:  # its answer got lost, with the fence of what it took
+                scene.lanes.report(ticket, UnitReport("done"))
+            again = await scene.lanes.start_of(2)  # the first is the ticket that went on
+            assert (again.order.unit.name, again.order.fence > old) == ("a", True)
+            assert not scene.lanes.units.commit(job_id, "a", old, "{}")
+            scene.lanes.done(again)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert names(scene).count("plan") == 0
+
+    play(body)
+
+
+def test_a_silent_worker_on_its_way_is_given_up(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id, ticket = await going_through(scene)
+            scene.lanes.goes_through(ticket, "a", lease_s=0.001)
+            again = await scene.lanes.start_of(2)
+            scene.lanes.done(again)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert scene.lanes.abandoned
+
+    play(body)
+
+
+def test_a_cancel_reaches_a_worker_on_its_way(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id, ticket = await going_through(scene)
+            fence = scene.lanes.goes_through(ticket, "a")
+            await scene.store.want(job_id, "cancel")
+            assert await scene.ended(job_id) == State.CANCELLED
+        assert not scene.lanes.units.holds(job_id, "a", fence)
+        assert not scene.lanes.units.commit(job_id, "a", fence, "{}")
+
+    play(body)
+
+
+def test_a_paused_job_goes_on_from_where_its_worker_stopped(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id, ticket = await going_through(scene)
+            scene.lanes.goes_through(ticket, "a")
+            await scene.store.want(job_id, "pause")
+            assert await until_state(scene.store, job_id, "paused") == State.PAUSED
+            await scene.store.want(job_id, "run")
+            again = await scene.lanes.start_of(2)
+            scene.lanes.done(again)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)

@@ -59,13 +59,22 @@ class Bench:
     params: dict[str, Any]
     child: PretendChild = field(default_factory=PretendChild)
 
-    def do(self, unit: Unit | str, **shared: Any) -> UnitReport:
+    def do(self, unit: Unit | str, *, through: bool = False, **shared: Any) -> UnitReport:
         unit = Unit(name=unit) if isinstance(unit, str) else unit
         fence = self.run(self.store.lease(self.epoch, self.job_id, unit.name, 60.0, state_for(unit.name)))
         order = UnitOrder(
-            self.job_id, pieces.__name__, (self.source,), self.params, unit, fence, 1, slots=2, shared=shared
+            self.job_id,
+            pieces.__name__,
+            (self.source,),
+            self.params,
+            unit,
+            fence,
+            1,
+            slots=2,
+            shared=shared,
+            through=through,
         )
-        report = do_unit(self.config, order, contextlib.nullcontext(self.child))  # type: ignore[arg-type]
+        report = do_unit(self.config, order, lambda: contextlib.nullcontext(self.child))  # type: ignore[arg-type,return-value]
         if report.outcome != "done":
             self.run(self.store.release(self.epoch, self.job_id, unit.name, fence, report.outcome))
         return report
@@ -324,5 +333,62 @@ def test_a_join_s_plan_comes_too_late_for_a_cancelled_job(bench):
     fence = job.run(job.store.lease(job.epoch, job.job_id, "join", 60.0, State.VERIFYING))
     order = UnitOrder(job.job_id, pieces.__name__, (job.source,), job.params, Unit(name="join"), fence, 1, slots=2)
     job.run(job.store.want(job.job_id, "cancel"))
-    assert do_unit(job.config, order, contextlib.nullcontext(job.child)).outcome == "dropped"
+    assert do_unit(job.config, order, lambda: contextlib.nullcontext(job.child)).outcome == "dropped"
     assert [unit.name for unit in job.plan().units] == ["a", "b"]
+
+
+# Going through
+
+
+def states(job: Bench) -> dict[str, str]:
+    loaded = job.run(job.store.load(job.job_id))
+    return {name: status.state for name, status in loaded.units.items()}
+
+
+def test_a_worker_goes_on_with_what_follows_a_plan_of_one_short_unit(bench):
+    job = bench(short=True)
+    assert job.do("plan", through=True).outcome == "done"
+    assert states(job) == {"plan": "done", "a": "done", "join": "done"}
+    assert job.manifests()["a"]["manifest"]["shared"] == {"from": "plan"}
+    assert job.manifests()["join"]["result"]["text"].startswith("a made by a.")
+    assert job.run(job.store.get(job.job_id)).state == State.VERIFYING
+
+
+def test_a_plan_of_several_units_is_given_away_in_turns(bench):
+    job = bench()
+    job.do("plan", through=True)
+    assert states(job) == {"plan": "done"}
+
+
+def test_a_worker_that_isn_t_told_to_stops_after_its_unit(bench):
+    job = bench(short=True)
+    job.do("plan")
+    assert states(job) == {"plan": "done"}
+
+
+def test_a_worker_does_not_go_on_with_a_paused_job(bench):
+    job = bench(short=True, calls="pipelines.media.x:y")
+    job.child.does = lambda: job.run(job.store.want(job.job_id, "pause"))
+    assert job.do("plan", through=True).outcome == "done"
+    assert states(job) == {"plan": "done", "a": "done"}
+
+
+def test_what_fails_on_the_way_is_told_with_its_unit(bench):
+    job = bench(short=True, calls="pipelines.media.x:y")
+
+    def fail() -> None:
+        raise ChildFailedError("encode_failed", "No.", {})
+
+    job.child.does = fail
+    report = job.do("plan", through=True)
+    assert (report.outcome, report.error and report.error.unit) == ("failed", "a")
+    assert states(job) == {"plan": "done", "a": "running"}
+
+
+def test_a_commit_that_comes_again_takes_nothing(bench):
+    job = bench(short=True)
+    fence = job.run(job.store.lease(job.epoch, job.job_id, "plan", 60.0, State.PLANNING))
+    done, taken = job.units.commit_and_take(job.job_id, "plan", fence, "{}", "a", 60.0)
+    assert done
+    assert taken
+    assert job.units.commit_and_take(job.job_id, "plan", fence, "{}", "a", 60.0) == (True, None)
