@@ -120,20 +120,26 @@ def exposure_of(sample: Sample) -> Exposure:
     rgb = sample.rgb[sample.shown]
     light = LINEAR[rgb] @ (0.2126, 0.7152, 0.0722)
     black, blown = _clipped(rgb)
-    between = ~(black | blown)
+    inner = ~(black | blown)
     lightness = sample.lab[sample.shown][:, 0]
     return Exposure(
         luminance=_rounded(light.mean()),
         lightness=_rounded(lightness.mean(dtype=np.float64)),
-        midtones=_rounded((lightness[between] if between.any() else lightness).mean(dtype=np.float64)),
+        midtones=_rounded((lightness[inner] if inner.any() else lightness).mean(dtype=np.float64)),
         shadows=_rounded(black.mean()),
         highlights=_rounded(blown.mean()),
     )
 
 
 def _clipped(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which of (n, 3) are black, and which are blown out: in all channels, as one alone may be a pure colour."""
-    return np.asarray(rgb.max(axis=1) <= _BLACK_LEVEL), np.asarray(rgb.min(axis=1) >= _BLOWN_LEVEL)
+    """Which of (..., 3) are black, and which are blown out: in all channels, as one alone may be a pure colour."""
+    return np.asarray(rgb.max(axis=-1) <= _BLACK_LEVEL), np.asarray(rgb.min(axis=-1) >= _BLOWN_LEVEL)
+
+
+def between(sample: Sample) -> NDArray[np.bool_]:
+    """What is shown and neither black nor blown out."""
+    black, blown = _clipped(sample.rgb)
+    return np.asarray(sample.shown & ~(black | blown))
 
 
 def contrast_of(sample: Sample) -> Contrast:
@@ -160,20 +166,22 @@ def cast_of(sample: Sample) -> Cast:
     for object colour perception", 1980) and that the brightest is white (Land and McCann, "Lightness and Retinex
     Theory", 1971). A meadow tints the first, but not the clouds above it. What is black or blown out tells nothing.
     """
-    rgb, lab = sample.rgb[sample.shown], sample.lab[sample.shown].astype(np.float64)
-    black, blown = _clipped(rgb)
-    between = ~(black | blown)
-    if not between.any():
+    lab = sample.lab[between(sample)].astype(np.float64)
+    if not len(lab):
         return Cast(a=0, b=0, strength=0, direction=None)
-    lab = lab[between]
     a, b = lab[:, 1:].mean(axis=0)
-    bright = lab[lab[:, 0] >= np.quantile(lab[:, 0], 1 - _BRIGHTEST)][:, 1:].mean(axis=0)
+    bright = lab[brightest(lab[:, 0])][:, 1:].mean(axis=0)
     length = math.hypot(a, b)
     shared = max(0.0, min(length, float(bright @ (a, b)) / length)) if length else 0.0
     hue = math.degrees(math.atan2(b, a))
     nearest = min(_HUES, key=lambda each: abs((hue - _HUES[each] + 180) % 360 - 180))
     direction = nearest if shared >= _TINTED else None
     return Cast(a=_rounded(a), b=_rounded(b), strength=_rounded(shared), direction=direction)
+
+
+def brightest(lightness: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which of (n,) show the colour of the light, where nothing tells it better."""
+    return np.asarray(lightness >= np.quantile(lightness, 1 - _BRIGHTEST))
 
 
 def noise_of(array: NDArray[np.uint8]) -> Noise:

@@ -33,12 +33,12 @@ TOO_DARK = (32.0, 20.0)  # CIE L*: one and a half, and two and a half stops unde
 TOO_BRIGHT = (80.0, 88.0)  # CIE L*: one and a half, and two stops over it
 _SHADOWS = (0.15, 0.4)  # share of pixels; black frames and night skies are common, so it takes more than below
 _HIGHLIGHTS = (0.05, 0.25)  # share of pixels
-LOW_RANGE = (0.5, 0.3)
-COLOUR_CAST = (10.0, 20.0)  # CIE Lab: 2.3 can just be told apart side by side (Mahy 1994); eyes adapt to four times it
-NOISY = (4.0, 9.0)  # levels at screen size
+_LOW_RANGE = (0.5, 0.3)
+_COLOUR_CAST = (10.0, 20.0)  # CIE Lab: 2.3 can just be told apart side by side (Mahy 1994); eyes adapt to four times it
+_NOISY = (4.0, 9.0)  # levels at screen size
 BLURRED = (0.45, 0.6)
 _FEW_PIXELS = (300_000, 60_000)  # below 640x480, and below 300x200
-BLANK = 0.01  # of luma, between the 1st and 99th percentile: two levels of 255
+_BLANK = 0.01  # of luma, between the 1st and 99th percentile: two levels of 255
 
 
 def quality_of(measures: Measures, info: ImageInfo) -> Quality:
@@ -72,7 +72,7 @@ def _ramp(value: float, ends: tuple[float, float]) -> float:
 
 def issues_of(measures: Measures, info: ImageInfo) -> tuple[Issue, ...]:
     """What is wrong, the worst first."""
-    if measures.contrast.range < BLANK:
+    if measures.contrast.range < _BLANK:
         message = "Blank: there is nothing to see but one colour; check that it's the right file."
         return (Issue(code="blank", severity="major", message=message),)
     found = [issue for find in _FINDERS for issue in find(measures, info)]
@@ -130,16 +130,16 @@ def _flat(measures: Measures, _info: ImageInfo) -> list[Issue]:
         f"Little contrast: it uses {reach:.0%} of the range from black to white; "
         "image-enhance with auto or auto_levels stretches it."
     )
-    return _issue("low_contrast", reach, LOW_RANGE, message)
+    return _issue("low_contrast", reach, _LOW_RANGE, message)
 
 
 def _tinted(measures: Measures, _info: ImageInfo) -> list[Issue]:
     cast = measures.cast
     message = (
-        f"A {cast.direction} cast: even its brightest parts are tinted ({cast.strength:.0f} in CIE Lab); "
+        f"A cast to {cast.direction}: even its brightest parts are tinted ({cast.strength:.0f} in CIE Lab); "
         "image-enhance with auto or white_balance takes it away, unless it's meant."
     )
-    return _issue("colour_cast", cast.strength, COLOUR_CAST, message)
+    return _issue("colour_cast", cast.strength, _COLOUR_CAST, message)
 
 
 def _noisy(measures: Measures, _info: ImageInfo) -> list[Issue]:
@@ -148,7 +148,7 @@ def _noisy(measures: Measures, _info: ImageInfo) -> list[Issue]:
         f"Noisy: levels vary by {noise.sigma:.1f} of 255 from pixel to pixel, {noise.seen:.1f} as seen on a screen; "
         "image-enhance with auto or denoise smooths it."
     )
-    return _issue("noisy", noise.seen, NOISY, message)
+    return _issue("noisy", noise.seen, _NOISY, message)
 
 
 def _blurred(measures: Measures, _info: ImageInfo) -> list[Issue]:
