@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from PIL import Image
 
 from pipelines.media.errors import SourceUnreadableError, SourceUnsupportedError
-from pipelines.media.images import exif, gif_blocks, ifd, iptc, jpeg_segments, png_chunks, webp_chunks
+from pipelines.media.images import avif_boxes, exif, gif_blocks, ifd, iptc, jpeg_segments, png_chunks, webp_chunks
 from pipelines.media.images.blocks import Blocks, Pictures, changed
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.metadata_spec import MetadataSpec
 
-_WRITABLE = "JPEG, PNG, WebP and GIF"
+_WRITABLE = "JPEG, PNG, WebP, AVIF and GIF"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def held_by(data: bytes, image: Image.Image) -> Held:
     """What the file ``data`` holds. Damage is told in ``warnings``."""
     try:
         held = _READERS[image.format or ""](data, image)
-    except SourceUnreadableError as error:
+    except (SourceUnreadableError, SourceUnsupportedError) as error:
         held = Held(_from_pillow(image), warnings=(error.message,))
     block = held.exif
     if held.blocks.exif is not None:
@@ -113,6 +113,11 @@ def _tiff(data: bytes, _image: Image.Image) -> Held:
     )
 
 
+def _avif(data: bytes, _image: Image.Image) -> Held:
+    avif = avif_boxes.parse(data)
+    return Held(blocks=avif_boxes.blocks_of(data, avif), durations_ms=avif_boxes.durations_ms(data, avif))
+
+
 def _others(_data: bytes, image: Image.Image) -> Held:
     return Held(_from_pillow(image))
 
@@ -124,7 +129,7 @@ _READERS: dict[str, Callable[[bytes, Image.Image], Held]] = {
     "WEBP": _webp,
     "GIF": _gif,
     "TIFF": _tiff,
-    "AVIF": _others,
+    "AVIF": _avif,
     "BMP": _others,
 }
 
@@ -149,6 +154,8 @@ def rewritten(data: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> tu
             return png_chunks.rewritten(data, change, bare), ()
         case "webp":
             return webp_chunks.rewritten(data, info.as_stored((info.width, info.height)), change, bare), ()
+        case "avif":
+            return avif_boxes.rewritten(data, change, bare), ()
         case "gif":
             return gif_blocks.rewritten(data, change, bare), ()
     raise SourceUnsupportedError(

@@ -12,14 +12,14 @@ import pytest
 from PIL import Image, ImageSequence
 
 from pipelines.media.errors import LimitError, MediaError, NotMediaError, SourceUnreadableError, SourceUnsupportedError
-from pipelines.media.images import exif, ifd, iptc, jpeg_segments, png_chunks, webp_chunks, xmp
+from pipelines.media.images import avif_boxes, exif, ifd, iptc, jpeg_segments, png_chunks, webp_chunks, xmp
 from pipelines.media.images.metadata import metadata
 from pipelines.media.images.metadata_spec import Metadata, MetadataSpec
 
 SHARED = Path(__file__).resolve().parents[6] / "shared" / "media"
 needs_images = pytest.mark.skipif(not (SHARED / "image").is_dir(), reason="the shared images are not here")
 ignore_pillow = pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, to whoever reads stderr
-WRITABLE = ["JPEG", "PNG", "WEBP"]
+WRITABLE = ["JPEG", "PNG", "WEBP", "AVIF"]
 PLACES = b"Zurich"
 XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="GPS tool"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -99,7 +99,7 @@ def full(format_: str) -> bytes:
         )
         data = with_chunk(data, b"tEXt", b"Comment\0shot on holiday")
         return with_chunk(with_chunk(data, b"tEXt", b"GPS position\0Zurich"), b"zzZz", b"Zurich")
-    return saved(format_, exif=known_exif(), xmp=XMP, lossless=True)
+    return saved(format_, exif=known_exif().tobytes(), xmp=XMP)
 
 
 def frames(data: bytes) -> list[str]:
@@ -139,18 +139,19 @@ def change(tmp_path):
 # What is read.
 
 
-@pytest.mark.parametrize("format_", [*WRITABLE, "TIFF", "AVIF"])
+@pytest.mark.parametrize("format_", [*WRITABLE, "TIFF"])
 def test_exif_has_names_and_types(read, format_):
-    told = read(saved(format_, exif=known_exif().tobytes())).exif
+    result = read(saved(format_, exif=known_exif().tobytes()))
+    told = result.exif
     assert (told.make, told.model, told.lens, told.iso) == ("Maker", "Model", "50mm F1.8", 400)
     assert told.exposure_s == pytest.approx(0.004)
-    assert (told.f_number, told.focal_length_mm, told.orientation) == (pytest.approx(2.8), 35, 6)
+    assert (told.f_number, told.focal_length_mm, result.source.orientation) == (pytest.approx(2.8), 35, 6)
     assert (told.taken_at, told.changed_at) == ("2026-05-01T12:30:00.123+02:00", "2026-05-02T08:00:00")
     assert (told.artist, told.copyright, told.description) == ("Jane", "(c) Jane", "A lake")
     assert (told.software, told.user_comment, told.other["BodySerialNumber"]) == ("Tool 1", "a comment", "SN-1")
 
 
-@pytest.mark.parametrize("format_", [*WRITABLE, "TIFF", "AVIF"])
+@pytest.mark.parametrize("format_", [*WRITABLE, "TIFF"])
 def test_a_place_is_in_signed_degrees(read, format_):
     told = read(saved(format_, exif=known_exif().tobytes())).gps
     assert (told.latitude, told.longitude) == (pytest.approx(47.375), pytest.approx(-8.55))
@@ -240,7 +241,7 @@ def test_private_keeps_credit_times_and_settings_only(change, read, format_):
     _, made = change(full(format_), strip="private")
     told = read(made)
     kept = told.exif
-    assert (kept.artist, kept.copyright, kept.taken_at, kept.orientation, kept.iso, kept.lens) == (
+    assert (kept.artist, kept.copyright, kept.taken_at, told.source.orientation, kept.iso, kept.lens) == (
         "Jane", "(c) Jane", "2026-05-01T12:30:00.123+02:00", 6, 400, "50mm F1.8",
     )  # fmt: skip
     assert (kept.software, kept.user_comment, kept.maker_note_bytes, kept.description) == (None,) * 4
@@ -258,7 +259,11 @@ def test_private_keeps_of_iptc_the_credit(change, read):
 def test_all_keeps_the_orientation_only(change, read, format_):
     _, made = change(full(format_), strip="all")
     told = read(made)
-    assert told.exif.model_dump(exclude_defaults=True) == {"orientation": 6}
+    assert told.source.orientation == 6
+    if format_ == "AVIF":  # it's in a box of its own there
+        assert told.exif is None
+    else:
+        assert told.exif.model_dump(exclude_defaults=True) == {"orientation": 6}
     assert (told.xmp, told.iptc, told.comments, told.texts, told.trailing_bytes) == ({}, {}, (), {}, 0)
 
 
@@ -323,6 +328,30 @@ def test_values_are_written_and_read_again(change, read, format_, bare):
     assert frames(made) == frames(data)
 
 
+@pytest.mark.parametrize("format_", WRITABLE)
+def test_pillow_finds_what_was_written(change, format_):
+    _, made = change(full(format_), artist="Somebody", strip="private")
+    with Image.open(io.BytesIO(made)) as image:
+        assert image.getexif()[exif.ARTIST] == "Somebody"
+        assert b"Somebody" in image.info["xmp"]
+
+
+@pytest.mark.parametrize("had", ["nothing", "something"])
+def test_pillow_finds_it_in_an_animated_avif(change, had):
+    block = known_exif()
+    block[0x0112] = 1  # Pillow 13 crashes when it writes animations that are turned
+    told = {"exif": block.tobytes(), "xmp": XMP} if had == "something" else {}
+    moving = [Image.new("RGB", (20, 20), (60 * each, 0, 200)) for each in range(4)]
+    buffer = io.BytesIO()
+    moving[0].save(buffer, "AVIF", save_all=True, append_images=moving[1:], **told)
+    _, made = change(buffer.getvalue(), artist="Somebody", strip="gps")
+    with Image.open(io.BytesIO(made)) as image:
+        assert image.getexif()[exif.ARTIST] == "Somebody"
+        assert b"Somebody" in image.info["xmp"]
+    assert PLACES not in made
+    assert frames(made) == frames(buffer.getvalue())
+
+
 def test_a_jpeg_has_values_in_iptc_too(change, read):
     told = read(change(full("JPEG"), artist="Zoë", keywords=("a", "b"), description="Caption")[1]).iptc
     assert (told["byline"], told["keywords"], told["caption"]) == (("Zoë",), ("a", "b"), "Caption")
@@ -361,7 +390,7 @@ def test_flags_of_a_webp_go_with_its_metadata(change):
     assert webp_chunks.parse(made).chunks[0].payload[0] & 0x0C == 0
 
 
-@pytest.mark.parametrize("format_", ["GIF", "PNG", "WEBP"])
+@pytest.mark.parametrize("format_", ["GIF", "PNG", "WEBP", "AVIF"])
 def test_animations_keep_their_frames(change, read, format_):
     moving = [Image.new("RGB", (20, 20), (60 * each, 0, 200)) for each in range(4)]
     buffer = io.BytesIO()
@@ -632,6 +661,20 @@ def test_files_with_bytes_turned_over_never_crash(tmp_path, format_):
             metadata(source=source, target=tmp_path / "made", spec=MetadataSpec(artist="Zoë", strip=strip))
 
 
+def test_avif_boxes_with_bytes_turned_over_never_crash():
+    good = full("AVIF")
+    rng = np.random.default_rng(7)
+    for number in range(500):
+        data = bytearray(good)
+        for at in rng.integers(0, 600, 1 + number % 4):
+            data[at] = rng.integers(0, 256)
+        with suppress(MediaError):
+            avif = avif_boxes.parse(bytes(data))
+            avif_boxes.blocks_of(bytes(data), avif)
+            avif_boxes.durations_ms(bytes(data), avif)
+            avif_boxes.rewritten(bytes(data), lambda blocks, _pictures: blocks, bare=bool(number % 2))
+
+
 def test_iptc_that_is_cut_off_is_told(read):
     block = records(headline="News", city="Zurich")[:-3]
     told = read(with_segment(saved("JPEG"), 0xED, b"Photoshop 3.0\0" + photoshop(block)))
@@ -687,7 +730,7 @@ def test_a_shared_image_is_told_and_changed(tmp_path, read, name):
         try:
             result = metadata(source=source, target=tmp_path / "made", spec=spec)
         except SourceUnsupportedError:
-            assert told.source.format in ("tiff", "avif", "bmp")
+            assert told.source.format in ("tiff", "bmp")
             return
         made = (tmp_path / f"made{result.files[0].name}").read_bytes()
         assert frames(made) == shown
