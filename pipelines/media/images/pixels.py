@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.errors import LimitError, SourceUnreadableError
 from pipelines.media.images.colour import is_srgb, print_to_srgb, to_srgb
 from pipelines.media.images.header import profile_of, reading
 from pipelines.media.images.info import ImageInfo
@@ -20,6 +20,8 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_SCAN = b"\xff\xda"  # its marker, which can't stand in compressed data
+_MAX_SCANS = 500
 _CHEAP_PIXELS = 1_000_000
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 _CLEAR = frozenset({"PA", "LA", "La", "RGBa"})
@@ -47,7 +49,10 @@ def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: 
 
     Raises:
         SourceUnreadableError: they don't decode to the end.
+        LimitError: a JPEG refines them in far more scans than anybody needs.
     """
+    if info.progressive and data.count(_SCAN) > _MAX_SCANS:
+        raise LimitError(f"{name} comes in more than {_MAX_SCANS} scans; that many only take time.")
     profile = profile_of(image)
     foreign = profile if profile and not is_srgb(profile) else None
     if info.format == "jpeg" and info.colour == "rgb":
