@@ -80,6 +80,7 @@ def pictures() -> list[Figure]:
         large = _twelve_megapixels(folder / "large")
         peak_mib = _peak_mib(large, folder)
         refused_s = _slowest_refusal(folder)
+        cold_ms, warm_ms = _for_pages(folder / "pages")
     return [
         Figure("pool of 2 threads, against two pinned processes (bar 0.95)", _SINGLES / pool, "/s", _SINGLES / pinned),
         Figure(
@@ -87,6 +88,8 @@ def pictures() -> list[Figure]:
         ),
         Figure(f"peak memory of a child, {_SINGLES} pictures of 12 MP in flight", peak_mib, "MiB", 600, "bar"),
         Figure("the slowest refusal of a hostile picture", refused_s, "s", 2, "bar"),
+        Figure("GET /v1/images of a 6 MP JPEG, cold, slowest of 20", cold_ms, "ms", 150, "bar"),
+        Figure("GET /v1/images, from the cache, slowest of 100", warm_ms, "ms", 30, "bar"),
     ]
 
 
@@ -266,6 +269,29 @@ def _peak_mib(files: Sequence[Path], folder: Path) -> float:
     status = Path(f"/proc/{child.pid}/status").read_text()
     child.close()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _for_pages(folder: Path) -> tuple[float, float]:
+    """The slowest answer in ms: of pictures that are made, of pictures that were."""
+    folder.mkdir()
+    image = Image.open(SHARED / "jpeg_12mp_gainmap.jpg").convert("RGB").resize((3000, 2000))
+    image.save(folder / "00.jpg", quality=90)
+    files = [folder / f"{number:02d}.jpg" for number in range(21)]
+    for file in files[1:]:
+        shutil.copy(files[0], file)
+    with live_server(MEDIARAY_ROOTS=json.dumps([str(ROOT)])) as server, server.client() as client:
+
+        def took_ms(file: Path) -> float:
+            began = time.monotonic()
+            answer = client.get("/v1/images", params={"source": str(file), "w": 720})
+            assert answer.status_code == 200, answer.text
+            return (time.monotonic() - began) * 1000
+
+        took_ms(files[0])
+        time.sleep(3)  # the server's start is over
+        cold = [took_ms(file) for file in files[1:]]
+        warm = [took_ms(file) for file in files[1:] * 5]
+    return max(cold), max(warm)
 
 
 def _slowest_refusal(folder: Path) -> float:
