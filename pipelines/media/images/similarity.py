@@ -3,7 +3,8 @@
 The measure is Jon Sneyers' (Cloudinary), version 2.1: errors of structure, edges that were added and edges that were
 lost, in the colour space XYB at several scales, each by its mean and its 4-norm, weighted by what viewers said of
 thousands of compressed pictures (https://github.com/cloudinary/ssimulacra2; its constants are taken over). Where the
-published program's recursive filter runs into the border, the picture is mirrored here.
+published program's recursive filter runs into the border, the picture is mirrored here: with the same border, the PyPI
+package ssimulacra2 0.3.0 tells the same to a hundredth. A picture smaller than 128 pixels is mirrored up to it, too.
 """
 
 from collections.abc import Iterator

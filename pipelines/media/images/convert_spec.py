@@ -1,0 +1,166 @@
+"""How to convert an image, and what came of it: the values that travel."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from pipelines.media.images.geometry import Placement, place
+from pipelines.media.images.info import ImageInfo, ImageResult
+from pipelines.media.stills_spec import box_of, parse_size
+
+ConvertFormat = Literal["jpeg", "webp", "avif", "png"]
+Chroma = Literal["4:2:0", "4:4:4"]
+Effort = Literal["fast", "normal", "best"]
+FORMATS: tuple[ConvertFormat, ...] = ("jpeg", "webp", "avif", "png")
+# SSIMULACRA2 of photographs and frames of films as JPEG at quality 80, 4:2:0: 77 to 84.
+DEFAULT_TARGET = 80.0
+QUALITY_TRIES, BYTES_TRIES = 6, 12
+MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000
+
+# Pixels encoded a second on one core, with what is searched and measured.
+_PIXELS_PER_S: dict[str, dict[Effort, float]] = {
+    "jpeg": {"fast": 80e6, "normal": 10e6, "best": 10e6},
+    "webp": {"fast": 25e6, "normal": 12e6, "best": 6e6},
+    "avif": {"fast": 15e6, "normal": 4e6, "best": 0.8e6},
+    "png": {"fast": 8e6, "normal": 4e6, "best": 1e6},
+}
+_SEARCHED = 1_500_000  # more pixels aren't searched, see convert_search
+_DECODED_PER_S = 60e6
+
+
+Size = Annotated[str, BeforeValidator(parse_size)]
+
+
+class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
+    """Into which format, and how well. At most one of quality, target_quality, target_bytes and lossless."""
+
+    format: Literal["auto"] | ConvertFormat = Field(
+        default="auto", description="auto: of `formats` the one that makes the smallest file."
+    )
+    formats: tuple[ConvertFormat, ...] = Field(
+        default=FORMATS, min_length=1, max_length=4, description="What auto chooses from."
+    )
+    quality: int | None = Field(
+        default=None, ge=1, le=100, description="The encoder's own, of JPEG, WebP and AVIF; give a format with it."
+    )
+    target_quality: float | None = Field(
+        default=None,
+        ge=10,
+        le=97,
+        description="How like the original it has to look, by SSIMULACRA2: 90 visually lossless, 80 as JPEG at 80 "
+        f"(the default, {DEFAULT_TARGET:.0f}), 70 high, 50 medium. The least quality that reaches it is searched for.",
+    )
+    target_bytes: int | None = Field(
+        default=None, ge=100, description="How large the file may get; the largest quality that fits is searched for."
+    )
+    lossless: bool = Field(
+        default=False, description="Every pixel stays: PNG or WebP; a JPEG file as JPEG, its coefficients packed anew."
+    )
+    progressive: bool | None = Field(default=None, description="Of JPEG; default: above 10 kB.")
+    chroma: Literal["auto"] | Chroma = Field(
+        default="auto", description="Resolution of colour; auto: full at high qualities and for fine coloured detail."
+    )
+    effort: Effort = Field(default="normal", description="Time to spend on a smaller file.")
+    max_size: Size | None = Field(
+        default=None, description="A width (720) or a box (1920x1080) to fit into; nothing is enlarged."
+    )
+    background: str | None = Field(
+        default=None,
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="Put behind transparent parts, which JPEG can't have (there, default white).",
+    )
+    # To reach a frame, most formats decode all before it.
+    frame: int | None = Field(
+        default=None, ge=0, le=MAX_FRAMES - 1, description="Only this one; default: all of an animation."
+    )
+    depth: Literal[8, "keep"] = Field(default=8, description="Bits of a channel; keep: 16 of a 16-bit source, in PNG.")
+    skip_larger: bool = Field(
+        default=True, description="Keep the source's compressed pixels where the same format saves less than 2 %."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "ConvertSpec":
+        given = [self.quality is not None, self.target_quality is not None, self.target_bytes is not None]
+        if sum(given) + self.lossless > 1:
+            raise ValueError("give one of quality, target_quality, target_bytes and lossless")
+        if self.quality is not None and self.format in ("auto", "png"):
+            raise ValueError("quality is a number of JPEG's, WebP's or AVIF's own: name one of them as the format")
+        if self.lossless and self.allowed == ("avif",):
+            raise ValueError("lossless is done by PNG, WebP and JPEG")
+        if self.depth == "keep" and "png" not in self.allowed:
+            raise ValueError("16 bits are kept in PNG")
+        if len(set(self.formats)) < len(self.formats):
+            raise ValueError("a format is named twice")
+        return self
+
+    @property
+    def allowed(self) -> tuple[ConvertFormat, ...]:
+        return self.formats if self.format == "auto" else (self.format,)
+
+    @property
+    def goal(self) -> float | None:
+        """The SSIMULACRA2 to reach; None: something else is asked."""
+        if self.quality is not None or self.target_bytes is not None or self.lossless:
+            return None
+        return self.target_quality if self.target_quality is not None else DEFAULT_TARGET
+
+    def placed(self, width: int, height: int) -> Placement:
+        """The size that a picture gets."""
+        return place(width, height, box_of(self.max_size) if self.max_size else (width, height), "inside")
+
+
+class Candidate(BaseModel, frozen=True, extra="forbid"):
+    """One way to write the picture. ``size_bytes`` is None where it was ruled out before it was made whole.
+
+    ``ssimulacra2`` is of the picture as it would be shown against the source's; ``tries`` counts what was encoded.
+    """
+
+    format: ConvertFormat
+    method: Literal["lossy", "lossless", "palette", "kept"]
+    quality: int | None = None
+    ssimulacra2: float | None = None
+    size_bytes: int | None = None
+    tries: int = 0
+    chosen: bool = False
+    note: str = ""
+
+
+class Converted(ImageResult, frozen=True, extra="forbid"):
+    """What was written, and why.
+
+    ``ssimulacra2`` is measured on the file that was written, of large pictures and animations on samples of it.
+    ``kept``: the source's compressed pixels are in it, without its metadata. ``saved_bytes`` is below 0 where the
+    file got larger.
+    """
+
+    format: ConvertFormat
+    quality: int | None
+    lossless: bool
+    chroma: Chroma | None
+    progressive: bool
+    frames: int
+    bits: int
+    ssimulacra2: float
+    source_size_bytes: int
+    size_bytes: int
+    saved_bytes: int
+    saved_percent: float
+    tries: int
+    kept: bool
+    reason: str
+    candidates: tuple[Candidate, ...]
+
+
+def estimate_s(info: ImageInfo, spec: ConvertSpec) -> float:
+    """Rough seconds on one core."""
+    frames = info.frames if spec.frame is None else 1
+    pixels = spec.placed(info.width, info.height).pixels * frames
+    made = 0.0
+    for each in spec.allowed:
+        whole, searched = 1, 0
+        if spec.target_bytes is not None:
+            whole = 6
+        elif spec.goal is not None and each != "png":
+            whole, searched = 2, 4
+        made += (whole * pixels + searched * min(pixels, _SEARCHED)) / _PIXELS_PER_S[each][spec.effort]
+    return round(0.02 + info.width * info.height * frames / _DECODED_PER_S + made, 3)
