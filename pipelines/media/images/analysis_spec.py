@@ -96,7 +96,8 @@ class Cast(BaseModel, frozen=True, extra="forbid"):
 class Noise(BaseModel, frozen=True, extra="forbid"):
     """``sigma`` is the standard deviation of what varies from pixel to pixel of luma, in levels of 255.
 
-    Measured at ``width`` x ``height``: the picture's own size, or a half, fourth or eighth of a very large one's.
+    Measured at ``width`` x ``height``: the picture's own size, or a half, fourth or eighth of a very large JPEG's; of
+    more than 12 megapixels, in the middle.
     Scaling hides noise: ``seen`` is what is left of it at the size at which the sharpness is measured.
     """
 

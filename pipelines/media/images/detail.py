@@ -30,11 +30,10 @@ def denoised(picture: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
     if picture.shape[2] == 1:
         return _means(picture[..., 0], sigma)[..., None]
     planes = np.asarray(cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2YCrCb), np.uint8)
-    made = np.empty_like(planes)
-    made[..., 0] = _means(planes[..., 0], sigma)
+    planes[..., 0] = _means(planes[..., 0], sigma)
     for channel in (1, 2):
-        made[..., channel] = _guided(planes[..., channel], sigma)
-    return np.asarray(cv2.cvtColor(made, cv2.COLOR_YCrCb2RGB), np.uint8)
+        planes[..., channel] = _guided(planes[..., channel], sigma)
+    return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
 def _means(plane: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:

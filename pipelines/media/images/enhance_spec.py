@@ -21,8 +21,8 @@ StepName = Literal[
     "sharpness",
 ]
 _MEASURED_S = 0.6  # before and after
-_PER_S = {"jpeg": 20e6, "webp": 6e6, "avif": 1.8e6, "png": 8e6}  # pixels decoded, changed and written, on one core
-_DENOISED_PER_S = 3.5e6
+_PER_S = {"jpeg": 12e6, "webp": 6e6, "avif": 1.8e6, "png": 8e6}  # pixels decoded, changed and written, on one core
+_DENOISED_PER_S = 3e6
 
 
 class EnhanceSpec(BaseModel, frozen=True, extra="forbid"):
