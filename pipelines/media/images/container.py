@@ -6,12 +6,22 @@ from dataclasses import dataclass, field, replace
 from PIL import Image
 
 from pipelines.media.errors import SourceUnreadableError, SourceUnsupportedError
-from pipelines.media.images import avif_boxes, exif, gif_blocks, ifd, iptc, jpeg_segments, png_chunks, webp_chunks
+from pipelines.media.images import (
+    avif_boxes,
+    exif,
+    gif_blocks,
+    ifd,
+    iptc,
+    jpeg_segments,
+    png_chunks,
+    tiff_pages,
+    webp_chunks,
+)
 from pipelines.media.images.blocks import Blocks, Pictures, changed
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.metadata_spec import MetadataSpec
 
-_WRITABLE = "JPEG, PNG, WebP, AVIF and GIF"
+_WRITABLE = "JPEG, PNG, WebP, AVIF, TIFF and GIF"
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,8 @@ def rewritten(data: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> tu
             return png_chunks.rewritten(data, change, bare), ()
         case "webp":
             return webp_chunks.rewritten(data, info.as_stored((info.width, info.height)), change, bare), ()
+        case "tiff":
+            return tiff_pages.rewritten(data, change, spec), ()
         case "avif":
             return avif_boxes.rewritten(data, change, bare), ()
         case "gif":

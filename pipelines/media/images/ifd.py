@@ -21,7 +21,7 @@ MAX_VALUE_BYTES = 1 << 20
 MAX_VALUES_BYTES = 4 << 20  # of all directories: values may overlap, and so be more than the file
 
 ASCII, SHORT, LONG, RATIONAL, UNDEFINED, UTF8 = 2, 3, 4, 5, 7, 129
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8, 129: 1}
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8, 129: 1}
 _CODES = {
     1: "B", 3: "H", 4: "L", 5: "LL", 6: "b", 8: "h", 9: "l", 10: "ll", 11: "f", 12: "d", 13: "L", 16: "Q", 17: "q",
     18: "Q",
@@ -40,7 +40,7 @@ class Field:
 
     @property
     def count(self) -> int:
-        return len(self.raw) // _SIZES[self.type]
+        return len(self.raw) // SIZES[self.type]
 
 
 Fields = Mapping[int, Field]
@@ -60,12 +60,15 @@ class Block:
     warnings: tuple[str, ...] = ()
 
 
-def parse(data: bytes, skipped: frozenset[int] = frozenset()) -> Block:
-    """Read a block (or a TIFF file, of any size: without the fields ``skipped``). Damage is told in ``warnings``."""
+def parse(data: bytes, skipped: frozenset[int] = frozenset(), at: int | None = None) -> Block:
+    """Read a block, or a TIFF file's page at ``at``, the first by default; without the fields ``skipped``.
+
+    Damage is told in ``warnings``.
+    """
     reader = _Reader.of(data)
     if reader is None:
         return Block(warnings=("Its EXIF has no header.",))
-    image, following = reader.directory(reader.first, skipped)
+    image, following = reader.directory(reader.first if at is None else at, skipped)
     exif, _ = reader.pointed(image, EXIF)
     gps, _ = reader.pointed(image, GPS)
     interop, _ = reader.pointed(exif, INTEROP)
@@ -141,10 +144,10 @@ class _Reader:
     def _field(self, position: int) -> Field | None:
         type_ = self._number(position + 2, "H")
         count = self._number(position + 4, "Q" if self.big else "L")
-        if type_ not in _SIZES:
+        if type_ not in SIZES:
             self._warn("Its EXIF has fields of no known type.")
             return None
-        size_bytes, inline = count * _SIZES[type_], position + (12 if self.big else 8)
+        size_bytes, inline = count * SIZES[type_], position + (12 if self.big else 8)
         if size_bytes <= (8 if self.big else 4):
             return Field(type_, self.data[inline : inline + size_bytes])
         at = self._number(inline, "Q" if self.big else "L")

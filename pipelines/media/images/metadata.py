@@ -1,19 +1,20 @@
 """Read an image's metadata; strip or write them without touching its pixels."""
 
+import hashlib
 import io
 import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageSequence
 
-from pipelines.media.errors import MediaError, OutputInvalidError
+from pipelines.media.errors import MediaError, OutputInvalidError, SourceUnreadableError
 from pipelines.media.images import exif, iptc, xmp
 from pipelines.media.images.blocks import places_in
 from pipelines.media.images.container import Held, held_by, rewritten
 from pipelines.media.images.encode import written
-from pipelines.media.images.header import bytes_of, describe, open_image
+from pipelines.media.images.header import bytes_of, check_size, describe, open_image, reading
 from pipelines.media.images.ifd import text_of
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.metadata_spec import Animation, GainMap, Icc, Metadata, MetadataSpec, Texts
@@ -31,7 +32,7 @@ def metadata(source: Source, target: Path, spec: MetadataSpec) -> Metadata:
     Raises:
         SourceError: it's no image that is read here, its header is damaged, or its format's metadata can't be changed.
         LimitError: it has too many pixels or bytes, or what is written doesn't fit.
-        OutputInvalidError: what was made tells a place still, or isn't the same picture; it isn't kept.
+        OutputInvalidError: what was made tells a place still; it isn't kept.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
     name = name_of(source)
@@ -42,9 +43,23 @@ def metadata(source: Source, target: Path, spec: MetadataSpec) -> Metadata:
     if not spec.changes:
         return told
     made, warnings = rewritten(data, info, spec, name)
-    _check(made, info, spec)
+    _check(made, info, spec, name)
+    if info.format == "tiff" and _pixels(data, name) != _pixels(
+        made, name
+    ):  # where they are is only told by the source
+        raise SourceUnreadableError(f"{name} is too damaged for its metadata to be changed: pixels would differ.")
     file = written(target, "", made, info.format, (info.width, info.height))
     return told.model_copy(update={"files": (file,), "warnings": (*told.warnings, *warnings)})
+
+
+def _pixels(data: bytes, name: str) -> list[bytes]:
+    """A digest of each page's pixels."""
+    digests = []
+    with open_image(data, name) as image, reading(name):
+        for page in ImageSequence.Iterator(image):
+            check_size(page.size, name)
+            digests.append(hashlib.sha256(page.tobytes()).digest())
+    return digests
 
 
 def _told(data: bytes, image: Image.Image, info: ImageInfo) -> Metadata:
@@ -171,20 +186,24 @@ def _stops(value: Texts | None) -> tuple[float, ...] | None:
     return tuple(float(text) for text in texts[:3])
 
 
-def _check(made: bytes, info: ImageInfo, spec: MetadataSpec) -> None:
+def _check(made: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> None:
     """Read what was made: it is the same picture, and where places were to be dropped it tells none."""
     try:
         with open_image(made, "The file that was made") as image:
             after = describe(image, "The file that was made")
             held = held_by(made, image)
     except MediaError as error:
-        raise OutputInvalidError(f"What was made can't be read: {error.message}") from error
+        raise SourceUnreadableError(f"{name} is too damaged for its metadata to be changed: {error.message}") from error
     same = ("format", "width", "height", "orientation", "frames", "bits", "alpha", "profile")
     changes = [each for each in same if getattr(info, each) != getattr(after, each)]
     if changes:
-        raise OutputInvalidError(f"What was made isn't the same picture: {', '.join(changes)} differ.")
-    places = (
-        [] if spec.strip == "nothing" else [each for part in (held.blocks, *held.others) for each in places_in(part)]
-    )
+        raise SourceUnreadableError(
+            f"{name} is too damaged for its metadata to be changed: {', '.join(changes)} would differ."
+        )
+    if spec.strip == "nothing":
+        return
+    places = [each for part in (held.blocks, *held.others) for each in places_in(part)]
+    if exif.has_gps(held.exif):
+        places.append("EXIF")
     if places:
         raise OutputInvalidError(f"What was made tells a place still, in its {', '.join(sorted(set(places)))}.")
