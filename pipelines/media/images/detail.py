@@ -108,9 +108,12 @@ def sharpened(picture: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
 def with_sharpness(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """Each pixel's distance from its surroundings, times ``factor``: as Pillow's ImageEnhance.Sharpness."""
     kernel = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
-    whole = np.ascontiguousarray(picture)
-    made = cv2.addWeighted(whole, factor, cv2.filter2D(whole, -1, kernel), 1 - factor, 0)
-    return np.asarray(made, np.uint8).reshape(picture.shape)
+    made = np.empty_like(picture)
+    for top, bottom, above, below in _strips(picture.shape[0], 1):
+        part = np.ascontiguousarray(picture[above:below])
+        changed = np.asarray(cv2.addWeighted(part, factor, cv2.filter2D(part, -1, kernel), 1 - factor, 0), np.uint8)
+        made[top:bottom] = changed.reshape(part.shape)[top - above : bottom - above]
+    return made
 
 
 def _strips(height: int, margin: int) -> Iterator[tuple[int, int, int, int]]:
