@@ -1,6 +1,6 @@
 """The metadata of an image file as blocks of bytes, whatever its format, and what a policy makes of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipelines.media.errors import LimitError
 from pipelines.media.images import exif, ifd, iptc, xmp
@@ -139,13 +139,3 @@ def check_bytes(what: str, data: bytes | None, limit_bytes: int) -> None:
     """Raise LimitError where a block doesn't fit."""
     if data is not None and len(data) > limit_bytes:
         raise LimitError(f"Its {what} would have {len(data)} bytes; the format takes {limit_bytes}. Strip some of it.")
-
-
-def first_of(blocks: Blocks, other: Blocks) -> Blocks:
-    """Blocks, and of ``other`` those that are missing."""
-    return replace(
-        blocks,
-        exif=blocks.exif or other.exif,
-        xmp=blocks.xmp or other.xmp,
-        photoshop=blocks.photoshop or other.photoshop,
-    )

@@ -2,7 +2,6 @@
 
 import math
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -324,7 +323,3 @@ def within(block: Block, limit_bytes: int, serialise: Callable[[Block], bytes] =
         block = ifd.without(block, frozenset({largest}))
         data = serialise(block)
     return data
-
-
-def oriented(orientation: int) -> Block:
-    return Block(image={ORIENTATION: Field(ifd.SHORT, struct.pack(">H", orientation))})

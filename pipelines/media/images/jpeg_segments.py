@@ -262,8 +262,3 @@ def _put_index(out: bytearray, first: Jpeg, spans: dict[int, tuple[int, int]]) -
     for number, (_, offset) in enumerate(entries):
         start, size = spans[first.mpf_at + offset if number else 0]
         struct.pack_into(order + "LL", out, base + place + 16 * number + 4, size, start - base if number else 0)
-
-
-def scans(jpeg: Jpeg) -> tuple[Segment, ...]:
-    """All that its pixels are made of."""
-    return tuple(each for each in jpeg.segments if not each.is_metadata)
