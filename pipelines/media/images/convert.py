@@ -39,6 +39,7 @@ from pipelines.media.source import Source, name_of
 _FULL_CHROMA_QUALITY = 90
 _MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768, "png": 65_536}
 _NEAR = 1.2  # of the samples' bytes of the best: what is larger isn't made whole
+_MOVING = 4.0  # times as much for animations: what frames have in common isn't seen on samples
 # How much larger a PNG made quickly may be for each to be tried: a PNG with more effort has 0.7 to 1 of its bytes,
 # WebP without loss 0.5 to 0.8, a palette 0.2 to 0.4.
 _HOPE = {("png", "lossless"): 1.5, ("webp", "lossless"): 2.0, ("png", "palette"): 4.0}
@@ -150,8 +151,7 @@ class _Work:
         elif self._spec.goal is not None:
             yield from self._looking(ways, self._spec.goal)
         else:
-            for way in ways:
-                yield self._whole(way, self._spec.quality or 100)
+            yield from (self._without_hope(way, own) or self._whole(way, self._spec.quality or 100) for way in ways)
 
     def decided(self, made: list[_Made]) -> tuple[list[_Made], str]:
         """The candidates with the chosen one marked, and why it is."""
@@ -254,7 +254,7 @@ class _Work:
                 yield each
             elif self._judge.samples.whole:
                 yield replace(each, row=each.row.model_copy(update={"note": _note(each, goal)}))
-            elif each not in good or each.sampled_bytes > least * _NEAR:
+            elif each not in good or each.sampled_bytes > least * _NEAR * self._looser:
                 larger = f"{each.sampled_bytes / least - 1:+.0%} bytes on samples"
                 note = _note(each, goal) or larger
                 row = each.row.model_copy(update={"size_bytes": None, "note": note})
@@ -265,13 +265,31 @@ class _Work:
     def _without_loss(self, ways: list[Way], lossy: list[_Made], goal: float) -> Iterator[_Made]:
         """Ways without loss, and palettes, on samples; those that have no hope beside the smallest are left out."""
         least = min((each.sampled_bytes for each in lossy if each.score >= goal - _SHORT), default=None)
-        quick = len(Way("png", "lossless", "fast").encoded((self._judge.sampled,), 100)) if least and ways else 0
         for way in ways:
-            if least is None or quick <= least * _HOPE[way.format, way.method]:
+            if least is None or self._quick <= least * _HOPE[way.format, way.method] * self._looser:
                 yield self._sampled(way, goal)
             else:
-                note = f"a quick PNG has {quick / least:.1f} times the bytes of the smallest"
+                note = f"a quick PNG has {self._quick / least:.1f} times the bytes of the smallest"
                 yield _Made(way, Candidate(format=way.format, method=way.method, note=note))
+
+    def _without_hope(self, way: Way, own: _Made | None) -> _Made | None:
+        """Of a photograph that was a JPEG, PNG and WebP without loss have several times the bytes."""
+        if own is None or own.row.format != "jpeg" or way.method == "lossy":
+            return None
+        ratio = self._quick / (_size(own) * self._judge.share)
+        if ratio <= _HOPE[way.format, way.method]:
+            return None
+        note = f"a quick PNG has {ratio:.1f} times the source's bytes"
+        return _Made(way, Candidate(format=way.format, method=way.method, note=note))
+
+    @property
+    def _looser(self) -> float:
+        return 1.0 if self._frames.timing is None else _MOVING
+
+    @cached_property
+    def _quick(self) -> int:
+        """Bytes of a PNG of the samples."""
+        return len(Way("png", "lossless", "fast").encoded((self._judge.sampled,), 100))
 
     def _sampled(self, way: Way, goal: float) -> _Made:
         """On samples; where they are the whole picture, it's the file."""

@@ -19,10 +19,10 @@ MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000
 
 # Pixels encoded a second on one core, with what is searched and measured.
 _PIXELS_PER_S: dict[str, dict[Effort, float]] = {
-    "jpeg": {"fast": 80e6, "normal": 10e6, "best": 10e6},
-    "webp": {"fast": 25e6, "normal": 12e6, "best": 6e6},
-    "avif": {"fast": 15e6, "normal": 4e6, "best": 0.8e6},
-    "png": {"fast": 8e6, "normal": 4e6, "best": 1e6},
+    "jpeg": {"fast": 30e6, "normal": 10e6, "best": 10e6},
+    "webp": {"fast": 10e6, "normal": 5e6, "best": 3e6},
+    "avif": {"fast": 12e6, "normal": 6e6, "best": 0.8e6},
+    "png": {"fast": 6e6, "normal": 4e6, "best": 0.5e6},
 }
 _SEARCHED = 1_500_000  # more pixels aren't searched, see convert_search
 _DECODED_PER_S = 60e6
@@ -155,12 +155,14 @@ def estimate_s(info: ImageInfo, spec: ConvertSpec) -> float:
     """Rough seconds on one core."""
     frames = info.frames if spec.frame is None else 1
     pixels = spec.placed(info.width, info.height).pixels * frames
+    # Of several formats only those near the smallest are made whole.
+    share = 1.0 if len(spec.allowed) == 1 or spec.goal is None else 0.5
     made = 0.0
     for each in spec.allowed:
-        whole, searched = 1, 0
+        whole, searched = share, 0
         if spec.target_bytes is not None:
             whole = 6
-        elif spec.goal is not None and each != "png":
-            whole, searched = 2, 4
+        elif spec.goal is not None:
+            searched = 1 if each == "png" else 4
         made += (whole * pixels + searched * min(pixels, _SEARCHED)) / _PIXELS_PER_S[each][spec.effort]
     return round(0.02 + info.width * info.height * frames / _DECODED_PER_S + made, 3)

@@ -480,6 +480,16 @@ def test_frames_are_scaled(done, tmp_path):
     assert (made.image.size, made.result.frames) == ((80, 60), 5)
 
 
+def test_an_animation_of_few_changes_is_smaller_without_loss(done, tmp_path):
+    frames = [drawing().crop((0, 0, 200, 100)) for _ in range(8)]
+    for number, frame in enumerate(frames):
+        frame.paste(RED, (20 * number, 40, 20 * number + 10, 50))
+    frames[0].save(tmp_path / "source.gif", save_all=True, append_images=frames[1:], duration=50, loop=0)
+    made = done(tmp_path / "source.gif", format="webp")
+    assert made.result.lossless
+    assert made.result.frames == 8
+
+
 def test_a_limit_of_bytes_counts_all_frames(done, tmp_path):
     made = done(animated(tmp_path / "source.webp"), format="webp", target_bytes=5_000)
     assert made.result.size_bytes <= 5_000
