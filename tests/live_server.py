@@ -177,13 +177,16 @@ class LiveServer:
         return found
 
     def kill(self, *kinds: str) -> bool:
-        """SIGKILL every process of these kinds, if there is one of each."""
+        """SIGKILL every process of these kinds at one moment, if there is one of each."""
         found = [self.find(kind) for kind in kinds]
         if not all(found):
             return False
-        for process in itertools.chain.from_iterable(found):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        victims = list(itertools.chain.from_iterable(found))
+        # All are stopped first: while one dies, the others could give away what it had in hand, and lose it once more.
+        for stroke in (psutil.Process.suspend, psutil.Process.kill):
+            for process in victims:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    stroke(process)
         return True
 
     def kill_everything(self) -> None:

@@ -5,7 +5,7 @@ import os
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, get_args
 
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -42,6 +42,7 @@ _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 _DAMAGED = (
     OSError,
     EOFError,
+    RuntimeError,
     SyntaxError,
     ValueError,
     IndexError,
@@ -149,13 +150,18 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
 
 
 def _frames(image: Image.Image, name: str) -> int:
-    """How many. A TIFF's pages are a chain that is as long as it is: it's followed so far."""
-    if image.format == "TIFF":
-        with suppress(EOFError):
-            image.seek(_MAX_PAGES)
-            raise LimitError(f"{name} has more than {_MAX_PAGES} pages.")
-        image.seek(0)  # Pillow takes itself to be at the last one
-    return getattr(image, "n_frames", 1)
+    """How many. A TIFF's pages are a chain that is as long as it is: it's followed so far, page by page.
+
+    Pillow tells a wrong number after it was sent further than there are pages.
+    """
+    if image.format != "TIFF":
+        return getattr(image, "n_frames", 1)
+    for page in range(1, _MAX_PAGES + 1):
+        try:
+            image.seek(page)
+        except EOFError:
+            return page
+    raise LimitError(f"{name} has more than {_MAX_PAGES} pages.")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.media.images.colour import to_srgb
 from pipelines.media.images.crop import window
 from pipelines.media.images.encode import encoded, written
 from pipelines.media.images.geometry import Placement, place
 from pipelines.media.images.header import bytes_of, check_size, describe, open_image
-from pipelines.media.images.info import ImageInfo, ImageResult
+from pipelines.media.images.info import ImageResult
+from pipelines.media.images.picture import in_srgb, warnings_of
 from pipelines.media.images.pixels import Pixels, decode
 from pipelines.media.images.scaling import flattened, scaled, upright
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, label_of
@@ -37,7 +37,7 @@ def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ImageResult
     for size, placement in zip(spec.sizes, placements, strict=True):
         made = encoded(_render(pixels, placement, spec), spec.format, spec.quality)
         files.append(written(target, f"-{label_of(size)}", made, spec.format, placement.size))
-    return ImageResult(source=info, files=tuple(files), warnings=_warnings(info))
+    return ImageResult(source=info, files=tuple(files), warnings=warnings_of(info))
 
 
 def _render(pixels: Pixels, placement: Placement, spec: ThumbnailSpec) -> NDArray[np.uint8]:
@@ -45,25 +45,11 @@ def _render(pixels: Pixels, placement: Placement, spec: ThumbnailSpec) -> NDArra
     stored = (height, width) if pixels.orientation >= 5 else (width, height)
     picture = upright(scaled(pixels.array, stored, pixels.span), pixels.orientation)
     if pixels.profile is not None:
-        picture = _in_srgb(picture, pixels.profile)
+        picture = in_srgb(picture, pixels.profile)
     left, top = window(picture, placement, spec)
     cut = picture[top : top + placement.size[1], left : left + placement.size[0]]
     return flattened(cut, _rgb(spec.background)) if spec.format == "jpeg" else cut
 
 
-def _in_srgb(picture: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
-    if picture.shape[2] == 1:
-        converted = to_srgb(picture[..., 0], profile, "L")
-    else:
-        converted = to_srgb(picture[..., :3], profile, "RGB")
-    if converted is None:
-        return picture
-    return np.concatenate([converted, picture[..., 3:]], axis=2) if picture.shape[2] == 4 else converted
-
-
 def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def _warnings(info: ImageInfo) -> tuple[str, ...]:
-    return ("Its ICC profile can't be read; its colours are taken as sRGB.",) if info.profile == "unreadable" else ()
