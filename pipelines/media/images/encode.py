@@ -62,7 +62,8 @@ def _webp(image: Image.Image, buffer: io.BytesIO, quality: int) -> None:
 
 
 def _avif(image: Image.Image, buffer: io.BytesIO, quality: int) -> None:
-    image.save(buffer, "AVIF", quality=quality, speed=_AVIF_SPEED)
+    # Otherwise the tiles, and so the bytes, depend on how many CPUs there are.
+    image.save(buffer, "AVIF", quality=quality, speed=_AVIF_SPEED, autotiling=False, max_threads=1)
 
 
 def _png(image: Image.Image, buffer: io.BytesIO, _quality: int) -> None:
