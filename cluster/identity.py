@@ -19,6 +19,13 @@ class Identity:
     settled: bool
 
 
+def stamp(descriptor: int) -> Identity:
+    """As ``identify``, by what the file system notes: of a copy it is another, of a file that was renamed too."""
+    facts = os.fstat(descriptor)
+    noted = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    return Identity(":".join(map(str, noted)), time.time() - facts.st_ctime > SETTLED_S)
+
+
 def identify(descriptor: int) -> Identity:
     """BLAKE3 over size, mtime, head, tail and 16 evenly spread samples of an open file.
 

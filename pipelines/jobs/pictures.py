@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, Literal, TypeVar
 
@@ -31,7 +32,7 @@ _LOOKED_AT = 6  # of many, to tell how long all take
 _MAX_PICTURES = 10_000
 _BATCH = 48  # a second or two of work: fair turns, and little that is lost with one
 _LEAST_BATCH = 8
-_ROUNDS = 4  # batches a slot: the last ones end together
+_ROUNDS = 4  # batches a slot, where there are enough pictures
 _MIN_HEAVY_S = 1.0
 _LARGE_PIXELS = 25_000_000
 _BYTES_PER_PIXEL, _LEAST_MEMORY_BYTES = 12, 256 << 20
@@ -137,8 +138,7 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     pixels = max((info.width * info.height for info in infos), default=0)
     heavy = seconds >= _MIN_HEAVY_S or pixels > _LARGE_PIXELS
     memory_bytes = _LEAST_MEMORY_BYTES + pixels * _BYTES_PER_PIXEL
-    size = min(_BATCH, max(_LEAST_BATCH, -(-len(entries) // (bench.slots * _ROUNDS))))
-    batches = [entries[at : at + size] for at in range(0, len(entries), size)]
+    batches = _batches(entries, bench.slots)
     units = tuple(
         Unit(
             name=f"pictures-{number:04d}",
@@ -150,6 +150,14 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     )
     explain = {"pictures": len(entries), "estimated_seconds": round(seconds, 2)}
     return Plan(units=units, explain={**explain, "source": infos[0].model_dump()} if len(entries) == 1 else explain)
+
+
+def _batches(entries: Sequence[_Entry], slots: int) -> list[Sequence[_Entry]]:
+    """As many for each slot, and as equal as can be: all slots are done at one time."""
+    rounds = max(-(-len(entries) // (slots * _BATCH)), min(_ROUNDS, len(entries) // (slots * _LEAST_BATCH)), 1)
+    count = min(len(entries), slots * rounds) if len(entries) > _LEAST_BATCH else 1
+    edges = [len(entries) * number // count for number in range(count + 1)]
+    return [entries[start:end] for start, end in pairwise(edges)]
 
 
 def _needs(seconds: float, *, heavy: bool, threads: int, memory_bytes: int) -> Needs:
@@ -207,14 +215,14 @@ def _stem(name: str) -> str:
 
 
 def _key(bench: Workbench, work: PictureWork[Any], spec: BaseModel, batch: Sequence[_Entry]) -> str | None:
-    """The content address of what a batch makes; None where one of its files is missing, or may still be written."""
+    """The address of what a batch makes; None where one of its files is missing, or may still be written."""
     try:
-        identities = [bench.identity(entry.source) for entry in batch]
+        stamps = [bench.stamp(entry.source) for entry in batch]
     except StorageError:
         return None
-    if not all(identity.settled for identity in identities):
+    if not all(stamp.settled for stamp in stamps):
         return None
-    parts = (BUILD, work.function, spec.model_dump_json(), *(identity.digest for identity in identities))
+    parts = (BUILD, work.function, spec.model_dump_json(), *(stamp.digest for stamp in stamps))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from cluster.child import MAX_EACH, MediaChild, SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
-from cluster.identity import Identity, identify
+from cluster.identity import Identity, identify, stamp
 from cluster.storage import OpenSource, Roots, free_space, local_path, open_source
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError
@@ -90,6 +90,11 @@ class Workbench:
         """What tells a source's content from any other's."""
         with open_source(source, self._roots.read) as opened:
             return identify(opened.descriptor)
+
+    def stamp(self, source: str) -> Identity:
+        """What tells a file from any other, and from itself once it was changed, without reading it."""
+        with open_source(source, self._roots.read) as opened:
+            return stamp(opened.descriptor)
 
     def check_space(self, scratch_bytes: int, output_bytes: int = 0) -> None:
         """Refuse work that scratch, or the folder of the parameter ``output``, has no room for.

@@ -39,6 +39,7 @@ NAMESPACE = "mediaray"
 REGISTRY = "registry"
 _LOOK_S = 0.4  # how often a worker looks whether its unit was taken away: a cancel is done in under 2 s
 _REPORT_S = 0.1
+_PUBLISHED_AT_ONCE = 32  # files between two looks at the fence
 _log = logging.getLogger("mediaray.worker")
 
 
@@ -161,8 +162,10 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
         return _Made(joined.model_dump_json(), following=Unit(name=PUBLISH) if joined.artifacts else None)
     joined = Joined.model_validate(finished[JOIN])
     overwrite = bool(order.params.get("overwrite"))
-    for artifact, staged in zip(joined.artifacts, joined.staged, strict=True):
-        if not _store(config.redis_url).holds(order.job_id, order.unit.name, order.fence):
+    for number, (artifact, staged) in enumerate(zip(joined.artifacts, joined.staged, strict=True)):
+        if number % _PUBLISHED_AT_ONCE == 0 and not _store(config.redis_url).holds(
+            order.job_id, order.unit.name, order.fence
+        ):
             raise UnitDroppedError
         publish(Path(staged), Path(artifact.path), overwrite=overwrite, size_bytes=artifact.size_bytes)
     for folder in {Path(artifact.path).parent for artifact in joined.artifacts}:
@@ -223,6 +226,11 @@ def _join(
         check_target(target, roots.write, overwrite=overwrite)
     for at in {target.parent for target in targets}:
         remove_staged(at, _tag(order.job_id))
+    # Kept by another name too, a file would have to be copied.
+    folders = {made.path.parent for made in outcome.made}
+    kept_work(config.settings).discard(
+        unit.key for unit in plan.units if unit.key and units[unit.name].folder in folders
+    )
     artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
     tag = f"{_tag(order.job_id)}{order.fence}"
     staged = [str(stage(made.path, at, roots.write, tag)) for made, at in zip(outcome.made, targets, strict=True)]

@@ -9,7 +9,12 @@ MEDIA_TYPES: dict[ImageFormat, str] = {
     format_: f"image/{format_}" for format_ in ("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif")
 }
 # How files in a folder are named that are taken for images; what they are is told by their content.
-SUFFIXES = frozenset(f".{name}" for name in "jpg jpeg jpe jfif mpo png apng webp gif tif tiff bmp avif avifs".split())
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif"),
+        *(".tif", ".tiff", ".bmp", ".avif", ".avifs"),
+    )
+)
 ColourModel = Literal["grey", "rgb", "cmyk"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cluster import identity
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
 from cluster.storage import Roots
@@ -77,12 +78,6 @@ def picture(path: Path, colour: str = "red", size: tuple[int, int] = (64, 48)) -
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)
     return path
-
-
-def old(*paths: Path) -> None:
-    """Files that nobody writes to any more."""
-    for path in paths:
-        os.utime(path, (1_700_000_000, 1_700_000_000))
 
 
 def names(outcome: Outcome) -> list[str]:
@@ -195,16 +190,19 @@ def test_many_pictures_are_cut_into_batches_of_work(desk, tmp_path):
     assert plan.explain["pictures"] == 100
 
 
-def test_a_batch_has_an_address_when_its_files_are_settled(desk, tmp_path):
+def test_a_batch_has_an_address_when_its_files_are_settled(desk, tmp_path, monkeypatch):
     sources = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png", "blue")]
     assert [unit.key for unit in desk.plan(*sources).units] == [None]
-    old(*sources)
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
     (first,) = desk.plan(*sources).units
     (again,) = desk.plan(*sources).units
     assert first.key == again.key is not None
+    os.utime(sources[0], (1, 1))
+    (touched,) = desk.plan(*sources).units
+    assert touched.key != first.key
     desk.params["quality"] = 33
     (other,) = desk.plan(*sources).units
-    assert other.key != first.key
+    assert other.key != touched.key
 
 
 def test_a_folder_without_pictures_is_refused(desk, tmp_path):
