@@ -19,7 +19,10 @@ _TURNS = {
 }
 _MIRRORED = frozenset({2, 4, 5, 7})
 
-pyvips.concurrency_set(1)  # one image a thread
+# Rows that libvips is asked for at once, on the thread that asks: a whole image it would make on a worker of its own,
+# with 40 switches between the two, which wait for a CPU where all are busy.
+_STRIP = 64
+
 pyvips.cache_set_max(0)  # no two calls are the same
 
 
@@ -49,10 +52,12 @@ def _reduced(array: NDArray[np.uint8], size: tuple[int, int], span: tuple[float,
     whole = [math.ceil(each * _whole_factor(each)) for each in span]
     if whole != [width, height]:
         given = given.embed(0, 0, *whole, extend="copy")
-    made = given.reduce(span[0] / size[0], span[1] / size[1], kernel="lanczos3")
-    if (made.width, made.height) != size:
-        made = made.crop(0, 0, *size)
-    return np.frombuffer(made.write_to_memory(), np.uint8).reshape(size[1], size[0], bands)
+    made = pyvips.Region.new(given.reduce(span[0] / size[0], span[1] / size[1], kernel="lanczos3"))
+    reduced = np.empty((size[1], size[0], bands), np.uint8)
+    for top in range(0, size[1], _STRIP):
+        strip = reduced[top : top + _STRIP]
+        strip[:] = np.frombuffer(made.fetch(0, top, size[0], len(strip)), np.uint8).reshape(strip.shape)
+    return reduced
 
 
 def _whole_factor(span: float) -> int:
