@@ -38,9 +38,6 @@ _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
     "MALLOC_ARENA_MAX": "4",
-    # glibc fills new memory with 255 ^ 255: x264 reads some that it hasn't written (its macroblock tree), and makes
-    # other bytes of the same frames in a process that has worked before.
-    "MALLOC_PERTURB_": "255",
     # What an encoder gave back is there for the next: 1.5 % of its time went by with the kernel clearing new pages. A
     # child that has waited for a while gives it back itself.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # the most that every glibc takes

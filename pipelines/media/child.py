@@ -39,6 +39,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 
 from pipelines.media.errors import MediaError
+from pipelines.media.memory import zero_new_memory
 from pipelines.media.progress import OnProgress, Progress
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -70,6 +71,7 @@ def main() -> None:
             try:
                 _answer(host, message, descriptors)
             finally:
+                zero_new_memory(on=False)
                 for number in descriptors:
                     with contextlib.suppress(OSError):
                         os.close(number)

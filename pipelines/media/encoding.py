@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from pipelines.media import colour
 from pipelines.media.errors import EncoderUnavailableError
 from pipelines.media.info import ContentLight, MasteringDisplay
+from pipelines.media.memory import zero_new_memory
 from pipelines.media.plan import AudioEncode, VideoEncode
 from pipelines.media.profiles import rate_of
 
@@ -37,6 +38,8 @@ def add_video_encoder(
     ``going_on_after``: the number of its frames, where another stream goes on with the same film.
     """
     settings = encode.settings
+    if settings.codec == "h264":
+        zero_new_memory(on=True)
     rate = rate_of(encode.frame_rate) or Fraction(30)
     options = _rate_control(encode) | _codec_options(encode, threads, going_on_after)
     try:
