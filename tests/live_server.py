@@ -28,6 +28,7 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 PROCESSES = {
     "child": re.compile(r"-m pipelines\.media\.child .*--nice 19"),
     "worker": re.compile(r"^ray::transcode:"),
+    "runner": re.compile(r"^ray::(runner-\w+:)?Runner"),
     "dispatcher": re.compile(r"^ray::(dispatcher:)?DispatcherActor"),
     "registry": re.compile(r"^ray::(registry:)?ProgressRegistry"),
     "haproxy": re.compile(r"/haproxy -db -f "),

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from clips import make_clip, picture_digest
 from live_server import LiveServer, live_server, lives, until
+from PIL import Image
 
 JOBS = 10
 SLOTS = 2
@@ -43,23 +44,29 @@ def calm_digest(server: LiveServer, clip: Path) -> str:
 
 
 def submit(server: LiveServer, clip: Path, name: str) -> dict:
-    """Submit as a client does that wants its job done once: the same key until it is accepted; all of it anew."""
     target = str(server.folder / f"{name}.mp4")
-    accepted: dict = {}
+    params = {"profile": "mobile-480p", "preset": "medium", "fresh": True, "output": target}
+    return accepted(server, name, "transcode", clip, params)
+
+
+def render(server: LiveServer, photo: Path, name: str) -> dict:
+    params = {"sizes": ["300"], "format": "png", "output": str(server.folder / name)}
+    return accepted(server, name, "image-thumbnails", photo, params)
+
+
+def accepted(server: LiveServer, key: str, operation: str, source: Path, params: dict) -> dict:
+    """Submit as a client does that wants its job done once: the same key until it is accepted; all of it anew."""
+    job: dict = {}
 
     def sent() -> bool:
         try:
-            accepted.update(
-                server.submit(
-                    "transcode", clip, key=name, profile="mobile-480p", preset="medium", fresh=True, output=target
-                )
-            )
+            job.update(server.submit(operation, source, key=key, **params))
         except (httpx.HTTPError, AssertionError):
             return False
         return True
 
     until(sent, RECOVERY_S, lambda: "no job was accepted")
-    return accepted
+    return job
 
 
 def check_all_whole(server: LiveServer, names: list[str], ids: list[str], undisturbed: str) -> None:
@@ -90,6 +97,33 @@ def test_no_job_is_lost_and_every_output_is_whole(server, clip, undisturbed, rou
         ids = [submit(server, clip, name)["id"] for name in names]
         disturb(server, parts, luck)
         check_all_whole(server, names, ids, undisturbed)
+        server.wait_ready()
+
+
+SHORT_JOBS = 40
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("parts", [("runner",), ("dispatcher",), ("runner", "dispatcher", "redis")], ids="+".join)
+def test_no_short_job_is_lost(server, rounds, parts):
+    """Jobs that a worker goes through, from the plan to the end."""
+    photo = server.folder / "photo.png"
+    Image.effect_noise((900, 600), 50).save(photo)
+    for number in range(max(1, rounds // 2)):
+        luck = random.Random(f"{parts}-{number}")
+        names = [f"short-{'-'.join(parts)}-{number}-{index}" for index in range(SHORT_JOBS)]
+        kill_after, killed = luck.randrange(5, SHORT_JOBS - 5), False
+        ids = []
+        for index, name in enumerate(names):
+            ids.append(render(server, photo, name)["id"])
+            if index >= kill_after and not killed:
+                killed = server.kill(*parts)
+        assert killed
+        jobs = [server.wait(job_id, limit_s=300) for job_id in ids]
+        assert [job["state"] for job in jobs] == ["succeeded"] * len(jobs), [job["error"] for job in jobs]
+        made = {(server.folder / name / "photo-300w.png").read_bytes() for name in names}
+        assert len(made) == 1
+        until(lambda: not server.part_files(), 10, lambda: f"left behind: {server.part_files()}")
         server.wait_ready()
 
 
