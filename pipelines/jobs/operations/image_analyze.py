@@ -1,14 +1,14 @@
 """``image-analyze``: what pictures are like: quality with its parts, issues, colours, hashes, what stands out."""
 
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.analysis_spec import Analysis, AnalysisSpec, estimate_s
+from pipelines.media.images.analysis.analysis_spec import Analysis, AnalysisSpec, estimate_s
 
 OPERATION = picture_operation(
     name="image-analyze",
     summary="Tell what pictures are like: quality and its parts, issues, colours, perceptual hash, what stands out.",
     params=AnalysisSpec,
     work=PictureWork(
-        function="pipelines.media.images.analyse:analyse",
+        function="pipelines.media.images.analysis.analyse:analyse",
         spec=AnalysisSpec,
         result=Analysis,
         estimate_s=estimate_s,

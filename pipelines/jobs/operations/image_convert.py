@@ -2,7 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.convert_spec import Converted, ConvertSpec, estimate_s
+from pipelines.media.images.conversion.convert_spec import Converted, ConvertSpec, estimate_s
 
 
 class Params(ConvertSpec, CommonParams):
@@ -14,7 +14,7 @@ OPERATION = picture_operation(
     summary="Write pictures in another format, or smaller in their own: by quality, by target quality or by size.",
     params=Params,
     work=PictureWork(
-        function="pipelines.media.images.convert:convert",
+        function="pipelines.media.images.conversion.convert:convert",
         spec=ConvertSpec,
         result=Converted,
         estimate_s=estimate_s,

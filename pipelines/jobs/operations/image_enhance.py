@@ -2,7 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.enhance_spec import Enhanced, EnhanceSpec, estimate_s
+from pipelines.media.images.enhancement.enhance_spec import Enhanced, EnhanceSpec, estimate_s
 
 
 class Params(EnhanceSpec, CommonParams):
@@ -14,7 +14,7 @@ OPERATION = picture_operation(
     summary="Better pictures: levels, white balance, noise, sharpness, contrast; --auto does what they need.",
     params=Params,
     work=PictureWork(
-        function="pipelines.media.images.enhance:enhance",
+        function="pipelines.media.images.enhancement.enhance:enhance",
         spec=EnhanceSpec,
         result=Enhanced,
         estimate_s=estimate_s,

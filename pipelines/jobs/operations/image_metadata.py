@@ -2,7 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.metadata_spec import Metadata, MetadataSpec, estimate_s
+from pipelines.media.images.metadata.metadata_spec import Metadata, MetadataSpec, estimate_s
 
 
 class Params(MetadataSpec, CommonParams):
@@ -14,7 +14,7 @@ OPERATION = picture_operation(
     summary="Tell EXIF, GPS, IPTC, XMP, ICC and more of pictures; strip or write them, the pixels untouched.",
     params=Params,
     work=PictureWork(
-        function="pipelines.media.images.metadata:metadata",
+        function="pipelines.media.images.metadata.metadata:metadata",
         spec=MetadataSpec,
         result=Metadata,
         estimate_s=estimate_s,

@@ -1,0 +1,142 @@
+"""Read what is converted: upright, in sRGB, at the size it gets; of an animation all frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pipelines.media.errors import LimitError
+from pipelines.media.images.conversion.convert_spec import MAX_FRAME_PIXELS, MAX_FRAMES, ConvertSpec
+from pipelines.media.images.conversion.encoders import Array, Timing
+from pipelines.media.images.header import describe
+from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.picture import in_srgb, warnings_of
+from pipelines.media.images.pixels import decode
+from pipelines.media.images.scaling import flattened, scaled, upright
+
+_ANIMATED = frozenset({"gif", "webp", "png", "avif"})  # the pages of a TIFF have no time
+_UNTIMED_MS = 100  # what browsers make of a frame that is to be shown for no time
+_WHITE = "#ffffff"
+
+
+@dataclass(frozen=True)
+class Frames:
+    """``arrays`` are of one shape, (height, width, channel): 1 grey, 3 RGB, 4 RGB and alpha that isn't full.
+
+    ``timing`` is None of a still; ``first`` is which of the source's frames the first is.
+    """
+
+    info: ImageInfo
+    arrays: tuple[Array, ...]
+    timing: Timing | None = None
+    first: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.arrays[0].shape[1], self.arrays[0].shape[0]
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1] * len(self.arrays)
+
+    @property
+    def has_alpha(self) -> bool:
+        return bool(self.arrays[0].shape[2] == 4)
+
+
+def read_frames(data: bytes, image: Image.Image, name: str, spec: ConvertSpec) -> Frames:
+    """The frames that are to be written.
+
+    Raises:
+        SourceError: it's damaged.
+        LimitError: it has too many frames, or pixels in all.
+    """
+    info = describe(image, name, spec.frame or 0)
+    warnings = [*warnings_of(info)]
+    numbers = _numbers(image, info, spec, name, warnings)
+    shown: list[Array] = []
+    durations: list[int] = []
+    for number in numbers:
+        # Pixels of one frame need those before, and Pillow goes through them from the first if it must.
+        each = describe(image, name, number) if number or len(numbers) > 1 else info
+        shown.append(_shown(data, image, each, name, spec))
+        durations.append(round(image.info.get("duration") or 0) or _UNTIMED_MS)
+    if shown[0].shape[2] == 4 and spec.allowed == ("jpeg",) and spec.background is None and _is_clear(shown):
+        warnings.append("JPEG has no transparency: it's white there.")
+        shown = [flattened(each, _rgb(_WHITE)) for each in shown]
+    arrays = _of_one_shape(shown)
+    timing = Timing(tuple(durations), _plays(image, info)) if len(arrays) > 1 else None
+    return Frames(info, arrays, timing, numbers[0], tuple(warnings))
+
+
+def _numbers(image: Image.Image, info: ImageInfo, spec: ConvertSpec, name: str, warnings: list[str]) -> tuple[int, ...]:
+    """Which frames; what is left out is warned of."""
+    if spec.frame is not None or info.frames == 1:
+        return (min(spec.frame or 0, info.frames - 1),)
+    # An APNG may have a still, for who can't animate, that is no frame.
+    first = 1 if image.info.get("default_image") and info.frames > 1 else 0
+    if info.format not in _ANIMATED:
+        warnings.append(f"It has {info.frames} pages, of which this is the first.")
+        return (0,)
+    if spec.allowed == ("jpeg",):
+        warnings.append(f"JPEG has no animation: of {info.frames} frames this is the first.")
+        return (first,)
+    width, height = info.width, info.height
+    if info.frames > MAX_FRAMES or width * height * info.frames > MAX_FRAME_PIXELS:
+        raise LimitError(
+            f"{name} has {info.frames} frames of {width}x{height}; at most {MAX_FRAMES} frames and "
+            f"{MAX_FRAME_PIXELS // 1_000_000} megapixels in all are converted. Choose one frame.",
+            frames=info.frames,
+            width=width,
+            height=height,
+        )
+    return tuple(range(first, info.frames))
+
+
+def _shown(data: bytes, image: Image.Image, info: ImageInfo, name: str, spec: ConvertSpec) -> Array:
+    size = spec.placed(info.width, info.height).size
+    pixels = decode(data, image, info, name, size)
+    stored = (size[1], size[0]) if pixels.orientation >= 5 else size
+    array = upright(scaled(pixels.array, stored, pixels.span), pixels.orientation)
+    if pixels.profile is not None:
+        array = in_srgb(array, pixels.profile)
+    return flattened(array, _rgb(spec.background)) if spec.background is not None else array
+
+
+def _is_clear(arrays: list[Array]) -> bool:
+    return any(each.shape[2] == 4 and int(each[..., 3].min()) < 255 for each in arrays)
+
+
+def _of_one_shape(arrays: list[Array]) -> tuple[Array, ...]:
+    """Without alpha that is full everywhere, and without colour where a still has none."""
+    if not _is_clear(arrays):
+        arrays = [each[..., :3] for each in arrays]
+    channels = max(each.shape[2] for each in arrays)
+    if len(arrays) == 1 and channels == 3 and _is_grey(arrays[0]):
+        return (np.ascontiguousarray(arrays[0][..., :1]),)
+    return tuple(_with_channels(each, 3 if len(arrays) > 1 and channels == 1 else channels) for each in arrays)
+
+
+def _is_grey(array: Array) -> bool:
+    return bool((array[..., 0] == array[..., 1]).all() and (array[..., 1] == array[..., 2]).all())
+
+
+def _with_channels(array: Array, channels: int) -> Array:
+    if array.shape[2] == 1 and channels > 1:
+        array = np.repeat(array, 3, axis=2)
+    if array.shape[2] == 3 and channels == 4:
+        array = np.concatenate([array, np.full((*array.shape[:2], 1), 255, np.uint8)], axis=2)
+    return np.ascontiguousarray(array)
+
+
+def _plays(image: Image.Image, info: ImageInfo) -> int:
+    """How often an animation is shown, 0 for ever. GIF tells how often it is repeated, and nothing of once."""
+    loop = image.info.get("loop")
+    if info.format == "gif":
+        return 1 if loop is None else loop + 1 if loop else 0
+    return int(loop or 0)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -1,0 +1,65 @@
+"""What of a source's metadata goes with pixels that are encoded anew."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PIL import Image, PngImagePlugin
+
+from pipelines.media.images.metadata import exif, iptc, xmp
+from pipelines.media.images.metadata.container import Held, held_by
+from pipelines.media.images.metadata.metadata_spec import Texts
+
+Keep = Literal["none", "copyright", "all-but-gps", "all"]
+MAX_EXIF_BYTES = 65_000  # what one segment of a JPEG takes, with what it begins with; other formats take more
+MAX_XMP_BYTES = 65_000
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Blocks as Pillow's ``save`` takes them: ``image.save(file, "JPEG", **carried.options("jpeg"))``."""
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+    def options(self, format_: str) -> dict[str, Any]:
+        """Keyword arguments; what isn't there isn't among them. For PNG, Pillow takes XMP as a text only."""
+        options: dict[str, Any] = {} if self.exif is None else {"exif": self.exif}
+        if self.xmp is not None and format_ == "png":
+            options["pnginfo"] = PngImagePlugin.PngInfo()
+            options["pnginfo"].add_itxt("XML:com.adobe.xmp", self.xmp.decode())
+        elif self.xmp is not None:
+            options["xmp"] = self.xmp
+        return options
+
+
+def carried(data: bytes, image: Image.Image, keep: Keep) -> Carried:
+    """EXIF and XMP for what is made of ``image``, whose file is ``data``; damaged ones are left out.
+
+    ``copyright`` keeps who made it, whose it is, credit and terms, those of IPTC too. ``all-but-gps`` drops MakerNotes
+    besides, which may hold places. None has what was true of the old pixels only: orientation (they're upright),
+    size, thumbnail, colour space, gain map.
+    """
+    if keep == "none":
+        return Carried()
+    held = held_by(data, image)
+    block = exif.within(exif.for_new_pixels(held.exif, keep), MAX_EXIF_BYTES)
+    return Carried(exif=exif.PREFIX + block if block else None, xmp=_xmp(held, keep) or None)
+
+
+def _xmp(held: Held, keep: Literal["copyright", "all-but-gps", "all"]) -> bytes:
+    try:
+        packet = xmp.parse(held.blocks.xmp) if held.blocks.xmp else xmp.empty()
+    except xmp.XmpError:
+        packet = xmp.empty()
+    if keep == "copyright":
+        xmp.keep_credit(packet)
+    elif keep == "all-but-gps":
+        xmp.strip(packet, "gps", gain_map=False)
+    xmp.settle_new_pixels(packet)
+    records = iptc.read(iptc.parse(held.iptc or b"")[0])
+    xmp.set_credit(packet, *(_line(records.get(name)) for name in ("byline", "copyright", "credit")))
+    return xmp.within(packet, MAX_XMP_BYTES)
+
+
+def _line(value: Texts | None) -> str | None:
+    return ", ".join(value) if isinstance(value, tuple) else value

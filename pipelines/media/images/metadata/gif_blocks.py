@@ -1,0 +1,140 @@
+"""GIF files as blocks: their metadata, and the same pixels with other metadata. Source: GIF89a; XMP part 3, 1.1.2."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.images.metadata.blocks import Blocks, Pictures
+
+_EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
+_CONTROL, _COMMENT, _APPLICATION = 0xF9, 0xFE, 0xFF
+_XMP, _LOOPS = b"XMP DataXMP", (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+_SHOWN = (*_LOOPS, b"ICCRGBG1012")
+# A packet isn't cut into sub-blocks; wherever a reader that doesn't know it lands, this leads it to the end.
+_TRAILER = b"\x01" + bytes(range(0xFF, -1, -1)) + b"\0"
+MAX_BLOCKS = 100_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block's bytes as they stand; ``label`` of an extension, 0 of an image."""
+
+    label: int
+    raw: bytes
+
+    @property
+    def application(self) -> bytes:
+        return self.raw[3:14] if self.label == _APPLICATION else b""
+
+
+@dataclass(frozen=True)
+class Gif:
+    header: bytes
+    blocks: tuple[Block, ...]
+    end: int
+
+
+def parse(data: bytes) -> Gif:
+    """Read the blocks.
+
+    Raises:
+        SourceUnreadableError: they can't be told apart.
+    """
+    if len(data) < 13:
+        raise SourceUnreadableError("A GIF file's header is cut off.")
+    at = 13 + _table_bytes(data[10])
+    header = data[:at]
+    blocks: list[Block] = []
+    while at < len(data) and data[at] != _END:
+        start = at
+        if data[at] == _EXTENSION and at + 2 < len(data):
+            label = data[at + 1]
+            at = _after_xmp(data, at) or _after_sub_blocks(data, at + 2)
+        elif data[at] == _IMAGE and at + 10 < len(data):
+            label = 0
+            at = _after_sub_blocks(data, at + 11 + _table_bytes(data[at + 9]))
+        else:
+            raise SourceUnreadableError("A GIF file's blocks are damaged.")
+        blocks.append(Block(label, data[start:at]))
+        if len(blocks) > MAX_BLOCKS:
+            raise SourceUnreadableError(f"A GIF file has more than {MAX_BLOCKS} blocks.")
+    return Gif(header, tuple(blocks), min(at + 1, len(data)))
+
+
+def _table_bytes(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_xmp(data: bytes, at: int) -> int | None:
+    if data[at + 1] != _APPLICATION or data[at + 3 : at + 14] != _XMP:
+        return None
+    end = data.find(_TRAILER[:1] + b"\xff\xfe\xfd", at)
+    return end + len(_TRAILER) if end >= 0 and end + len(_TRAILER) <= len(data) else None
+
+
+def _after_sub_blocks(data: bytes, at: int) -> int:
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return min(at + 1, len(data))
+
+
+def blocks_of(gif: Gif) -> Blocks:
+    """Its metadata."""
+    packet = next((each.raw[14 : -len(_TRAILER)] for each in gif.blocks if each.application == _XMP), None)
+    return Blocks(xmp=packet, comments=tuple(_joined(each.raw[2:]) for each in gif.blocks if each.label == _COMMENT))
+
+
+def _joined(sub_blocks: bytes) -> bytes:
+    parts, at = [], 0
+    while at < len(sub_blocks) and sub_blocks[at]:
+        parts.append(sub_blocks[at + 1 : at + 1 + sub_blocks[at]])
+        at += 1 + sub_blocks[at]
+    return b"".join(parts)
+
+
+Change = Callable[[Blocks, Pictures], Blocks]
+
+
+def rewritten(data: bytes, change: Change, bare: bool) -> bytes:
+    """The file with changed metadata: GIF has XMP and comments, no EXIF.
+
+    Raises:
+        SourceUnreadableError: its blocks can't be told apart.
+    """
+    gif = parse(data)
+    after = change(blocks_of(gif), Pictures())
+    out = bytearray(b"GIF89a" + gif.header[6:])
+    comments = list(after.comments)
+    for each in gif.blocks:
+        if each.application == _XMP or (bare and each.label == _APPLICATION and each.application not in _SHOWN):
+            continue
+        if each.label == _COMMENT:
+            if _joined(each.raw[2:]) not in comments:
+                continue
+            comments.remove(_joined(each.raw[2:]))
+        out += each.raw
+    if after.xmp:
+        out += bytes((_EXTENSION, _APPLICATION, len(_XMP))) + _XMP + after.xmp + _TRAILER
+    return bytes(out) + bytes((_END,)) + (b"" if bare else data[gif.end :])
+
+
+def durations_ms(gif: Gif) -> tuple[int, ...]:
+    """Of an animation's frames: a control block is about the image that follows."""
+    found = []
+    told = 0
+    for each in gif.blocks:
+        if each.label == _CONTROL and len(each.raw) >= 8:
+            told = 10 * int.from_bytes(each.raw[4:6], "little")
+        elif each.label == 0:
+            found.append(told)
+            told = 0
+    return tuple(found)
+
+
+def loops(gif: Gif) -> int | None:
+    """GIF counts the plays after the first; told here is how often it's played."""
+    for each in gif.blocks:
+        if each.application in _LOOPS and len(each.raw) >= 18 and each.raw[15] == 1:
+            again = int.from_bytes(each.raw[16:18], "little")
+            return again + 1 if again else 0
+    return None
