@@ -13,8 +13,8 @@ from cluster.identity import Identity, identify
 from cluster.storage import open_source
 from pipelines.jobs.models import Value
 from pipelines.jobs.pictures import BUILD
-from pipelines.media.images.info import MEDIA_TYPES, ImageResult
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec
+from pipelines.media.images.info import MEDIA_TYPES
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
 
 _FUNCTION = "pipelines.media.images.thumbnails:thumbnails"
 _LIMIT_S = 15.0  # somebody waits
@@ -72,7 +72,7 @@ class ServedPictures:
         target = self._cache.place()
         with self._lend() as child:
             arguments = {"source": source, "target": str(target), "spec": spec}
-            made = child.call(_FUNCTION, arguments, ImageResult, limit_s=_LIMIT_S)
+            made = child.call(_FUNCTION, arguments, ThumbnailsResult, limit_s=_LIMIT_S)
         return self._cache.keep(key, target.with_name(target.name + made.files[0].name))
 
 

@@ -17,8 +17,7 @@ import psutil
 from PIL import Image
 
 from cluster.child import ChildSpec, MediaChild, SourceDescriptor
-from pipelines.media.images.info import ImageResult
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
 from pipelines.media.images.thumbnails import thumbnails
 from tests.bench.figures import Figure, median
 from tests.bench.photos import ROOT, SHARED, photos
@@ -200,9 +199,9 @@ def _batch(files: Sequence[Path], folder: Path, *, threads: int, child: MediaChi
             for file, path in zip(opened, files, strict=True)
         ]
         began = time.monotonic()
-        made = child.call_each(_FUNCTION, {"spec": _SPEC}, each, ImageResult, threads=threads, limit_s=600)
+        made = child.call_each(_FUNCTION, {"spec": _SPEC}, each, ThumbnailsResult, threads=threads, limit_s=600)
         took_s = time.monotonic() - began
-        assert all(isinstance(one, ImageResult) for one in made), made
+        assert all(isinstance(one, ThumbnailsResult) for one in made), made
     finally:
         for file in opened:
             file.close()
@@ -307,7 +306,7 @@ def _slowest_refusal(folder: Path) -> float:
         with path.open("rb") as file:
             each = [{"source": SourceDescriptor(file.fileno(), path.name), "target": str(folder / "bomb")}]
             began = time.monotonic()
-            child.call_each(_FUNCTION, {"spec": _SPEC}, each, ImageResult, threads=1, limit_s=60)
+            child.call_each(_FUNCTION, {"spec": _SPEC}, each, ThumbnailsResult, threads=1, limit_s=60)
             slowest = max(slowest, time.monotonic() - began)
     child.close()
     return slowest

@@ -2,8 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.info import ImageResult
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec, estimate_s
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, estimate_s
 
 
 class Params(ThumbnailSpec, CommonParams):
@@ -17,7 +16,7 @@ OPERATION = picture_operation(
     work=PictureWork(
         function="pipelines.media.images.thumbnails:thumbnails",
         spec=ThumbnailSpec,
-        result=ImageResult,
+        result=ThumbnailsResult,
         estimate_s=estimate_s,
     ),
     examples=({"sources": ["/photos/example.jpg"], "params": {"sizes": ["720", "square"]}},),

@@ -1,8 +1,10 @@
-"""Write pixels as JPEG, WebP, AVIF or PNG; nothing of the source's metadata is in them."""
+"""Write pixels as JPEG, WebP, AVIF or PNG, soon; what takes its time to be small is in ``conversion``."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,12 @@ _FULL_CHROMA_QUALITY = 90  # from here on colour keeps its full resolution
 _WEBP_EFFORT, _AVIF_SPEED = 4, 8
 
 
-def encoded(pixels: NDArray[np.uint8], format_: str, quality: int) -> bytes:
+def encoded(
+    pixels: NDArray[np.uint8], format_: str, quality: int, carried: Mapping[str, Any] = MappingProxyType({})
+) -> bytes:
     """The file of ``pixels``: (height, width, channel) of 1 (grey), 3 (sRGB) or 4 (with alpha, not in JPEG).
+
+    ``carried`` are options of Pillow's that bring metadata along.
 
     Raises:
         EncodeError: the encoder can't.
@@ -34,7 +40,7 @@ def encoded(pixels: NDArray[np.uint8], format_: str, quality: int) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
     buffer = io.BytesIO()
     try:
-        _SAVE[format_](image, buffer, quality)
+        image.save(buffer, format_.upper(), **_OPTIONS[format_](quality), **carried)
     except (OSError, ValueError) as error:
         raise EncodeError(f"A picture can't be written as {format_}: {error}.") from error
     return buffer.getvalue()
@@ -52,27 +58,22 @@ def written(target: Path, ending: str, data: bytes, format_: ImageFormat, size: 
     return ImageFile(name=name, format=format_, width=size[0], height=size[1], size_bytes=len(data))
 
 
-def _jpeg(image: Image.Image, buffer: io.BytesIO, quality: int) -> None:
+def _jpeg(quality: int) -> dict[str, Any]:
     subsampling = "4:4:4" if quality >= _FULL_CHROMA_QUALITY else "4:2:0"
-    image.save(buffer, "JPEG", quality=quality, optimize=True, subsampling=subsampling)
+    return {"quality": quality, "optimize": True, "subsampling": subsampling}
 
 
-def _webp(image: Image.Image, buffer: io.BytesIO, quality: int) -> None:
-    image.save(buffer, "WEBP", quality=quality, method=_WEBP_EFFORT)
+def _webp(quality: int) -> dict[str, Any]:
+    return {"quality": quality, "method": _WEBP_EFFORT}
 
 
-def _avif(image: Image.Image, buffer: io.BytesIO, quality: int) -> None:
+def _avif(quality: int) -> dict[str, Any]:
     # Otherwise the tiles, and so the bytes, depend on how many CPUs there are.
-    image.save(buffer, "AVIF", quality=quality, speed=_AVIF_SPEED, autotiling=False, max_threads=1)
+    return {"quality": quality, "speed": _AVIF_SPEED, "autotiling": False, "max_threads": 1}
 
 
-def _png(image: Image.Image, buffer: io.BytesIO, _quality: int) -> None:
-    image.save(buffer, "PNG")
+def _png(_quality: int) -> dict[str, Any]:
+    return {}
 
 
-_SAVE: dict[str, Callable[[Image.Image, io.BytesIO, int], None]] = {
-    "jpeg": _jpeg,
-    "webp": _webp,
-    "avif": _avif,
-    "png": _png,
-}
+_OPTIONS: dict[str, Callable[[int], dict[str, Any]]] = {"jpeg": _jpeg, "webp": _webp, "avif": _avif, "png": _png}

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pipelines.media.images.geometry import Fit, place
-from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.info import ImageInfo, ImageResult
+from pipelines.media.images.metadata.metadata_spec import Keep
 from pipelines.media.stills_spec import box_of, parse_size
 
 ThumbnailFormat = Literal["jpeg", "webp", "avif", "png"]
@@ -65,6 +66,9 @@ class ThumbnailSpec(BaseModel, frozen=True, extra="forbid"):
     background: str = Field(
         default="#ffffff", pattern=r"^#[0-9a-fA-F]{6}$", description="Behind transparent parts, in JPEG."
     )
+    keep: Keep = Field(default="none", description="Of the metadata; also who made the picture and whose it is.")
+    placeholder: bool = Field(default=False, description="Tell a BlurHash, to be shown until the picture is there.")
+    animated: bool = Field(default=False, description="Of an animation make all frames: as WebP, AVIF or PNG.")
     # To reach a frame, most formats decode all before it.
     frame: int = Field(default=0, ge=0, le=299, description="Of an animation or a document of several pages: which.")
 
@@ -72,6 +76,10 @@ class ThumbnailSpec(BaseModel, frozen=True, extra="forbid"):
     def _check(self) -> "ThumbnailSpec":
         if self.focus and not all(0 <= at <= 1 for at in self.focus):
             raise ValueError("focus is two fractions from 0 to 1")
+        if self.animated and self.format == "jpeg":
+            raise ValueError("JPEG has no animation: choose webp, avif or png")
+        if self.animated and self.keep != "none":
+            raise ValueError("metadata are kept of stills only")
         labels = [label_of(size) for size in self.sizes]
         if len(set(labels)) < len(labels):
             raise ValueError("two sizes are the same")
@@ -88,8 +96,15 @@ def label_of(size: str) -> str:
     return size if size in PRESETS or "x" in size else f"{size}w"
 
 
+class ThumbnailsResult(ImageResult, frozen=True, extra="forbid"):
+    """The renditions made of an image."""
+
+    blurhash: str | None = None
+
+
 def estimate_s(info: ImageInfo, spec: ThumbnailSpec) -> float:
     """Rough seconds on one core."""
     decoded = info.width * info.height / _DECODED_PER_S[info.format == "jpeg" and not info.progressive]
+    frames = info.frames if spec.animated else 1
     made = sum(place(info.width, info.height, *spec.box(size), enlarge=spec.enlarge).pixels for size in spec.sizes)
-    return round(0.01 + decoded + made / _PIXELS_PER_S[spec.format], 3)
+    return round(0.01 + frames * (decoded + made / _PIXELS_PER_S[spec.format]), 3)

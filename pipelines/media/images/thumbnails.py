@@ -1,23 +1,33 @@
 """Make renditions of an image: several sizes of one decode, upright, in sRGB, without the source's metadata."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from pipelines.media.images.conversion.encoders import Timing, Way
+from pipelines.media.images.conversion.frames import duration_ms, is_moving, moving_frames, plays, with_channels
 from pipelines.media.images.crop import window
 from pipelines.media.images.encode import encoded, written
 from pipelines.media.images.geometry import Placement, place
 from pipelines.media.images.header import bytes_of, check_size, describe, open_image
-from pipelines.media.images.info import ImageResult
+from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.metadata.carried import carried
 from pipelines.media.images.picture import in_srgb, warnings_of
 from pipelines.media.images.pixels import Pixels, decode
+from pipelines.media.images.placeholder import blurhash
 from pipelines.media.images.scaling import flattened, scaled, upright
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec, label_of
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, label_of
 from pipelines.media.source import Source, name_of
 
+_HASHED_SIDE = 64  # pixels: more tell a BlurHash nothing
+_WHITE = (255, 255, 255)
+_STILL = "It is no animation: this is a still."
 
-def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ImageResult:
+
+def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ThumbnailsResult:
     """Write the renditions: ``target`` without an extension is what their names begin with, their sizes follow.
 
     Raises:
@@ -32,23 +42,65 @@ def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ImageResult
         placements = [place(info.width, info.height, *spec.box(size), enlarge=spec.enlarge) for size in spec.sizes]
         needed = max(each.scaled[0] for each in placements), max(each.scaled[1] for each in placements)
         check_size(needed, f"A rendition of {name}")  # enlarged, or made to cover a box, it has no other bound
-        pixels = decode(data, image, info, name, needed)
+        if spec.animated and is_moving(info):
+            numbers = moving_frames(image, info, name)
+            pixels, timing = _moving(data, image, name, numbers, needed)
+            warnings = warnings_of(info)
+        else:
+            pixels, timing = [decode(data, image, info, name, needed)], None
+            warnings = (*warnings_of(info), *((_STILL,) if spec.animated else ()))
+        carried_along = carried(data, image, spec.keep).options(spec.format)
     files = []
     for size, placement in zip(spec.sizes, placements, strict=True):
-        made = encoded(_render(pixels, placement, spec), spec.format, spec.quality)
+        shown = _rendered(pixels, placement, spec)
+        if timing is None:
+            made = encoded(shown[0], spec.format, spec.quality, carried_along)
+        else:
+            made = Way(spec.format).encoded(shown, spec.quality, timing)
         files.append(written(target, f"-{label_of(size)}", made, spec.format, placement.size))
-    return ImageResult(source=info, files=tuple(files), warnings=warnings_of(info))
+    blurhash = _blurhash(pixels[0], info) if spec.placeholder else None
+    return ThumbnailsResult(source=info, files=tuple(files), warnings=warnings, blurhash=blurhash)
 
 
-def _render(pixels: Pixels, placement: Placement, spec: ThumbnailSpec) -> NDArray[np.uint8]:
-    width, height = placement.scaled
-    stored = (height, width) if pixels.orientation >= 5 else (width, height)
+def _moving(
+    data: bytes, image: Image.Image, name: str, numbers: Sequence[int], needed: tuple[int, int]
+) -> tuple[list[Pixels], Timing]:
+    """All frames, and when they are shown."""
+    pixels, durations = [], []
+    for number in numbers:
+        info = describe(image, name, number)
+        pixels.append(decode(data, image, info, name, needed))
+        durations.append(duration_ms(image))
+    return pixels, Timing(tuple(durations), plays(image, info))
+
+
+def _rendered(frames: Sequence[Pixels], placement: Placement, spec: ThumbnailSpec) -> list[NDArray[np.uint8]]:
+    """One size of all frames, of one shape: the same part of each is shown."""
+    shown: list[NDArray[np.uint8]] = []
+    at: tuple[int, int] | None = None
+    for pixels in frames:
+        picture = _scaled(pixels, placement.scaled)
+        left, top = at = at or window(picture, placement, spec)
+        cut = picture[top : top + placement.size[1], left : left + placement.size[0]]
+        shown.append(flattened(cut, _rgb(spec.background)) if spec.format == "jpeg" else cut)
+    if len(shown) == 1:
+        return shown
+    channels = max(3, *(each.shape[2] for each in shown))
+    return [with_channels(each, channels) for each in shown]
+
+
+def _scaled(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Upright and in sRGB, ``size`` (width, height) as shown."""
+    width, height = size
+    stored = (height, width) if pixels.orientation >= 5 else size
     picture = upright(scaled(pixels.array, stored, pixels.span), pixels.orientation)
-    if pixels.profile is not None:
-        picture = in_srgb(picture, pixels.profile)
-    left, top = window(picture, placement, spec)
-    cut = picture[top : top + placement.size[1], left : left + placement.size[0]]
-    return flattened(cut, _rgb(spec.background)) if spec.format == "jpeg" else cut
+    return picture if pixels.profile is None else in_srgb(picture, pixels.profile)
+
+
+def _blurhash(pixels: Pixels, info: ImageInfo) -> str:
+    size = place(info.width, info.height, (_HASHED_SIDE, _HASHED_SIDE), "inside").size
+    small = flattened(_scaled(pixels, size), _WHITE)
+    return blurhash(with_channels(small, 3))
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -61,12 +61,12 @@ def read_frames(data: bytes, image: Image.Image, name: str, spec: ConvertSpec) -
         # Pixels of one frame need those before, and Pillow goes through them from the first if it must.
         each = describe(image, name, number) if number or len(numbers) > 1 else info
         shown.append(_shown(data, image, each, name, spec))
-        durations.append(round(image.info.get("duration") or 0) or _UNTIMED_MS)
+        durations.append(duration_ms(image))
     if shown[0].shape[2] == 4 and spec.allowed == ("jpeg",) and spec.background is None and _is_clear(shown):
         warnings.append("JPEG has no transparency: it's white there.")
         shown = [flattened(each, _rgb(_WHITE)) for each in shown]
     arrays = _of_one_shape(shown)
-    timing = Timing(tuple(durations), _plays(image, info)) if len(arrays) > 1 else None
+    timing = Timing(tuple(durations), plays(image, info)) if len(arrays) > 1 else None
     return Frames(info, arrays, timing, numbers[0], tuple(warnings))
 
 
@@ -74,14 +74,25 @@ def _numbers(image: Image.Image, info: ImageInfo, spec: ConvertSpec, name: str, 
     """Which frames; what is left out is warned of."""
     if spec.frame is not None or info.frames == 1:
         return (min(spec.frame or 0, info.frames - 1),)
-    # An APNG may have a still, for who can't animate, that is no frame.
-    first = 1 if image.info.get("default_image") and info.frames > 1 else 0
-    if info.format not in _ANIMATED:
+    if not is_moving(info):
         warnings.append(f"It has {info.frames} pages, of which this is the first.")
         return (0,)
     if spec.allowed == ("jpeg",):
         warnings.append(f"JPEG has no animation: of {info.frames} frames this is the first.")
-        return (first,)
+        return (_first(image, info),)
+    return moving_frames(image, info, name)
+
+
+def is_moving(info: ImageInfo) -> bool:
+    return info.frames > 1 and info.format in _ANIMATED
+
+
+def moving_frames(image: Image.Image, info: ImageInfo, name: str) -> tuple[int, ...]:
+    """The numbers of an animation's frames.
+
+    Raises:
+        LimitError: there are too many, or too many pixels in all.
+    """
     width, height = info.width, info.height
     if info.frames > MAX_FRAMES or width * height * info.frames > MAX_FRAME_PIXELS:
         raise LimitError(
@@ -91,7 +102,17 @@ def _numbers(image: Image.Image, info: ImageInfo, spec: ConvertSpec, name: str, 
             width=width,
             height=height,
         )
-    return tuple(range(first, info.frames))
+    return tuple(range(_first(image, info), info.frames))
+
+
+def duration_ms(image: Image.Image) -> int:
+    """How long the current frame is shown."""
+    return round(image.info.get("duration") or 0) or _UNTIMED_MS
+
+
+def _first(image: Image.Image, info: ImageInfo) -> int:
+    """An APNG may have a still, for who can't animate, that is no frame."""
+    return 1 if image.info.get("default_image") and info.frames > 1 else 0
 
 
 def _shown(data: bytes, image: Image.Image, info: ImageInfo, name: str, spec: ConvertSpec) -> Array:
@@ -115,14 +136,15 @@ def _of_one_shape(arrays: list[Array]) -> tuple[Array, ...]:
     channels = max(each.shape[2] for each in arrays)
     if len(arrays) == 1 and channels == 3 and _is_grey(arrays[0]):
         return (np.ascontiguousarray(arrays[0][..., :1]),)
-    return tuple(_with_channels(each, 3 if len(arrays) > 1 and channels == 1 else channels) for each in arrays)
+    return tuple(with_channels(each, 3 if len(arrays) > 1 and channels == 1 else channels) for each in arrays)
 
 
 def _is_grey(array: Array) -> bool:
     return bool((array[..., 0] == array[..., 1]).all() and (array[..., 1] == array[..., 2]).all())
 
 
-def _with_channels(array: Array, channels: int) -> Array:
+def with_channels(array: Array, channels: int) -> Array:
+    """``array`` with 3 or 4 channels, of one that has no more."""
     if array.shape[2] == 1 and channels > 1:
         array = np.repeat(array, 3, axis=2)
     if array.shape[2] == 3 and channels == 4:
@@ -130,7 +152,7 @@ def _with_channels(array: Array, channels: int) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _plays(image: Image.Image, info: ImageInfo) -> int:
+def plays(image: Image.Image, info: ImageInfo) -> int:
     """How often an animation is shown, 0 for ever. GIF tells how often it is repeated, and nothing of once."""
     loop = image.info.get("loop")
     if info.format == "gif":

@@ -7,9 +7,8 @@ from PIL import Image, PngImagePlugin
 
 from pipelines.media.images.metadata import exif, iptc, xmp
 from pipelines.media.images.metadata.container import Held, held_by
-from pipelines.media.images.metadata.metadata_spec import Texts
+from pipelines.media.images.metadata.metadata_spec import Keep, Texts
 
-Keep = Literal["none", "copyright", "all-but-gps", "all"]
 MAX_EXIF_BYTES = 65_000  # what one segment of a JPEG takes, with what it begins with; other formats take more
 MAX_XMP_BYTES = 65_000
 

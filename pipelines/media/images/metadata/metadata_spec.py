@@ -18,6 +18,9 @@ Scalar = str | int | float
 Told = Scalar | tuple[Scalar, ...]
 Texts = str | tuple[str, ...]
 
+# What goes along with pixels that are made anew.
+Keep = Literal["none", "copyright", "all-but-gps", "all"]
+
 
 class MetadataSpec(BaseModel, frozen=True, extra="forbid"):
     """What to change. Nothing: the image is only read, and no file is made.

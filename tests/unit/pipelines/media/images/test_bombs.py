@@ -8,7 +8,7 @@ from PIL import Image
 
 from cluster.child import ChildSpec, MediaChild, SourceDescriptor
 from cluster.errors import ChildFailedError
-from pipelines.media.images.info import ImageResult
+from pipelines.media.images.thumbnail_spec import ThumbnailsResult
 
 SHARED = Path(__file__).resolve().parents[6] / "shared" / "media" / "bad" / "image"
 SPEC = {"spec": {"sizes": ["64"]}}
@@ -29,10 +29,10 @@ def hostile(tmp_path_factory):
     return bombs(tmp_path_factory.mktemp("bombs"))
 
 
-def done(child: MediaChild, path: Path, folder: Path) -> ImageResult | ChildFailedError:
+def done(child: MediaChild, path: Path, folder: Path) -> ThumbnailsResult | ChildFailedError:
     with path.open("rb") as file:
         each = [{"source": SourceDescriptor(file.fileno(), path.name), "target": str(folder / "made")}]
-        (made,) = child.call_each(FUNCTION, SPEC, each, ImageResult, threads=1, limit_s=60)
+        (made,) = child.call_each(FUNCTION, SPEC, each, ThumbnailsResult, threads=1, limit_s=60)
     return made
 
 
@@ -55,7 +55,7 @@ def test_every_bomb_ends_in_a_typed_error_or_small_and_the_child_lives(child, ho
     assert codes["pages.tif"] == codes["scans.jpg"] == "limit_exceeded"
     assert peak_bytes(child) < PEAK_BYTES
     Image.new("RGB", (100, 100), "red").save(tmp_path / "next.png")
-    assert isinstance(done(child, tmp_path / "next.png", tmp_path), ImageResult)
+    assert isinstance(done(child, tmp_path / "next.png", tmp_path), ThumbnailsResult)
     assert child.pid == pid
 
 
@@ -63,4 +63,4 @@ def test_every_bomb_ends_in_a_typed_error_or_small_and_the_child_lives(child, ho
 @pytest.mark.parametrize("name", [path.name for path in sorted(SHARED.glob("*"))])
 def test_a_shared_broken_picture_ends_in_a_typed_error_or_a_result(child, tmp_path, name):
     made = done(child, SHARED / name, tmp_path)
-    assert isinstance(made, ImageResult) or made.code in CODES
+    assert isinstance(made, ThumbnailsResult) or made.code in CODES

@@ -255,3 +255,70 @@ def test_a_shared_image_looks_as_pillow_shows_it(made, name):
 @pytest.mark.parametrize("file", _bad(), ids=lambda file: file.name)
 def test_a_bad_image_is_shown_or_refused_with_a_code(made, file):
     assert _outcome(made, file) in {"shown", "not_media", "source_unreadable", "source_empty", "limit_exceeded"}
+
+
+def moving(path: Path, format_: str) -> Path:
+    """Four frames, red, green, blue and white, of 100, 200, 300 and 400 ms; shown three times."""
+    frames = [Image.new("RGB", (80, 60), colour) for colour in (RED, GREEN, BLUE, WHITE)]
+    frames[0].save(path, format_, save_all=True, append_images=frames[1:], duration=[100, 200, 300, 400], loop=3)
+    return path
+
+
+@pytest.mark.parametrize("made_as", ["webp", "avif", "png"])
+@pytest.mark.parametrize("source_format", ["GIF", "WEBP", "PNG"])
+def test_an_animation_keeps_its_frames_and_their_times(tmp_path, source_format, made_as):
+    source = moving(tmp_path / "moving", source_format)
+    spec = ThumbnailSpec(sizes=("40", "20x20"), fit="cover", format=made_as, animated=True)
+    result = thumbnails(source, tmp_path / "made", spec)
+    for file, size in zip(result.files, ((40, 30), (20, 20)), strict=True):
+        image = Image.open(tmp_path / f"made{file.name}")
+        assert (image.size, image.n_frames) == (size, 4)
+        for number, (colour, ms) in enumerate(zip((RED, GREEN, BLUE, WHITE), (100, 200, 300, 400), strict=True)):
+            image.seek(number)
+            image.load()
+            assert round(image.info["duration"]) == ms
+            assert np.abs(np.asarray(image.convert("RGB"))[5, 5].astype(int) - colour).max() <= 40
+
+
+def test_a_still_that_is_to_move_is_told(tmp_path):
+    quarters().save(tmp_path / "still.png")
+    result = thumbnails(tmp_path / "still.png", tmp_path / "made", ThumbnailSpec(format="webp", animated=True))
+    assert result.warnings == ("It is no animation: this is a still.",)
+
+
+def test_an_animation_of_too_many_frames_is_refused(tmp_path):
+    frames = [Image.new("L", (8, 8), number % 250) for number in range(301)]
+    frames[0].save(tmp_path / "long.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(LimitError, match="301 frames"):
+        thumbnails(tmp_path / "long.gif", tmp_path / "made", ThumbnailSpec(format="webp", animated=True))
+
+
+@pytest.mark.parametrize("values", [{"format": "jpeg"}, {"format": "webp", "keep": "copyright"}])
+def test_what_can_t_move_is_refused(values):
+    with pytest.raises(ValueError, match=r"animation|stills"):
+        ThumbnailSpec(animated=True, **values)
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "webp", "avif", "png"])
+def test_copyright_goes_along_where_it_is_asked_for_and_places_don_t(made, tmp_path, format_):
+    exif = Image.Exif()
+    exif.get_ifd(0x8825)[1] = "N"  # a place
+    exif[0x8298] = "(c) somebody"
+    exif[_ORIENTATION] = 6
+    quarters().save(tmp_path / "mine.jpg", exif=exif)
+    result = made(tmp_path / "mine.jpg", format=format_, keep="copyright")
+    kept = result.getexif()
+    assert kept[0x8298] == "(c) somebody"
+    assert dict(kept.get_ifd(0x8825)) == {}
+    assert kept.get(_ORIENTATION, 1) == 1
+    assert result.size == (64, 85)
+
+
+def test_a_placeholder_is_told_where_it_is_asked_for(tmp_path):
+    quarters().save(tmp_path / "a.png")
+    plain, told = (
+        thumbnails(tmp_path / "a.png", tmp_path / "made", ThumbnailSpec(placeholder=asked)) for asked in (False, True)
+    )
+    assert plain.blurhash is None
+    assert told.blurhash is not None
+    assert len(told.blurhash) == 28
