@@ -139,10 +139,12 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     heavy = seconds >= _MIN_HEAVY_S or pixels > _LARGE_PIXELS
     memory_bytes = _LEAST_MEMORY_BYTES + pixels * _BYTES_PER_PIXEL
     batches = _batches(entries, bench.slots)
+    # Pillow holds the interpreter while it decodes AVIF: threads would wait for each other.
+    threads = 1 if any(info.format == "avif" for info in infos) else work.threads
     units = tuple(
         Unit(
             name=f"pictures-{number:04d}",
-            needs=_needs(each_s * len(batch), heavy=heavy, threads=work.threads, memory_bytes=memory_bytes),
+            needs=_needs(each_s * len(batch), heavy=heavy, threads=threads, memory_bytes=memory_bytes),
             payload={_PICTURES: [entry.model_dump() for entry in batch]},
             key=_key(bench, work, spec, batch) if len(entries) > 1 else None,
         )
