@@ -30,7 +30,7 @@ _LOOK = "pipelines.media.images.header:look"
 _PICTURES = "pictures"  # in a unit's payload
 _LOOKED_AT = 6  # of many, to tell how long all take
 _MAX_PICTURES = 10_000
-_BATCH = 48  # a second or two of work: fair turns, and little that is lost with one
+_BATCH, _BATCH_S = 48, 10.0  # fair turns, and little that is lost with one
 _LEAST_BATCH = 8
 _ROUNDS = 4  # batches a slot, where there are enough pictures
 _MIN_HEAVY_S = 1.0
@@ -138,7 +138,7 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     pixels = max((info.width * info.height for info in infos), default=0)
     heavy = seconds >= _MIN_HEAVY_S or pixels > _LARGE_PIXELS
     memory_bytes = _LEAST_MEMORY_BYTES + pixels * _BYTES_PER_PIXEL
-    batches = _batches(entries, bench.slots)
+    batches = _batches(entries, bench.slots, max(1, min(_BATCH, int(_BATCH_S / each_s))))
     # Pillow holds the interpreter while it decodes AVIF: threads would wait for each other.
     threads = 1 if any(info.format == "avif" for info in infos) else work.threads
     units = tuple(
@@ -154,10 +154,11 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     return Plan(units=units, explain={**explain, "source": infos[0].model_dump()} if len(entries) == 1 else explain)
 
 
-def _batches(entries: Sequence[_Entry], slots: int) -> list[Sequence[_Entry]]:
-    """As many for each slot, and as equal as can be: all slots are done at one time."""
-    rounds = max(-(-len(entries) // (slots * _BATCH)), min(_ROUNDS, len(entries) // (slots * _LEAST_BATCH)), 1)
-    count = min(len(entries), slots * rounds) if len(entries) > _LEAST_BATCH else 1
+def _batches(entries: Sequence[_Entry], slots: int, most: int) -> list[Sequence[_Entry]]:
+    """At most so many in each; as many for each slot, and as equal as can be: all slots are done at one time."""
+    least = min(_LEAST_BATCH, most)
+    rounds = max(-(-len(entries) // (slots * most)), min(_ROUNDS, len(entries) // (slots * least)), 1)
+    count = min(len(entries), slots * rounds) if len(entries) > least else 1
     edges = [len(entries) * number // count for number in range(count + 1)]
     return [entries[start:end] for start, end in pairwise(edges)]
 

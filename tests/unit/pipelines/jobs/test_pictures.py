@@ -18,6 +18,7 @@ from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
+from pipelines.jobs.pictures import _batches, _Entry
 from pipelines.jobs.workbench import Finished, Workbench
 
 SLEEP = time.sleep
@@ -188,6 +189,26 @@ def test_many_pictures_are_cut_into_batches_of_work(desk, tmp_path):
     assert sum(sizes) == 100
     assert len(sizes) >= 4 * desk.slots
     assert plan.explain["pictures"] == 100
+
+
+@pytest.mark.parametrize(
+    ("count", "slots", "most", "sizes"),
+    [
+        (1, 2, 48, {1}),
+        (8, 2, 48, {8}),
+        (20, 2, 48, {10}),
+        (500, 2, 48, {41, 42}),
+        (500, 64, 48, {7, 8}),
+        (12, 2, 1, {1}),
+        (100, 2, 5, {5}),
+    ],
+)
+def test_batches_are_equal_and_as_many_for_each_slot(count, slots, most, sizes):
+    entries = [_Entry(source=f"/{number}", name=str(number)) for number in range(count)]
+    batches = _batches(entries, slots, most)
+    assert [each for batch in batches for each in batch] == entries
+    assert {len(batch) for batch in batches} == sizes
+    assert len(batches) == 1 or len(batches) % slots == 0 or len(batches) == count
 
 
 def test_a_batch_has_an_address_when_its_files_are_settled(desk, tmp_path, monkeypatch):
