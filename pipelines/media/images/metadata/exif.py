@@ -224,13 +224,11 @@ def _gps_time(named: _Named) -> str | None:
     date, clock = re.fullmatch(r"(\d{4}):(\d\d):(\d\d)", named.text(29) or ""), named.value(7)
     if not date or not isinstance(clock, tuple) or len(clock) != 3:
         return None
-    hour, minute, second = clock
-    told = f"{'-'.join(date.groups())}T{int(hour):02}:{int(minute):02}:{int(second):02}Z"
     try:
-        datetime.fromisoformat(told)
-    except ValueError:
+        told = datetime(*(int(each) for each in (*date.groups(), *clock)))  # type: ignore[arg-type]  # of six numbers
+    except (ValueError, OverflowError):  # not a number, infinite, or no time of a day
         return None
-    return told
+    return f"{told.isoformat()}Z"
 
 
 def stripped(block: Block, strip: Strip) -> Block:

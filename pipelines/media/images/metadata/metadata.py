@@ -68,7 +68,8 @@ def _told(data: bytes, image: Image.Image, info: ImageInfo) -> Metadata:
     values, xmp_warnings = _xmp(held)
     records, iptc_warnings = iptc.parse(held.iptc or b"")
     icc, icc_warnings = _icc(image)
-    warnings = (*held.warnings, *gps_warnings, *xmp_warnings, *iptc_warnings, *icc_warnings)
+    gain_map, gain_warnings = _gain_map(held, values)
+    warnings = (*held.warnings, *gps_warnings, *xmp_warnings, *iptc_warnings, *icc_warnings, *gain_warnings)
     return Metadata(
         source=info,
         warnings=tuple(dict.fromkeys(warnings)),
@@ -79,7 +80,7 @@ def _told(data: bytes, image: Image.Image, info: ImageInfo) -> Metadata:
         iptc=iptc.read(records),
         xmp=values,
         icc=icc,
-        gain_map=_gain_map(held, values),
+        gain_map=gain_map,
         comments=tuple(filter(None, (text_of(each)[:MAX_TEXT] for each in held.blocks.comments[:MAX_TEXTS]))),
         texts={
             keyword: text[:MAX_TEXT]
@@ -108,7 +109,10 @@ def _dpi(image: Image.Image) -> tuple[float, float] | None:
     dpi = image.info.get("dpi")
     if not isinstance(dpi, tuple) or len(dpi) != 2:
         return None
-    across, down = (float(each) for each in dpi)
+    try:
+        across, down = (float(each) for each in dpi)
+    except (TypeError, ValueError, ArithmeticError):  # a TIFF may tell it as a text, or as several numbers
+        return None
     if not (math.isfinite(across) and math.isfinite(down)) or across <= 0 or down <= 0:
         return None
     return round(across, 2), round(down, 2)
@@ -146,16 +150,16 @@ def _icc(image: Image.Image) -> tuple[Icc | None, tuple[str, ...]]:
         return None, (f"Its ICC profile can't be read: {error}.",)
 
 
-def _gain_map(held: Held, values: dict[str, Texts]) -> GainMap | None:
+def _gain_map(held: Held, values: dict[str, Texts]) -> tuple[GainMap | None, tuple[str, ...]]:
     """Told by the picture, or by the map itself, which is another one of the file."""
     for each in (values, *_packets(held)):
         if "hdrgm:GainMapMax" in each or ("hdrgm:Version" in each and not held.others):
             return _ultra_hdr(each)
         if "hdrgainmap" in str(each.get("apdi:AuxiliaryImageType", "")).lower():
-            return GainMap(kind="apple", version=_text(each.get("HDRGainMap:HDRGainMapVersion")))
+            return GainMap(kind="apple", version=_text(each.get("HDRGainMap:HDRGainMapVersion"))), ()
     if "hdrgm:Version" in values:
         return _ultra_hdr(values)
-    return GainMap(kind="iso-21496-1") if held.iso_gain_map else None
+    return (GainMap(kind="iso-21496-1") if held.iso_gain_map else None), ()
 
 
 def _packets(held: Held) -> Iterable[dict[str, Texts]]:
@@ -166,13 +170,12 @@ def _packets(held: Held) -> Iterable[dict[str, Texts]]:
             continue
 
 
-def _ultra_hdr(values: dict[str, Texts]) -> GainMap:
-    return GainMap(
-        kind="ultra-hdr",
-        version=_text(values.get("hdrgm:Version")),
-        smallest=_stops(values.get("hdrgm:GainMapMin", "0")),
-        largest=_stops(values.get("hdrgm:GainMapMax")),
-    )
+def _ultra_hdr(values: dict[str, Texts]) -> tuple[GainMap, tuple[str, ...]]:
+    told = values.get("hdrgm:GainMapMin", "0"), values.get("hdrgm:GainMapMax")
+    smallest, largest = (_stops(each) for each in told)
+    wrong = smallest is None or (largest is None and told[1] is not None)
+    found = GainMap(kind="ultra-hdr", version=_text(values.get("hdrgm:Version")), smallest=smallest, largest=largest)
+    return found, ("Its gain map's gain is no number.",) if wrong else ()
 
 
 def _text(value: Texts | None) -> str | None:
@@ -180,10 +183,12 @@ def _text(value: Texts | None) -> str | None:
 
 
 def _stops(value: Texts | None) -> tuple[float, ...] | None:
+    """One, or one of each channel; None where one is no number, or beyond what a float holds."""
     texts = (value,) if isinstance(value, str) else value or ()
     if not texts or not all(re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text) for text in texts[:3]):
         return None
-    return tuple(float(text) for text in texts[:3])
+    stops = tuple(float(text) for text in texts[:3])
+    return stops if all(map(math.isfinite, stops)) else None
 
 
 def _check(made: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> None:

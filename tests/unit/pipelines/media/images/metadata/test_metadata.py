@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import json
+import math
 import struct
 import zlib
 from contextlib import suppress
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
 from pipelines.media.errors import LimitError, MediaError, NotMediaError, SourceUnreadableError, SourceUnsupportedError
@@ -532,7 +536,7 @@ def test_an_index_that_points_nowhere_is_left_out(change, read):
     assert any("left out" in each for each in result.warnings)
 
 
-def _ultra_hdr() -> bytes:
+def _ultra_hdr(largest: str = "2.5") -> bytes:
     """A picture and its gain map, as Android writes them."""
     told = (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -542,7 +546,7 @@ def _ultra_hdr() -> bytes:
         "</rdf:Description></rdf:RDF></x:xmpmeta>"
     )
     item = '<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="{}" Item:Mime="image/jpeg"{}/></rdf:li>'
-    map_ = saved("JPEG", exif=known_exif(), xmp=told.format(more='hdrgm:GainMapMax="2.5"', items="").encode())
+    map_ = saved("JPEG", exif=known_exif(), xmp=told.format(more=f'hdrgm:GainMapMax="{largest}"', items="").encode())
     listed = item.format("Primary", "") + item.format("GainMap", f' Item:Length="{len(map_)}"')
     items = f"<Container:Directory><rdf:Seq>{listed}</rdf:Seq></Container:Directory>"
     buffer = io.BytesIO()
@@ -568,6 +572,12 @@ def test_a_gain_map_stays_and_is_found(change, read, strip):
     second = pictures_of(made)[1]
     assert told.xmp["Container:Directory[2]/Container:Item/Item:Length"] == str(len(second))
     assert read(second).gps is None
+
+
+@pytest.mark.parametrize("largest", ["1e999", "-1e999", "inf", "nan", "9" * 400])
+def test_a_gain_that_is_no_number_is_told(read, largest):
+    told = read(_ultra_hdr(largest))
+    assert (told.gain_map.largest, told.warnings) == (None, ("Its gain map's gain is no number.",))
 
 
 def test_nothing_tells_of_a_gain_map_that_is_dropped(change, read):
@@ -745,6 +755,71 @@ def test_a_position_that_is_none_is_told(read):
     block.get_ifd(ifd.GPS)[2] = (147.0, 0.0, 0.0)
     told = read(saved("JPEG", exif=block))
     assert (told.gps.latitude, told.warnings) == (None, ("Its position isn't one.",))
+
+
+def _tiff_of(fields: dict[int, ifd.Field], gps: dict[int, ifd.Field] | None = None) -> bytes:
+    """An EXIF block of fields, which stand in its first, its EXIF and its GPS directory alike."""
+    return ifd.serialise(ifd.Block(">", image=fields, exif=fields, gps=fields if gps is None else gps))
+
+
+_FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=64)
+_NUMBERS = st.one_of(
+    st.lists(_FLOATS, min_size=1, max_size=4).map(lambda each: ifd.Field(12, struct.pack(f">{len(each)}d", *each))),
+    st.lists(st.floats(width=32), min_size=1, max_size=4).map(
+        lambda each: ifd.Field(11, struct.pack(f">{len(each)}f", *each))
+    ),
+    st.lists(st.sampled_from((0, 1, 60, 2**32 - 1)), min_size=2, max_size=8).map(
+        lambda each: ifd.Field(5, struct.pack(f">{len(each) // 2 * 2}L", *each[: len(each) // 2 * 2]))
+    ),
+    st.text("0123456789:.ein- ", max_size=20).map(ifd.text),
+)
+_MEASURED = (0x829A, 0x829D, 0x8827, 0x920A, 0xA405, 0x9204, 0x9209, 0x0112, 0x9201, 0xA404, 0xA432)
+_PLACED = (1, 2, 3, 4, 5, 6, 7, 13, 17, 31)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    fields=st.dictionaries(st.sampled_from(_MEASURED), _NUMBERS),
+    gps=st.dictionaries(st.sampled_from(_PLACED), _NUMBERS),
+)
+def test_exif_tells_finite_numbers_only(fields, gps):
+    block = exif.parse(_tiff_of(fields, {**gps, 29: ifd.text("2026:05:01")}))
+    place, _ = exif.read_gps(block)
+    for told in (exif.read(block), place):
+        json.dumps(told.model_dump() if told else None, allow_nan=False)
+
+
+@pytest.mark.parametrize("hour", [math.nan, math.inf, -math.inf, 1e300])
+def test_a_gps_time_that_is_none_is_left_out(hour):
+    clock = ifd.Field(12, struct.pack(">3d", hour, 30, 15))
+    block = ifd.Block(">", gps={7: clock, 29: ifd.text("2026:05:01")})
+    assert exif.read_gps(block) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ifd.text("many"),
+        ifd.text("1e999"),
+        ifd.Field(5, struct.pack("<2L", 300, 0)),
+        ifd.Field(12, struct.pack("<d", math.inf)),
+        ifd.Field(12, struct.pack("<d", math.nan)),
+    ],
+    ids=["text", "too large", "by zero", "infinite", "not a number"],
+)
+@ignore_pillow
+def test_a_tiff_s_resolution_that_is_no_number_is_left_out(read, field):
+    assert read(_tiff_with_resolution(field)).dpi is None
+
+
+def _tiff_with_resolution(field: ifd.Field) -> bytes:
+    """A grey TIFF of 2x2 pixels, which stand behind its directory."""
+    number = {0x0100: 2, 0x0101: 2, 0x0102: 8, 0x0103: 1, 0x0106: 1, 0x0115: 1, 0x0116: 2, 0x0117: 4, 0x0128: 2}
+    fields = {tag: ifd.short(value, "<") for tag, value in number.items()}
+    fields |= {0x011A: field, 0x011B: field, 0x0111: ifd.Field(ifd.LONG, bytes(4))}
+    size_bytes = len(ifd.serialise(ifd.Block("<", image=fields)))
+    fields[0x0111] = ifd.Field(ifd.LONG, struct.pack("<L", size_bytes))
+    return ifd.serialise(ifd.Block("<", image=fields)) + bytes(4)
 
 
 def test_a_packet_declares_the_prefixes_it_uses():
