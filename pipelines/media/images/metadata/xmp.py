@@ -279,7 +279,7 @@ def _is_place(name: Name, text: str) -> bool:
         space == _GEO
         or local in _PLACE_NAMES
         or bool(_PLACE_NAME.search(local))
-        or bool(_PLACE_TEXT.search(text[:MAX_TEXT]))
+        or bool(_PLACE_TEXT.search(text))
     )
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import struct
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -826,6 +827,28 @@ def test_a_packet_declares_the_prefixes_it_uses():
     packet = xmp.parse(XMP)
     again = xmp.parse(xmp.serialise(packet))
     assert xmp.flat(again) == xmp.flat(packet)
+
+
+_FAR = "Berlin at night. " * 130 + "GPS: 52.5200N 13.4050E"  # behind the first 2000 characters
+
+
+@pytest.mark.parametrize("element", [False, True], ids=["attribute", "element"])
+def test_a_place_far_behind_in_a_text_is_stripped_too(change, read, element):
+    told = f"><dc:source>{_FAR}</dc:source></rdf:Description>" if element else f' dc:source="{_FAR}"/>'
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" dc:format="image/jpeg"{told}'
+        "</rdf:RDF></x:xmpmeta>"
+    )
+    _, made = change(saved("JPEG", xmp=packet.encode()), strip="gps")
+    assert b"52.5200N" not in made
+    assert read(made).xmp == {"dc:format": "image/jpeg"}
+
+
+def test_a_place_is_looked_for_in_a_time_that_grows_with_the_text():
+    begin = time.process_time()
+    assert not any(xmp._is_place(("", ""), text * (xmp.MAX_PACKET_BYTES // 4)) for text in ("gp ", "lat", "g"))
+    assert time.process_time() - begin < 3  # 0.2 s; were it as the square, hours
 
 
 # The shared pictures.
