@@ -44,12 +44,12 @@ class FileCache:
             else:
                 self._bytes += size_bytes
             if self._bytes > self._limit_bytes:
-                self._make_room()
+                self._make_room(path)
         return path
 
-    def _make_room(self) -> None:
-        entries = sorted(self._entries())
-        held = sum(size_bytes for _, size_bytes, _ in entries)
+    def _make_room(self, kept: Path) -> None:
+        entries = sorted(entry for entry in self._entries() if entry[2] != kept)
+        held = kept.stat().st_size + sum(size_bytes for _, size_bytes, _ in entries)
         for _, size_bytes, path in entries:
             if held <= self._limit_bytes * _FULL:
                 break
@@ -58,9 +58,9 @@ class FileCache:
         self._bytes = held
 
     def _entries(self) -> list[tuple[float, int, Path]]:
-        """When each was used last, its size and its path."""
+        """When each was used last, its size and its path; what was begun and not kept counts too."""
         found = []
-        for path in self._folder.glob("*/*"):
+        for path in (*self._folder.glob("*/*"), *self._folder.glob(".*")):
             with contextlib.suppress(OSError):
                 facts = path.stat()
                 found.append((facts.st_mtime, facts.st_size, path))

@@ -113,19 +113,50 @@ def check_folder(uri: str, roots: Sequence[Path]) -> Path:
     return path
 
 
-def files_below(folder: Path, suffixes: Container[str], without: Path | None = None) -> list[Path]:
-    """Files in ``folder`` and below whose names end as ``suffixes`` say, in order of their names.
+@dataclass(frozen=True)
+class Found:
+    """``files`` in order of their names; ``left_out`` are printable names of what can't be read or named."""
+
+    files: tuple[Path, ...]
+    left_out: tuple[str, ...]
+
+
+def files_below(folder: Path, suffixes: Container[str], *, without: Path | None = None, most: int) -> Found:
+    """Files in ``folder`` and below whose names end as ``suffixes`` say.
 
     Hidden files and folders are left out, links to folders, and what lies in ``without``.
+
+    Raises:
+        StorageError: ``source_too_many``: more than ``most``.
     """
-    found = []
-    for at, folders, names in os.walk(folder):
+    files: list[Path] = []
+    left_out: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        left_out.append(f"{error.filename} ({error.strerror})")
+
+    aside = without.resolve() if without else None
+    for at, folders, names in os.walk(folder, onerror=unreadable):
         here = Path(at)
-        folders[:] = sorted(each for each in folders if not each.startswith(".") and here / each != without)
-        found += [
-            here / each for each in sorted(names) if not each.startswith(".") and Path(each).suffix.lower() in suffixes
-        ]
-    return found
+        folders[:] = sorted(each for each in folders if not each.startswith(".") and (here / each).resolve() != aside)
+        for name in sorted(names):
+            if name.startswith(".") or Path(name).suffix.lower() not in suffixes:
+                continue
+            if not _is_text(str(here / name)):
+                left_out.append(f"{str(here / name)!a} (its name isn't UTF-8)")
+                continue
+            files.append(here / name)
+            if len(files) > most:
+                raise StorageError("source_too_many", f"{folder} holds more than {most} of them. Name subfolders.")
+    return Found(tuple(files), tuple(left_out))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_target(path: Path, roots: Sequence[Path], *, overwrite: bool) -> None:

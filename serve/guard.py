@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.problems import problem
-from serve.signing import SIGNATURE, Signer
+from serve.signing import Signer, is_signed
 
 OPEN_PATHS = frozenset({"/v1/health/live"})
 PICTURES_PATH = "/v1/images"  # its links may be signed
@@ -53,7 +53,7 @@ class Guard:
         if scope["path"] in OPEN_PATHS:
             return None
         query = scope.get("query_string", b"").decode("latin-1")
-        if scope["path"] == PICTURES_PATH and scope.get("method") in ("GET", "HEAD") and f"{SIGNATURE}=" in query:
+        if scope["path"] == PICTURES_PATH and scope.get("method") in ("GET", "HEAD") and is_signed(query):
             why = self._signer.refusal(scope["path"], query)
             return ("signature_refused", why) if why else None
         scheme, _, given = headers.get("authorization", "").partition(" ")

@@ -40,5 +40,9 @@ class Signer:
         return None
 
 
+def is_signed(query_string: str) -> bool:
+    return any(name == SIGNATURE for name, _ in parse_qsl(query_string, keep_blank_values=True))
+
+
 def _signature(key: str, path: str, pairs: Sequence[tuple[str, str]]) -> str:
     return hmac.new(key.encode(), f"{path}?{urlencode(pairs)}".encode(), "sha256").hexdigest()

@@ -59,7 +59,8 @@ class Operation:
     """An operation: what it takes, how it is cut into units, and what joins them.
 
     ``plan`` runs in the interactive lane, ``run`` once per unit, ``join`` when all units are done. All three get a
-    Workbench, which calls media functions in the child. ``run`` returns the unit's manifest. ``join`` may return a plan
+    Workbench, which calls media functions in the child. ``run`` returns the unit's manifest; one whose attribute
+    ``lasting`` is False isn't kept for other jobs. ``join`` may return a plan
     of what to do instead, where what the units made can't be joined: once. A unit of it that has the name of one of the
     first plan's is done already. ``output`` tells whether the parameter ``output`` names a file or a folder, and
     ``suffix`` the extension of the file for given parameters. ``many``: it takes several sources, and folders.

@@ -19,7 +19,7 @@ from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Joined, Plan, Priority, State
 from pipelines.jobs.starting import Start, next_start
-from pipelines.jobs.states import JOIN, PLAN, after_failure, next_units, state_for
+from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
 from pipelines.jobs.worker import UnitOrder, UnitReport
@@ -161,10 +161,21 @@ class Dispatcher:
         if job_id in self._jobs or loaded.job.finished_at is not None:
             return
         self._jobs[job_id] = tracked
-        for name, status in loaded.units.items():
-            if status.state == "running":
-                await self._release(tracked, name, status.fence, "lost", _PLACE_LOST)
+        await self._take_back(tracked)
         await self._advance(tracked)
+
+    async def _learn(self, tracked: Tracked) -> None:
+        """Take what the store has for what is true."""
+        loaded = await self._store.load(tracked.job.id)
+        tracked.want(loaded.job.want)
+        tracked.take_over(loaded)
+        await self._take_back(tracked)
+
+    async def _take_back(self, tracked: Tracked) -> None:
+        """Release the units that run with nobody here who waits for them."""
+        for name, status in list(tracked.units.items()):
+            if status.state == "running" and name not in tracked.flights:
+                await self._release(tracked, name, status.fence, "lost", _PLACE_LOST)
 
     async def _landed(self, tracked: Tracked, name: str, fence: int, report: UnitReport | Exception) -> None:
         flight = tracked.flights.get(name)
@@ -244,7 +255,7 @@ class Dispatcher:
     async def _advance(self, tracked: Tracked) -> None:
         """Bring a job on: end it, stop it, or let it wait for its units."""
         stopping = tracked.failure is not None or tracked.wanted != "run"
-        if stopping and "publish" not in tracked.flights:
+        if stopping:
             grace_s = self._settings.pause_grace_s if tracked.wanted == "pause" and not tracked.failure else 0.0
             if time.monotonic() - tracked.stopping_since >= grace_s:
                 for name in list(tracked.flights):
@@ -271,8 +282,10 @@ class Dispatcher:
         if flight is None:
             return
         if flight.dropped_at is None:
-            flight.dropped_at = time.monotonic()
             at = await self._catch_up(tracked, name, flight.fence) if flight.through else (name, flight.fence)
+            if at[0] == PUBLISH:  # some of it may be seen already: it is done to its end
+                return
+            flight.dropped_at = time.monotonic()
             await self._release(tracked, *at, "dropped")
             self._spawn(self._force(tracked, name, flight))
 
@@ -322,8 +335,8 @@ class Dispatcher:
         tracked, unit = start.tracked, start.unit
         job, state = tracked.job, state_for(unit.name)
         fence = await self._store.lease(self._epoch, job.id, unit.name, self._settings.lease_s, state)
-        if fence is None:  # a control on its way through the log: it is acted on when it arrives
-            tracked.want((await self._store.get(job.id)).want)
+        if fence is None:  # a control that is on its way through the log, or a worker that went on meanwhile
+            await self._learn(tracked)
             self._inbox.put_nowait(self._advance(tracked))
             return False
         self._served += 1

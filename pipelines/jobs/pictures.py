@@ -6,36 +6,36 @@ be done.
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError, StorageError
-from cluster.storage import check_folder, files_below, local_path
+from cluster.storage import local_path
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
+from pipelines.jobs.picture_sources import Entry, entries_of
 from pipelines.jobs.workbench import Finished, Workbench
-from pipelines.media.images.info import MEDIA_TYPES, SUFFIXES, ImageInfo, ImageResult
+from pipelines.media.images.info import MEDIA_TYPES, ImageInfo, ImageResult
 
 R = TypeVar("R", bound=ImageResult)
 
 _LOOK = "pipelines.media.images.header:look"
 _PICTURES = "pictures"  # in a unit's payload
 _LOOKED_AT = 6  # of many, to tell how long all take
-_MAX_PICTURES = 10_000
 _BATCH, _BATCH_S = 48, 10.0  # fair turns, and little that is lost with one
 _LEAST_BATCH = 8
 _ROUNDS = 4  # batches a slot, where there are enough pictures
 _MIN_HEAVY_S = 1.0
 _LARGE_PIXELS = 25_000_000
-_BYTES_PER_PIXEL, _LEAST_MEMORY_BYTES = 12, 256 << 20
+_LEAST_MEMORY_BYTES = 256 << 20
+_THREADS, _SHARED_BYTES = 4, 3 << 29  # at most so many, and no more than what they need together
 _TOLD = 50  # pictures in a job's result; all are in its report
 _REPORT = "report.jsonl"
 BUILD = "-".join(version(name) for name in ("mediaray", "pillow", "opencv-python-headless", "pyvips-binary"))
@@ -67,30 +67,29 @@ class Pictures(BaseModel, Generic[R], frozen=True, extra="forbid"):
     pictures: tuple[Picture[R], ...]
 
 
-class _Entry(BaseModel, frozen=True):
-    source: str
-    name: str
-
-
 class _Manifest(BaseModel):
-    """A batch's: for each of its pictures, in order, a result as JSON or an error."""
+    """A batch's: for each of its pictures, in order, a result as JSON or an error.
+
+    It is ``lasting`` where another try would come to the same.
+    """
 
     results: list[dict[str, Any] | None]
     errors: list[Failure | None]
+    lasting: bool = True
 
 
 @dataclass(frozen=True)
 class PictureWork(Generic[R]):
     """What is done with each picture: ``function`` of the child takes ``source``, ``target`` and ``spec``.
 
-    ``estimate_s`` are rough seconds on one core. ``threads``: it runs on several at once.
+    ``estimate_s`` are rough seconds on one core; ``bytes_per_pixel`` what it needs at most.
     """
 
     function: str
     spec: type[BaseModel]
     result: type[R]
     estimate_s: Callable[[ImageInfo, Any], float]
-    threads: int = 4
+    bytes_per_pixel: int
 
 
 def picture_operation(
@@ -130,17 +129,19 @@ def picture_operation(
 
 
 def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
-    entries = _entries(bench)
+    output = getattr(bench.params, "output", None)
+    entries, left_out = entries_of(bench.sources, bench.read_roots, local_path(output) if output else None)
     spec = bench.params_as(work.spec)
     infos = _look(bench, entries)
     each_s = sum(work.estimate_s(info, spec) for info in infos) / len(infos) if infos else 0.1
     seconds = each_s * len(entries)
     pixels = max((info.width * info.height for info in infos), default=0)
     heavy = seconds >= _MIN_HEAVY_S or pixels > _LARGE_PIXELS
-    memory_bytes = _LEAST_MEMORY_BYTES + pixels * _BYTES_PER_PIXEL
     batches = _batches(entries, bench.slots, max(1, min(_BATCH, int(_BATCH_S / each_s))))
     # Pillow holds the interpreter while it decodes AVIF: threads would wait for each other.
-    threads = 1 if any(info.format == "avif" for info in infos) else work.threads
+    one_bytes = max(1, pixels) * work.bytes_per_pixel
+    threads = 1 if any(info.format == "avif" for info in infos) else max(1, min(_THREADS, _SHARED_BYTES // one_bytes))
+    memory_bytes = _LEAST_MEMORY_BYTES + threads * one_bytes
     units = tuple(
         Unit(
             name=f"pictures-{number:04d}",
@@ -150,11 +151,13 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
         )
         for number, batch in enumerate(batches)
     )
-    explain = {"pictures": len(entries), "estimated_seconds": round(seconds, 2)}
-    return Plan(units=units, explain={**explain, "source": infos[0].model_dump()} if len(entries) == 1 else explain)
+    explain: dict[str, Any] = {"pictures": len(entries), "estimated_seconds": round(seconds, 2)}
+    if len(entries) == 1:
+        explain["source"] = infos[0].model_dump()
+    return Plan(units=units, explain=explain, warnings=_left_out(left_out))
 
 
-def _batches(entries: Sequence[_Entry], slots: int, most: int) -> list[Sequence[_Entry]]:
+def _batches(entries: Sequence[Entry], slots: int, most: int) -> list[Sequence[Entry]]:
     """At most so many in each; as many for each slot, and as equal as can be: all slots are done at one time."""
     least = min(_LEAST_BATCH, most)
     rounds = max(-(-len(entries) // (slots * most)), min(_ROUNDS, len(entries) // (slots * least)), 1)
@@ -169,7 +172,7 @@ def _needs(seconds: float, *, heavy: bool, threads: int, memory_bytes: int) -> N
     return Needs(cpus=1, max_cpus=threads, seconds=max(seconds, _MIN_HEAVY_S), memory_bytes=memory_bytes)
 
 
-def _look(bench: Workbench, entries: Sequence[_Entry]) -> list[ImageInfo]:
+def _look(bench: Workbench, entries: Sequence[Entry]) -> list[ImageInfo]:
     """What some of the pictures are. Raises where there is but one, and it is none."""
     if len(entries) == 1:
         return [bench.call(_LOOK, ImageInfo, entries[0].source)]
@@ -178,46 +181,7 @@ def _look(bench: Workbench, entries: Sequence[_Entry]) -> list[ImageInfo]:
     return [each for each in looked if isinstance(each, ImageInfo)]
 
 
-def _entries(bench: Workbench) -> list[_Entry]:
-    """The pictures of the sources, each with a name of its own.
-
-    Raises:
-        StorageError: a folder isn't there, or without pictures; or there are too many.
-    """
-    found: list[tuple[str, str]] = []
-    for source in bench.sources:
-        path = local_path(source)
-        if path.is_dir():
-            found += _below(bench, path)
-        else:
-            found.append((source, path.name))
-    if len(found) > _MAX_PICTURES:
-        raise StorageError("source_too_many", f"{len(found)} pictures; a job takes {_MAX_PICTURES}. Name subfolders.")
-    stems = Counter(_stem(name) for _, name in found)
-    # beach.jpg and beach.png: their files are named beach-jpg… and beach-png…
-    named = [_stem(name) if stems[_stem(name)] == 1 else name.replace(".", "-") for _, name in found]
-    taken: Counter[str] = Counter()
-    entries = []
-    for (source, _), name in zip(found, named, strict=True):
-        taken[name] += 1
-        entries.append(_Entry(source=source, name=name if taken[name] == 1 else f"{name}-{taken[name]}"))
-    return entries
-
-
-def _below(bench: Workbench, path: Path) -> list[tuple[str, str]]:
-    folder = check_folder(str(path), bench.read_roots)
-    output = getattr(bench.params, "output", None)  # made before, and lying in the folder: none of the sources
-    files = files_below(folder, SUFFIXES, without=local_path(output) if output else None)
-    if not files:
-        raise StorageError("source_empty", f"There are no pictures in {folder}.")
-    return [(str(file), file.relative_to(folder).as_posix()) for file in files]
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).with_suffix("").as_posix()
-
-
-def _key(bench: Workbench, work: PictureWork[Any], spec: BaseModel, batch: Sequence[_Entry]) -> str | None:
+def _key(bench: Workbench, work: PictureWork[Any], spec: BaseModel, batch: Sequence[Entry]) -> str | None:
     """The address of what a batch makes; None where one of its files is missing, or may still be written."""
     try:
         stamps = [bench.stamp(entry.source) for entry in batch]
@@ -230,15 +194,19 @@ def _key(bench: Workbench, work: PictureWork[Any], spec: BaseModel, batch: Seque
 
 
 def _run(bench: Workbench, unit: Unit, work: PictureWork[Any]) -> _Manifest:
-    entries = [_Entry.model_validate(each) for each in unit.payload[_PICTURES]]
+    entries = [Entry.model_validate(each) for each in unit.payload[_PICTURES]]
     targets = [bench.scratch / f"{number:04d}" for number in range(len(entries))]
     made = bench.call_each(
         work.function,
         work.result,
         [entry.source for entry in entries],
         [{"target": str(target)} for target in targets],
+        most_threads=_THREADS,
         spec=bench.params_as(work.spec),
     )
+    failed = [each for each in made if isinstance(each, JobError)]
+    if len(failed) == len(made) and all(each.retryable for each in failed):
+        raise ChildFailedError(failed[0].code, failed[0].message, {})  # the work is at fault: the unit is tried again
     for target, each in zip(targets, made, strict=True):
         if isinstance(each, JobError):  # it may have left a part
             for left in target.parent.glob(f"{target.name}[-.]*"):
@@ -246,6 +214,7 @@ def _run(bench: Workbench, unit: Unit, work: PictureWork[Any]) -> _Manifest:
     return _Manifest(
         results=[None if isinstance(each, JobError) else each.model_dump(mode="json") for each in made],
         errors=[Failure(code=each.code, message=each.message) if isinstance(each, JobError) else None for each in made],
+        lasting=not any(each.retryable for each in failed),
     )
 
 
@@ -284,14 +253,23 @@ def _join(bench: Workbench, units: Mapping[str, Finished], model: type[Pictures[
 
 
 def _spare_sources(bench: Workbench, gathered: _Gathered) -> None:
-    """Also with ``overwrite``, no source is replaced."""
+    """Also with ``overwrite``, no source is replaced; nor where the file system takes ``A.JPG`` for ``a.jpg``."""
     output = getattr(bench.params, "output", None)
     if output is None:
         return
-    sources = {os.path.realpath(local_path(each.source)) for each in gathered.pictures}
+    sources = {_file_id(local_path(each.source)) for each in gathered.pictures} - {None}
     for made in gathered.made:
-        if (target := os.path.realpath(local_path(output) / made.name)) in sources:
+        target = local_path(output) / made.name
+        if _file_id(target) in sources:
             raise StorageError("output_is_source", f"{target} is one of the sources. Choose another output folder.")
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _gather(gathered: _Gathered, unit: Finished) -> None:
@@ -304,6 +282,13 @@ def _gather(gathered: _Gathered, unit: Finished) -> None:
             path = unit.folder / f"{number:04d}{file.name}"
             gathered.made.append(Made(path, entry["name"] + file.name, MEDIA_TYPES[file.format]))
         gathered.warnings.update(told.warnings if told else ())
+
+
+def _left_out(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (f"Left out, since it can't be read: {names[0]}{more}.",)
 
 
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:

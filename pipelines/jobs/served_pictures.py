@@ -70,10 +70,14 @@ class ServedPictures:
 
     def _make(self, key: str, spec: ThumbnailSpec, source: SourceDescriptor) -> Path:
         target = self._cache.place()
-        with self._lend() as child:
-            arguments = {"source": source, "target": str(target), "spec": spec}
-            made = child.call(_FUNCTION, arguments, ThumbnailsResult, limit_s=_LIMIT_S)
-        return self._cache.keep(key, target.with_name(target.name + made.files[0].name))
+        try:
+            with self._lend() as child:
+                arguments = {"source": source, "target": str(target), "spec": spec}
+                made = child.call(_FUNCTION, arguments, ThumbnailsResult, limit_s=_LIMIT_S)
+            return self._cache.keep(key, target.with_name(target.name + made.files[0].name))
+        finally:
+            for left in target.parent.glob(f"{target.name}*"):
+                left.unlink(missing_ok=True)
 
 
 def _key(identity: Identity, spec: ThumbnailSpec) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from cluster.child import MAX_EACH, MediaChild, SourceDescriptor
+from cluster.child import MediaChild, SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
 from cluster.identity import Identity, identify, stamp
 from cluster.storage import OpenSource, Roots, free_space, local_path, open_source
@@ -152,23 +152,23 @@ class Workbench:
             return made
 
     def call_each(
-        self, function: str, result: type[T], sources: Sequence[str], each: Sequence[Mapping[str, Any]], **common: Any
+        self,
+        function: str,
+        result: type[T],
+        sources: Sequence[str],
+        each: Sequence[Mapping[str, Any]],
+        *,
+        most_threads: int = 1,
+        **common: Any,
     ) -> list[T | JobError]:
-        """Run a media function on many sources, with arguments of ``each`` of them and ``common`` ones.
+        """Run a media function on up to MAX_EACH sources, with arguments of ``each`` of them and ``common`` ones.
 
-        What goes wrong with one stands in its place. One that ends the child, or takes for ever, is found by halving.
+        What goes wrong with one stands in its place. One that ends the child, or takes for ever, is found by halving;
+        one that ended it, or wanted more memory than was left, is tried once more by itself.
 
         Raises:
             ChildFailedError: no space is left.
         """
-        if len(sources) > MAX_EACH:
-            return [
-                made
-                for at in range(0, len(sources), MAX_EACH)
-                for made in self.call_each(
-                    function, result, sources[at : at + MAX_EACH], each[at : at + MAX_EACH], **common
-                )
-            ]
         made: dict[int, T | JobError] = {}
         with contextlib.ExitStack() as stack:
             opened: dict[int, OpenSource] = {}
@@ -177,7 +177,12 @@ class Workbench:
                     opened[number] = stack.enter_context(open_source(source, self._roots.read))
                 except StorageError as error:
                     made[number] = job_error(error)
-            made |= self._call_opened(function, result, opened, each, common)
+            threads = min(max(1, self.cpus), most_threads)
+            made |= self._call_opened(function, result, opened, each, common, threads=threads)
+            if threads > 1:  # those beside it may have taken the memory
+                for number in [number for number, one in made.items() if _wants_more(one) and number in opened]:
+                    alone = {number: opened[number]}
+                    made |= self._call_opened(function, result, alone, each, common, threads=1)
         return [made[number] for number in range(len(sources))]
 
     def _call_opened(
@@ -187,6 +192,9 @@ class Workbench:
         opened: Mapping[int, OpenSource],
         each: Sequence[Mapping[str, Any]],
         common: Mapping[str, Any],
+        *,
+        threads: int,
+        again: bool = False,
     ) -> dict[int, T | JobError]:
         if not opened:
             return {}
@@ -199,20 +207,22 @@ class Workbench:
                     for number, one in opened.items()
                 ],
                 result,
-                threads=max(1, self.cpus),
+                threads=threads,
                 limit_s=len(opened) / len(each) * self._limit_s
                 + sum(one.size_bytes for one in opened.values()) / _SLOW_BYTES_PER_S,
                 on_progress=self._on_progress,
             )
         except (ChildCrashedError, ChildLimitError) as error:
-            if len(opened) == 1:
+            if len(opened) == 1 and (again or isinstance(error, ChildLimitError)):
                 return {number: job_error(error) for number in opened}
+            if len(opened) == 1:  # it may have been killed from outside, or by too little memory for all at once
+                return self._call_opened(function, result, opened, each, common, threads=1, again=True)
             half = len(opened) // 2
             parts = dict(list(opened.items())[:half]), dict(list(opened.items())[half:])
             return {
                 number: made
                 for part in parts
-                for number, made in self._call_opened(function, result, part, each, common).items()
+                for number, made in self._call_opened(function, result, part, each, common, threads=threads).items()
             }
         return {
             number: self._told(outcome, one) for (number, one), outcome in zip(opened.items(), outcomes, strict=True)
@@ -224,6 +234,10 @@ class Workbench:
         if _is_other(opened):
             return job_error(_changed(opened))
         return job_error(outcome) if isinstance(outcome, ChildFailedError) else outcome
+
+
+def _wants_more(made: BaseModel) -> bool:
+    return isinstance(made, JobError) and made.code == "limit_exceeded"
 
 
 def _is_other(opened: OpenSource) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildKilledError
 from cluster.grants import current_roots
-from cluster.home import Home
+from cluster.home import Home, write_private
 from cluster.kept import Kept
 from cluster.settings import Settings
 from cluster.storage import check_target, flush_files, flush_folder, local_path, publish, remove_staged, stage
@@ -39,6 +39,7 @@ NAMESPACE = "mediaray"
 REGISTRY = "registry"
 _LOOK_S = 0.4  # how often a worker looks whether its unit was taken away: a cancel is done in under 2 s
 _REPORT_S = 0.1
+_STAGING = "staging.json"
 _PUBLISHED_AT_ONCE = 32  # files between two looks at the fence
 _log = logging.getLogger("mediaray.worker")
 
@@ -193,8 +194,9 @@ def _run(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Wo
         kept.discard([key])
     if key is not None and (manifest := kept.fetch(key, bench.scratch)) is not None:
         return {"folder": bench.scratch_name, "manifest": manifest, "reused": True}
-    manifest = operation.run(bench, order.unit).model_dump(mode="json")
-    if (key is None or not kept.keep(key, bench.scratch, manifest)) and bench.used_scratch:
+    made = operation.run(bench, order.unit)
+    manifest, lasting = made.model_dump(mode="json"), getattr(made, "lasting", True)
+    if not (key and lasting and kept.keep(key, bench.scratch, manifest)) and bench.used_scratch:
         flush_files(bench.scratch)
     return {"folder": bench.scratch_name, "manifest": manifest, "reused": False}
 
@@ -231,6 +233,7 @@ def _join(
     kept_work(config.settings).discard(
         unit.key for unit in plan.units if unit.key and units[unit.name].folder in folders
     )
+    _note_staging(folder, {target.parent for target in targets})
     artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
     tag = f"{_tag(order.job_id)}{order.fence}"
     staged = [str(stage(made.path, at, roots.write, tag)) for made, at in zip(outcome.made, targets, strict=True)]
@@ -258,15 +261,29 @@ def clean_up(config: WorkerConfig, job_id: str, targets: list[str], keys: list[s
     With ``artifacts`` also its own folder of them.
     What can't be removed (a disk that became read-only) stays: the job ends all the same.
     """
+    folders = {folder for target in targets for folder in (Path(target), Path(target).parent)}
+    folders |= _noted_staging(_scratch(config.settings, job_id))
     shutil.rmtree(_scratch(config.settings, job_id), ignore_errors=True)
     kept_work(config.settings).discard(keys)
-    for folder in {folder for target in targets for folder in (Path(target), Path(target).parent)}:
+    for folder in folders:
         try:
             remove_staged(folder, _tag(job_id))
         except OSError as error:
             _log.warning("what job %s staged in %s can't be removed: %s", job_id, folder, error.strerror)
     if artifacts:
         shutil.rmtree(config.settings.home / "artifacts" / job_id, ignore_errors=True)
+
+
+def _note_staging(scratch: Path, folders: set[Path]) -> None:
+    """Note where a join is about to stage: should it not come to an end, that is to be removed."""
+    write_private(scratch / _STAGING, json.dumps(sorted(map(str, folders))))
+
+
+def _noted_staging(scratch: Path) -> set[Path]:
+    try:
+        return set(map(Path, json.loads((scratch / _STAGING).read_text())))
+    except (OSError, ValueError):
+        return set()
 
 
 def sweep_kept(config: WorkerConfig) -> None:

@@ -118,7 +118,11 @@ def _answer(host: socket.socket, message: dict[str, Any], descriptors: list[int]
     else:
         calls = [{**arguments, **own} for own in each]
         body = {"results": _outcomes(host, message["function"], calls, descriptors, message["threads"])}
-    _send(host, body)
+    try:
+        _send(host, body)
+    except ValueError:  # nothing is sent of what isn't JSON
+        results = body.get("results")
+        _send(host, _sendable(body) if results is None else {"results": [_sendable(each) for each in results]})
 
 
 def _outcomes(
@@ -139,6 +143,15 @@ def _outcome(name: str, sent: dict[str, Any], descriptors: list[int], on_progres
     except Exception as error:  # noqa: BLE001 everything that fails here must be told to the host
         return {"error": _describe(error)}
     return {"result": result.model_dump(mode="json") if isinstance(result, BaseModel) else result}
+
+
+def _sendable(outcome: dict[str, Any]) -> dict[str, Any]:
+    """An outcome that is JSON; what isn't (an infinite number) is a failure, not the end of this process."""
+    try:
+        json.dumps(outcome, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        return {"error": _describe(error)}
+    return outcome
 
 
 def _report(host: socket.socket, progress: Progress) -> None:

@@ -12,6 +12,7 @@ OPERATION = picture_operation(
         spec=AnalysisSpec,
         result=Analysis,
         estimate_s=estimate_s,
+        bytes_per_pixel=44,
     ),
     output="none",
     examples=({"sources": ["/photos/example.jpg"], "params": {}},),

@@ -18,6 +18,7 @@ OPERATION = picture_operation(
         spec=ConvertSpec,
         result=Converted,
         estimate_s=estimate_s,
+        bytes_per_pixel=56,
     ),
     examples=(
         {"sources": ["/photos/example.jpg"], "params": {"format": "auto", "target_quality": 85}},

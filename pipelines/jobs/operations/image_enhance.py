@@ -18,6 +18,7 @@ OPERATION = picture_operation(
         spec=EnhanceSpec,
         result=Enhanced,
         estimate_s=estimate_s,
+        bytes_per_pixel=48,
     ),
     examples=({"sources": ["/photos/example.jpg"], "params": {"auto": True}},),
 )

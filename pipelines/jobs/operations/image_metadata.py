@@ -18,6 +18,7 @@ OPERATION = picture_operation(
         spec=MetadataSpec,
         result=Metadata,
         estimate_s=estimate_s,
+        bytes_per_pixel=8,
     ),
     examples=(
         {"sources": ["/photos/example.jpg"], "params": {}},

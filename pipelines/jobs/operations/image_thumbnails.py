@@ -18,6 +18,7 @@ OPERATION = picture_operation(
         spec=ThumbnailSpec,
         result=ThumbnailsResult,
         estimate_s=estimate_s,
+        bytes_per_pixel=44,
     ),
     examples=({"sources": ["/photos/example.jpg"], "params": {"sizes": ["720", "square"]}},),
 )

@@ -42,3 +42,18 @@ def test_what_another_process_kept_counts(cache, tmp_path):
 def test_a_key_is_no_path(cache):
     with pytest.raises(ValueError, match="not a key"):
         cache.find("../../etc/passwd")
+
+
+def test_what_was_just_kept_stays_however_large(cache):
+    path = keep(cache, "a1", 500)
+    assert path.exists()
+    keep(cache, "b2", 10)
+    assert not path.exists()
+
+
+def test_what_was_begun_and_left_goes_too(cache):
+    begun = cache.place()
+    begun.write_bytes(b"x" * 95)
+    os.utime(begun, (1, 1))
+    keep(cache, "a1", 10)
+    assert not begun.exists()

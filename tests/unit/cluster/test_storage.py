@@ -398,15 +398,15 @@ def tree(root):
 
 
 def test_files_below_a_folder_in_order_without_hidden_ones(tree):
-    found = files_below(tree, {".jpg", ".png"}, without=tree / "made")
-    assert [str(path.relative_to(tree)) for path in found] == ["a.PNG", "b.jpg", "sub/e.jpg"]
+    found = files_below(tree, {".jpg", ".png"}, without=tree / "made", most=3)
+    assert [str(path.relative_to(tree)) for path in found.files] == ["a.PNG", "b.jpg", "sub/e.jpg"]
 
 
 def test_links_to_folders_are_not_followed(tree, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/h.jpg").write_bytes(b"x")
     (tree / "link").symlink_to(tmp_path / "elsewhere")
-    assert "h.jpg" not in [path.name for path in files_below(tree, {".jpg"})]
+    assert "h.jpg" not in [path.name for path in files_below(tree, {".jpg"}, most=9).files]
 
 
 def test_a_folder_outside_the_roots_or_none_is_refused(root, tmp_path):
@@ -416,3 +416,13 @@ def test_a_folder_outside_the_roots_or_none_is_refused(root, tmp_path):
     assert code_of(check_folder, str(root / "link"), [root]) == "source_outside_roots"
     assert code_of(check_folder, str(root / "none"), [root]) == "source_not_found"
     assert check_folder(str(root), [root]) == root
+
+
+def test_too_many_files_are_refused_and_names_that_are_no_text_left_out(tree):
+    assert code_of(files_below, tree, {".jpg"}, most=2) == "source_too_many"
+    (tree / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    found = files_below(tree, {".jpg"}, most=9)
+    assert len(found.files) == 3
+    assert len(found.left_out) == 1
+    assert "caf" in found.left_out[0]
+    found.left_out[0].encode()

@@ -104,3 +104,9 @@ def test_without_token_and_signature_nobody_comes_in(pictures):
 def test_a_link_to_what_can_t_be_made_isn_t_signed(pictures):
     answer = pictures.client.post(f"{URL}/links", json={"source": "/a.jpg", "fit": "fill"})
     assert problem(answer) == (422, "parameter_invalid")
+
+
+def test_a_file_may_be_named_after_a_signature(pictures):
+    answer = pictures.client.get(URL, params={"source": "/photos/signature=1.jpg"})
+    assert answer.status_code == 200
+    assert pictures.lane.asked[0][0] == "/photos/signature=1.jpg"

@@ -1025,3 +1025,40 @@ def test_a_paused_job_goes_on_from_where_its_worker_stopped(play):
             assert await scene.ended(job_id) == State.SUCCEEDED
 
     play(body)
+
+
+def test_a_new_dispatcher_learns_what_a_worker_went_on_to_meanwhile(play, monkeypatch):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id, ticket = await going_through(scene)
+            scene.lanes.goes_through(ticket, "a")
+        load = LeaderStore.load
+
+        async def and_then_it_goes_on(store: LeaderStore, asked: str):
+            loaded = await load(store, asked)
+            if ticket.order.unit.name == "a":
+                scene.lanes.goes_through(ticket, "join")
+                scene.lanes.done(ticket)
+            return loaded
+
+        monkeypatch.setattr(LeaderStore, "load", and_then_it_goes_on)
+        scene.lanes.by_hand, scene.lanes.works = set(), True
+        async with scene.dispatcher():
+            assert await scene.ended(job_id) == State.SUCCEEDED
+            assert await scene.ended(await scene.submit(operation="look", needs=SHORT)) == State.SUCCEEDED
+
+    play(body)
+
+
+def test_a_cancel_comes_too_late_for_a_worker_that_publishes(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
+        async with scene.dispatcher() as dispatcher:
+            job_id, ticket = await going_through(scene)
+            scene.lanes.goes_through(ticket, "a", "join", "publish")
+            await scene.store.want(job_id, "cancel")
+            await scene.lanes.until(lambda: dispatcher._jobs[job_id].wanted == "cancel" or scene.lanes._tell())
+            scene.lanes.done(ticket)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)

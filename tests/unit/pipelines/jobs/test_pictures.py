@@ -13,12 +13,13 @@ from PIL import Image
 
 from cluster import identity
 from cluster.child import ChildSpec, MediaChild
-from cluster.errors import ChildFailedError, StorageError
+from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
-from pipelines.jobs.pictures import _batches, _Entry
+from pipelines.jobs.picture_sources import Entry
+from pipelines.jobs.pictures import _batches
 from pipelines.jobs.workbench import Finished, Workbench
 
 SLEEP = time.sleep
@@ -204,7 +205,7 @@ def test_many_pictures_are_cut_into_batches_of_work(desk, tmp_path):
     ],
 )
 def test_batches_are_equal_and_as_many_for_each_slot(count, slots, most, sizes):
-    entries = [_Entry(source=f"/{number}", name=str(number)) for number in range(count)]
+    entries = [Entry(source=f"/{number}", name=str(number)) for number in range(count)]
     batches = _batches(entries, slots, most)
     assert [each for batch in batches for each in batch] == entries
     assert {len(batch) for batch in batches} == sizes
@@ -249,3 +250,51 @@ def test_the_result_of_many_tells_those_that_failed_first_and_the_report_tells_a
     assert len(outcome.result.pictures) == 50
     assert outcome.result.pictures[0].name == "057"
     assert [row["name"] for row in rows(outcome)] == [f"{number:03d}" for number in range(60)]
+
+
+def test_names_that_were_made_up_are_taken_once(desk, tmp_path):
+    sources = [picture(tmp_path / name) for name in ("x/a.jpg", "y/a.jpg", "z/a-jpg-2.png")]
+    assert len(set(names(desk.do(*sources)))) == 3
+
+
+class Ailing(Deadly):
+    """The real child, which dies as often as is said before it does its work."""
+
+    def __init__(self, child: MediaChild, times: int) -> None:
+        super().__init__(child, "")
+        self.times = times
+
+    def call_each(self, function: str, arguments: Any, each: Any, result: Any, **more: Any) -> Any:
+        if function.endswith("thumbnails") and self.times:
+            self.times -= 1
+            raise ChildCrashedError("killed from outside")
+        return self._child.call_each(function, arguments, each, result, **more)
+
+
+def test_a_picture_whose_child_was_killed_is_tried_again(desk, tmp_path):
+    desk.child = Ailing(desk.child, times=1)
+    assert names(desk.do(picture(tmp_path / "a.png"))) == ["a-32w.png"]
+
+
+def test_a_batch_of_which_nothing_could_be_done_is_a_failed_unit(desk, tmp_path):
+    desk.child = Ailing(desk.child, times=99)
+    (unit,) = desk.plan(picture(tmp_path / "a.png"), picture(tmp_path / "b.png")).units
+    with pytest.raises(ChildFailedError) as failed:
+        desk.run(unit)
+    assert failed.value.code == "child_crashed"
+
+
+@pytest.mark.parametrize(("times", "lasting"), [(0, True), (3, False)])
+def test_a_batch_with_a_failure_that_another_try_may_mend_isn_t_kept(desk, tmp_path, times, lasting):
+    (unit,) = desk.plan(picture(tmp_path / "a.png"), picture(tmp_path / "b.png")).units
+    desk.child = Ailing(desk.child, times)  # both, then the first alone, and once more
+    assert desk.run(unit).manifest["lasting"] is lasting
+
+
+def test_what_of_a_folder_has_no_name_in_text_is_left_out_with_a_warning(desk, tmp_path):
+    picture(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
+    plan = desk.plan(tmp_path / "photos")
+    assert plan.explain["pictures"] == 1
+    assert "caf" in plan.warnings[0]
+    plan.model_dump_json()

@@ -88,6 +88,7 @@ def test_a_failure_is_told_to_all_and_tried_again(shop, tmp_path):
             shop.get(broken)
         assert failed.value.code == "not_media"
     assert shop.lent == 2
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
 def test_a_source_outside_the_roots_is_refused(shop):

@@ -75,6 +75,14 @@ def test_a_jpeg_decoded_at_a_part_of_its_size_is_not_shifted(made, tmp_path, siz
     assert difference(result, reference) < 0.75  # 4.7 where the span isn't taken into account
 
 
+@pytest.mark.parametrize(("size", "width"), [((20_000, 200), 20), ((65_000, 10), 20), ((20, 30_000), 1), ((1, 1), 1)])
+def test_a_picture_of_any_shape_is_scaled(made, tmp_path, size, width):
+    Image.new("RGB", size, RED).save(tmp_path / "long.png")
+    result = made(tmp_path / "long.png", sizes=(str(width),))
+    assert result.width == width
+    assert np.abs(np.asarray(result).astype(int) - RED).max() <= 3  # of the filter in whole numbers
+
+
 def test_sixteen_bits_are_scaled_not_clipped(made, tmp_path):
     source = tmp_path / "deep.png"
     Image.fromarray(np.full((100, 100), 32768, np.uint16)).save(source)
