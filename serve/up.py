@@ -68,6 +68,7 @@ def _with_ray(
         _log.info("Ray is up")
         _remember_children(home)
         servers.wait_ready()
+        home.picture_keys()  # made before replicas ask for it
         dispatcher = loading.result().start(settings, servers.urls, home.token())
         _log.info("actors and edge are up")
         _remember_children(home)

@@ -56,13 +56,14 @@ app.add_typer(jobs.app, name="jobs", rich_help_panel="Jobs and profiles")
 app.command(rich_help_panel="Server")(server.up)
 app.command(rich_help_panel="Server")(server.down)
 app.command(rich_help_panel="Server")(server.status)
+app.command(rich_help_panel="Server")(server.renew_links)
 app.command(rich_help_panel="Start here")(doctor)
 app.command(rich_help_panel="Start here")(demo)
 
 
 @app.callback()
 def mediaray() -> None:
-    """Process media as durable background jobs: transcode, take stills, read metadata."""
+    """Do media work as durable background jobs: films, sound and pictures."""
 
 
 def main() -> None:

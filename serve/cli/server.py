@@ -107,3 +107,18 @@ def _settings(*, root: list[Path] | None, **given: Any) -> "Settings":
     roots = tuple(str(folder.absolute()) for folder in root) if root else None
     chosen = {**given, "roots": roots, "output_roots": roots}
     return Settings(**{name: value for name, value in chosen.items() if value is not None})
+
+
+@reported
+def renew_links(
+    at_once: Annotated[bool, typer.Option("--at-once", help="End the links that are out, too.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Make a new key for signed links to pictures; links that are out stay good until they expire."""
+    place = Place.here()
+    place.home.renew_picture_key(keep=0 if at_once else 1)
+    keys = len(place.home.picture_keys())
+    if json_output:
+        print_json({"live_keys": keys})
+    else:
+        Screen().say("A new key signs links from now on." + ("" if at_once else " Links of the last one stay good."))

@@ -147,3 +147,16 @@ def test_a_finished_unit_names_no_process(home):
     with home.working_on("job.a.1"):
         pass
     assert not home.end_worker_of("job.a.1")
+
+
+def test_a_key_for_links_is_renewed_and_the_last_one_stays_live(home):
+    first = home.picture_keys()
+    assert home.picture_keys() == first
+    home.renew_picture_key()
+    second = home.picture_keys()
+    assert second[1:] == first
+    home.renew_picture_key()
+    assert home.picture_keys()[1:] == second[:1]
+    home.renew_picture_key(keep=0)
+    assert len(home.picture_keys()) == 1
+    assert ((home.path / "picture-keys").stat().st_mode & 0o777) == 0o600
