@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, get_args
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from pipelines.media.errors import LimitError, NotMediaError, SourceUnreadableError
 from pipelines.media.images.info import ColourModel, ImageFormat, ImageInfo
@@ -33,10 +33,10 @@ MAX_SIDE = 65_500
 _MAX_BYTES = 256 << 20
 _MAX_PAGES = 1000
 _MAX_PROFILE_BYTES = 4 << 20
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
 _GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
 _ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
-_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
+DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 
 # What Pillow raises of damaged files, by plugin.
 _DAMAGED = (
@@ -127,6 +127,7 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
     with reading(name):
         frames = _frames(image, name)
         image.seek(min(frame, frames - 1))
+        bits = _bits(image)  # before EXIF: Pillow decodes a PNG to look for it, and forgets how it was stored
         orientation = _orientation(image)
     check_size(image.size, name)
     stored = image.format or ""
@@ -139,7 +140,7 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
         height=height,
         orientation=orientation,
         colour=_colour(image),
-        bits=16 if image.mode in _DEEP else 1 if image.mode == "1" else 8,
+        bits=bits,
         alpha=image.mode in _ALPHA or "transparency" in image.info,
         palette=image.mode in ("P", "PA"),
         progressive=bool(image.info.get("progressive")),
@@ -174,6 +175,18 @@ def _colour(image: Image.Image) -> ColourModel:
     if image.mode in _GREY:
         return "grey"
     return "cmyk" if image.mode == "CMYK" else "rgb"
+
+
+def _bits(image: Image.Image) -> int:
+    """Of one channel as stored: Pillow makes 8 of what has 16 and is coloured. It tells of none of AVIF."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))
+    if isinstance(image, PngImagePlugin.PngImageFile) and image.tile:
+        # How a decoder is to take what is stored: RGB;16B, P;4, 1.
+        raw_mode = str(image.tile[0].args)
+        _, _, told = raw_mode.partition(";")
+        return 1 if raw_mode == "1" else int(told.rstrip("BL") or 8)
+    return 16 if image.mode in DEEP else 1 if image.mode == "1" else 8
 
 
 def profile_of(image: Image.Image) -> bytes | None:

@@ -8,11 +8,23 @@ ImageFormat = Literal["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif"]
 MEDIA_TYPES: dict[ImageFormat, str] = {
     format_: f"image/{format_}" for format_ in ("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif")
 }
+EXTENSIONS: dict[ImageFormat, str] = {
+    **{format_: format_ for format_ in ("png", "webp", "gif", "bmp", "avif")},
+    "jpeg": "jpg",
+    "tiff": "tif",
+}
 # How files in a folder are named that are taken for images; what they are is told by their content.
 SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif"),
         *(".tif", ".tiff", ".bmp", ".avif", ".avifs"),
+    )
+)
+# Of images too, which aren't read here: in a folder they are told.
+OTHER_SUFFIXES = frozenset(
+    (
+        *(".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".psd", ".svg", ".ico", ".eps", ".tga", ".exr", ".hdr"),
+        *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
     )
 )
 ColourModel = Literal["grey", "rgb", "cmyk"]
@@ -21,8 +33,8 @@ ColourModel = Literal["grey", "rgb", "cmyk"]
 class ImageInfo(BaseModel, frozen=True, extra="forbid"):
     """An image as its header tells it. ``width`` and ``height`` are as shown: the orientation is applied.
 
-    ``orientation`` is EXIF's, 1 to 8; ``bits`` are of one channel as stored. ``profile`` is the name of the embedded
-    ICC profile. ``frames`` is 1 for a still.
+    ``orientation`` is EXIF's, 1 to 8; ``bits`` are of one channel as stored, of AVIF always told as 8. ``profile`` is
+    the name of the embedded ICC profile. ``frames`` is 1 for a still.
     """
 
     format: ImageFormat

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from pipelines.media.errors import LimitError, SourceUnreadableError
 from pipelines.media.images.colour import is_srgb, print_to_srgb, to_srgb
-from pipelines.media.images.header import profile_of, reading
+from pipelines.media.images.header import DEEP, profile_of, reading
 from pipelines.media.images.info import ImageInfo
 
 # OpenCV's flags of a JPEG decoded at a part of its size, without those of what is made: its names have grey and BGR.
@@ -23,7 +23,6 @@ _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _SCAN = b"\xff\xda"  # its marker, which can't stand in compressed data
 _MAX_SCANS = 500
 _CHEAP_PIXELS = 1_000_000
-_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 _CLEAR = frozenset({"PA", "LA", "La", "RGBa"})
 
 cv2.setNumThreads(1)  # one image a thread: threads of its own would fight for the same CPUs
@@ -94,7 +93,7 @@ def _factor(ratio: float, pixels: int) -> int:
 
 def _eight_bits(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8], bytes | None]:
     """Pixels of any of Pillow's modes, and the profile that they are left in."""
-    if image.mode in _DEEP:
+    if image.mode in DEEP:
         return _with_clear(_scaled_down(np.asarray(image)), image), profile
     if image.mode in _CLEAR or "transparency" in image.info:
         return np.asarray(image.convert("RGBA")), profile

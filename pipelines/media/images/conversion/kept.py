@@ -16,11 +16,6 @@ _BARE = MetadataSpec(strip="all", other_pictures="drop")
 _DEEP_PNG = 16
 
 
-def bits_of_png(data: bytes) -> int:
-    """Of a channel. Pillow tells 8 of what has 16 and is coloured (PNG, 11.2.1)."""
-    return data[24]
-
-
 def own_bytes(data: bytes, image: Image.Image, frames: Frames, spec: ConvertSpec, name: str) -> bytes | None:
     """The source with its pixels compressed as they are, and nothing of its metadata.
 
@@ -37,7 +32,7 @@ def own_bytes(data: bytes, image: Image.Image, frames: Frames, spec: ConvertSpec
         and (profile is None or is_srgb(profile))
         and (spec.frame is None or info.frames == 1)
         and (spec.background is None or not info.alpha)
-        and (info.format != "png" or spec.depth == "keep" or bits_of_png(data) < _DEEP_PNG)
+        and (info.format != "png" or spec.depth == "keep" or info.bits < _DEEP_PNG)
     )
     if not asked:
         return None
