@@ -35,6 +35,11 @@ def print_to_srgb(cmyk: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.frombuffer(shown.write_to_memory(), np.uint8).reshape(height, width, 3)
 
 
+def fits(profile: bytes, mode: str) -> bool:
+    """Whether a profile is of the kind of colour that Pillow's ``mode`` has, and can be read."""
+    return _transform(profile, mode) is not None
+
+
 @lru_cache(maxsize=8)  # a profile may have megabytes
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:

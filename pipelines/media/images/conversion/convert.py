@@ -17,7 +17,7 @@ from pipelines.media.images.conversion.convert_spec import (
     ConvertFormat,
     ConvertSpec,
 )
-from pipelines.media.images.conversion.deep import deep_png, is_deep
+from pipelines.media.images.conversion.deep import Deep, deep_pixels, deep_png
 from pipelines.media.images.conversion.encoders import Method, Way
 from pipelines.media.images.conversion.frames import Frames, read_frames
 from pipelines.media.images.conversion.kept import own_bytes
@@ -76,8 +76,9 @@ def convert(source: Source, target: Path, spec: ConvertSpec) -> Converted:
     with open_image(data, name) as image:
         frames = read_frames(data, image, name, spec)
         own = _own(data, image, frames, spec, name)
-    if spec.depth == "keep" and is_deep(data, frames):
-        made, reason, bits = [_deep(data, frames, spec, name)], "PNG keeps 16 bits.", 16
+        deep = deep_pixels(data, image, frames) if spec.depth == "keep" else None
+    if deep is not None:
+        made, reason, bits = [_deep(deep, frames, spec, name)], "PNG keeps 16 bits.", 16
     else:
         work = _Work(frames, spec, name)
         made, bits = list(work.candidates(own)), 8
@@ -89,7 +90,7 @@ def convert(source: Source, target: Path, spec: ConvertSpec) -> Converted:
     return Converted(
         source=frames.info,
         files=(file,),
-        warnings=_warnings(frames, best, spec),
+        warnings=_warnings(frames, best, spec, bits),
         format=best.row.format,
         quality=best.row.quality,
         lossless=best.row.method in ("lossless", "kept"),
@@ -122,8 +123,8 @@ def _own(data: bytes, image: Image.Image, frames: Frames, spec: ConvertSpec, nam
     return _Made(Way(format_, "lossless"), row, kept, len(kept))
 
 
-def _deep(data: bytes, frames: Frames, spec: ConvertSpec, name: str) -> _Made:
-    made = deep_png(data, frames, spec, name)
+def _deep(deep: Deep, frames: Frames, spec: ConvertSpec, name: str) -> _Made:
+    made = deep_png(deep, frames.size, spec, name)
     if spec.target_bytes is not None and len(made) > spec.target_bytes:
         raise _too_small(spec.target_bytes, len(made), "a PNG of 16 bits")
     row = Candidate(format="png", method="lossless", ssimulacra2=100, size_bytes=len(made), tries=1, chosen=True)
@@ -385,12 +386,14 @@ def _is_progressive(data: bytes, format_: ConvertFormat) -> bool:
         raise EncodeError(f"What was written doesn't open: {error.message}") from error
 
 
-def _warnings(frames: Frames, best: _Made, spec: ConvertSpec) -> tuple[str, ...]:
+def _warnings(frames: Frames, best: _Made, spec: ConvertSpec, bits: int) -> tuple[str, ...]:
     warnings = list(frames.warnings)
     if frames.timing is not None and frames.timing.plays and best.row.format == "avif":
         warnings.append("AVIF plays it for ever; the source ends after a while.")
     if spec.chroma == "4:4:4" and best.row.format == "webp" and best.row.method == "lossy":
         warnings.append("WebP has colour at half the resolution only.")
+    if spec.depth == "keep" and frames.info.bits > bits:
+        warnings.append(f"Its {frames.info.bits} bits a channel can't be kept; it has {bits}.")
     if frames.info.gain_map:
         warnings.append("Its gain map (HDR) is left out.")
     return tuple(warnings)

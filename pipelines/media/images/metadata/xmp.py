@@ -275,12 +275,7 @@ def _drop(element: ET.Element, gone: Callable[[Name, str], bool], deep: bool = F
 
 def _is_place(name: Name, text: str) -> bool:
     space, local = name
-    return (
-        space == _GEO
-        or local in _PLACE_NAMES
-        or bool(_PLACE_NAME.search(local))
-        or bool(_PLACE_TEXT.search(text))
-    )
+    return space == _GEO or local in _PLACE_NAMES or bool(_PLACE_NAME.search(local)) or bool(_PLACE_TEXT.search(text))
 
 
 def has_gps(packet: Packet) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from pydantic import ValidationError
 
@@ -394,6 +395,99 @@ def test_sixteen_bits_are_kept_where_asked(done, tmp_path, scaled):
         assert np.abs(pixels.astype(int) - reference)[2:-2, 2:-2].mean() < 30
     else:
         assert (pixels == deep).all()
+
+
+def deep_scene(channels: int) -> np.ndarray:
+    """16 bits, of which the lower ones count: BGR, as OpenCV has it."""
+    x, y = np.meshgrid(np.arange(60), np.arange(40))
+    planes = (x * 1000 + y, y * 1500 + x, (x + y) * 601, 20000 + x * y * 17)
+    deep = np.stack(planes[:channels], axis=-1).astype(np.uint16)
+    return deep[..., 0] if channels == 1 else deep
+
+
+def with_late_orientation(png: bytes, orientation: int) -> bytes:
+    """A PNG whose EXIF stands behind its pixels, as it may (PNG, 5.6)."""
+    block = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HHL", orientation, 0, 0)
+    chunk = struct.pack(">L", len(block)) + b"eXIf" + block + struct.pack(">L", zlib.crc32(b"eXIf" + block))
+    return png[:-12] + chunk + png[-12:]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bits_are_upright_wherever_the_orientation_stands(done, tmp_path, orientation):
+    deep = deep_scene(3)
+    source = tmp_path / "deep.png"
+    source.write_bytes(with_late_orientation(cv2.imencode(".png", deep)[1].tobytes(), orientation))
+    made = done(source, depth="keep")
+    upright = deep[:, ::-1] if orientation in (2, 4, 5, 7) else deep
+    upright = np.rot90(upright, {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0))
+    assert (made.result.bits, made.result.source.bits) == (16, 16)
+    assert np.array_equal(cv2.imread(str(made.path), cv2.IMREAD_UNCHANGED), upright)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("orientation", [1, 2, 6])
+def test_sixteen_bits_of_a_tiff_are_kept(done, tmp_path, channels, orientation):
+    deep = deep_scene(channels)
+    array = deep if channels == 1 else deep[..., [2, 1, 0, 3][:channels]]
+    vips = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(
+        interpretation="grey16" if channels == 1 else "rgb16"
+    )
+    vips.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    source = tmp_path / "deep.tif"
+    source.write_bytes(vips.tiffsave_buffer(compression="lzw"))
+    made = done(source, depth="keep")
+    upright = {1: deep, 2: deep[:, ::-1], 6: np.rot90(deep, 3)}[orientation]
+    assert made.result.source.bits == made.result.bits == 16
+    assert np.array_equal(cv2.imread(str(made.path), cv2.IMREAD_UNCHANGED), upright)
+
+
+def test_sixteen_bits_of_a_later_page_are_kept(done, tmp_path):
+    pages = [Image.fromarray(deep_scene(1) + np.uint16(add)) for add in (0, 3, 7)]
+    source = saved(pages[0], tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    made = done(source, depth="keep", frame=1)
+    assert np.array_equal(cv2.imread(str(made.path), cv2.IMREAD_UNCHANGED), np.asarray(pages[1]))
+
+
+def test_a_clear_level_of_sixteen_bits_stays_clear(done, tmp_path):
+    deep = deep_scene(1)
+    source = saved(Image.fromarray(deep), tmp_path / "deep.png", transparency=int(deep[5, 7]))
+    made = done(source, depth="keep")
+    alpha = cv2.imread(str(made.path), cv2.IMREAD_UNCHANGED)[..., 3]
+    assert np.array_equal(alpha == 0, deep == deep[5, 7])
+
+
+def test_sixteen_bits_of_another_colour_space_come_out_in_srgb(done, tmp_path):
+    deep = np.full((8, 8, 3), 30000, np.uint16)
+    deep[..., 0] = 5000  # blue
+    profile = pyvips.Operation.call("profile_load", "p3")
+    vips = pyvips.Image.new_from_array(np.ascontiguousarray(deep[..., ::-1])).copy(interpretation="rgb16")
+    vips.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    source = tmp_path / "deep.png"
+    source.write_bytes(vips.pngsave_buffer(bitdepth=16))
+    made = cv2.imread(str(done(source, depth="keep").path), cv2.IMREAD_UNCHANGED)
+    eight = cv2.imread(str(done(source, format="png").path), cv2.IMREAD_UNCHANGED)
+    assert abs(int(made[0, 0, 0]) - 5000) > 500
+    assert np.abs(made[0, 0] / 257 - eight[0, 0]).max() < 1
+
+
+def test_libvips_reads_no_file(done, tmp_path, monkeypatch):
+    source = tmp_path / "deep.png"
+    source.write_bytes(cv2.imencode(".png", deep_scene(3))[1].tobytes())
+    asked = []
+    call = pyvips.Operation.call
+    monkeypatch.setattr(
+        pyvips.Operation, "call", lambda name, *args, **more: asked.append(name) or call(name, *args, **more)
+    )
+    assert done(source, depth="keep", max_size="30").result.bits == 16
+    assert [each for each in asked if "save" in each]
+    assert not [each for each in asked if "load" in each]
+
+
+def test_bits_that_can_not_be_kept_are_told(done, tmp_path):
+    deep = Image.fromarray(np.full((8, 8), 0.5, np.float32))
+    made = done(saved(deep, tmp_path / "float.tif"), depth="keep")
+    assert (made.result.source.bits, made.result.bits) == (32, 8)
+    assert made.result.warnings == ("Its 32 bits a channel can't be kept; it has 8.",)
 
 
 def test_sixteen_bits_become_eight(done, tmp_path):
