@@ -24,7 +24,7 @@ _PIXELS_PER_S: dict[str, dict[Effort, float]] = {
     "avif": {"fast": 12e6, "normal": 6e6, "best": 0.8e6},
     "png": {"fast": 6e6, "normal": 4e6, "best": 0.5e6},
 }
-_SEARCHED = 1_500_000  # more pixels aren't searched, see convert_search
+_SEARCHED = 1_500_000  # more pixels aren't searched, see conversion/search.py
 _DECODED_PER_S = 60e6
 
 

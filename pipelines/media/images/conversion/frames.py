@@ -97,7 +97,7 @@ def moving_frames(image: Image.Image, info: ImageInfo, name: str) -> tuple[int, 
     if info.frames > MAX_FRAMES or width * height * info.frames > MAX_FRAME_PIXELS:
         raise LimitError(
             f"{name} has {info.frames} frames of {width}x{height}; at most {MAX_FRAMES} frames and "
-            f"{MAX_FRAME_PIXELS // 1_000_000} megapixels in all are converted. Choose one frame.",
+            f"{MAX_FRAME_PIXELS // 1_000_000} megapixels in all are dealt with. Choose one frame.",
             frames=info.frames,
             width=width,
             height=height,

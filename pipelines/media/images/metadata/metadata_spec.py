@@ -128,7 +128,8 @@ class Metadata(ImageResult, frozen=True, extra="forbid"):
     """What the source holds; of a file that is made, nothing but its name and size is told.
 
     ``xmp`` has values by qualified names: ``dc:title``, of nested ones ``xmpMM:History[1]/stEvt:action``. ``iptc`` by
-    the names of IIM's records. ``dpi`` is across, down. ``pictures`` is how many a JPEG holds besides the first.
+    the names of IIM's records. ``dpi`` is across, down. ``other_pictures`` is how many a JPEG holds besides the
+    first.
     """
 
     dpi: tuple[float, float] | None = None
