@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.media.images.colour import to_srgb
+from pipelines.media.images.colour import fits, to_srgb
 from pipelines.media.images.header import bytes_of, describe, open_image
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.pixels import decode
@@ -43,9 +43,14 @@ def picture_of(source: Source, frame: int = 0, most_pixels: int | None = None) -
 
 
 def in_srgb(array: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
-    """``array`` of ``profile`` in sRGB; as it is where the profile doesn't fit it."""
-    colours, mode = (array[..., 0], "L") if array.shape[2] == 1 else (array[..., :3], "RGB")
-    converted = to_srgb(colours, profile, mode)
+    """``array`` of ``profile`` in sRGB; as it is where the profile doesn't fit it.
+
+    Grey with alpha has three channels here that are alike: a profile of grey fits them.
+    """
+    if array.shape[2] == 1 or (fits(profile, "L") and (array[..., :3] == array[..., :1]).all()):
+        converted = to_srgb(array[..., 0], profile, "L")
+    else:
+        converted = to_srgb(array[..., :3], profile, "RGB")
     if converted is None:
         return array
     return np.concatenate([converted, array[..., 3:]], axis=2) if array.shape[2] == 4 else converted
