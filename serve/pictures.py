@@ -72,6 +72,7 @@ def pictures(jobs: JobService, signer: Signer) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["images"])
 
+    @router.head("/images", include_in_schema=False)
     @router.get("/images", response_class=FileResponse)
     async def picture(
         request: Request,
@@ -89,7 +90,7 @@ def pictures(jobs: JobService, signer: Signer) -> APIRouter:
             "Content-Security-Policy": "default-src 'none'; sandbox",
             **({"Vary": "Accept"} if query.format == "auto" else {}),
         }
-        if if_none_match is not None and etag in (each.strip() for each in if_none_match.split(",")):
+        if if_none_match is not None and {"*", etag} & {each.strip() for each in if_none_match.split(",")}:
             return Response(status_code=304, headers=headers)
         return FileResponse(found.path, media_type=found.media_type, headers=headers)
 
@@ -97,6 +98,7 @@ def pictures(jobs: JobService, signer: Signer) -> APIRouter:
     async def link(body: LinkRequest) -> Link:
         """A link to a picture that needs no token, for a page: good until it expires."""
         body.spec("")
+        jobs.check_source(body.source)
         query = body.model_dump(mode="json", exclude={"expires_s"}, exclude_unset=True)
         url, at = signer.signed(PICTURES_PATH, {name: str(value) for name, value in query.items()}, body.expires_s)
         return Link(url=url, expires_at=at)

@@ -82,7 +82,8 @@ class _Manifest(BaseModel):
 class PictureWork(Generic[R]):
     """What is done with each picture: ``function`` of the child takes ``source``, ``target`` and ``spec``.
 
-    ``estimate_s`` are rough seconds on one core; ``bytes_per_pixel`` what it needs at most.
+    ``estimate_s`` are rough seconds on one core; ``bytes_per_pixel`` what it needs at most; ``endings`` of the files
+    that it makes, where they are known before.
     """
 
     function: str
@@ -90,6 +91,7 @@ class PictureWork(Generic[R]):
     result: type[R]
     estimate_s: Callable[[ImageInfo, Any], float]
     bytes_per_pixel: int
+    endings: Callable[[Any], Sequence[str]] = lambda _spec: ()
 
 
 def picture_operation(
@@ -132,6 +134,7 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     output = getattr(bench.params, "output", None)
     entries, left_out = entries_of(bench.sources, bench.read_roots, local_path(output) if output else None)
     spec = bench.params_as(work.spec)
+    _check_outputs(bench, entries, work.endings(spec))
     infos = _look(bench, entries)
     each_s = sum(work.estimate_s(info, spec) for info in infos) / len(infos) if infos else 0.1
     seconds = each_s * len(entries)
@@ -164,6 +167,24 @@ def _batches(entries: Sequence[Entry], slots: int, most: int) -> list[Sequence[E
     count = min(len(entries), slots * rounds) if len(entries) > least else 1
     edges = [len(entries) * number // count for number in range(count + 1)]
     return [entries[start:end] for start, end in pairwise(edges)]
+
+
+def _check_outputs(bench: Workbench, entries: Sequence[Entry], endings: Sequence[str]) -> None:
+    """Refuse before the work what would be refused after it."""
+    output = getattr(bench.params, "output", None)
+    if output is None:
+        return
+    sources = {_file_id(local_path(entry.source)) for entry in entries} if bench.params.overwrite else set()
+    for entry in entries:
+        for ending in endings:
+            target = local_path(output) / (entry.name + ending)
+            there = _file_id(target)
+            if there is not None and not bench.params.overwrite:
+                raise StorageError(
+                    "output_exists", f"{target} exists already. Choose another folder, or set overwrite."
+                )
+            if there in sources and there is not None:
+                raise _is_source(target)
 
 
 def _needs(seconds: float, *, heavy: bool, threads: int, memory_bytes: int) -> Needs:
@@ -249,7 +270,10 @@ def _join(bench: Workbench, units: Mapping[str, Finished], model: type[Pictures[
         report = bench.scratch / _REPORT
         report.write_text("".join(f"{json.dumps(each.model_dump(mode='json'))}\n" for each in pictures))
         made.append(Made(report, _REPORT, "application/jsonl", own=True))
-    return Outcome(result, made, _warnings(gathered.warnings, failed, len(pictures)))
+    warnings = _warnings(gathered.warnings, failed, len(pictures))
+    if getattr(bench.params, "output", None) and not result.files and not failed:
+        warnings = (*warnings, "No file was made: nothing was to be changed.")
+    return Outcome(result, made, warnings)
 
 
 def _spare_sources(bench: Workbench, gathered: _Gathered) -> None:
@@ -261,7 +285,11 @@ def _spare_sources(bench: Workbench, gathered: _Gathered) -> None:
     for made in gathered.made:
         target = local_path(output) / made.name
         if _file_id(target) in sources:
-            raise StorageError("output_is_source", f"{target} is one of the sources. Choose another output folder.")
+            raise _is_source(target)
+
+
+def _is_source(target: Path) -> StorageError:
+    return StorageError("output_is_source", f"{target} is one of the sources. Choose another output folder.")
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
@@ -310,5 +338,5 @@ def _warnings(told: Counter[str], failed: Sequence[Picture[Any]], count: int) ->
         first = failed[0]
         reason = f"{first.source}: {first.error.message}" if first.error else ""
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        warnings.insert(0, f"{len(failed)} of {count} pictures could not be done: {reason}{more}")
+        warnings.insert(0, f"{len(failed)} of {count} pictures could not be done: {reason}{more} ({_REPORT})")
     return tuple(warnings)

@@ -120,6 +120,11 @@ class JobService:
             raise RefusedError(answer)
         return answer
 
+    def check_source(self, source: str) -> None:
+        """Raises StorageError where ``source`` can't be read: see ``open_source``."""
+        with open_source(source, current_roots(self._settings).read):
+            pass
+
     async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture:
         """A rendition of a picture, now. Raises RefusedError."""
         answer = await self._lane.picture(source, spec)

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -195,6 +196,7 @@ class Workbench:
         *,
         threads: int,
         again: bool = False,
+        settled: int = 0,
     ) -> dict[int, T | JobError]:
         if not opened:
             return {}
@@ -210,23 +212,25 @@ class Workbench:
                 threads=threads,
                 limit_s=len(opened) / len(each) * self._limit_s
                 + sum(one.size_bytes for one in opened.values()) / _SLOW_BYTES_PER_S,
-                on_progress=self._on_progress,
+                on_progress=lambda progress: self._tell_part(progress, settled, len(opened), len(each)),
             )
         except (ChildCrashedError, ChildLimitError) as error:
             if len(opened) == 1 and (again or isinstance(error, ChildLimitError)):
                 return {number: job_error(error) for number in opened}
             if len(opened) == 1:  # it may have been killed from outside, or by too little memory for all at once
-                return self._call_opened(function, result, opened, each, common, threads=1, again=True)
+                return self._call_opened(function, result, opened, each, common, threads=1, again=True, settled=settled)
             half = len(opened) // 2
-            parts = dict(list(opened.items())[:half]), dict(list(opened.items())[half:])
-            return {
-                number: made
-                for part in parts
-                for number, made in self._call_opened(function, result, part, each, common, threads=threads).items()
-            }
+            first, second = dict(list(opened.items())[:half]), dict(list(opened.items())[half:])
+            call = partial(self._call_opened, function, result, each=each, common=common, threads=threads)
+            return call(opened=first, settled=settled) | call(opened=second, settled=settled + half)
         return {
             number: self._told(outcome, one) for (number, one), outcome in zip(opened.items(), outcomes, strict=True)
         }
+
+    def _tell_part(self, progress: dict[str, Any], settled: int, part: int, whole: int) -> None:
+        """Progress within a part of what was to be done: what is done again doesn't count twice."""
+        if self._on_progress:
+            self._on_progress({**progress, "fraction": (settled + progress["fraction"] * part) / whole})
 
     def _told(self, outcome: T | ChildFailedError, opened: OpenSource) -> T | JobError:
         if isinstance(outcome, ChildFailedError) and outcome.code == "disk_full":

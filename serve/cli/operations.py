@@ -175,7 +175,7 @@ def show_jobs(
         screen.note("Watch it: mediaray jobs watch ID")
     elif len(jobs) == 1 and jobs[0].result:
         _show_result(screen, jobs[0], told)
-    if refused or any(job.state in ("failed", "cancelled") for job in jobs):
+    if refused or any(job.state in ("failed", "cancelled") or (job.result or {}).get("failed") for job in jobs):
         raise typer.Exit(FAILED)
 
 

@@ -38,6 +38,8 @@ def targets(
         typer.BadParameter: a source is missing, or several results would have one name.
     """
     found = [_source(each) for each in sources]
+    if output is not None and not output.strip():
+        raise typer.BadParameter("the output has no name", param_hint=_OUTPUT)
     if many:
         return [Target(tuple(found), None if output is None else f"{os.path.abspath(output)}/")]  # noqa: PTH100
     if output is None or kind == "none":
@@ -87,6 +89,8 @@ def granted(place: Place, chosen: Sequence[Target]) -> Iterator[None]:
 
 
 def _source(given: str) -> str:
+    if not given.strip():
+        raise typer.BadParameter("a source has no name", param_hint="SOURCE")
     if "://" in given:
         return given
     try:

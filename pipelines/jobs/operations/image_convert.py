@@ -3,6 +3,7 @@
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
 from pipelines.media.images.conversion.convert_spec import Converted, ConvertSpec, estimate_s
+from pipelines.media.images.info import EXTENSIONS
 
 
 class Params(ConvertSpec, CommonParams):
@@ -19,6 +20,7 @@ OPERATION = picture_operation(
         result=Converted,
         estimate_s=estimate_s,
         bytes_per_pixel=56,
+        endings=lambda spec: () if spec.format == "auto" else (f".{EXTENSIONS[spec.format]}",),
     ),
     examples=(
         {"sources": ["/photos/example.jpg"], "params": {"format": "auto", "target_quality": 85}},

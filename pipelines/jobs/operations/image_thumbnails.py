@@ -2,7 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, estimate_s
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, endings, estimate_s
 
 
 class Params(ThumbnailSpec, CommonParams):
@@ -19,6 +19,7 @@ OPERATION = picture_operation(
         result=ThumbnailsResult,
         estimate_s=estimate_s,
         bytes_per_pixel=44,
+        endings=endings,
     ),
     examples=({"sources": ["/photos/example.jpg"], "params": {"sizes": ["720", "square"]}},),
 )

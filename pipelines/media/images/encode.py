@@ -11,18 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.media.errors import EncodeError
-from pipelines.media.images.info import ImageFile, ImageFormat
+from pipelines.media.images.info import EXTENSIONS, ImageFile, ImageFormat
 from pipelines.media.mux import write_errors
 
-_SUFFIXES = {
-    "jpeg": "jpg",
-    "webp": "webp",
-    "avif": "avif",
-    "png": "png",
-    "gif": "gif",
-    "tiff": "tif",
-    "bmp": "bmp",
-}
 _FULL_CHROMA_QUALITY = 90  # from here on colour keeps its full resolution
 _WEBP_EFFORT, _AVIF_SPEED = 4, 8
 
@@ -52,7 +43,7 @@ def written(target: Path, ending: str, data: bytes, format_: ImageFormat, size: 
     Raises:
         OutOfSpaceError, EncodeError: see ``mux``.
     """
-    name = f"{ending}.{_SUFFIXES[format_]}"
+    name = f"{ending}.{EXTENSIONS[format_]}"
     with write_errors():
         target.with_name(target.name + name).write_bytes(data)
     return ImageFile(name=name, format=format_, width=size[0], height=size[1], size_bytes=len(data))

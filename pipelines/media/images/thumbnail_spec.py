@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pipelines.media.images.geometry import Fit, place
-from pipelines.media.images.info import ImageInfo, ImageResult
+from pipelines.media.images.info import EXTENSIONS, ImageInfo, ImageResult
 from pipelines.media.images.metadata.metadata_spec import Keep
 from pipelines.media.stills_spec import box_of, parse_size
 
@@ -94,6 +94,11 @@ class ThumbnailSpec(BaseModel, frozen=True, extra="forbid"):
 def label_of(size: str) -> str:
     """What tells a rendition's file from those of other sizes: ``720w``, ``1200x300``, ``square``."""
     return size if size in PRESETS or "x" in size else f"{size}w"
+
+
+def endings(spec: ThumbnailSpec) -> tuple[str, ...]:
+    """What the names of the renditions end with."""
+    return tuple(f"-{label_of(size)}.{EXTENSIONS[spec.format]}" for size in spec.sizes)
 
 
 class ThumbnailsResult(ImageResult, frozen=True, extra="forbid"):

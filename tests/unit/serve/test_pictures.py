@@ -70,7 +70,7 @@ def test_what_the_lane_refuses_is_a_problem(pictures):
 
 
 def link(pictures, **asked):
-    answer = pictures.client.post(f"{URL}/links", json={"source": "/a b.jpg", **asked})
+    answer = pictures.client.post(f"{URL}/links", json={"source": str(pictures.films / "film.mkv"), **asked})
     assert answer.status_code == 200, answer.text
     return answer.json()["url"]
 
@@ -82,7 +82,7 @@ def test_a_signed_link_needs_no_token_and_may_be_cached_by_anybody(pictures):
     public, _, age = answer.headers["cache-control"].partition("max-age=")
     assert public == "public, "
     assert 95 <= int(age) <= 100
-    assert pictures.lane.asked[0][0] == "/a b.jpg"
+    assert pictures.lane.asked[0][0] == str(pictures.films / "film.mkv")
 
 
 def test_a_changed_link_is_refused(pictures):
@@ -110,3 +110,13 @@ def test_a_file_may_be_named_after_a_signature(pictures):
     answer = pictures.client.get(URL, params={"source": "/photos/signature=1.jpg"})
     assert answer.status_code == 200
     assert pictures.lane.asked[0][0] == "/photos/signature=1.jpg"
+
+
+def test_a_link_to_what_may_not_be_read_isn_t_signed(pictures):
+    answer = pictures.client.post(f"{URL}/links", json={"source": "/etc/passwd"})
+    assert problem(answer) == (403, "source_outside_roots")
+
+
+def test_a_head_request_is_answered(pictures):
+    answer = pictures.client.head(URL, params={"source": "/a.jpg"})
+    assert (answer.status_code, answer.content) == (200, b"")

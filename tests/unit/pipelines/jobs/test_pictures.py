@@ -102,7 +102,7 @@ def test_a_folder_is_mirrored_without_what_is_no_picture_or_hidden(desk, tmp_pat
 def test_results_made_in_the_folder_are_none_of_its_pictures(desk, tmp_path):
     picture(tmp_path / "photos" / "a.png")
     picture(tmp_path / "photos" / "small" / "a-32w.png")
-    desk.params["output"] = str(tmp_path / "photos" / "small")
+    desk.params |= {"output": str(tmp_path / "photos" / "small"), "overwrite": True}
     assert names(desk.do(tmp_path / "photos")) == ["a-32w.png"]
 
 
@@ -298,3 +298,43 @@ def test_what_of_a_folder_has_no_name_in_text_is_left_out_with_a_warning(desk, t
     assert plan.explain["pictures"] == 1
     assert "caf" in plan.warnings[0]
     plan.model_dump_json()
+
+
+def test_names_that_are_too_long_or_hold_control_characters_become_writable(desk, tmp_path):
+    long, line = tmp_path / "photos" / ("ü" * 124 + ".png"), tmp_path / "photos" / "new\nline.png"
+    for path in (long, line):
+        picture(path)
+    made = names(desk.do(tmp_path / "photos"))
+    assert made[0] == "new_line-32w.png"
+    assert len(os.fsencode(made[1])) < 220
+
+
+def test_pictures_of_formats_that_are_not_read_are_told(desk, tmp_path):
+    picture(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "b.HEIC").write_bytes(b"x")
+    assert "b.HEIC" in desk.plan(tmp_path / "photos").warnings[0]
+    (tmp_path / "raws").mkdir()
+    (tmp_path / "raws" / "c.nef").write_bytes(b"x")
+    with pytest.raises(StorageError, match=r"c\.nef"):
+        desk.plan(tmp_path / "raws")
+
+
+@pytest.mark.parametrize(("overwrite", "code"), [(False, "output_exists"), (True, "output_is_source")])
+def test_outputs_that_are_there_are_found_before_the_work(desk, tmp_path, overwrite, code):
+    sources = [picture(tmp_path / "a.png"), picture(tmp_path / "a-32w.png")]
+    desk.params |= {"output": str(tmp_path), "overwrite": overwrite}
+    with pytest.raises(StorageError) as refused:
+        desk.plan(*sources)
+    assert refused.value.code == code
+
+
+def test_progress_never_counts_twice_what_is_done_again(desk, tmp_path):
+    told = []
+    (unit,) = desk.plan(*[picture(tmp_path / f"{number}.png") for number in range(8)]).units
+    bench = desk.bench((), unit.name)
+    bench._on_progress = lambda progress: told.append(progress["fraction"])
+    bench._child = Ailing(desk.child, times=1)
+    OPERATION.run(bench, unit)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert len(told) == 8

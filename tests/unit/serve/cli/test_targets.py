@@ -97,3 +97,9 @@ def test_a_folder_grants_itself_and_not_what_is_around_it(films, tmp_path):
 def test_a_name_that_is_not_utf_8_is_told():
     with pytest.raises(typer.BadParameter, match="isn't UTF-8"):
         targets(["bad\udcff.mkv"], None, "none")
+
+
+@pytest.mark.parametrize(("sources", "output"), [([""], None), ([" "], None), (["a.mkv"], "")])
+def test_what_has_no_name_is_refused(films, sources, output):
+    with pytest.raises(typer.BadParameter, match="no name"):
+        targets(sources, output, "folder", many=True)
