@@ -1,4 +1,4 @@
-"""Bring pixels to sRGB."""
+"""Bring pixels to sRGB, and to as many channels as are wanted."""
 
 import io
 from functools import lru_cache
@@ -65,3 +65,17 @@ def is_srgb(profile: bytes) -> bool:
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
     changed = np.asarray(ImageCms.applyTransform(Image.fromarray(np.ascontiguousarray(cube), "RGB"), transform))
     return int(np.abs(changed.astype(int) - cube).max()) <= 1
+
+
+def with_channels(array: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """``array`` with 3 or 4 channels, of one that has no more."""
+    if array.shape[2] == 1 and channels > 1:
+        array = np.repeat(array, 3, axis=2)
+    if array.shape[2] == 3 and channels == 4:
+        array = np.concatenate([array, np.full((*array.shape[:2], 1), 255, np.uint8)], axis=2)
+    return np.ascontiguousarray(array)
+
+
+def rgb_of_hex(colour: str) -> tuple[int, int, int]:
+    """The levels of ``#rrggbb``."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -27,6 +27,7 @@ OTHER_SUFFIXES = frozenset(
         *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
     )
 )
+MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000  # of an animation, in all, that are dealt with
 ColourModel = Literal["grey", "rgb", "cmyk"]
 
 
@@ -53,6 +54,15 @@ class ImageInfo(BaseModel, frozen=True, extra="forbid"):
     def as_stored(self, shown: tuple[int, int]) -> tuple[int, int]:
         """A width and height as shown, as they are before the orientation is applied."""
         return (shown[1], shown[0]) if self.orientation >= 5 else shown
+
+
+class Box(BaseModel, frozen=True, extra="forbid"):
+    """A part of a picture, in fractions of its width and height."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 class ImageFile(BaseModel, frozen=True, extra="forbid"):

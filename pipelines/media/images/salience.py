@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.media.images.analysis.analysis_spec import Box
+from pipelines.media.images.info import Box
 
 _SIDE = 96  # what stands out is looked for in a picture of this size: fine detail never does
 _THRESHOLD = 3.0  # times the mean: Hou and Zhang's own

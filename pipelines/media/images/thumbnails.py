@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.media.images.conversion.encoders import Timing, Way
-from pipelines.media.images.conversion.frames import duration_ms, is_moving, moving_frames, plays, with_channels
+from pipelines.media.images.animation import Timing, duration_ms, is_moving, moving_frames, plays
+from pipelines.media.images.colour import rgb_of_hex, with_channels
 from pipelines.media.images.crop import window
 from pipelines.media.images.encode import encoded, written
 from pipelines.media.images.geometry import Placement, place
@@ -56,7 +56,9 @@ def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ThumbnailsR
         if timing is None:
             made = encoded(shown[0], spec.format, spec.quality, carried_along)
         else:
-            made = Way(spec.format).encoded(shown, spec.quality, timing)
+            made = encoded(
+                shown[0], spec.format, spec.quality, timing.options([Image.fromarray(each) for each in shown[1:]])
+            )
         files.append(written(target, f"-{label_of(size)}", made, spec.format, placement.size))
     blurhash = _blurhash(pixels[0], info) if spec.placeholder else None
     return ThumbnailsResult(source=info, files=tuple(files), warnings=warnings, blurhash=blurhash)
@@ -82,7 +84,7 @@ def _rendered(frames: Sequence[Pixels], placement: Placement, spec: ThumbnailSpe
         picture = _scaled(pixels, placement.scaled)
         left, top = at = at or window(picture, placement, spec)
         cut = picture[top : top + placement.size[1], left : left + placement.size[0]]
-        shown.append(flattened(cut, _rgb(spec.background)) if spec.format == "jpeg" else cut)
+        shown.append(flattened(cut, rgb_of_hex(spec.background)) if spec.format == "jpeg" else cut)
     if len(shown) == 1:
         return shown
     channels = max(3, *(each.shape[2] for each in shown))
@@ -101,7 +103,3 @@ def _blurhash(pixels: Pixels, info: ImageInfo) -> str:
     size = place(info.width, info.height, (_HASHED_SIDE, _HASHED_SIDE), "inside").size
     small = flattened(_scaled(pixels, size), _WHITE)
     return blurhash(with_channels(small, 3))
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

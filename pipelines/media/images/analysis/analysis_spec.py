@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from pipelines.media.images.info import ImageInfo, ImageResult
+from pipelines.media.images.info import Box, ImageInfo, ImageResult
 
 _DECODED_PER_S = 60e6  # pixels of the source, on one core
 _MEASURED_S = 0.35  # what is measured at a bounded size
@@ -144,15 +144,6 @@ class Swatch(BaseModel, frozen=True, extra="forbid"):
 
     hex: str
     share: float
-
-
-class Box(BaseModel, frozen=True, extra="forbid"):
-    """A part of a picture, in fractions of its width and height."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 class Analysis(ImageResult, frozen=True, extra="forbid"):

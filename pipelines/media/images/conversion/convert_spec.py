@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pipelines.media.images.geometry import Placement, place
-from pipelines.media.images.info import ImageInfo, ImageResult
+from pipelines.media.images.info import MAX_FRAMES, ImageInfo, ImageResult
 from pipelines.media.stills_spec import box_of, parse_size
 
 ConvertFormat = Literal["jpeg", "webp", "avif", "png"]
@@ -15,7 +15,6 @@ FORMATS: tuple[ConvertFormat, ...] = ("jpeg", "webp", "avif", "png")
 # SSIMULACRA2 of photographs and frames of films as JPEG at quality 80, 4:2:0: 77 to 84.
 DEFAULT_TARGET = 80.0
 QUALITY_TRIES, BYTES_TRIES = 6, 12
-MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000
 
 # Pixels encoded a second on one core, with what is searched and measured.
 _PIXELS_PER_S: dict[str, dict[Effort, float]] = {

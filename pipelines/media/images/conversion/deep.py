@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from pipelines.media.errors import EncodeError, SourceUnreadableError
-from pipelines.media.images.colour import fits, is_srgb
+from pipelines.media.images.colour import fits, is_srgb, rgb_of_hex
 from pipelines.media.images.conversion.convert_spec import ConvertSpec, Effort
 from pipelines.media.images.conversion.frames import Frames
 from pipelines.media.images.header import profile_of
@@ -108,7 +108,7 @@ def deep_png(deep: Deep, size: tuple[int, int], spec: ConvertSpec, name: str) ->
     try:
         image = _turned(_in_srgb(deep), deep.orientation)
         if spec.background is not None and image.hasalpha():
-            levels = [int(spec.background[at : at + 2], 16) * 257 for at in (1, 3, 5)]
+            levels = [level * 257 for level in rgb_of_hex(spec.background)]
             image = image.colourspace("rgb16").flatten(background=levels, max_alpha=65535).cast("ushort")
         image = image.copy_memory()
     except pyvips.Error as error:

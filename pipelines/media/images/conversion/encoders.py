@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.media.errors import EncodeError, MediaError
+from pipelines.media.images.animation import Timing
 from pipelines.media.images.conversion.convert_spec import Chroma, ConvertFormat, Effort
 from pipelines.media.images.header import open_image, reading
 
@@ -28,14 +29,6 @@ _AVIF_SPEED = {"fast": 9, "normal": 8, "best": 6}
 _BASELINE_BELOW = 10_000  # scans cost more than they save
 _COLOURS = 256
 _PROBED = 37  # every so many pixels are looked at first: photographs have more colours at once
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Of an animation: how long each frame is shown, and how often all are (0: for ever)."""
-
-    durations_ms: tuple[int, ...]
-    plays: int
 
 
 @dataclass(frozen=True)
@@ -139,8 +132,7 @@ def _by_pillow(frames: Sequence[Array], way: Way, quality: int, timing: Timing |
         if frames[0].shape[2] > 1:
             options["subsampling"] = way.chroma
     if timing is not None:
-        options |= {"save_all": True, "append_images": [_pillow(each) for each in frames[1:]]}
-        options |= {"duration": list(timing.durations_ms), "loop": timing.plays}
+        options |= timing.options([_pillow(each) for each in frames[1:]])
     buffer = io.BytesIO()
     _pillow(frames[0]).save(buffer, way.format.upper(), **options)
     return buffer.getvalue()

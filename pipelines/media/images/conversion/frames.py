@@ -5,17 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipelines.media.errors import LimitError
-from pipelines.media.images.conversion.convert_spec import MAX_FRAME_PIXELS, MAX_FRAMES, ConvertSpec
-from pipelines.media.images.conversion.encoders import Array, Timing
+from pipelines.media.images.animation import Timing, duration_ms, first_frame, is_moving, moving_frames, plays
+from pipelines.media.images.colour import rgb_of_hex, with_channels
+from pipelines.media.images.conversion.convert_spec import ConvertSpec
+from pipelines.media.images.conversion.encoders import Array
 from pipelines.media.images.header import describe
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.picture import in_srgb, warnings_of
 from pipelines.media.images.pixels import decode
 from pipelines.media.images.scaling import flattened, scaled, upright
 
-_ANIMATED = frozenset({"gif", "webp", "png", "avif"})  # the pages of a TIFF have no time
-_UNTIMED_MS = 100  # what browsers make of a frame that is to be shown for no time
 _WHITE = "#ffffff"
 
 
@@ -64,7 +63,7 @@ def read_frames(data: bytes, image: Image.Image, name: str, spec: ConvertSpec) -
         durations.append(duration_ms(image))
     if shown[0].shape[2] == 4 and spec.allowed == ("jpeg",) and spec.background is None and _is_clear(shown):
         warnings.append("JPEG has no transparency: it's white there.")
-        shown = [flattened(each, _rgb(_WHITE)) for each in shown]
+        shown = [flattened(each, rgb_of_hex(_WHITE)) for each in shown]
     arrays = _of_one_shape(shown)
     timing = Timing(tuple(durations), plays(image, info)) if len(arrays) > 1 else None
     return Frames(info, arrays, timing, numbers[0], tuple(warnings))
@@ -79,40 +78,8 @@ def _numbers(image: Image.Image, info: ImageInfo, spec: ConvertSpec, name: str, 
         return (0,)
     if spec.allowed == ("jpeg",):
         warnings.append(f"JPEG has no animation: of {info.frames} frames this is the first.")
-        return (_first(image, info),)
+        return (first_frame(image, info),)
     return moving_frames(image, info, name)
-
-
-def is_moving(info: ImageInfo) -> bool:
-    return info.frames > 1 and info.format in _ANIMATED
-
-
-def moving_frames(image: Image.Image, info: ImageInfo, name: str) -> tuple[int, ...]:
-    """The numbers of an animation's frames.
-
-    Raises:
-        LimitError: there are too many, or too many pixels in all.
-    """
-    width, height = info.width, info.height
-    if info.frames > MAX_FRAMES or width * height * info.frames > MAX_FRAME_PIXELS:
-        raise LimitError(
-            f"{name} has {info.frames} frames of {width}x{height}; at most {MAX_FRAMES} frames and "
-            f"{MAX_FRAME_PIXELS // 1_000_000} megapixels in all are dealt with. Choose one frame.",
-            frames=info.frames,
-            width=width,
-            height=height,
-        )
-    return tuple(range(_first(image, info), info.frames))
-
-
-def duration_ms(image: Image.Image) -> int:
-    """How long the current frame is shown."""
-    return round(image.info.get("duration") or 0) or _UNTIMED_MS
-
-
-def _first(image: Image.Image, info: ImageInfo) -> int:
-    """An APNG may have a still, for who can't animate, that is no frame."""
-    return 1 if image.info.get("default_image") and info.frames > 1 else 0
 
 
 def _shown(data: bytes, image: Image.Image, info: ImageInfo, name: str, spec: ConvertSpec) -> Array:
@@ -122,7 +89,7 @@ def _shown(data: bytes, image: Image.Image, info: ImageInfo, name: str, spec: Co
     array = upright(scaled(pixels.array, stored, pixels.span), pixels.orientation)
     if pixels.profile is not None:
         array = in_srgb(array, pixels.profile)
-    return flattened(array, _rgb(spec.background)) if spec.background is not None else array
+    return flattened(array, rgb_of_hex(spec.background)) if spec.background is not None else array
 
 
 def _is_clear(arrays: list[Array]) -> bool:
@@ -141,24 +108,3 @@ def _of_one_shape(arrays: list[Array]) -> tuple[Array, ...]:
 
 def _is_grey(array: Array) -> bool:
     return bool((array[..., 0] == array[..., 1]).all() and (array[..., 1] == array[..., 2]).all())
-
-
-def with_channels(array: Array, channels: int) -> Array:
-    """``array`` with 3 or 4 channels, of one that has no more."""
-    if array.shape[2] == 1 and channels > 1:
-        array = np.repeat(array, 3, axis=2)
-    if array.shape[2] == 3 and channels == 4:
-        array = np.concatenate([array, np.full((*array.shape[:2], 1), 255, np.uint8)], axis=2)
-    return np.ascontiguousarray(array)
-
-
-def plays(image: Image.Image, info: ImageInfo) -> int:
-    """How often an animation is shown, 0 for ever. GIF tells how often it is repeated, and nothing of once."""
-    loop = image.info.get("loop")
-    if info.format == "gif":
-        return 1 if loop is None else loop + 1 if loop else 0
-    return int(loop or 0)
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
