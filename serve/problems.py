@@ -112,7 +112,10 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _validation(_request: Request, error: RequestValidationError) -> JSONResponse:
         problems = [
-            {"parameter": ".".join(str(part) for part in each["loc"][1:]), "message": each["msg"]}
+            {
+                "parameter": ".".join(str(part) for part in each["loc"][1:]),
+                "message": each["msg"].removeprefix("Value error, "),
+            }
             for each in error.errors()
         ]
         listed = "; ".join(f"{each['parameter'] or 'body'}: {each['message']}" for each in problems)

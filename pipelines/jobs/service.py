@@ -283,7 +283,9 @@ def _invalid(error: ValidationError, operation: Operation) -> InvalidError:
     problems = tuple(
         {
             "parameter": (name := ".".join(str(part) for part in each["loc"])),
-            "message": _unknown(name, operation) if each["type"] == "extra_forbidden" else each["msg"],
+            "message": _unknown(name, operation)
+            if each["type"] == "extra_forbidden"
+            else each["msg"].removeprefix("Value error, "),
         }
         for each in error.errors()
     )

@@ -34,6 +34,7 @@ from pipelines.media.images.conversion.search import (
 )
 from pipelines.media.images.encode import written
 from pipelines.media.images.header import bytes_of, open_image
+from pipelines.media.images.metadata.carried import carried
 from pipelines.media.source import Source, name_of
 
 _FULL_CHROMA_QUALITY = 90
@@ -46,6 +47,8 @@ _HOPE = {("png", "lossless"): 1.5, ("webp", "lossless"): 2.0, ("png", "palette")
 _SAVES = 0.98
 _SHORT = 0.5  # of SSIMULACRA2: nobody sees it
 _SLACK, _WHOLE_SLACK, _WHOLE_TRIES = 0.7, 1.5, 3
+
+_LARGER = "It is larger than the source: at a lower quality, or in the format it has, it may be smaller."
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def convert(source: Source, target: Path, spec: ConvertSpec) -> Converted:
     data = bytes_of(source)
     with open_image(data, name) as image:
         frames = read_frames(data, image, name, spec)
+        along = carried(data, image, spec.keep)
         own = _own(data, image, frames, spec, name)
         deep = deep_pixels(data, image, frames) if spec.depth == "keep" else None
     if deep is not None:
@@ -85,12 +89,13 @@ def convert(source: Source, target: Path, spec: ConvertSpec) -> Converted:
         made, reason = work.decided(made)
     best = next(each for each in made if each.row.chosen)
     assert best.data is not None
-    file = written(target, "", best.data, best.row.format, frames.size)
-    saved = len(data) - len(best.data)
+    whole = along.within(best.data, best.row.format, frames.size)
+    file = written(target, "", whole, best.row.format, frames.size)
+    saved = len(data) - len(whole)
     return Converted(
         source=frames.info,
         files=(file,),
-        warnings=_warnings(frames, best, spec, bits),
+        warnings=(*_warnings(frames, best, spec, bits), *((_LARGER,) if saved < 0 else ())),
         format=best.row.format,
         quality=best.row.quality,
         lossless=best.row.method in ("lossless", "kept"),
@@ -100,7 +105,7 @@ def convert(source: Source, target: Path, spec: ConvertSpec) -> Converted:
         bits=bits,
         ssimulacra2=round(best.score, 2),
         source_size_bytes=len(data),
-        size_bytes=len(best.data),
+        size_bytes=len(whole),
         saved_bytes=saved,
         saved_percent=round(100 * saved / len(data), 1),
         tries=sum(each.row.tries for each in made),
@@ -330,7 +335,8 @@ class _Work:
             each = self._fitted(way, start, limit)
             size = _size(each)
             if size > limit:
-                least = min(least or (size, ""), (size, f"{way.format} ({way.method})"))
+                this = (size, f"{way.format} ({way.method})")
+                least = this if least is None else min(least, this)
                 row = each.row.model_copy(update={"note": "doesn't fit"})
                 yield replace(each, row=row, data=None)
                 continue

@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pipelines.media.images.geometry import Placement, place
 from pipelines.media.images.info import MAX_FRAMES, ImageInfo, ImageResult
+from pipelines.media.images.metadata.metadata_spec import Keep
 from pipelines.media.stills_spec import box_of, parse_size
 
 ConvertFormat = Literal["jpeg", "webp", "avif", "png"]
@@ -33,7 +34,7 @@ Size = Annotated[str, BeforeValidator(parse_size)]
 class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
     """Into which format, and how well. At most one of quality, target_quality, target_bytes and lossless."""
 
-    format: Literal["auto"] | ConvertFormat = Field(
+    format: Literal["auto", "jpeg", "webp", "avif", "png"] = Field(
         default="auto", description="auto: of `formats` the one that makes the smallest file."
     )
     formats: tuple[ConvertFormat, ...] = Field(
@@ -56,7 +57,7 @@ class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
         default=False, description="Every pixel stays: PNG or WebP; a JPEG file as JPEG, its coefficients packed anew."
     )
     progressive: bool | None = Field(default=None, description="Of JPEG; default: above 10 kB.")
-    chroma: Literal["auto"] | Chroma = Field(
+    chroma: Literal["auto", "4:2:0", "4:4:4"] = Field(
         default="auto", description="Resolution of colour; auto: full at high qualities and for fine coloured detail."
     )
     effort: Effort = Field(default="normal", description="Time to spend on a smaller file.")
@@ -73,6 +74,7 @@ class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
         default=None, ge=0, le=MAX_FRAMES - 1, description="Only this one; default: all of an animation."
     )
     depth: Literal[8, "keep"] = Field(default=8, description="Bits of a channel; keep: 16 of a 16-bit source, in PNG.")
+    keep: Keep = Field(default="none", description="Of the metadata; also who made the picture and whose it is.")
     skip_larger: bool = Field(
         default=True, description="Keep the source's compressed pixels where the same format saves less than 2 %."
     )

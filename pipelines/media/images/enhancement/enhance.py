@@ -24,6 +24,7 @@ from pipelines.media.images.enhancement.enhance_spec import Enhanced, EnhanceSpe
 from pipelines.media.images.enhancement.remedies import remedies
 from pipelines.media.images.enhancement.tones import STEPS, curves_of, toned
 from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.metadata.carried import carried_by
 from pipelines.media.images.picture import Picture, picture_of, warnings_of
 from pipelines.media.images.scaling import flattened
 from pipelines.media.source import Source
@@ -63,7 +64,8 @@ def enhance(source: Source, target: Path, spec: EnhanceSpec) -> Enhanced:
         made = enhanced(picture.array, sample, steps)
         after = _judged(sample_of(made), Picture(picture.info, made)) if steps else before
     format_ = format_of(picture.info, spec)
-    data = encoded(flattened(made, _WHITE) if format_ == "jpeg" else made, format_, spec.quality)
+    shown = flattened(made, _WHITE) if format_ == "jpeg" else made
+    data = encoded(shown, format_, spec.quality, carried_by(source, spec.keep).options(format_))
     return Enhanced(
         source=picture.info,
         files=(written(target, "-enhanced", data, format_, (made.shape[1], made.shape[0])),),
@@ -111,7 +113,7 @@ def _steps(spec: EnhanceSpec, chosen: tuple[Step, ...]) -> tuple[Step, ...]:
 def _warnings(info: ImageInfo, spec: EnhanceSpec, steps: tuple[Step, ...]) -> tuple[str, ...]:
     warnings = list(warnings_of(info))
     if not steps:
-        warnings.append("Nothing to better was found; the picture is written as it is.")
+        warnings.append("Nothing to better was found; the picture is written with the same pixels.")
     if info.frames > 1:
         warnings.append(f"It has {info.frames} frames; one of them is written.")
     if info.alpha and format_of(info, spec) == "jpeg":

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipelines.media.images.analysis.analysis_spec import Measures
 from pipelines.media.images.info import ImageInfo, ImageResult
+from pipelines.media.images.metadata.metadata_spec import Keep
 
 EnhancedFormat = Literal["auto", "jpeg", "webp", "avif", "png"]
 StepName = Literal[
@@ -44,6 +45,7 @@ class EnhanceSpec(BaseModel, frozen=True, extra="forbid"):
     format: EnhancedFormat = Field(
         default="auto", description="Of the file; auto is the source's, or PNG or JPEG where that isn't written."
     )
+    keep: Keep = Field(default="none", description="Of the metadata; also who made the picture and whose it is.")
     quality: int = Field(default=90, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
     # To reach a frame, most formats decode all before it.
     frame: int = Field(default=0, ge=0, le=299, description="Of an animation or a document of several pages: which.")

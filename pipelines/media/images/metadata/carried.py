@@ -5,9 +5,13 @@ from typing import Any, Literal
 
 from PIL import Image, PngImagePlugin
 
+from pipelines.media.images.header import bytes_of, open_image
+from pipelines.media.images.info import ImageFormat
 from pipelines.media.images.metadata import exif, iptc, xmp
-from pipelines.media.images.metadata.container import Held, held_by
+from pipelines.media.images.metadata.blocks import Blocks
+from pipelines.media.images.metadata.container import Held, held_by, with_blocks
 from pipelines.media.images.metadata.metadata_spec import Keep, Texts
+from pipelines.media.source import Source, name_of
 
 MAX_EXIF_BYTES = 65_000  # what one segment of a JPEG takes, with what it begins with; other formats take more
 MAX_XMP_BYTES = 65_000
@@ -20,6 +24,13 @@ class Carried:
     exif: bytes | None = None
     xmp: bytes | None = None
 
+    def within(self, data: bytes, format_: ImageFormat, size: tuple[int, int]) -> bytes:
+        """A finished file of ``size`` (width, height) with these. Raises as ``with_blocks``."""
+        if self.exif is None and self.xmp is None:
+            return data
+        block = self.exif.removeprefix(exif.PREFIX) if self.exif else None
+        return with_blocks(data, format_, size, Blocks(exif=block, xmp=self.xmp))
+
     def options(self, format_: str) -> dict[str, Any]:
         """Keyword arguments; what isn't there isn't among them. For PNG, Pillow takes XMP as a text only."""
         options: dict[str, Any] = {} if self.exif is None else {"exif": self.exif}
@@ -29,6 +40,15 @@ class Carried:
         elif self.xmp is not None:
             options["xmp"] = self.xmp
         return options
+
+
+def carried_by(source: Source, keep: Keep) -> Carried:
+    """As ``carried``, of a file; it's read for that only where something is kept."""
+    if keep == "none":
+        return Carried()
+    data = bytes_of(source)
+    with open_image(data, name_of(source)) as image:
+        return carried(data, image, keep)
 
 
 def carried(data: bytes, image: Image.Image, keep: Keep) -> Carried:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from PIL import Image
 
 from pipelines.media.errors import SourceUnreadableError, SourceUnsupportedError
-from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.info import ImageFormat, ImageInfo
 from pipelines.media.images.metadata import (
     avif_boxes,
     exif,
@@ -174,3 +174,25 @@ def rewritten(data: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> tu
         f"{name} is {info.format.upper()}, whose metadata are only read here; {_WRITABLE} can be changed.",
         format=info.format,
     )
+
+
+def with_blocks(data: bytes, format_: ImageFormat, size: tuple[int, int], blocks: Blocks) -> bytes:
+    """A JPEG, PNG, WebP or AVIF of ``size`` (width, height) with ``blocks`` as its metadata, and no others.
+
+    Raises:
+        LimitError: they don't fit.
+    """
+
+    def change(_blocks: Blocks, _pictures: Pictures) -> Blocks:
+        return blocks
+
+    match format_:
+        case "jpeg":
+            return jpeg_segments.rewritten(data, change, True, keep_others=False)[0]
+        case "png":
+            return png_chunks.rewritten(data, change, True)
+        case "webp":
+            return webp_chunks.rewritten(data, size, change, True)
+        case "avif":
+            return avif_boxes.rewritten(data, change, True)
+    raise SourceUnsupportedError(f"{format_.upper()} gets no metadata here.", format=format_)
