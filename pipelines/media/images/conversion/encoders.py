@@ -8,6 +8,7 @@ as libvips has it, 0.85 (0.09); WebP method 2, 4 and 6: 0.75 (0.03), 0.71 (0.07)
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,24 +92,29 @@ def _jpeg(array: Array, way: Way, quality: int) -> bytes:
 
 
 def _jpeg_of(array: Array, way: Way, quality: int, *, progressive: bool) -> bytes:
-    if way.effort == "fast":
-        buffer = io.BytesIO()
-        _pillow(array).save(
-            buffer, "JPEG", quality=quality, optimize=True, progressive=progressive, subsampling=way.chroma
-        )
-        return buffer.getvalue()
+    fast = way.effort == "fast"
+    # Pillow makes room for a byte a pixel, which noise may need more of.
+    with suppress(OSError):
+        if fast:
+            return _quick_jpeg(array, way, quality, progressive=progressive)
     made: bytes = _vips(array).jpegsave_buffer(
         Q=quality,
         interlace=progressive,
         optimize_coding=True,
-        optimize_scans=progressive,
-        trellis_quant=True,
-        overshoot_deringing=True,
-        quant_table=3,
+        optimize_scans=progressive and not fast,
+        trellis_quant=not fast,
+        overshoot_deringing=not fast,
+        quant_table=0 if fast else 3,
         subsample_mode="off" if way.chroma == "4:4:4" else "on",
         keep="none",
     )
     return made
+
+
+def _quick_jpeg(array: Array, way: Way, quality: int, *, progressive: bool) -> bytes:
+    buffer = io.BytesIO()
+    _pillow(array).save(buffer, "JPEG", quality=quality, optimize=True, progressive=progressive, subsampling=way.chroma)
+    return buffer.getvalue()
 
 
 def _sharp_webp(array: Array, way: Way, quality: int) -> bytes:

@@ -616,6 +616,16 @@ def test_small_pictures_are_written(done, tmp_path, format_, size):
     assert np.abs(made.pixels().astype(int) - GREEN).max() < 12
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("effort", ["fast", "normal"])
+def test_a_jpeg_of_more_bytes_than_pixels_is_written(done, tmp_path, effort, progressive):
+    noise = np.random.default_rng(4).integers(0, 256, (400, 400, 3), np.uint8)
+    source = saved(Image.fromarray(noise), tmp_path / "noise.png")
+    made = done(source, format="jpeg", quality=95, effort=effort, progressive=progressive)
+    assert made.result.size_bytes > 400 * 400
+    assert likeness(noise, made.pixels()) > 80
+
+
 @pytest.mark.parametrize("format_", ["jpeg", "webp", "avif", "png"])
 def test_grey_stays_grey(done, tmp_path, format_):
     made = done(saved(scene().convert("L"), tmp_path / "grey.png"), format=format_, skip_larger=False)
