@@ -73,7 +73,10 @@ def _jpeg(data: bytes, info: ImageInfo, name: str, needed: tuple[int, int], prof
     width, height = info.as_stored((info.width, info.height))
     across, down = info.as_stored(needed)
     factor = _factor(min(width / across, height / down), width * height)
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[factor] | _RGB)
+    try:
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[factor] | _RGB)
+    except cv2.error as error:  # of what is beyond its own limits, see modules/imgcodecs/src/loadsave.cpp
+        raise SourceUnreadableError(f"{name} can't be decoded: {error.err}.") from error
     if array is None:
         raise SourceUnreadableError(f"{name} is damaged: its pixels don't decode.")
     return Pixels(np.asarray(array, np.uint8), (width / factor, height / factor), info.orientation, profile)
