@@ -233,7 +233,8 @@ def _join(
     kept_work(config.settings).discard(
         unit.key for unit in plan.units if unit.key and units[unit.name].folder in folders
     )
-    _note_staging(folder, {target.parent for target in targets})
+    if targets:
+        _note_staging(folder, {target.parent for target in targets})
     artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
     tag = f"{_tag(order.job_id)}{order.fence}"
     staged = [str(stage(made.path, at, roots.write, tag)) for made, at in zip(outcome.made, targets, strict=True)]

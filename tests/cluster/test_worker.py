@@ -47,7 +47,7 @@ def test_a_unit_that_waits_for_a_child_keeps_its_lease(url, cluster, tmp_path):
         raise UnitDroppedError
         yield
 
-    report = do_unit(WorkerConfig(settings, url, url), order, busy_children())
+    report = do_unit(WorkerConfig(settings, url, url), order, busy_children)
     assert report.outcome == "dropped"
     assert renewals == sorted(renewals)
     assert len(renewals) == 4

@@ -29,11 +29,18 @@ def encoded(
         EncodeError: the encoder can't.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
-    buffer = io.BytesIO()
+    options = _OPTIONS[format_](quality) | dict(carried)
     try:
-        image.save(buffer, format_.upper(), **_OPTIONS[format_](quality), **carried)
+        return _saved(image, format_, options)
     except (OSError, ValueError) as error:
+        if options.pop("optimize", False):  # Pillow makes room for a byte a pixel then, which noise needs more than
+            return _saved(image, format_, options)
         raise EncodeError(f"A picture can't be written as {format_}: {error}.") from error
+
+
+def _saved(image: Image.Image, format_: str, options: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_.upper(), **options)
     return buffer.getvalue()
 
 

@@ -330,3 +330,9 @@ def test_a_placeholder_is_told_where_it_is_asked_for(tmp_path):
     assert plain.blurhash is None
     assert told.blurhash is not None
     assert len(told.blurhash) == 28
+
+
+def test_noise_is_written_whatever_room_it_takes(made, tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (400, 400, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    assert made(tmp_path / "noise.png", sizes=("400",), format="jpeg", quality=98).size == (400, 400)
