@@ -282,9 +282,9 @@ def has_gps(packet: Packet) -> bool:
     """Whether anything in a packet tells a place."""
     for element in packet.root.iter():
         name = _name(element.tag)
-        if _is_place(name if name[0] != _RDF else ("", ""), element.text or ""):
+        if _is_place(_own(name), element.text or ""):
             return True
-        if any(_name(tag)[0] not in (_RDF, _XML, "") and _is_place(_name(tag), t) for tag, t in element.attrib.items()):
+        if any(_is_place(_own(_name(tag)), text) for tag, text in element.attrib.items()):
             return True
     return False
 
@@ -294,6 +294,7 @@ def strip(packet: Packet, policy: Strip, gain_map: bool) -> None:
     if policy == "nothing":
         return
     _settle_pictures(packet, gain_map)
+    _clear_subjects(packet)
     if policy == "gps":
         _only_rdf(packet)
         for description in packet.descriptions():
@@ -303,6 +304,21 @@ def strip(packet: Packet, policy: Strip, gain_map: bool) -> None:
     _top(packet, lambda name: not _kept(name, policy, gain_map))
     for description in packet.descriptions():
         _drop(description, _is_place, deep=True)
+
+
+def _own(name: Name) -> Name:
+    """A property's name; of RDF's and XML's none, whose texts are looked at all the same."""
+    return name if name[0] not in (_RDF, _XML, "") else ("", "")
+
+
+def _clear_subjects(packet: Packet) -> None:
+    """What is told is told of this file: no other name of it is needed, which may hold anything."""
+    for element in packet.root.iter():
+        for tag in [tag for tag in element.attrib if _name(tag) in ((_RDF, "about"), (_RDF, "ID"))]:
+            if _name(tag)[1] == "about":
+                element.attrib[tag] = ""
+            else:
+                del element.attrib[tag]
 
 
 def _only_rdf(packet: Packet) -> None:
