@@ -138,6 +138,8 @@ class MediaChild:
 
         What a call of it raised stands in its place. Otherwise raises as ``call``; ``limit_s`` is that of all.
         """
+        if len(each) > MAX_EACH:
+            raise ValueError(f"{len(each)} calls in one message; at most {MAX_EACH}")
         descriptors: list[int] = []
         message = {
             "function": function,

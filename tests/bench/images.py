@@ -261,7 +261,8 @@ def _child() -> MediaChild:
     """A child as a server has it, with what pictures need loaded."""
     child = MediaChild(ChildSpec("pipelines.media.child", 0, 4 << 30, ("pipelines.media.images.thumbnails",)))
     child.warm()
-    _batch(sorted(photos(COUNT).iterdir())[:4], Path(tempfile.mkdtemp(dir=PEERS)), threads=2, child=child)
+    with tempfile.TemporaryDirectory(dir=PEERS) as folder:
+        _batch(sorted(photos(COUNT).iterdir())[:4], Path(folder), threads=2, child=child)
     return child
 
 

@@ -415,6 +415,11 @@ def test_a_call_of_many_tells_what_each_came_to_in_order(warm, clip, tmp_path):
     assert [round(one["fraction"], 2) for one in told] == [0.33, 0.67, 1.0]
 
 
+def test_a_call_of_more_than_a_message_takes_is_refused(warm):
+    with pytest.raises(ValueError, match="65 calls"):
+        warm.call_each(PROBE, {}, [{}] * 65, MediaInfo, threads=1, limit_s=60.0)
+
+
 def test_an_answer_of_the_wrong_shape_to_many_is_a_crash(child, clip):
     with clip.open("rb") as film:
         each = [{"source": SourceDescriptor(film.fileno(), "x")}]
