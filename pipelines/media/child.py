@@ -39,7 +39,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 
 from pipelines.media.errors import MediaError
-from pipelines.media.memory import zero_new_memory
+from pipelines.media.memory import give_back_free_memory, zero_new_memory
 from pipelines.media.progress import OnProgress, Progress
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -212,8 +212,7 @@ def _send(host: socket.socket, body: dict[str, Any]) -> None:
 
 def _receive(host: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     if _resident_bytes() > _KEPT_BYTES or not select.select([host], [], [], _IDLE_S)[0]:
-        with contextlib.suppress(OSError, AttributeError):  # glibc has it
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back_free_memory()
     head, descriptors, _, _ = socket.recv_fds(host, _LENGTH.size, MAX_DESCRIPTORS)
     if not head:
         return None

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from pipelines.media import colour
 from pipelines.media.errors import EncoderUnavailableError
 from pipelines.media.info import ContentLight, MasteringDisplay
-from pipelines.media.memory import zero_new_memory
+from pipelines.media.memory import give_back_free_memory, zero_new_memory
 from pipelines.media.plan import AudioEncode, VideoEncode
 from pipelines.media.profiles import rate_of
 
@@ -23,6 +23,7 @@ _WAITING_THREADS = 4
 # How many more bits x264 gives the last frames of a chunk. It looks ahead to see which frames others are made of; at
 # the end it sees none, and they came out up to 1.7 VMAF below the same frames in one pass (docs/decisions/0015).
 _LAST_FRAMES_BITS = (1.1, 1.1, 1.15, 1.15, 1.4)
+_LARGE_PIXELS = 1280 * 720  # x264 takes more than 2 MiB at once for each, from the beginning of a page
 _SETTLING_S = 2  # the rate control's buffer: how long max_bitrate may be exceeded to be made up
 
 
@@ -39,7 +40,7 @@ def add_video_encoder(
     """
     settings = encode.settings
     if settings.codec == "h264":
-        zero_new_memory(on=True)
+        _clear_memory(encode.width * encode.height)
     rate = rate_of(encode.frame_rate) or Fraction(30)
     options = _rate_control(encode) | _codec_options(encode, threads, going_on_after)
     try:
@@ -75,6 +76,16 @@ def add_audio_encoder(output: OutputContainer, encode: AudioEncode) -> AudioStre
     if encode.bit_rate_bps is not None:
         context.bit_rate = encode.bit_rate_bps
     return stream
+
+
+def _clear_memory(pixels: int) -> None:
+    """Let new memory hold zeros: x264 reads some that it hasn't written (docs/decisions/0015).
+
+    With that it makes other bytes of the same frames in a process that has worked before. A large picture's memory is
+    whole pages, and those come cleared; a small one's shares pages with what was there before.
+    """
+    give_back_free_memory()
+    zero_new_memory(on=pixels < _LARGE_PIXELS)
 
 
 def _rate_control(encode: VideoEncode) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What new memory holds."""
+"""What new memory holds, and what is done with the old."""
 
 import contextlib
 import ctypes
@@ -6,11 +6,16 @@ import ctypes
 _M_PERTURB = -6  # of glibc's mallopt
 
 
+def give_back_free_memory() -> None:
+    """Have glibc give free pages back to the system, which hands out zeros; elsewhere it does nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def zero_new_memory(*, on: bool) -> None:
     """Have glibc fill new memory with zeros, in the whole process; elsewhere it does nothing.
 
-    x264 reads some that it hasn't written (its macroblock tree), and makes other bytes of the same frames in a process
-    that has worked before (docs/decisions/0015). It costs what touching all memory twice does.
+    That touches all of it, also what would never be used.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_PERTURB, 0xFF if on else 0)
