@@ -146,8 +146,9 @@ class Home:
         write_private(self.server_file, json.dumps({**_identity(os.getpid()), **facts}))
 
     def remember(self, name: str, pid: int) -> None:
-        """Record a process of ours, so that a later start can end it if we can't."""
-        write_private(self.run / f"{name}.pid", json.dumps(_identity(pid)))
+        """Record a process of ours, so that a later start can end it if we can't. One that is gone needs no record."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            write_private(self.run / f"{name}.pid", json.dumps(_identity(pid)))
 
     @contextlib.contextmanager
     def working_on(self, unit: str) -> Iterator[None]:

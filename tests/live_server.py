@@ -83,9 +83,10 @@ class LiveServer:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log()[-4000:]}")
-        if not (self.home / "run" / "server.json").exists():
-            return False
-        with contextlib.suppress(httpx.HTTPError, OSError):
+        with contextlib.suppress(httpx.HTTPError, OSError, ValueError):
+            record = json.loads((self.home / "run" / "server.json").read_text())
+            if record["pid"] != self.process.pid:  # one that was killed leaves its record behind
+                return False
             return self.get("/v1/health/ready").status_code == 200
         return False
 
@@ -135,22 +136,40 @@ class LiveServer:
                 found.update(self.job(job_id))
             return found.get("state") in wanted
 
-        until(there, limit_s, lambda: f"job {job_id} is {found.get('state')}, not {sorted(wanted)}: {found}")
+        until(
+            there,
+            limit_s,
+            lambda: f"job {job_id} is {found.get('state')}, not {sorted(wanted)}: {found}\n{self.story()}",
+        )
         return found
+
+    def story(self) -> str:
+        """What may explain that a job doesn't end: the last of the event log and of the server's, and who runs."""
+        events = []
+        with contextlib.suppress(redis.RedisError, OSError):
+            events = [" ".join(fields.values()) for fields in self._event_log()]
+        running = []
+        for process in self.tree():
+            with contextlib.suppress(psutil.Error):
+                running.append(f"{process.pid} {process.status()} {' '.join(process.cmdline())[:120]}")
+        ended = self.process.poll() if self.process else None
+        return "\n".join([*events[-60:], self.log()[-4000:], f"up: {ended}", *running])
 
     def taken_back(self, job_ids: Iterable[str]) -> list[tuple[str, str]]:
         """The units of these jobs that were taken back from a worker, and why, by the event log."""
+        wanted = set(job_ids)
+        return [
+            (fields["body"], fields["type"])
+            for fields in self._event_log()
+            if fields["job"] in wanted and fields["type"] in {"failed", "lost", "dropped"}
+        ]
+
+    def _event_log(self) -> list[dict[str, str]]:
         folder = Path((self.home / "run" / "folder").read_text())
         password = (self.home / "redis" / "password").read_text().strip()
         store = redis.Redis(unix_socket_path=str(folder / "redis.sock"), password=password, decode_responses=True)
-        wanted = set(job_ids)
-        entries = [fields for _, fields in store.xrange("{mediaray}:log")]
-        store.close()
-        return [
-            (fields["body"], fields["type"])
-            for fields in entries
-            if fields["job"] in wanted and fields["type"] in {"failed", "lost", "dropped"}
-        ]
+        with contextlib.closing(store):
+            return [fields for _, fields in store.xrange("{mediaray}:log")]
 
     def all_events(self) -> ClientConnection:
         """Changes of state of all jobs."""

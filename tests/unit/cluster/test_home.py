@@ -87,6 +87,13 @@ def test_a_process_left_behind_is_ended(home, sleeper):
     assert list(home.run.glob("*.pid")) == []
 
 
+def test_a_process_that_is_gone_already_isn_t_recorded(home, sleeper):
+    sleeper.kill()
+    sleeper.wait()
+    home.remember("redis", sleeper.pid)
+    assert list(home.run.glob("*.pid")) == []
+
+
 def test_a_foreign_process_that_got_the_same_id_is_left_alone(home, sleeper):
     home.remember("redis", sleeper.pid)
     file = home.run / "redis.pid"
