@@ -23,7 +23,7 @@ _WAITING_THREADS = 4
 # How many more bits x264 gives the last frames of a chunk. It looks ahead to see which frames others are made of; at
 # the end it sees none, and they came out up to 1.7 VMAF below the same frames in one pass (docs/decisions/0015).
 _LAST_FRAMES_BITS = (1.1, 1.1, 1.15, 1.15, 1.4)
-_LARGE_PIXELS = 1280 * 720  # x264 takes more than 2 MiB at once for each, from the beginning of a page
+_LARGE_PIXELS = 1_500_000
 _SETTLING_S = 2  # the rate control's buffer: how long max_bitrate may be exceeded to be made up
 
 
@@ -81,11 +81,13 @@ def add_audio_encoder(output: OutputContainer, encode: AudioEncode) -> AudioStre
 def _clear_memory(pixels: int) -> None:
     """Let new memory hold zeros: x264 reads some that it hasn't written (docs/decisions/0015).
 
-    With that it makes other bytes of the same frames in a process that has worked before. A large picture's memory is
-    whole pages, and those come cleared; a small one's shares pages with what was there before.
+    With that it makes other bytes of the same frames in a process that has worked before. To zero all of it takes the
+    least time, but touches what is never used, which is much of a large picture; that gets fresh pages instead.
     """
-    give_back_free_memory()
-    zero_new_memory(on=pixels < _LARGE_PIXELS)
+    if pixels < _LARGE_PIXELS:
+        zero_new_memory(on=True)
+    else:
+        give_back_free_memory()
 
 
 def _rate_control(encode: VideoEncode) -> dict[str, str]:
