@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pipelines.media.errors import LimitError, SourceUnreadableError
 from pipelines.media.images.colour import is_srgb, print_to_srgb, to_srgb
@@ -20,6 +21,7 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_PHOTOMETRIC = 262  # TIFF's tag of what the levels mean; 0: white is zero
 _SCAN = b"\xff\xda"  # its marker, which can't stand in compressed data
 _MAX_SCANS = 500
 _CHEAP_PIXELS = 1_000_000
@@ -64,6 +66,8 @@ def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: 
         # A JPEG is turned when it is small, since the uncovered part of a reduced one is at its end.
         stored = image if info.format == "jpeg" else ImageOps.exif_transpose(image)
         array, left = _eight_bits(stored, foreign)
+    if _white_is_zero(image):
+        array = 255 - array
     if stored is not image:
         return Pixels(array, (array.shape[1], array.shape[0]), profile=left)
     return Pixels(array, span, info.orientation, left)
@@ -112,6 +116,11 @@ def _eight_bits(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.u
     # A palette's colours are in the profile's space still; of LAB, HSV and YCbCr Pillow makes RGB by formulas that know
     # no profile.
     return np.asarray(image.convert("RGB")), profile if image.mode == "P" else None
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Of a TIFF's deep grey; Pillow turns the levels of other modes itself."""
+    return isinstance(image, TiffImageFile) and image.mode in DEEP and image.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def _with_clear(grey: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:

@@ -109,6 +109,14 @@ def test_hidden_colour_of_clear_parts_does_not_show(made, tmp_path):
     assert result[result[..., 3] > 0][:, 0].max() == 0
 
 
+def test_a_deep_tiff_whose_white_is_zero_is_shown_as_it_is_meant(made, tmp_path):
+    source = tmp_path / "film.tif"
+    Image.fromarray(np.full((100, 100), 200 * 257, np.uint16)).save(source, tiffinfo={262: 0})
+    with Image.open(source) as image:
+        assert image.tag_v2[262] == 0
+    assert np.asarray(made(source, format="png")).mean() == pytest.approx(55, abs=1)
+
+
 def test_a_clear_part_of_a_palette_shows_the_background_in_jpeg(made, tmp_path):
     image = quarters(200, 200).quantize(8, dither=Image.Dither.NONE)
     source = tmp_path / "palette.gif"
