@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from cluster.errors import StorageError
-from pipelines.jobs.errors import InvalidError, JobsError
+from pipelines.jobs.errors import InvalidError, JobsError, wording
 from pipelines.jobs.service import RefusedError
 from pipelines.jobs.store import UnreadableRecordError
 from pipelines.media.errors import MediaError
@@ -114,7 +114,7 @@ def handle_errors(app: FastAPI) -> None:
         problems = [
             {
                 "parameter": ".".join(str(part) for part in each["loc"][1:]),
-                "message": each["msg"].removeprefix("Value error, "),
+                "message": wording(each),
             }
             for each in error.errors()
         ]

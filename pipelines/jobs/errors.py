@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from pydantic_core import ErrorDetails
+
 from cluster.errors import (
     ChildCrashedError,
     ChildFailedError,
@@ -60,6 +62,15 @@ class UnitDroppedError(Exception):
 
 # The work is at fault, not the input: another try, in a fresh process, may do.
 _RETRYABLE = frozenset({"encode_failed", "output_invalid", "child_crashed", "internal", "limit_time", "output_lost"})
+
+
+def wording(error: ErrorDetails) -> str:
+    """What pydantic says of a wrong value, without its own terms."""
+    if error["type"] == "too_short":
+        return f"give at least {error['ctx']['min_length']}"
+    if error["type"] == "too_long":
+        return f"give at most {error['ctx']['max_length']}"
+    return error["msg"].removeprefix("Value error, ")
 
 
 def job_error(error: Exception, unit: str | None = None) -> JobError:

@@ -11,6 +11,8 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, BeforeValidator, PlainValidator, ValidationError, WrapValidator
 from pydantic.fields import FieldInfo
 
+from pipelines.jobs.errors import wording
+
 _VALIDATORS = (BeforeValidator, PlainValidator, WrapValidator)
 _LISTS = (list, tuple, set, frozenset)
 
@@ -31,7 +33,7 @@ def given_params(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str
         model.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        message = str(first["msg"]).removeprefix("Value error, ")
+        message = wording(first)
         hint = option_name(str(first["loc"][0])) if first["loc"] else None
         raise typer.BadParameter(message, param_hint=hint) from error
     return given
@@ -100,6 +102,8 @@ def _limits(field: FieldInfo) -> dict[str, Any]:
 
 
 def _shown(default: Any) -> bool | str:
+    if isinstance(default, tuple) and default and all(isinstance(each, str) for each in default):
+        return ",".join(default)
     if default is None or not isinstance(default, (bool, str, int, float, Enum)):
         return False
     if isinstance(default, bool):

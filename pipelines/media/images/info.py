@@ -1,8 +1,9 @@
 """What an image file holds, read from its header, and what operations on images return."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, Field
 
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif"]
 MEDIA_TYPES: dict[ImageFormat, str] = {
@@ -29,6 +30,16 @@ OTHER_SUFFIXES = frozenset(
 )
 MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000  # of an animation, in all, that are dealt with
 ColourModel = Literal["grey", "rgb", "cmyk"]
+_HEX = "^#[0-9a-fA-F]{6}$"
+
+
+def _parse_colour(value: object) -> object:
+    if isinstance(value, str) and not re.match(_HEX, value):
+        raise ValueError(f"{value!r} is no colour; give red, green and blue in hexadecimal, as #ff8000")
+    return value
+
+
+Colour = Annotated[str, BeforeValidator(_parse_colour), Field(pattern=_HEX)]
 
 
 class ImageInfo(BaseModel, frozen=True, extra="forbid"):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pipelines.media.images.geometry import Fit, place
-from pipelines.media.images.info import EXTENSIONS, ImageInfo, ImageResult
+from pipelines.media.images.info import EXTENSIONS, Colour, ImageInfo, ImageResult
 from pipelines.media.images.metadata.metadata_spec import Keep
 from pipelines.media.stills_spec import box_of, parse_size
 
@@ -63,9 +63,7 @@ class ThumbnailSpec(BaseModel, frozen=True, extra="forbid"):
     enlarge: bool = Field(default=False, description="Let renditions be larger than the image.")
     format: ThumbnailFormat = Field(default="jpeg", description="Format of the renditions.")
     quality: int = Field(default=80, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
-    background: str = Field(
-        default="#ffffff", pattern=r"^#[0-9a-fA-F]{6}$", description="Behind transparent parts, in JPEG."
-    )
+    background: Colour = Field(default="#ffffff", description="Behind transparent parts, in JPEG.")
     keep: Keep = Field(default="none", description="Of the metadata; also who made the picture and whose it is.")
     placeholder: bool = Field(default=False, description="Tell a BlurHash, to be shown until the picture is there.")
     animated: bool = Field(default=False, description="Of an animation make all frames: as WebP, AVIF or PNG.")

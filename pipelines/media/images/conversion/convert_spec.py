@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pipelines.media.images.geometry import Placement, place
-from pipelines.media.images.info import MAX_FRAMES, ImageInfo, ImageResult
+from pipelines.media.images.info import MAX_FRAMES, Colour, ImageInfo, ImageResult
 from pipelines.media.images.metadata.metadata_spec import Keep
 from pipelines.media.stills_spec import box_of, parse_size
 
@@ -64,10 +64,8 @@ class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
     max_size: Size | None = Field(
         default=None, description="A width (720) or a box (1920x1080) to fit into; nothing is enlarged."
     )
-    background: str | None = Field(
-        default=None,
-        pattern=r"^#[0-9a-fA-F]{6}$",
-        description="Put behind transparent parts, which JPEG can't have (there, default white).",
+    background: Colour | None = Field(
+        default=None, description="Put behind transparent parts, which JPEG can't have (there, default white)."
     )
     # To reach a frame, most formats decode all before it.
     frame: int | None = Field(

@@ -1,8 +1,11 @@
+from typing import get_args
+
 import pytest
 import typer
 from typer.testing import CliRunner
 from unit.serve.cli.fakes import SHRINK, ShrinkParams
 
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from serve.cli.options import given_params, option_parameters
 
 runner = CliRunner()
@@ -46,6 +49,26 @@ def test_an_error_names_the_option():
         taken(audio_bitrate="loud")
     assert caught.value.param_hint == "--audio-bitrate"
     assert "no bit rate" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"background": "red"}, "'red' is no colour; give red, green and blue in hexadecimal, as #ff8000"),
+        ({"sizes": [","]}, "give at least 1"),
+        ({"sizes": [str(number) for number in range(1, 18)]}, "give at most 16"),
+        ({"sizes": ["wide"]}, "'wide' is no size; give a width such as 720"),
+    ],
+)
+def test_an_error_says_what_to_give(options, said):
+    with pytest.raises(typer.BadParameter) as caught:
+        given_params(ThumbnailSpec, options)
+    assert caught.value.message.startswith(said)
+
+
+def test_the_default_of_a_list_is_shown():
+    shown = {each.name: get_args(each.annotation)[1].show_default for each in option_parameters(ThumbnailSpec, set())}
+    assert (shown["sizes"], shown["focus"]) == ("medium", False)
 
 
 def test_an_error_of_two_options_names_none():
