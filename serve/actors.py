@@ -8,9 +8,9 @@ from ray.actor import ActorHandle
 from pipelines.jobs.board import Event
 from pipelines.jobs.live import EventChannel
 from pipelines.jobs.models import JobError, Plan
+from pipelines.jobs.orders import NAMESPACE, REGISTRY
 from pipelines.jobs.runner import CONTROL, runner_name
 from pipelines.jobs.served_pictures import ServedPicture
-from pipelines.jobs.worker import NAMESPACE, REGISTRY
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.info import MediaInfo
 

@@ -24,7 +24,7 @@ from serve.problems import handle_errors
 from serve.signing import Signer
 from serve.views import (
     V1,
-    ArtifactList,
+    ArtifactPage,
     Health,
     JobPage,
     JobRequest,
@@ -32,7 +32,7 @@ from serve.views import (
     OperationList,
     PlanView,
     PriorityChange,
-    artifact_views,
+    artifact_view,
     job_view,
     operation_view,
     plan_view,
@@ -241,8 +241,14 @@ def _artifacts(jobs: JobService) -> APIRouter:
     router = APIRouter(tags=["artifacts"])
 
     @router.get("/jobs/{job_id}/artifacts")
-    async def list_artifacts(job_id: str) -> ArtifactList:
-        return ArtifactList(artifacts=artifact_views(await jobs.get(job_id)))
+    async def list_artifacts(
+        job_id: str,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+        after: Annotated[str, Query(max_length=4096)] = "",
+    ) -> ArtifactPage:
+        """A job's finished files in order of name."""
+        found, next_after = await jobs.artifacts(job_id, limit=limit, after=after)
+        return ArtifactPage(artifacts=[artifact_view(job_id, each) for each in found], next_after=next_after)
 
     @router.get("/jobs/{job_id}/artifacts/{name:path}", response_class=FileResponse)
     async def get_artifact(job_id: str, name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:

@@ -165,7 +165,14 @@ class Client:
         self._do(protocol.delete(job_id))
 
     def artifacts(self, job_id: str) -> tuple[ArtifactView, ...]:
-        return self._do(protocol.artifacts(job_id))
+        """All finished files of a job, in order of name."""
+        found: list[ArtifactView] = []
+        after: str | None = ""
+        while after is not None:
+            page = self._do(protocol.artifacts(job_id, after))
+            found += page.artifacts
+            after = page.next_after
+        return tuple(found)
 
     def download(self, job_id: str, name: str, to: Path) -> Path:
         """Fetch an artifact to a file, or into a folder under its own name; it appears when it's whole."""
@@ -336,7 +343,14 @@ class AsyncClient:
         await self._do(protocol.delete(job_id))
 
     async def artifacts(self, job_id: str) -> tuple[ArtifactView, ...]:
-        return await self._do(protocol.artifacts(job_id))
+        """All finished files of a job, in order of name."""
+        found: list[ArtifactView] = []
+        after: str | None = ""
+        while after is not None:
+            page = await self._do(protocol.artifacts(job_id, after))
+            found += page.artifacts
+            after = page.next_after
+        return tuple(found)
 
     async def download(self, job_id: str, name: str, to: Path) -> Path:
         target = _download_target(name, to)

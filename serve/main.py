@@ -18,9 +18,9 @@ from cluster.home import Home
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from pipelines.jobs.actors import DISPATCHER, replace_other_version, start_dispatcher, start_registry
+from pipelines.jobs.orders import NAMESPACE, WorkerConfig
 from pipelines.jobs.service import JobService
 from pipelines.jobs.store import JobStore
-from pipelines.jobs.worker import NAMESPACE, WorkerConfig
 from serve.actors import LiveRegistry, RayInteractiveLane, actor
 from serve.app import build_app
 from serve.catalogue import catalogue

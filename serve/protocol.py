@@ -92,6 +92,7 @@ class JobView(View):
     params: dict[str, Any] = {}
     sources: tuple[str, ...] = ()
     artifacts: tuple[ArtifactView, ...] = ()
+    artifact_count: int = 0
     result: dict[str, Any] | None = None
     error: ErrorView | None = None
     warnings: tuple[str, ...] = ()
@@ -105,6 +106,11 @@ class JobView(View):
         """The first source's file name, and how many more there are."""
         more = f" (+{len(self.sources) - 1})" if len(self.sources) > 1 else ""
         return PurePath(self.sources[0]).name + more if self.sources else ""
+
+
+class ArtifactPage(View):
+    artifacts: tuple[ArtifactView, ...]
+    next_after: str | None = None
 
 
 class JobEvent(View):
@@ -295,8 +301,9 @@ def delete(job_id: str) -> Call[None]:
     return Call("DELETE", job_path(job_id), lambda _: None)
 
 
-def artifacts(job_id: str) -> Call[tuple[ArtifactView, ...]]:
-    return Call("GET", job_path(job_id, "artifacts"), lambda answer: _artifacts(answer.json()))
+def artifacts(job_id: str, after: str) -> Call[ArtifactPage]:
+    path = job_path(job_id, "artifacts")
+    return Call("GET", path, lambda answer: ArtifactPage.model_validate(answer.json()), query={"after": after})
 
 
 def document(path: str, query: Mapping[str, str] | None = None) -> Call[dict[str, Any]]:
@@ -319,11 +326,6 @@ def health() -> Call[dict[str, Any]]:
 
 def ready() -> Call[bool]:
     return Call("GET", "/health/ready", lambda answer: answer.is_success, accepts=_BUSY | _GATEWAY | {404})
-
-
-def _artifacts(told: Any) -> tuple[ArtifactView, ...]:
-    rows = told["artifacts"] if isinstance(told, dict) else told
-    return tuple(ArtifactView.model_validate(row) for row in rows)
 
 
 def _object(answer: httpx.Response) -> dict[str, Any]:

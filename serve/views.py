@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from pipelines.jobs.board import Event
 from pipelines.jobs.catalogue import Operation
-from pipelines.jobs.models import Job, JobError, Needs, Plan, Priority, State, rfc3339
+from pipelines.jobs.models import Artifact, Job, JobError, Needs, Plan, Priority, State, rfc3339
 from pipelines.jobs.states import TERMINAL
 
 V1 = "/v1"
@@ -56,7 +56,8 @@ class JobView(BaseModel):
     finished_at: str | None
     sources: tuple[str, ...]
     params: dict[str, Any]
-    artifacts: list[ArtifactView]
+    artifacts: list[ArtifactView] = Field(description="The first 50; GET …/artifacts has all.")
+    artifact_count: int
     result: dict[str, Any] | None
     error: JobError | None
     warnings: tuple[str, ...]
@@ -68,8 +69,9 @@ class JobPage(BaseModel):
     next_cursor: str | None
 
 
-class ArtifactList(BaseModel):
+class ArtifactPage(BaseModel):
     artifacts: list[ArtifactView]
+    next_after: str | None = Field(description="What to pass as `after` for the next ones.")
 
 
 class UnitView(BaseModel):
@@ -129,7 +131,8 @@ def job_view(job: Job, latest: Event | None) -> JobView:
         finished_at=rfc3339(job.finished_at),
         sources=job.sources,
         params=job.params,
-        artifacts=artifact_views(job),
+        artifacts=[artifact_view(job.id, artifact) for artifact in job.artifacts],
+        artifact_count=job.artifact_count,
         result=job.result,
         error=job.error,
         warnings=job.warnings,
@@ -142,11 +145,8 @@ def job_view(job: Job, latest: Event | None) -> JobView:
     )
 
 
-def artifact_views(job: Job) -> list[ArtifactView]:
-    return [
-        ArtifactView(**artifact.model_dump(), url=f"{V1}/jobs/{job.id}/artifacts/{quote(artifact.name)}")
-        for artifact in job.artifacts
-    ]
+def artifact_view(job_id: str, artifact: Artifact) -> ArtifactView:
+    return ArtifactView(**artifact.model_dump(), url=f"{V1}/jobs/{job_id}/artifacts/{quote(artifact.name)}")
 
 
 def event_of(job: Job, epoch: int, seq: int) -> Event:

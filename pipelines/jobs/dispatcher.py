@@ -18,11 +18,11 @@ from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Joined, Plan, Priority, State
+from pipelines.jobs.orders import UnitOrder, UnitReport
 from pipelines.jobs.starting import Start, next_start
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
-from pipelines.jobs.worker import UnitOrder, UnitReport
 
 _TICK_S = 1.0
 _RETENTION_EVERY_S = 60.0
@@ -151,7 +151,7 @@ class Dispatcher:
             tracked = Tracked.of(loaded, heavy=self._is_heavy(loaded.job.operation))
         except UnknownError:
             return
-        except (UnreadableRecordError, ValueError) as error:  # ValueError: a manifest that doesn't load
+        except UnreadableRecordError as error:
             _log.exception("job %s is set aside", job_id)
             await self._store.quarantine(self._epoch, job_id, str(error))
             return
@@ -315,7 +315,7 @@ class Dispatcher:
         fields: dict[str, Any] = {"warnings": list(tracked.warnings)}
         if state == State.SUCCEEDED and tracked.joined:
             fields["result"] = tracked.joined.result
-            fields["artifacts"] = [artifact.model_dump() for artifact in tracked.joined.artifacts]
+            fields["artifacts"] = tracked.joined.artifacts
         if state == State.FAILED and tracked.failure:
             fields["error"] = tracked.failure.model_dump()
         await self._store.move(self._epoch, tracked.job.id, state, **fields)

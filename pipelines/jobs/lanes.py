@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorHandle
 
+from pipelines.jobs.orders import NAMESPACE, UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.runner import CONCURRENCY, CONTROL, Runner, runner_name
 from pipelines.jobs.starting import Capacity
-from pipelines.jobs.worker import NAMESPACE, UnitOrder, UnitReport, WorkerConfig, run_heavy, warm_heavy
+from pipelines.jobs.worker import run_heavy, warm_heavy
 
 _log = logging.getLogger("mediaray.lanes")
 _heavy_task: Any = ray.remote(run_heavy)

@@ -1,12 +1,13 @@
 """What only the leading dispatcher does with the store: move jobs, give units away and take them back."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.jobs.errors import StaleLeaderError
-from pipelines.jobs.models import State, UnitStatus
+from pipelines.jobs.models import Artifact, State, UnitStatus
 from pipelines.jobs.states import MOVES
-from pipelines.jobs.store import PREFIX, JobStore
+from pipelines.jobs.store import ARTIFACTS_WITH_JOB, PREFIX, JobStore
 
 
 class LeaderStore(JobStore):
@@ -28,17 +29,24 @@ class LeaderStore(JobStore):
         """Become the leader: from now on every older epoch is refused."""
         return int(await self._redis.incr(f"{PREFIX}:leader"))
 
-    async def move(self, epoch: int, job_id: str, to: State, **fields: Any) -> bool:
+    async def move(
+        self, epoch: int, job_id: str, to: State, *, artifacts: Sequence[Artifact] = (), **fields: Any
+    ) -> bool:
         """Move a job; False where its state doesn't allow it.
 
-        ``fields`` are stored with it as JSON: plan, result, error, warnings, artifacts.
+        ``fields`` are stored with it as JSON: result, error, warnings.
 
         Raises:
             StaleLeaderError
         """
         allowed = " ".join(old for old, new in MOVES.items() if to in new)
+        if artifacts:
+            fields["artifacts"] = [artifact.model_dump() for artifact in artifacts[:ARTIFACTS_WITH_JOB]]
+            fields["artifact_count"] = len(artifacts)
+        many = artifacts if len(artifacts) > ARTIFACTS_WITH_JOB else ()
+        by_name = {artifact.name: artifact.model_dump_json() for artifact in many}
         encoded = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-        answer = await self._run("move", epoch, job_id, to, allowed, json.dumps(encoded))
+        answer = await self._run("move", epoch, job_id, to, allowed, json.dumps(encoded), json.dumps(by_name))
         _refuse_stale(answer)
         return bool(answer == "moved")
 

@@ -104,7 +104,7 @@ class JobError(Value):
 
 
 class Job(Value):
-    """A job as the store has it."""
+    """A job as the store has it. ``artifacts`` are the first of ``artifact_count``."""
 
     id: str
     operation: str
@@ -119,11 +119,11 @@ class Job(Value):
     created_at: int
     started_at: int | None = None
     finished_at: int | None = None
-    plan: Plan | None = None
     result: dict[str, Any] | None = None
     error: JobError | None = None
     warnings: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    artifact_count: int = 0
 
 
 class UnitStatus(BaseModel):

@@ -269,7 +269,7 @@ def _join(bench: Workbench, units: Mapping[str, Finished], model: type[Pictures[
     if len(pictures) > 1:
         report = bench.scratch / _REPORT
         report.write_text("".join(f"{json.dumps(each.model_dump(mode='json'))}\n" for each in pictures))
-        made.append(Made(report, _REPORT, "application/jsonl", own=True))
+        made.insert(0, Made(report, _REPORT, "application/jsonl", own=True))
     warnings = _warnings(gathered.warnings, failed, len(pictures))
     if getattr(bench.params, "output", None) and not result.files and not failed:
         warnings = (*warnings, "No file was made: nothing was to be changed.")

@@ -103,9 +103,9 @@ class ProgressRegistry:
             return
         if not board.knows(job_id):
             board.state(job_id, loaded.job.state, loaded.job.created_at, time.monotonic())
-        if loaded.job.plan:
+        if plan := loaded.plan:
             done = [name for name, status in loaded.units.items() if status.state == "done"]
-            weights = weights_of(loaded.job.plan)
+            weights = weights_of(plan)
             board.planned(job_id, weights, [name for name in done if name in weights])
 
     async def _hear(self, board: ProgressBoard) -> None:

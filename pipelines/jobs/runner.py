@@ -15,19 +15,11 @@ from cluster.home import Home
 from cluster.identity import identify
 from cluster.storage import open_source
 from pipelines.jobs.errors import job_error
+from pipelines.jobs.leftovers import clean_up, sweep_kept, sweep_scratch
 from pipelines.jobs.models import JobError, Plan
+from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
-from pipelines.jobs.worker import (
-    CHILD_MODULE,
-    UnitOrder,
-    UnitReport,
-    WorkerConfig,
-    clean_up,
-    do_unit,
-    plan_only,
-    sweep_kept,
-    sweep_scratch,
-)
+from pipelines.jobs.worker import CHILD_MODULE, do_unit, plan_only
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.info import MediaInfo
 
@@ -117,17 +109,17 @@ class Runner:
             return None
 
     def clean_up(self, job_id: str, targets: list[str], keys: list[str], artifacts: bool) -> None:
-        clean_up(self._config, job_id, targets, keys, artifacts=artifacts)
+        clean_up(self._config.settings, job_id, targets, keys, artifacts=artifacts)
 
     def end_worker_of(self, lease_name: str) -> bool:
         """End the process that does a unit on this node, however stuck it is."""
         return Home(self._config.settings.home).end_worker_of(lease_name)
 
     def sweep(self, active: set[str]) -> None:
-        sweep_scratch(self._config, active)
+        sweep_scratch(self._config.settings, active)
 
     def sweep_kept(self) -> None:
-        sweep_kept(self._config)
+        sweep_kept(self._config.settings)
 
 
 def runner_name(node_id: str) -> str:

@@ -2,7 +2,8 @@
 
 Keys, under the prefix ``{mediaray}``:
 
-    :job:ID            hash: record (what was asked, immutable), state, want, priority, plan, result, error, …
+    :job:ID            hash: record (what was asked, immutable), state, want, priority, result, error, artifacts, …
+    :artifacts:ID      hash: name → artifact, all of a job that has more than its own hash holds
     :units:ID          hash: unit → {state, fence, attempts, lost}         :manifests:ID   hash: unit → manifest
     :active            set of jobs that aren't finished                    :leases         zset: ID/UNIT → expiry, ms
     :jobs, :jobs:state:S, :jobs:operation:O   zsets in order of id (UUIDv7: of time)
@@ -25,9 +26,11 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 
 from pipelines.jobs.errors import ConflictError, UnknownError
-from pipelines.jobs.models import SCHEMA_VERSION, Job, Priority, State, UnitStatus, Want
+from pipelines.jobs.models import SCHEMA_VERSION, Artifact, Job, Joined, Plan, Priority, State, UnitStatus, Want
+from pipelines.jobs.states import JOIN, PLAN
 
 PREFIX = "{mediaray}"
+ARTIFACTS_WITH_JOB = 50  # the first are read with their job; of a job that has more, all lie by themselves
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 _CONNECTIONS = 4096  # each client that watches all jobs holds one
 _HANGING_S = 30.0
@@ -73,9 +76,12 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class LoadedJob:
+    """A job with its units, and what they left: its plan, and what was joined."""
+
     job: Job
     units: Mapping[str, UnitStatus]
-    manifests: Mapping[str, Any]
+    plan: Plan | None = None
+    joined: Joined | None = None
 
 
 class UnreadableRecordError(Exception):
@@ -185,17 +191,37 @@ class JobStore:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(f"{PREFIX}:job:{job_id}")
             pipe.hgetall(f"{PREFIX}:units:{job_id}")
-            pipe.hgetall(f"{PREFIX}:manifests:{job_id}")
-            fields, units, manifests = await pipe.execute()
+            pipe.hmget(f"{PREFIX}:manifests:{job_id}", PLAN, JOIN)
+            fields, units, (plan, joined) = await pipe.execute()
         job = _job(fields, job_id)
         try:
             return LoadedJob(
                 job,
                 {name: UnitStatus.model_validate_json(text) for name, text in units.items()},
-                {name: json.loads(text) for name, text in manifests.items()},
+                Plan.model_validate_json(plan) if plan else None,
+                Joined.model_validate_json(joined) if joined else None,
             )
         except ValueError as error:
             raise UnreadableRecordError(str(error)) from error
+
+    async def artifacts(self, job: Job, *, limit: int, after: str = "") -> tuple[list[Artifact], str | None]:
+        """A job's artifacts in order of name, from behind ``after``; and the last name where there are more."""
+        if job.artifact_count <= len(job.artifacts):
+            found = sorted((each for each in job.artifacts if each.name > after), key=lambda each: each.name)
+            page = found[:limit]
+        else:
+            key = f"{PREFIX}:artifacts:{job.id}"
+            found = sorted(name for name in await self._redis.hkeys(key) if name > after)
+            texts = await self._redis.hmget(key, found[:limit]) if found else []
+            page = [Artifact.model_validate_json(text) for text in texts if text is not None]
+        return page, page[-1].name if len(found) > limit else None
+
+    async def artifact(self, job: Job, name: str) -> Artifact | None:
+        for artifact in job.artifacts:
+            if artifact.name == name:
+                return artifact
+        text = await self._redis.hget(f"{PREFIX}:artifacts:{job.id}", name)
+        return Artifact.model_validate_json(text) if text else None
 
     async def page(
         self, *, state: State | None, operation: str | None, limit: int, cursor: str | None
@@ -282,7 +308,7 @@ def _job(fields: Mapping[str, str], job_id: str) -> Job:
         del record["targets"]
         known = {
             name: json.loads(fields[name])
-            for name in ("plan", "result", "error", "warnings", "artifacts")
+            for name in ("result", "error", "warnings", "artifacts", "artifact_count")
             if name in fields
         }
         times = {name: int(fields[name]) for name in ("started_at", "finished_at") if name in fields}

@@ -52,11 +52,9 @@ class Tracked:
 
     def take_over(self, loaded: LoadedJob) -> None:
         """Take what the store has of its units, plan and result."""
-        plan, joined = loaded.manifests.get("plan"), loaded.manifests.get("join")
         self.state = loaded.job.state
         self.units = dict(loaded.units)
-        self.plan = Plan.model_validate(plan) if plan else None
-        self.joined = Joined.model_validate(joined) if joined else None
+        self.plan, self.joined = loaded.plan, loaded.joined
 
     def flight_of(self, unit: str) -> str | None:
         """The flight that a unit is on: one of its own, or one that goes through."""

@@ -7,27 +7,27 @@ import contextlib
 import json
 import logging
 import os
-import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildKilledError
 from cluster.grants import current_roots
-from cluster.home import Home, write_private
-from cluster.kept import Kept
+from cluster.home import Home
 from cluster.settings import Settings
 from cluster.storage import check_target, flush_files, flush_folder, local_path, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.errors import UnitDroppedError, job_error
+from pipelines.jobs.leftovers import kept_work, note_staging, scratch_of, tag_of
 from pipelines.jobs.live import Reporter
-from pipelines.jobs.models import JobError, Joined, Plan, Progress, Unit
+from pipelines.jobs.minder import Minder
+from pipelines.jobs.models import Joined, Plan, Progress, Unit
+from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, RESERVED_UNIT_NAMES, stage_of
 from pipelines.jobs.targets import target_of
@@ -35,54 +35,9 @@ from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.workbench import Finished, Workbench
 
 CHILD_MODULE = "pipelines.media.child"
-NAMESPACE = "mediaray"
-REGISTRY = "registry"
-_LOOK_S = 0.4  # how often a worker looks whether its unit was taken away: a cancel is done in under 2 s
 _REPORT_S = 0.1
-_STAGING = "staging.json"
 _PUBLISHED_AT_ONCE = 32  # files between two looks at the fence
 _log = logging.getLogger("mediaray.worker")
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """What every worker of a server needs. Holds the passwords of both Redises: never log it."""
-
-    settings: Settings
-    redis_url: str
-    cache_url: str
-
-
-@dataclass(frozen=True)
-class UnitOrder:
-    """One unit to do. ``fence`` is its lease's; ``module`` names the operation's module.
-
-    ``slots`` are the CPUs of the whole cluster; ``shared`` is the plan's. ``through``: go on with what follows it.
-    """
-
-    job_id: str
-    module: str
-    sources: tuple[str, ...]
-    params: dict[str, Any]
-    unit: Unit
-    fence: int
-    cpus: int
-    slots: int
-    memory_bytes: int = 0
-    shared: dict[str, Any] = field(default_factory=dict)
-    through: bool = False
-
-    @property
-    def lease_name(self) -> str:
-        return f"{self.job_id}.{self.unit.name}.{self.fence}"
-
-
-@dataclass(frozen=True)
-class UnitReport:
-    """How it went, with the last unit where it went through several. ``done`` means: committed."""
-
-    outcome: Literal["done", "failed", "dropped"]
-    error: JobError | None = None
 
 
 @dataclass(frozen=True)
@@ -102,29 +57,24 @@ def do_unit(
 
     Where the order says so, go on with the job's other units, as long as one follows the other.
     """
-    store = _store(config.redis_url)
-    home = Home(config.settings.home)
-    while True:
-        try:
-            # The lease is kept while the unit waits for a child, too.
-            with (
-                home.working_on(order.lease_name),
-                _Minder(config, order, store) as minder,
-                lend() as child,
-                minder.minding(child),
-            ):
-                made = _do(config, order, child)
-            following = _commit(config, order, store, made)
-        except (UnitDroppedError, ChildKilledError):
-            return UnitReport("dropped")
-        except Exception as error:  # noqa: BLE001 whatever went wrong becomes the unit's failure
-            failure = job_error(error, order.unit.name)
-            if failure.code == "internal":
-                _log.exception("job %s unit %s failed", order.job_id, order.unit.name)
-            return UnitReport("failed", failure)
-        if following is None:
-            return UnitReport("done")
-        order = following
+    settings, store = config.settings, _store(config.redis_url)
+    following: UnitOrder | None = order
+    try:
+        with Home(settings.home).working_on(order.lease_name), Minder(store, settings.lease_s) as minder:
+            while following is not None:
+                order = following
+                minder.keep(order)  # from now on, while it waits for a child
+                with lend() as child, minder.minding(child):
+                    made = _do(config, order, child)
+                following = _commit(config, order, store, made)
+    except (UnitDroppedError, ChildKilledError):
+        return UnitReport("dropped")
+    except Exception as error:  # noqa: BLE001 whatever went wrong becomes the unit's failure
+        failure = job_error(error, order.unit.name)
+        if failure.code == "internal":
+            _log.exception("job %s unit %s failed", order.job_id, order.unit.name)
+        return UnitReport("failed", failure)
+    return UnitReport("done")
 
 
 def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Made) -> UnitOrder | None:
@@ -204,7 +154,7 @@ def _run(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Wo
 def _join(
     config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Workbench, finished: dict[str, Any]
 ) -> Joined | Plan:
-    folder = _scratch(config.settings, order.job_id)
+    folder = scratch_of(config.settings, order.job_id)
     plan = Plan.model_validate(finished[PLAN])
     units = {}
     for unit in plan.units:
@@ -227,16 +177,16 @@ def _join(
     for target in targets:
         check_target(target, roots.write, overwrite=overwrite)
     for at in {target.parent for target in targets}:
-        remove_staged(at, _tag(order.job_id))
+        remove_staged(at, tag_of(order.job_id))
     # Kept by another name too, a file would have to be copied.
     folders = {made.path.parent for made in outcome.made}
     kept_work(config.settings).discard(
         unit.key for unit in plan.units if unit.key and units[unit.name].folder in folders
     )
     if targets:
-        _note_staging(folder, {target.parent for target in targets})
+        note_staging(folder, {target.parent for target in targets})
     artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
-    tag = f"{_tag(order.job_id)}{order.fence}"
+    tag = f"{tag_of(order.job_id)}{order.fence}"
     staged = [str(stage(made.path, at, roots.write, tag)) for made, at in zip(outcome.made, targets, strict=True)]
     return Joined(
         result=outcome.result.model_dump(mode="json"),
@@ -256,55 +206,11 @@ def plan_only(
     return operation.plan(_bench(config, order, operation, child))
 
 
-def clean_up(config: WorkerConfig, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
-    """Remove a job's scratch, what it staged beside ``targets`` or in them, and what is kept under ``keys``.
-
-    With ``artifacts`` also its own folder of them.
-    What can't be removed (a disk that became read-only) stays: the job ends all the same.
-    """
-    folders = {folder for target in targets for folder in (Path(target), Path(target).parent)}
-    folders |= _noted_staging(_scratch(config.settings, job_id))
-    shutil.rmtree(_scratch(config.settings, job_id), ignore_errors=True)
-    kept_work(config.settings).discard(keys)
-    for folder in folders:
-        try:
-            remove_staged(folder, _tag(job_id))
-        except OSError as error:
-            _log.warning("what job %s staged in %s can't be removed: %s", job_id, folder, error.strerror)
-    if artifacts:
-        shutil.rmtree(config.settings.home / "artifacts" / job_id, ignore_errors=True)
-
-
-def _note_staging(scratch: Path, folders: set[Path]) -> None:
-    """Note where a join is about to stage: should it not come to an end, that is to be removed."""
-    write_private(scratch / _STAGING, json.dumps(sorted(map(str, folders))))
-
-
-def _noted_staging(scratch: Path) -> set[Path]:
-    try:
-        return set(map(Path, json.loads((scratch / _STAGING).read_text())))
-    except (OSError, ValueError):
-        return set()
-
-
-def sweep_kept(config: WorkerConfig) -> None:
-    """Forget what was kept for retries that didn't come."""
-    kept_work(config.settings).sweep(config.settings.kept_days * 86_400)
-
-
-def sweep_scratch(config: WorkerConfig, active: set[str]) -> None:
-    """Remove the scratch of jobs that aren't active any more."""
-    root = config.settings.home / "scratch"
-    for folder in root.iterdir() if root.is_dir() else ():
-        if folder.name not in active:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _bench(config: WorkerConfig, order: UnitOrder, operation: Operation, child: MediaChild) -> Workbench:
     return Workbench(
         params=operation.params.model_validate(order.params),
         sources=order.sources,
-        scratch=_scratch(config.settings, order.job_id) / f"{order.unit.name}.{order.fence}",
+        scratch=scratch_of(config.settings, order.job_id) / f"{order.unit.name}.{order.fence}",
         roots=current_roots(config.settings),
         child=child,
         cpus=order.cpus,
@@ -334,72 +240,9 @@ def _reporting(config: WorkerConfig, order: UnitOrder) -> Callable[[dict[str, An
     return report
 
 
-class _Minder:
-    """Keeps a unit's lease while the body runs; ends the child when the unit is taken away."""
-
-    def __init__(self, config: WorkerConfig, order: UnitOrder, store: UnitStore) -> None:
-        self._lease_s = config.settings.lease_s
-        self._order = order
-        self._store = store
-        self._child: MediaChild | None = None
-        self._taken = False
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="minder", daemon=True)
-
-    def __enter__(self) -> "_Minder":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    @contextlib.contextmanager
-    def minding(self, child: MediaChild) -> Iterator[None]:
-        """Inside, this child ends with the lease. Raises UnitDroppedError where that has gone already."""
-        with self._lock:
-            self._child = child
-        try:
-            if self._taken:
-                raise UnitDroppedError
-            yield
-        finally:
-            with self._lock:  # from here on the child is another's
-                self._child = None
-
-    def _keep(self) -> None:
-        order, renewed = self._order, time.monotonic()
-        while not self._ended.wait(_LOOK_S):
-            now = time.monotonic()
-            if now - renewed > self._lease_s / 3:
-                kept = self._store.renew(order.job_id, order.unit.name, order.fence, self._lease_s)
-                renewed = now
-            else:
-                kept = self._store.holds(order.job_id, order.unit.name, order.fence)
-            if not kept and not self._ended.is_set():
-                with self._lock:
-                    self._taken = True
-                    if self._child is not None:
-                        self._child.kill()
-                return
-
-
-def kept_work(settings: Settings) -> Kept:
-    return Kept(Home(settings.home).kept)
-
-
-def _scratch(settings: Settings, job_id: str) -> Path:
-    return settings.home / "scratch" / job_id
-
-
 def _output(order: UnitOrder) -> Path | None:
     given = order.params.get("output")
     return local_path(given) if given else None
-
-
-def _tag(job_id: str) -> str:
-    return f"{job_id}-"
 
 
 @cache

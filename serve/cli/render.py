@@ -91,9 +91,8 @@ class Screen:
         self.say(f"{mark} {name}: {job.state}{_took(job)}", style=_STYLES.get(job.state))
         for artifact in job.artifacts[:_LISTED]:
             self.say(f"  {artifact.path or artifact.name}  ({decimal(artifact.size_bytes)})")
-        if more := job.artifacts[_LISTED:]:
-            size_bytes = sum(artifact.size_bytes for artifact in more)
-            self.say(f"  and {len(more)} more ({decimal(size_bytes)})")
+        if (more := job.artifact_count - _LISTED) > 0:
+            self.say(f"  and {more} more")
         for warning in job.warnings:
             self.say(f"  warning: {warning}", style="yellow")
         if job.error:

@@ -9,7 +9,7 @@ import ray
 
 from pipelines.jobs.live import Reporter
 from pipelines.jobs.models import Progress
-from pipelines.jobs.worker import NAMESPACE
+from pipelines.jobs.orders import NAMESPACE
 
 SECONDS = 20
 

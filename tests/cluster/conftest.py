@@ -29,7 +29,7 @@ from cluster.redis_server import PrivateRedis
 from cluster.settings import Settings
 from pipelines.jobs.actors import start_dispatcher, start_registry
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.worker import NAMESPACE, WorkerConfig
+from pipelines.jobs.orders import NAMESPACE, WorkerConfig
 from pipelines.media.sample import make_sample
 
 MODULES = ["pipelines.jobs.operations.probe", "pipelines.jobs.operations.transcode"]

@@ -13,9 +13,9 @@ import ray
 import redis
 
 from pipelines.jobs.actors import DISPATCHER
+from pipelines.jobs.orders import NAMESPACE, REGISTRY
 from pipelines.jobs.store import PREFIX
 from pipelines.jobs.unit_store import UnitStore
-from pipelines.jobs.worker import NAMESPACE, REGISTRY
 
 SLOW = {"profile": "archive-hevc", "preset": "slow", "chunk_s": 60}  # longer than the film: in one unit, ``film``
 

@@ -12,8 +12,9 @@ from cluster.settings import Settings
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import State, Unit
+from pipelines.jobs.orders import UnitOrder, WorkerConfig
 from pipelines.jobs.store import PREFIX
-from pipelines.jobs.worker import UnitOrder, WorkerConfig, do_unit
+from pipelines.jobs.worker import do_unit
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ if name ~= 'publish' and want == 'cancel' then return { 0, 0 } end
 status.state = 'done'
 save(id, name, status)
 redis.call('HSET', P .. ':manifests:' .. id, name, manifest)
-if name == 'plan' then redis.call('HSET', job(id), 'plan', manifest) end
 redis.call('ZREM', P .. ':leases', lease_name(id, name))
 log(id, 'unit', redis.call('HGET', job(id), 'state'), name)
 if not following or want ~= 'run' or unit(id, following).state ~= 'waiting' then return { 1, 0 } end

@@ -1,10 +1,12 @@
--- Move a job to another state, with what is known then. ARGV: epoch, id, to, allowed from (space separated), fields.
-local epoch, id, to, allowed, fields = unpack(ARGV)
+-- Move a job to another state, with what is known then. ARGV: epoch, id, to, allowed from (space separated), fields;
+-- and, of a job that has many, its artifacts by name.
+local epoch, id, to, allowed, fields, artifacts = unpack(ARGV)
 if not leads(epoch) then return 'stale' end
 local from = redis.call('HGET', job(id), 'state')
 if not from then return 'missing' end
 if from ~= to and not string.find(' ' .. allowed .. ' ', ' ' .. from .. ' ', 1, true) then return 'refused' end
 for name, value in pairs(cjson.decode(fields)) do redis.call('HSET', job(id), name, value) end
+for name, value in pairs(cjson.decode(artifacts)) do redis.call('HSET', P .. ':artifacts:' .. id, name, value) end
 if from == to then return 'moved' end
 local at = now()
 local record = cjson.decode(redis.call('HGET', job(id), 'record'))

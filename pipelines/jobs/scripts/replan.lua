@@ -17,7 +17,6 @@ for _, each in ipairs(redis.call('HKEYS', units)) do
   end
 end
 redis.call('HSET', manifests, 'plan', plan)
-redis.call('HSET', job(id), 'plan', plan)
 save(id, name, { state = 'waiting', fence = redis.call('INCR', P .. ':fence'), attempts = 0, lost = 0 })
 redis.call('ZREM', P .. ':leases', lease_name(id, name))
 log(id, 'unit', redis.call('HGET', job(id), 'state'), 'plan')

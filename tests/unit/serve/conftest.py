@@ -20,6 +20,9 @@ from unit.serve.edge import make_edge
 TOKEN = "fake-token"
 
 
+ARTIFACT = {"name": "a.mp4", "size_bytes": 10, "media_type": "video/mp4", "path": "/out/a.mp4"}
+
+
 def job_document(job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
     return {
         "id": job_id,
@@ -29,7 +32,8 @@ def job_document(job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
         "progress": 1.0,
         "sources": ["/films/a.mkv"],
         "params": {},
-        "artifacts": [{"name": "a.mp4", "size_bytes": 10, "media_type": "video/mp4", "path": "/out/a.mp4"}],
+        "artifacts": [ARTIFACT],
+        "artifact_count": 1,
         "result": {"size_bytes": 10},
         "unknown_to_this_client": True,
         **changes,
@@ -70,12 +74,19 @@ class FakeServer:
                 Route("/v1/plans", self._plan, methods=["POST"]),
                 Route("/v1/jobs/{id}", self._get, methods=["GET", "PATCH", "DELETE"]),
                 Route("/v1/jobs/{id}/{action}", self._act, methods=["POST"]),
+                Route("/v1/jobs/{id}/artifacts", self._artifacts),
                 Route("/v1/jobs/{id}/artifacts/{name}", lambda _: Response(b"0123456789")),
                 Route("/v1/health", lambda _: JSONResponse({"status": "ok"})),
                 Route("/v1/health/ready", lambda _: JSONResponse({"ready": True})),
                 WebSocketRoute("/v1/jobs/{id}/events", self._events),
             ]
         )
+
+    async def _artifacts(self, request: Request) -> Response:
+        after = request.query_params["after"]
+        names = [f"{number}.mp4" for number in range(5) if f"{number}.mp4" > after]
+        rows = [{**ARTIFACT, "name": name} for name in names[:2]]
+        return JSONResponse({"artifacts": rows, "next_after": names[1] if len(names) > 2 else None})
 
     async def _submit(self, request: Request) -> Response:
         body = await request.json()

@@ -13,7 +13,7 @@ from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import JobError, Plan, Progress, State
+from pipelines.jobs.models import Artifact, JobError, Plan, Progress, State
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
@@ -175,7 +175,7 @@ class Edge:
         path = self.films / name
         path.write_bytes(content)
         job_id = self.job()
-        artifact = {"name": name, "path": str(path), "size_bytes": len(content), "media_type": "video/mp4"}
+        artifact = Artifact(name=name, path=str(path), size_bytes=len(content), media_type="video/mp4")
         self.end(job_id, State.SUCCEEDED, artifacts=[artifact], result={"text": "done"})
         return job_id
 

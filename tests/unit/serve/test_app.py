@@ -9,7 +9,7 @@ from unit.pipelines.jobs.makers import short_folder
 from unit.serve.edge import WS_BASE, make_edge, problem
 
 from cluster.redis_server import PrivateRedis
-from pipelines.jobs.models import JobError
+from pipelines.jobs.models import Artifact, JobError, State
 
 # Who comes in
 
@@ -296,6 +296,18 @@ def test_an_artifact_is_sent_with_its_type(edge):
     assert (answer.content, answer.headers["content-type"]) == (b"0123456789", "video/mp4")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["accept-ranges"] == "bytes"
+
+
+def test_artifacts_are_listed_a_page_at_a_time(edge):
+    made = [Artifact(name=f"{number:03d}.jpg", path=f"/{number}", size_bytes=1) for number in range(120)]
+    job_id = edge.job()
+    edge.end(job_id, State.SUCCEEDED, artifacts=made)
+    job = edge.client.get(f"/v1/jobs/{job_id}").json()
+    assert (len(job["artifacts"]), job["artifact_count"]) == (50, 120)
+    page = edge.client.get(f"/v1/jobs/{job_id}/artifacts", params={"limit": 100}).json()
+    rest = edge.client.get(f"/v1/jobs/{job_id}/artifacts", params={"after": page["next_after"]}).json()
+    assert [each["name"] for each in page["artifacts"] + rest["artifacts"]] == [each.name for each in made]
+    assert rest["next_after"] is None
 
 
 @pytest.mark.parametrize("name", ["a b.mp4", "é.mp4", "50%.mp4", "a?b#c.mp4"])

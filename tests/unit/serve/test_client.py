@@ -82,6 +82,10 @@ def test_an_address_and_a_token_of_the_home_are_used(tmp_path: Path, fake_server
         assert client.get("job-1").id == "job-1"
 
 
+def test_artifacts_are_fetched_page_by_page(client):
+    assert [each.name for each in client.artifacts("job-1")] == [f"{number}.mp4" for number in range(5)]
+
+
 def test_download_gets_the_artifact_under_its_name(client, tmp_path):
     assert client.download("job-1", "a.mp4", tmp_path).read_bytes() == b"0123456789"
     assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Artifact, JobError, Joined, Needs, Plan, Unit
+from pipelines.jobs.orders import UnitOrder, UnitReport
 from pipelines.jobs.unit_store import UnitStore
-from pipelines.jobs.worker import UnitOrder, UnitReport
 
 HEAVY = Needs(cpus=1, max_cpus=1, seconds=30)
 

@@ -14,9 +14,9 @@ from cluster.settings import Settings
 from pipelines.jobs.dispatcher import Dispatcher
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Artifact, Needs, Plan, Priority, State, Unit
+from pipelines.jobs.orders import UnitReport
 from pipelines.jobs.store import PREFIX
 from pipelines.jobs.unit_store import UnitStore
-from pipelines.jobs.worker import UnitReport
 
 WIDE = Needs(cpus=1, max_cpus=8, seconds=30)
 SHORT = Needs(cpus=0, max_cpus=0, seconds=0.1)

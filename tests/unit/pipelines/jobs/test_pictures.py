@@ -119,8 +119,10 @@ def test_each_file_shows_its_own_picture(desk, tmp_path):
     desk.slots = 1
     sources = [picture(tmp_path / f"{colour}.png", colour) for colour in colours]
     outcome = desk.do(*sources)
-    assert [made.name for made in outcome.made if not made.own] == [f"{colour}-32w.png" for colour in colours]
-    for made, colour in zip(outcome.made, colours, strict=False):
+    report, *pictures = outcome.made
+    assert report.own
+    assert [made.name for made in pictures] == [f"{colour}-32w.png" for colour in colours]
+    for made, colour in zip(pictures, colours, strict=True):
         assert Image.open(made.path).convert("RGB").getpixel((5, 5)) == Image.new("RGB", (1, 1), colour).getpixel(
             (0, 0)
         )

@@ -9,7 +9,7 @@ from unit.pipelines.jobs.makers import pretend_catalogue
 
 from cluster.errors import StorageError
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
-from pipelines.jobs.models import JobError, Plan, State
+from pipelines.jobs.models import Artifact, JobError, Plan, State
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService, RefusedError, Request, uuid7
 from pipelines.media.errors import ParamsError
@@ -343,7 +343,7 @@ def test_a_deleted_job_is_gone_with_its_artifacts(run, service, submit, ended, l
 
 
 def test_an_artifact_is_found_by_its_name(run, service, submit, ended, films):
-    artifact = {"name": "out.mkv", "path": f"{films}/film.mkv", "size_bytes": 9}
+    artifact = Artifact(name="out.mkv", path=f"{films}/film.mkv", size_bytes=9)
     job = ended(submit(), State.SUCCEEDED, artifacts=[artifact])
     found, path = run(service.artifact(job.id, "out.mkv"))
     assert (found.name, path) == ("out.mkv", films / "film.mkv")
@@ -352,7 +352,8 @@ def test_an_artifact_is_found_by_its_name(run, service, submit, ended, films):
 def test_an_artifact_swapped_for_a_link_to_elsewhere_isn_t_handed_out(run, service, submit, ended, films, tmp_path):
     (tmp_path / "secret").write_text("secret")
     (films / "swapped.mkv").symlink_to(tmp_path / "secret")
-    job = ended(submit(), State.SUCCEEDED, artifacts=[{"name": "f", "path": f"{films}/swapped.mkv", "size_bytes": 6}])
+    artifact = Artifact(name="f", path=f"{films}/swapped.mkv", size_bytes=6)
+    job = ended(submit(), State.SUCCEEDED, artifacts=[artifact])
     with pytest.raises(StorageError) as refused:
         run(service.artifact(job.id, "f"))
     assert refused.value.code == "source_outside_roots"
@@ -360,7 +361,7 @@ def test_an_artifact_swapped_for_a_link_to_elsewhere_isn_t_handed_out(run, servi
 
 @pytest.mark.parametrize(("name", "code"), [("other.mkv", "artifact_not_found"), ("gone.mkv", "artifact_gone")])
 def test_an_artifact_that_isn_t_there_is_told(run, service, submit, ended, films, name, code):
-    artifact = {"name": "gone.mkv", "path": f"{films}/gone.mkv", "size_bytes": 9}
+    artifact = Artifact(name="gone.mkv", path=f"{films}/gone.mkv", size_bytes=9)
     job = ended(submit(), State.SUCCEEDED, artifacts=[artifact])
     with pytest.raises(UnknownError) as refused:
         run(service.artifact(job.id, name))

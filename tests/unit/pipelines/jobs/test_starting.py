@@ -28,8 +28,8 @@ def job(name: str, *needs: Needs, planned: bool = True, heavy: bool = True, **ch
     facts = {"state": State.RUNNING, "want": "run", "priority": Priority.NORMAL, "created_at": int(NOW_S * 1000)}
     record = Job(id=name, operation="copy", owner="anna", sources=(), params={}, **{**facts, **changes})
     plan = Plan(units=tuple(Unit(name=f"unit-{number}", needs=each) for number, each in enumerate(needs)))
-    manifests = {"plan": plan.model_dump(mode="json")} if planned else {}
-    return Tracked.of(LoadedJob(record, {"plan": DONE} if planned else {}, manifests), heavy=heavy)
+    loaded = LoadedJob(record, {"plan": DONE}, plan) if planned else LoadedJob(record, {})
+    return Tracked.of(loaded, heavy=heavy)
 
 
 def flying(tracked: Tracked, unit: str, cpus: int = 1, memory_bytes: int = 0) -> Tracked:

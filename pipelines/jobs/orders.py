@@ -1,0 +1,51 @@
+"""What travels between the dispatcher and the workers."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cluster.settings import Settings
+from pipelines.jobs.models import JobError, Unit
+
+NAMESPACE = "mediaray"
+REGISTRY = "registry"
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What every worker of a server needs. Holds the passwords of both Redises: never log it."""
+
+    settings: Settings
+    redis_url: str
+    cache_url: str
+
+
+@dataclass(frozen=True)
+class UnitOrder:
+    """One unit to do. ``fence`` is its lease's; ``module`` names the operation's module.
+
+    ``slots`` are the CPUs of the whole cluster; ``shared`` is the plan's. ``through``: go on with what follows it.
+    """
+
+    job_id: str
+    module: str
+    sources: tuple[str, ...]
+    params: dict[str, Any]
+    unit: Unit
+    fence: int
+    cpus: int
+    slots: int
+    memory_bytes: int = 0
+    shared: dict[str, Any] = field(default_factory=dict)
+    through: bool = False
+
+    @property
+    def lease_name(self) -> str:
+        return f"{self.job_id}.{self.unit.name}.{self.fence}"
+
+
+@dataclass(frozen=True)
+class UnitReport:
+    """How it went, with the last unit where it went through several. ``done`` means: committed."""
+
+    outcome: Literal["done", "failed", "dropped"]
+    error: JobError | None = None
