@@ -178,7 +178,7 @@ def check_target(path: Path, roots: Sequence[Path], *, overwrite: bool) -> None:
 def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
     """Bring a finished file beside its target under a temporary name, flushed to disk. Returns that name."""
     with _disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         _refuse_outside(target.parent.resolve() / target.name, target, roots, "output_outside_roots")
         staged = _staged_name(target, tag)
         try:
@@ -289,6 +289,14 @@ def _existing_folder(folder: Path) -> Path:
             raise StorageError("output_not_writable", f"{folder} is not a folder.")
         folder = folder.parent
     return folder
+
+
+def _make_folder(folder: Path) -> None:
+    """With those above it; what is new lasts."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _flush(folder.parent)
 
 
 def _flush(path: Path) -> None:

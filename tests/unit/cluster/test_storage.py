@@ -222,6 +222,19 @@ def test_a_staged_file_is_hidden_beside_its_target(root, made):
     assert staged.name.startswith(".")
 
 
+def test_new_folders_are_flushed_with_the_names_they_have_above(root, made, monkeypatch):
+    flushed: list[Path] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    staged = stage(made, root / "2019/june/out.mkv", [root], "job-1")
+    assert flushed == [root, root / "2019", staged]
+
+
 def test_an_output_is_the_finished_file_itself(root, made):
     assert stage(made, root / "out.mkv", [root], "job-1").samefile(made)
 
