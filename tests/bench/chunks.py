@@ -67,8 +67,9 @@ def _peak_mib(command: Sequence[str]) -> float:
 def slots() -> list[Figure]:
     """The walls on one and on two CPUs against a model; and what the model says of more.
 
-    The model: each unit takes what it took on one slot and a constant between two, the longest is started first; and
-    where slots and the server's own work want more CPUs than there are, all take longer by as much.
+    The model: each unit takes what it took on one slot and a constant between two, the longest is started first. Beside
+    others a unit takes as much longer as the program does beside itself; and where slots and the server's own work want
+    more CPUs than there are, all take longer by as much.
     """
     if not program.MEDIA.is_dir():
         return []
@@ -84,9 +85,11 @@ def slots() -> list[Figure]:
     overhead_s = (walls[1] - sum(units[1])) / (len(units[1]) + 1)
     figures = []
     for cpus in (1, 2):
+        beside = program.slowed_beside(program.MEDIA / CLIP, cpus)
         stretch = max(1.0, (cpus + busy[1]) / (os.cpu_count() or 1))
-        predicted_s = stretch * (makespan([each + overhead_s for each in units[1]], cpus) + overhead_s)
-        how = f"{len(units[1])} units, {overhead_s * 1000:.0f} ms between them, {busy[1]:.2f} CPUs for the server"
+        predicted_s = stretch * (makespan([beside * each + overhead_s for each in units[1]], cpus) + overhead_s)
+        between = f"{len(units[1])} units, {overhead_s * 1000:.0f} ms between them"
+        how = f"{between}, {busy[1]:.2f} CPUs for the server, {beside:.2f} times as long beside others"
         figures.append(
             Figure(f"wall on {cpus} CPU(s), against the model (± 10 %)", walls[cpus], "s", round(predicted_s, 2), how)
         )

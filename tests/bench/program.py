@@ -52,6 +52,19 @@ def encode(source: Path, target: Path, settings: Sequence[str]) -> float:
     return _timed([*FFMPEG, "-i", source, *settings, target])
 
 
+def slowed_beside(source: Path, count: int) -> float:
+    """By what factor an encode on one thread takes longer where ``count`` run: caches and memory are shared."""
+    return _side_by_side(source, count) / _side_by_side(source, 1)
+
+
+def _side_by_side(source: Path, count: int) -> float:
+    encode = (*FFMPEG, "-threads", "1", "-i", source, "-filter_threads", "1", *X264, "-threads", "1", "-f", "null", "-")
+    began = time.monotonic()
+    running = [subprocess.Popen(encode) for _ in range(count)]
+    assert all(process.wait() == 0 for process in running)
+    return time.monotonic() - began
+
+
 def decode(source: Path) -> float:
     return _timed([*FFMPEG, "-i", source, "-f", "null", "-"])
 
