@@ -244,11 +244,11 @@ def _artifacts(jobs: JobService) -> APIRouter:
     async def list_artifacts(
         job_id: str,
         limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
-        after: Annotated[str, Query(max_length=4096)] = "",
+        cursor: Annotated[str, Query(max_length=4096)] = "",
     ) -> ArtifactPage:
-        """A job's finished files in order of name."""
-        found, next_after = await jobs.artifacts(job_id, limit=limit, after=after)
-        return ArtifactPage(artifacts=[artifact_view(job_id, each) for each in found], next_after=next_after)
+        """A job's finished files, in order of name."""
+        found, next_cursor = await jobs.artifacts(job_id, limit=limit, cursor=cursor)
+        return ArtifactPage(artifacts=[artifact_view(job_id, each) for each in found], next_cursor=next_cursor)
 
     @router.get("/jobs/{job_id}/artifacts/{name:path}", response_class=FileResponse)
     async def get_artifact(job_id: str, name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:

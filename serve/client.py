@@ -2,7 +2,8 @@
 
     with Client() as client:
         job = client.submit("transcode", ["/films/a.mkv"], {"profile": "web-1080p"})
-        print(client.wait(job.id).artifacts)
+        client.wait(job.id)
+        print(client.artifacts(job.id))
 
 Without arguments they use the server and the token of MEDIARAY_HOME. Lost connections and busy servers are
 tried again for ``patience_s``; a job isn't made twice by that, since its idempotency key stays the same.
@@ -167,11 +168,11 @@ class Client:
     def artifacts(self, job_id: str) -> tuple[ArtifactView, ...]:
         """All finished files of a job, in order of name."""
         found: list[ArtifactView] = []
-        after: str | None = ""
-        while after is not None:
-            page = self._do(protocol.artifacts(job_id, after))
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._do(protocol.artifacts(job_id, cursor))
             found += page.artifacts
-            after = page.next_after
+            cursor = page.next_cursor
         return tuple(found)
 
     def download(self, job_id: str, name: str, to: Path) -> Path:
@@ -345,11 +346,11 @@ class AsyncClient:
     async def artifacts(self, job_id: str) -> tuple[ArtifactView, ...]:
         """All finished files of a job, in order of name."""
         found: list[ArtifactView] = []
-        after: str | None = ""
-        while after is not None:
-            page = await self._do(protocol.artifacts(job_id, after))
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._do(protocol.artifacts(job_id, cursor))
             found += page.artifacts
-            after = page.next_after
+            cursor = page.next_cursor
         return tuple(found)
 
     async def download(self, job_id: str, name: str, to: Path) -> Path:

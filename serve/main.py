@@ -17,8 +17,8 @@ from cluster.errors import StartupError
 from cluster.home import Home
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
-from pipelines.jobs.actors import DISPATCHER, replace_other_version, start_dispatcher, start_registry
-from pipelines.jobs.orders import NAMESPACE, WorkerConfig
+from pipelines.jobs.actors import replace_other_version, start_dispatcher, start_registry
+from pipelines.jobs.orders import DISPATCHER, NAMESPACE, WorkerConfig
 from pipelines.jobs.service import JobService
 from pipelines.jobs.store import JobStore
 from serve.actors import LiveRegistry, RayInteractiveLane, actor

@@ -76,6 +76,8 @@ class ErrorView(View):
 
 
 class JobView(View):
+    """A job. Of many ``artifacts`` it has the first that were made; the client's ``artifacts`` gets all."""
+
     id: str
     operation: str
     state: str
@@ -110,7 +112,7 @@ class JobView(View):
 
 class ArtifactPage(View):
     artifacts: tuple[ArtifactView, ...]
-    next_after: str | None = None
+    next_cursor: str | None = None
 
 
 class JobEvent(View):
@@ -301,9 +303,9 @@ def delete(job_id: str) -> Call[None]:
     return Call("DELETE", job_path(job_id), lambda _: None)
 
 
-def artifacts(job_id: str, after: str) -> Call[ArtifactPage]:
+def artifacts(job_id: str, cursor: str) -> Call[ArtifactPage]:
     path = job_path(job_id, "artifacts")
-    return Call("GET", path, lambda answer: ArtifactPage.model_validate(answer.json()), query={"after": after})
+    return Call("GET", path, lambda answer: ArtifactPage.model_validate(answer.json()), query={"cursor": cursor})
 
 
 def document(path: str, query: Mapping[str, str] | None = None) -> Call[dict[str, Any]]:

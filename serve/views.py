@@ -9,6 +9,7 @@ from pipelines.jobs.board import Event
 from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.models import Artifact, Job, JobError, Needs, Plan, Priority, State, rfc3339
 from pipelines.jobs.states import TERMINAL
+from pipelines.jobs.store import ARTIFACTS_WITH_JOB
 
 V1 = "/v1"
 
@@ -56,7 +57,9 @@ class JobView(BaseModel):
     finished_at: str | None
     sources: tuple[str, ...]
     params: dict[str, Any]
-    artifacts: list[ArtifactView] = Field(description="The first 50; GET …/artifacts has all.")
+    artifacts: list[ArtifactView] = Field(
+        description=f"At most the first {ARTIFACTS_WITH_JOB} that were made; GET …/artifacts has all."
+    )
     artifact_count: int
     result: dict[str, Any] | None
     error: JobError | None
@@ -71,7 +74,7 @@ class JobPage(BaseModel):
 
 class ArtifactPage(BaseModel):
     artifacts: list[ArtifactView]
-    next_after: str | None = Field(description="What to pass as `after` for the next ones.")
+    next_cursor: str | None
 
 
 class UnitView(BaseModel):

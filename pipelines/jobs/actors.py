@@ -11,10 +11,9 @@ from ray.actor import ActorHandle
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.dispatcher import Dispatcher
 from pipelines.jobs.lanes import RayLanes
-from pipelines.jobs.orders import NAMESPACE, REGISTRY, WorkerConfig
+from pipelines.jobs.orders import DISPATCHER, NAMESPACE, REGISTRY, WorkerConfig
 from pipelines.jobs.registry import ProgressRegistry
 
-DISPATCHER = "dispatcher"
 _log = logging.getLogger("mediaray.dispatcher")
 
 

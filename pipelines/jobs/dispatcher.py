@@ -17,7 +17,7 @@ from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import JobError, Joined, Plan, Priority, State
+from pipelines.jobs.models import JobError, Priority, State, UnitStatus
 from pipelines.jobs.orders import UnitOrder, UnitReport
 from pipelines.jobs.starting import Start, next_start
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
@@ -61,10 +61,10 @@ class Dispatcher:
             self._spawn(self._follow())
             self._spawn(self._tick())
             while True:
-                await (await self._inbox.get())
+                await self._do(await self._inbox.get())
                 while not self._inbox.empty():
-                    await self._inbox.get_nowait()
-                await self._pump()
+                    await self._do(self._inbox.get_nowait())
+                await self._do(self._pump())
         except StaleLeaderError:
             _log.warning("another dispatcher leads now")
         finally:
@@ -103,6 +103,21 @@ class Dispatcher:
             "units": self._flights(),
         }
 
+    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Deal with one thing that happened; a job whose record turns out to be damaged is set aside."""
+        try:
+            await work
+        except UnreadableRecordError as error:
+            await self._set_aside(error.job_id, str(error))
+
+    async def _set_aside(self, job_id: str, reason: str) -> None:
+        _log.error("job %s is set aside: %s", job_id, reason)
+        if tracked := self._jobs.pop(job_id, None):
+            for flight in tracked.flights.values():
+                self._lanes.abandon(flight.ticket)
+            tracked.flights.clear()
+        await self._store.quarantine(self._epoch, job_id, reason)
+
     # What happens
 
     async def _begin(self) -> None:
@@ -111,7 +126,7 @@ class Dispatcher:
         active = await self._store.active()
         await self._lanes.start(set(active))
         for job_id in active:
-            await self._adopt(job_id)
+            await self._do(self._adopt(job_id))
         self.leading.set()
         self._inbox.put_nowait(self._pump())
 
@@ -151,12 +166,8 @@ class Dispatcher:
             tracked = Tracked.of(loaded, heavy=self._is_heavy(loaded.job.operation))
         except UnknownError:
             return
-        except UnreadableRecordError as error:
-            _log.exception("job %s is set aside", job_id)
-            await self._store.quarantine(self._epoch, job_id, str(error))
-            return
         if loaded.job.operation not in self._catalogue:
-            await self._store.quarantine(self._epoch, job_id, f"no operation {loaded.job.operation}")
+            await self._set_aside(job_id, f"no operation {loaded.job.operation}")
             return
         if job_id in self._jobs or loaded.job.finished_at is not None:
             return
@@ -223,12 +234,12 @@ class Dispatcher:
 
     async def _done(self, tracked: Tracked, name: str) -> None:
         """Learn what a unit has left in the store: a manifest, or, of the join, another plan."""
-        job_id = tracked.job.id
-        tracked.units[name] = await self._store.unit(job_id, name)
         if name in (PLAN, JOIN):
-            tracked.plan = Plan.model_validate(await self._store.manifest(job_id, PLAN))
-        if name == JOIN and (joined := await self._store.manifest(job_id, JOIN)) is not None:
-            tracked.joined = Joined.model_validate(joined)
+            loaded = await self._store.load(tracked.job.id)
+            tracked.units[name] = loaded.units.get(name, UnitStatus())
+            tracked.plan, tracked.joined = loaded.plan, loaded.joined
+        else:
+            tracked.units[name] = await self._store.unit(tracked.job.id, name)
 
     async def _look_around(self) -> None:
         await self._lanes.refresh()

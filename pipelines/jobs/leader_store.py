@@ -34,7 +34,7 @@ class LeaderStore(JobStore):
     ) -> bool:
         """Move a job; False where its state doesn't allow it.
 
-        ``fields`` are stored with it as JSON: result, error, warnings.
+        ``fields`` are stored with it as JSON: result, error, warnings. Of many ``artifacts`` the first are, too.
 
         Raises:
             StaleLeaderError
@@ -70,11 +70,6 @@ class LeaderStore(JobStore):
         """Where a unit stands."""
         text = await self._redis.hget(f"{PREFIX}:units:{job_id}", unit)
         return UnitStatus.model_validate_json(text) if text else UnitStatus()
-
-    async def manifest(self, job_id: str, unit: str) -> Any:
-        """A unit's manifest, or None while it has none."""
-        text = await self._redis.hget(f"{PREFIX}:manifests:{job_id}", unit)
-        return json.loads(text) if text else None
 
     async def expired_leases(self) -> list[tuple[str, str]]:
         """``(job, unit)`` of the leases that have run out."""

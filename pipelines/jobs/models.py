@@ -104,7 +104,7 @@ class JobError(Value):
 
 
 class Job(Value):
-    """A job as the store has it. ``artifacts`` are the first of ``artifact_count``."""
+    """A job as the store has it. ``artifacts`` are the first that were made, of ``artifact_count``."""
 
     id: str
     operation: str

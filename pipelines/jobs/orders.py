@@ -1,4 +1,4 @@
-"""What travels between the dispatcher and the workers."""
+"""What travels between the dispatcher and the workers, and the names of the actors they find each other by."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -7,7 +7,7 @@ from cluster.settings import Settings
 from pipelines.jobs.models import JobError, Unit
 
 NAMESPACE = "mediaray"
-REGISTRY = "registry"
+DISPATCHER, REGISTRY = "dispatcher", "registry"
 
 
 @dataclass(frozen=True)

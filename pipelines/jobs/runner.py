@@ -15,9 +15,9 @@ from cluster.home import Home
 from cluster.identity import identify
 from cluster.storage import open_source
 from pipelines.jobs.errors import job_error
-from pipelines.jobs.leftovers import clean_up, sweep_kept, sweep_scratch
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
+from pipelines.jobs.scratch import clean_up, sweep_kept, sweep_scratch
 from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
 from pipelines.jobs.worker import CHILD_MODULE, do_unit, plan_only
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec

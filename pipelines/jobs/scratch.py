@@ -1,4 +1,4 @@
-"""What jobs have on disk while they run: scratch, kept pieces, staged files. And its removal."""
+"""What jobs have on disk while they run: scratch, kept pieces, staged files; and its removal."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from cluster.settings import Settings
 from cluster.storage import remove_staged
 
 _STAGING = "staging.json"
-_log = logging.getLogger("mediaray.leftovers")
+_log = logging.getLogger("mediaray.scratch")
 
 
 def kept_work(settings: Settings) -> Kept:

@@ -33,7 +33,7 @@ from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
 
 MAX_SOURCES = 1000
-_MANY = 10  # sources that are looked at while others wait
+_CHECKED_AT_ONCE = 10  # sources, while other requests wait
 
 
 class InteractiveLane(Protocol):
@@ -99,8 +99,10 @@ class JobService:
         known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
         if known is None:
             check = partial(self._check_files, request, operation, output, overwrite=bool(params.get("overwrite")))
-            # A few not in a thread: the hop costs 1 ms, and 15 ms at p99 (docs/decisions/0013).
-            await asyncio.to_thread(check) if len(request.sources) > _MANY else check()
+            if len(request.sources) > _CHECKED_AT_ONCE:
+                await asyncio.to_thread(check)
+            else:  # the hop costs 1 ms, and 15 ms at p99 (docs/decisions/0013)
+                check()
             if output and not retry_of:  # a retry's was accepted before
                 check_extension(operation, operation.params.model_validate(params), output, self.profiles())
             known, _ = await self._store.submit(wanted)
@@ -171,9 +173,8 @@ class JobService:
         await self._lane.clean_up(job_id)
         await self._store.delete(job_id)
 
-    async def artifacts(self, job_id: str, *, limit: int, after: str) -> tuple[list[Artifact], str | None]:
-        """Artifacts in order of name, from behind ``after``; and the last name where there are more."""
-        return await self._store.artifacts(await self._store.get(job_id), limit=limit, after=after)
+    async def artifacts(self, job_id: str, *, limit: int, cursor: str) -> tuple[list[Artifact], str | None]:
+        return await self._store.artifacts(job_id, limit=limit, cursor=cursor)
 
     async def artifact(self, job_id: str, name: str) -> tuple[Artifact, Path]:
         """A finished file, checked to lie where this server may read and write.
@@ -182,7 +183,7 @@ class JobService:
             UnknownError: no such job or artifact, or its file is gone.
             StorageError: it lies where this server may not read, or a link there leads elsewhere.
         """
-        artifact = await self._store.artifact(await self._store.get(job_id), name)
+        artifact = await self._store.artifact(job_id, name)
         if artifact is None:
             raise UnknownError(f"Job {job_id} has no artifact {name}.", "artifact_not_found")
         try:

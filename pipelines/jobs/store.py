@@ -4,6 +4,7 @@ Keys, under the prefix ``{mediaray}``:
 
     :job:ID            hash: record (what was asked, immutable), state, want, priority, result, error, artifacts, …
     :artifacts:ID      hash: name → artifact, all of a job that has more than its own hash holds
+    :artifact-names:ID zset: their names, in order
     :units:ID          hash: unit → {state, fence, attempts, lost}         :manifests:ID   hash: unit → manifest
     :active            set of jobs that aren't finished                    :leases         zset: ID/UNIT → expiry, ms
     :jobs, :jobs:state:S, :jobs:operation:O   zsets in order of id (UUIDv7: of time)
@@ -21,7 +22,6 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from pydantic import ValidationError
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 
@@ -30,7 +30,7 @@ from pipelines.jobs.models import SCHEMA_VERSION, Artifact, Job, Joined, Plan, P
 from pipelines.jobs.states import JOIN, PLAN
 
 PREFIX = "{mediaray}"
-ARTIFACTS_WITH_JOB = 50  # the first are read with their job; of a job that has more, all lie by themselves
+ARTIFACTS_WITH_JOB = 50  # of a job that has more, these are read with it, and all lie by themselves
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 _CONNECTIONS = 4096  # each client that watches all jobs holds one
 _HANGING_S = 30.0
@@ -87,6 +87,10 @@ class LoadedJob:
 class UnreadableRecordError(Exception):
     """A record of the store doesn't load: another schema, or damage."""
 
+    def __init__(self, job_id: str, reason: Exception) -> None:
+        super().__init__(f"{type(reason).__name__}: {reason}")
+        self.job_id = job_id
+
 
 class JobStore:
     """The asynchronous store, for edge and registry. ``patience``: tries while Redis is away."""
@@ -98,6 +102,7 @@ class JobStore:
         self._redis: Any = redis.asyncio.Redis.from_url(
             url,
             decode_responses=True,
+            encoding_errors="backslashreplace",  # what is no UTF-8 is no JSON then, instead of an error of the client
             retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.02), patience, lost),
             retry_on_error=list(lost),
             socket_timeout=timeout_s,
@@ -202,26 +207,37 @@ class JobStore:
                 Joined.model_validate_json(joined) if joined else None,
             )
         except ValueError as error:
-            raise UnreadableRecordError(str(error)) from error
+            raise UnreadableRecordError(job_id, error) from error
 
-    async def artifacts(self, job: Job, *, limit: int, after: str = "") -> tuple[list[Artifact], str | None]:
-        """A job's artifacts in order of name, from behind ``after``; and the last name where there are more."""
+    async def artifacts(self, job_id: str, *, limit: int, cursor: str = "") -> tuple[list[Artifact], str | None]:
+        """A job's artifacts in order of name, from behind ``cursor``; and the cursor of the next page.
+
+        Raises UnknownError, UnreadableRecordError.
+        """
+        job = await self.get(job_id)
         if job.artifact_count <= len(job.artifacts):
-            found = sorted((each for each in job.artifacts if each.name > after), key=lambda each: each.name)
-            page = found[:limit]
+            by_name = {artifact.name: artifact for artifact in job.artifacts}
+            names = sorted(name for name in by_name if name > cursor)[: limit + 1]
+            page = [by_name[name] for name in names[:limit]]
         else:
-            key = f"{PREFIX}:artifacts:{job.id}"
-            found = sorted(name for name in await self._redis.hkeys(key) if name > after)
-            texts = await self._redis.hmget(key, found[:limit]) if found else []
-            page = [Artifact.model_validate_json(text) for text in texts if text is not None]
-        return page, page[-1].name if len(found) > limit else None
+            key = f"{PREFIX}:artifact-names:{job_id}"
+            names = await self._redis.zrangebylex(key, f"({cursor}" if cursor else "-", "+", start=0, num=limit + 1)
+            page = await self._artifacts_named(job_id, names[:limit])
+        return page, names[limit - 1] if len(names) > limit else None
 
-    async def artifact(self, job: Job, name: str) -> Artifact | None:
-        for artifact in job.artifacts:
-            if artifact.name == name:
-                return artifact
-        text = await self._redis.hget(f"{PREFIX}:artifacts:{job.id}", name)
-        return Artifact.model_validate_json(text) if text else None
+    async def artifact(self, job_id: str, name: str) -> Artifact | None:
+        """The artifact of this name. Raises UnknownError, UnreadableRecordError."""
+        job = await self.get(job_id)
+        if job.artifact_count > len(job.artifacts):
+            return next(iter(await self._artifacts_named(job_id, [name])), None)
+        return next((artifact for artifact in job.artifacts if artifact.name == name), None)
+
+    async def _artifacts_named(self, job_id: str, names: Sequence[str]) -> list[Artifact]:
+        texts = await self._redis.hmget(f"{PREFIX}:artifacts:{job_id}", names) if names else []
+        try:
+            return [Artifact.model_validate_json(text) for text in texts if text is not None]
+        except ValueError as error:
+            raise UnreadableRecordError(job_id, error) from error
 
     async def page(
         self, *, state: State | None, operation: str | None, limit: int, cursor: str | None
@@ -302,10 +318,7 @@ def _job(fields: Mapping[str, str], job_id: str) -> Job:
     if not fields:
         raise _unknown(job_id)
     try:
-        record = json.loads(fields["record"])
-        if record.pop("v") != SCHEMA_VERSION:
-            raise UnreadableRecordError("written by another version of mediaray")
-        del record["targets"]
+        record = _record(fields["record"])
         known = {
             name: json.loads(fields[name])
             for name in ("result", "error", "warnings", "artifacts", "artifact_count")
@@ -314,8 +327,16 @@ def _job(fields: Mapping[str, str], job_id: str) -> Job:
         times = {name: int(fields[name]) for name in ("started_at", "finished_at") if name in fields}
         states = {name: fields[name] for name in ("state", "want", "priority")}
         return Job.model_validate({**record, **known, **times, **states})
-    except (KeyError, ValueError, TypeError, ValidationError) as error:
-        raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UnreadableRecordError(job_id, error) from error
+
+
+def _record(text: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(text)
+    if record.pop("v") != SCHEMA_VERSION:
+        raise ValueError("written by another version of mediaray")
+    del record["targets"]
+    return record
 
 
 def _flat(entries: Any) -> Sequence[tuple[str, dict[str, str]]]:

@@ -23,12 +23,12 @@ from cluster.settings import Settings
 from cluster.storage import check_target, flush_files, flush_folder, local_path, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.errors import UnitDroppedError, job_error
-from pipelines.jobs.leftovers import kept_work, note_staging, scratch_of, tag_of
 from pipelines.jobs.live import Reporter
 from pipelines.jobs.minder import Minder
 from pipelines.jobs.models import Joined, Plan, Progress, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.profiles import all_profiles
+from pipelines.jobs.scratch import kept_work, note_staging, scratch_of, tag_of
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, RESERVED_UNIT_NAMES, stage_of
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.unit_store import UnitStore

@@ -23,7 +23,7 @@ _WAITING_THREADS = 4
 # How many more bits x264 gives the last frames of a chunk. It looks ahead to see which frames others are made of; at
 # the end it sees none, and they came out up to 1.7 VMAF below the same frames in one pass (docs/decisions/0015).
 _LAST_FRAMES_BITS = (1.1, 1.1, 1.15, 1.15, 1.4)
-_LARGE_PIXELS = 1_500_000
+_LARGE_PIXELS = 1_500_000  # from here on, what x264 never uses is 100 MiB and more
 _SETTLING_S = 2  # the rate control's buffer: how long max_bitrate may be exceeded to be made up
 
 
@@ -81,7 +81,7 @@ def add_audio_encoder(output: OutputContainer, encode: AudioEncode) -> AudioStre
 def _clear_memory(pixels: int) -> None:
     """Let new memory hold zeros: x264 reads some that it hasn't written (docs/decisions/0015).
 
-    With that it makes other bytes of the same frames in a process that has worked before. To zero all of it takes the
+    Otherwise it makes other bytes of the same frames in a process that has worked before. To zero all of it takes the
     least time, but touches what is never used, which is much of a large picture; that gets fresh pages instead.
     """
     if pixels < _LARGE_PIXELS:

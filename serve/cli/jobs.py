@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.filesize import decimal
 
 from serve.cli.display import JsonLines, display_for
 from serve.cli.failures import FAILED, reported
@@ -52,6 +53,19 @@ def show(job_id: Id, json_output: Json = False) -> None:
         print_json(job)
     else:
         Screen().details(f"{job.operation} {job.source_name}", job.model_dump(mode="json"))
+
+
+@app.command()
+@reported
+def files(job_id: Id, json_output: Json = False) -> None:
+    """List the files that a job made."""
+    with Place.here().client() as client:
+        made = client.artifacts(job_id)
+    if json_output:
+        print_json({"artifacts": made})
+    else:
+        for artifact in made:
+            Screen().say(f"{artifact.path or artifact.name}  ({decimal(artifact.size_bytes)})")
 
 
 @app.command("watch")

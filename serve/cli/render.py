@@ -92,7 +92,7 @@ class Screen:
         for artifact in job.artifacts[:_LISTED]:
             self.say(f"  {artifact.path or artifact.name}  ({decimal(artifact.size_bytes)})")
         if (more := job.artifact_count - _LISTED) > 0:
-            self.say(f"  and {more} more")
+            self.say(f"  and {more} more: mediaray jobs files {job.id}")
         for warning in job.warnings:
             self.say(f"  warning: {warning}", style="yellow")
         if job.error:

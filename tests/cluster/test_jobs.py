@@ -12,8 +12,7 @@ import pytest
 import ray
 import redis
 
-from pipelines.jobs.actors import DISPATCHER
-from pipelines.jobs.orders import NAMESPACE, REGISTRY
+from pipelines.jobs.orders import DISPATCHER, NAMESPACE, REGISTRY
 from pipelines.jobs.store import PREFIX
 from pipelines.jobs.unit_store import UnitStore
 

@@ -4,7 +4,8 @@ local state, record = unpack(redis.call('HMGET', job(id), 'state', 'record'))
 local aside = redis.call('HDEL', P .. ':quarantine', id) == 1
 if not state and not aside then return 'missing' end
 if not TERMINAL[state] and not aside then return 'active' end
-redis.call('DEL', job(id), P .. ':units:' .. id, P .. ':manifests:' .. id, P .. ':artifacts:' .. id)
+redis.call('DEL', job(id), P .. ':units:' .. id, P .. ':manifests:' .. id)
+redis.call('DEL', P .. ':artifacts:' .. id, P .. ':artifact-names:' .. id)
 redis.call('ZREM', P .. ':jobs', id)
 local readable, told = pcall(cjson.decode, record)
 if readable and type(told) == 'table' and told.operation then

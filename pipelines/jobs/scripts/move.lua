@@ -6,7 +6,10 @@ local from = redis.call('HGET', job(id), 'state')
 if not from then return 'missing' end
 if from ~= to and not string.find(' ' .. allowed .. ' ', ' ' .. from .. ' ', 1, true) then return 'refused' end
 for name, value in pairs(cjson.decode(fields)) do redis.call('HSET', job(id), name, value) end
-for name, value in pairs(cjson.decode(artifacts)) do redis.call('HSET', P .. ':artifacts:' .. id, name, value) end
+for name, value in pairs(cjson.decode(artifacts)) do
+  redis.call('HSET', P .. ':artifacts:' .. id, name, value)
+  redis.call('ZADD', P .. ':artifact-names:' .. id, 0, name)
+end
 if from == to then return 'moved' end
 local at = now()
 local record = cjson.decode(redis.call('HGET', job(id), 'record'))

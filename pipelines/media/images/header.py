@@ -34,6 +34,7 @@ _MAX_BYTES = 256 << 20
 _MAX_PAGES = 1000
 _MAX_PROFILE_BYTES = 4 << 20
 _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
+PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0  # TIFF's tag of what levels mean, and a value of it
 _GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
 _ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
 DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})

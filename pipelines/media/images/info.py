@@ -30,16 +30,16 @@ OTHER_SUFFIXES = frozenset(
 )
 MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000  # of an animation, in all, that are dealt with
 ColourModel = Literal["grey", "rgb", "cmyk"]
-_HEX = "^#[0-9a-fA-F]{6}$"
+_HEX = r"^#[0-9a-fA-F]{6}$"
 
 
-def _parse_colour(value: object) -> object:
-    if isinstance(value, str) and not re.match(_HEX, value):
+def _check_colour(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(_HEX, value):
         raise ValueError(f"{value!r} is no colour; give red, green and blue in hexadecimal, as #ff8000")
     return value
 
 
-Colour = Annotated[str, BeforeValidator(_parse_colour), Field(pattern=_HEX)]
+Colour = Annotated[str, BeforeValidator(_check_colour), Field(pattern=_HEX)]
 
 
 class ImageInfo(BaseModel, frozen=True, extra="forbid"):

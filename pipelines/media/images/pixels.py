@@ -10,7 +10,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from pipelines.media.errors import LimitError, SourceUnreadableError
 from pipelines.media.images.colour import is_srgb, print_to_srgb, to_srgb
-from pipelines.media.images.header import DEEP, profile_of, reading
+from pipelines.media.images.header import DEEP, PHOTOMETRIC, WHITE_IS_ZERO, profile_of, reading
 from pipelines.media.images.info import ImageInfo
 
 # OpenCV's flags of a JPEG decoded at a part of its size, without those of what is made: its names have grey and BGR.
@@ -21,7 +21,6 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_PHOTOMETRIC = 262  # TIFF's tag of what the levels mean; 0: white is zero
 _SCAN = b"\xff\xda"  # its marker, which can't stand in compressed data
 _MAX_SCANS = 500
 _CHEAP_PIXELS = 1_000_000
@@ -120,7 +119,7 @@ def _eight_bits(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.u
 
 def _white_is_zero(image: Image.Image) -> bool:
     """Of a TIFF's deep grey; Pillow turns the levels of other modes itself."""
-    return isinstance(image, TiffImageFile) and image.mode in DEEP and image.tag_v2.get(_PHOTOMETRIC) == 0
+    return isinstance(image, TiffImageFile) and image.mode in DEEP and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
 def _with_clear(grey: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:

@@ -83,10 +83,10 @@ class FakeServer:
         )
 
     async def _artifacts(self, request: Request) -> Response:
-        after = request.query_params["after"]
-        names = [f"{number}.mp4" for number in range(5) if f"{number}.mp4" > after]
+        cursor = request.query_params["cursor"]
+        names = [f"{number}.mp4" for number in range(5) if f"{number}.mp4" > cursor]
         rows = [{**ARTIFACT, "name": name} for name in names[:2]]
-        return JSONResponse({"artifacts": rows, "next_after": names[1] if len(names) > 2 else None})
+        return JSONResponse({"artifacts": rows, "next_cursor": names[1] if len(names) > 2 else None})
 
     async def _submit(self, request: Request) -> Response:
         body = await request.json()

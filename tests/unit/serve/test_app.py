@@ -305,9 +305,9 @@ def test_artifacts_are_listed_a_page_at_a_time(edge):
     job = edge.client.get(f"/v1/jobs/{job_id}").json()
     assert (len(job["artifacts"]), job["artifact_count"]) == (50, 120)
     page = edge.client.get(f"/v1/jobs/{job_id}/artifacts", params={"limit": 100}).json()
-    rest = edge.client.get(f"/v1/jobs/{job_id}/artifacts", params={"after": page["next_after"]}).json()
+    rest = edge.client.get(f"/v1/jobs/{job_id}/artifacts", params={"cursor": page["next_cursor"]}).json()
     assert [each["name"] for each in page["artifacts"] + rest["artifacts"]] == [each.name for each in made]
-    assert rest["next_after"] is None
+    assert rest["next_cursor"] is None
 
 
 @pytest.mark.parametrize("name", ["a b.mp4", "é.mp4", "50%.mp4", "a?b#c.mp4"])

@@ -13,12 +13,12 @@ from pipelines.media.errors import EncodeError, SourceUnreadableError
 from pipelines.media.images.colour import fits, is_srgb, rgb_of_hex
 from pipelines.media.images.conversion.convert_spec import ConvertSpec, Effort
 from pipelines.media.images.conversion.frames import Frames
-from pipelines.media.images.header import profile_of
+from pipelines.media.images.header import PHOTOMETRIC, WHITE_IS_ZERO, profile_of
 from pipelines.media.images.info import ImageInfo
 
 _COMPRESSION: dict[Effort, int] = {"fast": 3, "normal": 6, "best": 9}
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
-_PHOTOMETRIC, _PLANES, _EXTRA_SAMPLES = 0x0106, 0x011C, 0x0152
+_BLACK_IS_ZERO, _RGB = 1, 2
+_PLANES, _EXTRA_SAMPLES = 0x011C, 0x0152
 _PREMULTIPLIED = 1
 _Tiff = TiffImagePlugin.TiffImageFile
 
@@ -83,8 +83,8 @@ def _decoded(data: bytes) -> NDArray[Any] | None:
 def _is_plain(image: _Tiff) -> bool:
     """Grey, RGB or RGBA, whose samples stand side by side."""
     tags = image.tag_v2
-    channels = (3, 4) if tags.get(_PHOTOMETRIC) == _RGB else (1,)
-    known = tags.get(_PHOTOMETRIC) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+    channels = (3, 4) if tags.get(PHOTOMETRIC) == _RGB else (1,)
+    known = tags.get(PHOTOMETRIC) in (WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
     return known and tags.get(_PLANES, 1) == 1 and len(image.getbands()) in channels
 
 
@@ -95,7 +95,7 @@ def _tiff(data: bytes, image: _Tiff, page: int) -> NDArray[Any] | None:
         return None
     if not pages:
         return None
-    return 65535 - pages[0] if image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else pages[0]
+    return 65535 - pages[0] if image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO else pages[0]
 
 
 def deep_png(deep: Deep, size: tuple[int, int], spec: ConvertSpec, name: str) -> bytes:

@@ -632,6 +632,8 @@ def test_a_stale_dispatcher_ends_and_harms_nothing(play):
     ("key", "field", "value"),
     [
         ("job", "record", "not JSON"),
+        ("job", "record", "null"),
+        ("manifests", "plan", b"\xff"),
         ("units", "a", "{"),
         ("manifests", "join", '{"melted": true}'),
         ("manifests", "plan", '{"melted": true}'),
@@ -645,6 +647,25 @@ def test_a_damaged_job_is_quarantined_and_the_others_go_on(play, redis_url, key,
             raw.hset(f"{PREFIX}:{key}:{damaged}", field, value)
             async with scene.dispatcher():
                 assert await scene.ended(sound) == State.SUCCEEDED
+            assert raw.hkeys(f"{PREFIX}:quarantine") == [damaged]
+        assert await scene.store.active() == []
+
+    play(body)
+
+
+def test_a_job_that_is_damaged_while_it_runs_is_quarantined_and_the_others_go_on(play, redis_url):
+    async def body(scene: Scene) -> None:
+        scene.lanes.by_hand = {"join"}
+        with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
+            async with scene.dispatcher() as dispatcher:
+                damaged = await scene.submit("a")
+                scene.lanes.done(await scene.lanes.start_of(1, "a"))
+                join = await scene.lanes.start_of(1, "join")
+                raw.hset(f"{PREFIX}:manifests:{damaged}", "plan", "{")
+                scene.lanes.done(join)
+                scene.lanes.by_hand, scene.lanes.works = set(), True
+                assert await scene.ended(await scene.submit()) == State.SUCCEEDED
+                assert not dispatcher.ended.is_set()
             assert raw.hkeys(f"{PREFIX}:quarantine") == [damaged]
         assert await scene.store.active() == []
 

@@ -425,21 +425,29 @@ def ended(run, store, epoch, job, count):
 def test_the_artifacts_of_a_job_come_with_it(run, store, raw, epoch, job):
     found, made = ended(run, store, epoch, job, 50)
     assert (found.artifacts, found.artifact_count) == (tuple(made[::-1]), 50)
-    assert run(store.artifacts(found, limit=50)) == (made, None)
-    assert run(store.artifact(found, "007.jpg")) == made[7]
-    assert run(store.artifact(found, "none")) is None
+    assert run(store.artifacts(job, limit=50)) == (made, None)
+    assert run(store.artifact(job, "007.jpg")) == made[7]
+    assert run(store.artifact(job, "none")) is None
     assert not raw.exists(f"{PREFIX}:artifacts:{job}")
 
 
 def test_of_many_artifacts_the_first_come_with_their_job(run, store, raw, epoch, job):
     found, made = ended(run, store, epoch, job, 120)
     assert (found.artifacts, found.artifact_count) == (tuple(made[:69:-1]), 120)
-    assert run(store.artifacts(found, limit=100)) == (made[:100], "099.jpg")
-    assert run(store.artifacts(found, limit=100, after="099.jpg")) == (made[100:], None)
-    assert run(store.artifact(found, "007.jpg")) == made[7]
-    assert run(store.artifact(found, "none")) is None
+    assert run(store.artifacts(job, limit=100)) == (made[:100], "099.jpg")
+    assert run(store.artifacts(job, limit=100, cursor="099.jpg")) == (made[100:], None)
+    assert run(store.artifact(job, "007.jpg")) == made[7]
+    assert run(store.artifact(job, "none")) is None
     run(store.delete(job))
-    assert not raw.exists(f"{PREFIX}:artifacts:{job}")
+    assert raw.keys(f"{PREFIX}:artifact*") == []
+
+
+def test_a_damaged_artifact_is_told(run, store, raw, epoch, job):
+    ended(run, store, epoch, job, 51)
+    raw.hset(f"{PREFIX}:artifacts:{job}", "007.jpg", "{")
+    for call in (store.artifacts(job, limit=10), store.artifact(job, "007.jpg")):
+        with pytest.raises(UnreadableRecordError):
+            run(call)
 
 
 def test_a_move_the_state_doesn_t_allow_changes_nothing(run, store, raw, epoch, job):
@@ -691,6 +699,8 @@ def test_a_join_that_was_taken_away_plans_nothing(run, store, units, raw, epoch,
     [
         ("record", "not JSON"),
         ("record", "{}"),
+        ("record", "null"),
+        ("record", b"\xff"),
         ("record", '{"v": 99, "targets": []}'),
         ("state", "melted"),
         ("artifacts", '[{"unknown": 1}]'),

@@ -15,9 +15,9 @@ from cluster.errors import ChildFailedError, StorageError
 from cluster.identity import identify
 from cluster.storage import Roots
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.leftovers import clean_up, sweep_kept
 from pipelines.jobs.models import Plan, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
+from pipelines.jobs.scratch import clean_up, sweep_kept
 from pipelines.jobs.states import state_for
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.workbench import Workbench

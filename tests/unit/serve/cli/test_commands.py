@@ -38,6 +38,13 @@ def test_jobs_show_is_the_job(server):
     assert document("jobs", "show", "job-1")["state"] == "succeeded"
 
 
+def test_jobs_files_are_all_that_a_job_made(server):
+    assert [each["name"] for each in document("jobs", "files", "job-1")["artifacts"]] == [
+        f"{number}.mp4" for number in range(5)
+    ]
+    assert run("jobs", "files", "job-1").stdout.count("/out/a.mp4") == 5
+
+
 def test_jobs_watch_prints_one_event_per_line(server):
     server.streams = [[event_document(1), event_document(2, "succeeded")]]
     lines = run("jobs", "watch", "job-1", "--json").stdout.splitlines()

@@ -140,6 +140,11 @@ def test_results_of_markup_like_names_are_shown_as_they_are(server, film):
     assert "/out/[red]a\N{REPLACEMENT CHARACTER}[31m.mp4" in shown
 
 
+def test_of_many_files_it_says_how_to_list_them(server, film):
+    server.jobs["job-1"] = job_document(artifact_count=120)
+    assert "108 more: mediaray jobs files job-1" in run("shrink", film).stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
