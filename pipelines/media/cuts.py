@@ -11,7 +11,11 @@ from pipelines.media.plan import Chunk
 from pipelines.media.tracks import Window
 
 _CHUNK_COST_S = 4.0  # 20 films on 2 CPUs then advance every 40 s, and a pause waits about as long for a border
-_CHUNKS_PER_SLOT = 3  # fewer leave slots idle while the last chunks run
+_FEWEST_PER_SLOT = 3  # fewer leave slots idle while the last chunks run
+_ENOUGH_PER_SLOT, _SMALL_COST_S = (
+    7,
+    2.0,
+)  # estimates are off by half: chunks of a short film are smaller, to end at once
 _MIN_CHUNK_S = 1.5  # each chunk begins with a keyframe: shorter ones cost bits
 _NEAR = Fraction(
     1, 4
@@ -63,7 +67,9 @@ def _count(index: PacketIndex, times: Sequence[int], rules: CutRules) -> int:
     length_s = float((times[-1] - times[0]) * index.time_base) or 0.001
     if rules.chunk_s is not None:
         return max(1, min(len(times), round(length_s / rules.chunk_s)))
-    wanted = max(round(rules.cost_s / _CHUNK_COST_S), _CHUNKS_PER_SLOT * rules.slots)
+    small = min(_ENOUGH_PER_SLOT * rules.slots, round(rules.cost_s / _SMALL_COST_S))
+    wanted = max(round(rules.cost_s / _CHUNK_COST_S), small, _FEWEST_PER_SLOT * rules.slots)
+    wanted = -(-wanted // rules.slots) * rules.slots  # as many for each
     return max(1, min(wanted, int(length_s / _MIN_CHUNK_S)))
 
 

@@ -47,6 +47,19 @@ def test_there_are_three_chunks_for_each_slot() -> None:
     assert len(cut(index_of(times), _EVERYTHING, rules(cost_s=4, slots=4))) == 12
 
 
+@pytest.mark.parametrize(
+    ("cost_s", "slots", "count"),
+    [
+        (33, 2, 14),  # seven for each slot
+        (20, 2, 10),  # none below two seconds of work
+        (69, 2, 18),  # 17 would leave one slot idle at the end
+        (30, 8, 24),
+    ],
+)
+def test_a_short_film_is_cut_so_that_all_slots_end_at_one_time(cost_s: float, slots: int, count: int) -> None:
+    assert len(cut(index_of(range(25 * 60)), _EVERYTHING, rules(cost_s=cost_s, slots=slots))) == count
+
+
 def test_long_work_is_cut_into_chunks_of_a_few_seconds_each() -> None:
     chunks = cut(index_of(range(25 * 600)), _EVERYTHING, rules(cost_s=400))
     assert len(chunks) == 100
