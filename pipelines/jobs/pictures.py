@@ -58,10 +58,14 @@ class Picture(BaseModel, Generic[R], frozen=True, extra="forbid"):
 
 
 class Pictures(BaseModel, Generic[R], frozen=True, extra="forbid"):
-    """What came of a job: of more than 50 pictures, those that failed and the first; its report has all."""
+    """What came of a job: of more than 50 pictures, those that failed and the first; its report has all.
+
+    ``reused`` of them an earlier job had done.
+    """
 
     count: int
     failed: int
+    reused: int = 0
     files: int
     size_bytes: int
     pictures: tuple[Picture[R], ...]
@@ -261,6 +265,7 @@ def _join(bench: Workbench, units: Mapping[str, Finished], model: type[Pictures[
         {
             "count": len(pictures),
             "failed": len(failed),
+            "reused": sum(len(unit.payload[_PICTURES]) for unit in units.values() if unit.reused),
             "files": len(made),
             "size_bytes": sum(each.path.stat().st_size for each in made),
             "pictures": [each.model_dump() for each in shown],
@@ -324,7 +329,7 @@ def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
     if result["count"] == 1:
         own: Mapping[str, Any] = result["pictures"][0]["result"]
         return own
-    return {name: result[name] for name in ("count", "failed", "files", "size_bytes")}
+    return {name: result[name] for name in ("count", "failed", "reused", "files", "size_bytes")}
 
 
 def _all_failed(failed: Sequence[Picture[Any]]) -> str:

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,15 @@ def test_each_file_shows_its_own_picture(desk, tmp_path):
         assert Image.open(made.path).convert("RGB").getpixel((5, 5)) == Image.new("RGB", (1, 1), colour).getpixel(
             (0, 0)
         )
+
+
+def test_it_is_told_how_many_an_earlier_job_had_done(desk, tmp_path):
+    sources = [picture(tmp_path / f"{number}.png") for number in range(40)]
+    units = {unit.name: desk.run(unit) for unit in desk.plan(*sources).units}
+    first = units["pictures-0000"]
+    units["pictures-0000"] = replace(first, reused=True)
+    outcome = OPERATION.join(desk.bench(tuple(sources), "join"), units)
+    assert 0 < outcome.result.reused == len(first.payload["pictures"]) < 40
 
 
 def test_a_broken_picture_is_a_row_and_holds_up_no_other(desk, tmp_path):
