@@ -197,6 +197,7 @@ class Dispatcher:
             _log.warning("job %s unit %s lost its place: %s", tracked.job.id, name, type(report).__name__)
         if flight.through:
             name, fence = await self._catch_up(tracked, name, fence)
+            tracked.cleaned_up = isinstance(report, UnitReport) and report.cleaned_up
         if isinstance(report, Exception):
             await self._release(tracked, name, fence, "lost", _PLACE_LOST)
         elif report.outcome == "failed":
@@ -313,7 +314,7 @@ class Dispatcher:
     async def _finish(self, tracked: Tracked, state: State) -> None:
         """Clean up first, then say the end: whoever hears of it finds nothing left behind that could be removed."""
         job = tracked.job
-        if tracked.launched or tracked.units:
+        if (tracked.launched or tracked.units) and not tracked.cleaned_up:
             targets = [artifact.path for artifact in tracked.joined.artifacts] if tracked.joined else []
             targets += [job.params["output"]] if job.params.get("output") else []
             succeeded = state == State.SUCCEEDED

@@ -45,7 +45,11 @@ class UnitOrder:
 
 @dataclass(frozen=True)
 class UnitReport:
-    """How it went, with the last unit where it went through several. ``done`` means: committed."""
+    """How it went, with the last unit where it went through several. ``done`` means: committed.
+
+    ``cleaned_up``: it was the last unit of its job, which has left nothing behind.
+    """
 
     outcome: Literal["done", "failed", "dropped"]
     error: JobError | None = None
+    cleaned_up: bool = False

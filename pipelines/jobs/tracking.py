@@ -40,6 +40,7 @@ class Tracked:
     last_served: int = 0
     launched: bool = False
     ending: bool = False
+    cleaned_up: bool = False
     failure: JobError | None = None
     stopping_since: float = field(default_factory=time.monotonic)
 

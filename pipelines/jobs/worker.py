@@ -28,7 +28,7 @@ from pipelines.jobs.minder import Minder
 from pipelines.jobs.models import Joined, Plan, Progress, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.profiles import all_profiles
-from pipelines.jobs.scratch import kept_work, note_staging, scratch_of, tag_of
+from pipelines.jobs.scratch import clean_up, kept_work, note_staging, scratch_of, tag_of
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, RESERVED_UNIT_NAMES, stage_of
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.unit_store import UnitStore
@@ -42,11 +42,15 @@ _log = logging.getLogger("mediaray.worker")
 
 @dataclass(frozen=True)
 class _Made:
-    """What a unit leaves in the store: a manifest, or another plan. ``following``: the worker may go on with that."""
+    """What a unit leaves in the store: a manifest, or another plan. ``following``: the worker may go on with that.
+
+    After the ``last`` one its job is done.
+    """
 
     manifest: str
     replans: bool = False
     following: Unit | None = None
+    last: bool = False
     shared: dict[str, Any] | None = None
 
 
@@ -59,11 +63,13 @@ def do_unit(
     """
     settings, store = config.settings, _store(config.redis_url)
     following: UnitOrder | None = order
+    keys = []
     try:
         with Home(settings.home).working_on(order.lease_name), Minder(store, settings.lease_s) as minder:
             while following is not None:
                 order = following
                 minder.keep(order)  # from now on, while it waits for a child
+                keys += [order.unit.key] if order.unit.key else []
                 with lend() as child, minder.minding(child):
                     made = _do(config, order, child)
                 following = _commit(config, order, store, made)
@@ -74,7 +80,10 @@ def do_unit(
         if failure.code == "internal":
             _log.exception("job %s unit %s failed", order.job_id, order.unit.name)
         return UnitReport("failed", failure)
-    return UnitReport("done")
+    if not (order.through and made.last):
+        return UnitReport("done")
+    clean_up(settings, order.job_id, [], keys, artifacts=False)
+    return UnitReport("done", cleaned_up=True)
 
 
 def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Made) -> UnitOrder | None:
@@ -110,7 +119,8 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
         joined = _join(config, order, operation, bench, finished)
         if isinstance(joined, Plan):
             return _Made(joined.model_dump_json(), replans=True)
-        return _Made(joined.model_dump_json(), following=Unit(name=PUBLISH) if joined.artifacts else None)
+        following = Unit(name=PUBLISH) if joined.artifacts else None
+        return _Made(joined.model_dump_json(), following=following, last=following is None)
     joined = Joined.model_validate(finished[JOIN])
     overwrite = bool(order.params.get("overwrite"))
     for number, (artifact, staged) in enumerate(zip(joined.artifacts, joined.staged, strict=True)):
@@ -121,7 +131,7 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
         publish(Path(staged), Path(artifact.path), overwrite=overwrite, size_bytes=artifact.size_bytes)
     for folder in {Path(artifact.path).parent for artifact in joined.artifacts}:
         flush_folder(folder)
-    return _Made("{}")
+    return _Made("{}", last=True)
 
 
 def _only_unit(plan: Plan) -> Unit | None:

@@ -6,7 +6,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
@@ -59,8 +59,8 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def look(source: Source) -> ImageInfo:
-    """What the image ``source`` is. Raises as ``open_image``."""
-    with open_image(bytes_of(source), name_of(source)) as image:
+    """What the image ``source`` is; only its header is read. Raises as ``bytes_of`` and ``open_image``."""
+    with _opened(source) as file, open_image(file, name_of(source)) as image:
         return describe(image, name_of(source))
 
 
@@ -71,16 +71,22 @@ def bytes_of(source: Source) -> bytes:
         SourceError: see ``source.open_file``.
         LimitError: it's too large.
     """
-    with os.fdopen(open_file(source), "rb") as file:
-        size_bytes = os.fstat(file.fileno()).st_size
-        if size_bytes > _MAX_BYTES:
-            raise LimitError(f"{name_of(source)} has {size_bytes >> 20} MiB; at most {_MAX_BYTES >> 20} are read.")
+    with _opened(source) as file:
         return file.read()
 
 
 @contextmanager
-def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
-    """Pillow's image of a file's bytes, its pixels not decoded yet.
+def _opened(source: Source) -> Iterator[BinaryIO]:
+    with os.fdopen(open_file(source), "rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > _MAX_BYTES:
+            raise LimitError(f"{name_of(source)} has {size_bytes >> 20} MiB; at most {_MAX_BYTES >> 20} are read.")
+        yield file
+
+
+@contextmanager
+def open_image(data: bytes | BinaryIO, name: str) -> Iterator[Image.Image]:
+    """Pillow's image of a file or its bytes, its pixels not decoded yet.
 
     Raises:
         NotMediaError: no format that is read here.
@@ -89,7 +95,7 @@ def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
     """
     with reading(name):
         try:
-            image = Image.open(io.BytesIO(data), formats=_OPENED)
+            image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=_OPENED)
         except UnidentifiedImageError as error:
             known = ", ".join(sorted({each.upper() for each in get_args(ImageFormat)}))
             raise NotMediaError(f"{name} is no image of a format that is read here ({known}).") from error

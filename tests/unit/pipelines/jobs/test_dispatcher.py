@@ -975,6 +975,20 @@ def test_a_short_job_takes_one_start(play):
     play(body)
 
 
+@pytest.mark.parametrize("cleaned_up", [True, False])
+def test_a_worker_that_went_through_a_job_may_have_cleaned_up_after_it(play, cleaned_up):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            job_id, ticket = await going_through(scene)
+            fence = scene.lanes.goes_through(ticket, "a", "join")
+            assert scene.lanes.units.commit(job_id, "join", fence, '{"result": {}}')
+            scene.lanes.report(ticket, UnitReport("done", cleaned_up=cleaned_up))
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert scene.lanes.cleaned == ([] if cleaned_up else [(job_id, False)])
+
+    play(body)
+
+
 def test_a_long_job_goes_in_turns(play):
     async def body(scene: Scene) -> None:
         async with scene.dispatcher():

@@ -341,8 +341,9 @@ def states(job: Bench) -> dict[str, str]:
 
 def test_a_worker_goes_on_with_what_follows_a_plan_of_one_short_unit(bench):
     job = bench(short=True)
-    assert job.do("plan", through=True).outcome == "done"
+    assert job.do("plan", through=True) == UnitReport("done", cleaned_up=True)
     assert states(job) == {"plan": "done", "a": "done", "join": "done"}
+    assert list((job.config.settings.home / "scratch").iterdir()) == []
     assert job.manifests()["a"]["manifest"]["shared"] == {"from": "plan"}
     assert job.manifests()["join"]["result"]["text"].startswith("a made by a.")
     assert job.run(job.store.get(job.job_id)).state == State.VERIFYING
@@ -363,7 +364,7 @@ def test_a_worker_that_isn_t_told_to_stops_after_its_unit(bench):
 def test_a_worker_does_not_go_on_with_a_paused_job(bench):
     job = bench(short=True, calls="pipelines.media.x:y")
     job.child.does = lambda: job.run(job.store.want(job.job_id, "pause"))
-    assert job.do("plan", through=True).outcome == "done"
+    assert job.do("plan", through=True) == UnitReport("done")
     assert states(job) == {"plan": "done", "a": "done"}
 
 
