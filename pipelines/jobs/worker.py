@@ -82,7 +82,7 @@ def do_unit(
         return UnitReport("failed", failure)
     if not (order.through and made.last):
         return UnitReport("done")
-    clean_up(settings, order.job_id, [], keys, artifacts=False)
+    clean_up(settings, order.job_id, [], keys, artifacts=False)  # should that fail, the dispatcher has it done
     return UnitReport("done", cleaned_up=True)
 
 

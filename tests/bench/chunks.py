@@ -85,7 +85,7 @@ def slots() -> list[Figure]:
     overhead_s = (walls[1] - sum(units[1])) / (len(units[1]) + 1)
     figures = []
     for cpus in (1, 2):
-        beside = program.slowed_beside(program.MEDIA / CLIP, cpus)
+        beside = program.slowed_beside(program.MEDIA / CLIP, cpus) if cpus > 1 else 1.0
         stretch = max(1.0, (cpus + busy[1]) / (os.cpu_count() or 1))
         predicted_s = stretch * (makespan([beside * each + overhead_s for each in units[1]], cpus) + overhead_s)
         between = f"{len(units[1])} units, {overhead_s * 1000:.0f} ms between them"
