@@ -176,7 +176,10 @@ def check_target(path: Path, roots: Sequence[Path], *, overwrite: bool) -> None:
 
 
 def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
-    """Bring a finished file beside its target under a temporary name, flushed to disk. Returns that name."""
+    """Bring a file that is on the disk beside its target under a temporary name; ``flush_folder`` makes that last.
+
+    Returns the name.
+    """
     with _disk_errors(target):
         _make_folder(target.parent)
         _refuse_outside(target.parent.resolve() / target.name, target, roots, "output_outside_roots")
@@ -184,15 +187,19 @@ def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
         try:
             # A file with other names may be kept work: whoever changes the output in place mustn't change that.
             if made.stat().st_nlink > 1:
-                shutil.copyfile(made, staged)
+                _copy(made, staged)
             else:
                 os.link(made, staged)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EMLINK, *_NO_LINKS):
                 raise
-            shutil.copyfile(made, staged)
-        _flush(staged)
+            _copy(made, staged)
     return staged
+
+
+def _copy(made: Path, staged: Path) -> None:
+    shutil.copyfile(made, staged)
+    _flush(staged)
 
 
 def publish(staged: Path, target: Path, *, overwrite: bool, size_bytes: int) -> None:

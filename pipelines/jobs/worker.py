@@ -195,9 +195,13 @@ def _join(
     )
     if targets:
         note_staging(folder, {target.parent for target in targets})
+    if bench.used_scratch:  # what units made is on the disk already
+        flush_files(bench.scratch)
     artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
     tag = f"{tag_of(order.job_id)}{order.fence}"
     staged = [str(stage(made.path, at, roots.write, tag)) for made, at in zip(outcome.made, targets, strict=True)]
+    for at in {target.parent for target in targets}:
+        flush_folder(at)
     return Joined(
         result=outcome.result.model_dump(mode="json"),
         artifacts=tuple(artifacts),

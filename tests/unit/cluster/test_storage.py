@@ -222,17 +222,30 @@ def test_a_staged_file_is_hidden_beside_its_target(root, made):
     assert staged.name.startswith(".")
 
 
-def test_new_folders_are_flushed_with_the_names_they_have_above(root, made, monkeypatch):
-    flushed: list[Path] = []
+@pytest.fixture
+def flushed(monkeypatch):
+    """What was brought to the disk, in order."""
+    paths: list[Path] = []
     fsync = os.fsync
 
     def noted(descriptor: int) -> None:
-        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        paths.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
-    staged = stage(made, root / "2019/june/out.mkv", [root], "job-1")
-    assert flushed == [root, root / "2019", staged]
+    return paths
+
+
+def test_new_folders_are_flushed_with_the_names_they_have_above(root, made, flushed):
+    stage(made, root / "2019/june/out.mkv", [root], "job-1")
+    assert flushed == [root, root / "2019"]
+
+
+def test_a_copy_is_flushed_where_another_name_of_what_is_on_the_disk_needs_not_be(root, made, tmp_path, flushed):
+    stage(made, root / "linked.mkv", [root], "job-1")
+    assert flushed == []
+    os.link(made, tmp_path / "kept")
+    assert flushed == [stage(made, root / "copied.mkv", [root], "job-1")]
 
 
 def test_an_output_is_the_finished_file_itself(root, made):

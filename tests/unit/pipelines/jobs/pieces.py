@@ -5,7 +5,7 @@ from typing import Any
 
 from unit.pipelines.jobs.makers import Answer
 
-from pipelines.jobs.catalogue import CommonParams, Operation, Outcome
+from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 
@@ -19,6 +19,7 @@ class Params(CommonParams):
     replans: int = 0
     calls: str | None = None  # a media function that each unit calls
     short: bool = False  # one unit, and a short one
+    makes_files: bool = False  # the join: one of a unit's and one of its own
 
 
 class Piece(Answer):
@@ -46,7 +47,12 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome | Plan:
     if bench.params.replans > whole:
         return Plan(units=(Unit(name="whole"),), shared={"from": "join"})
     told = [f"{name}{'*' if unit.reused else ''} {(unit.folder / 'piece').read_text()}" for name, unit in units.items()]
-    return Outcome(Answer(text=", ".join(told)))
+    made: list[Made] = []
+    if bench.params.makes_files:
+        (bench.scratch / "joined").write_text("by the join")
+        files = {"b.txt": units["b"].folder / "piece", "joined.txt": bench.scratch / "joined"}
+        made = [Made(path, name, "text/plain") for name, path in files.items()]
+    return Outcome(Answer(text=", ".join(told)), made)
 
 
 OPERATION = Operation("pieces", "Pieces.", Params, Answer, plan, run, join)

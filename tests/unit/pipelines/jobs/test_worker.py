@@ -1,6 +1,7 @@
 """What a worker does with a unit: a real store, a pretend operation, a pretend child."""
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -332,6 +333,25 @@ def test_a_join_s_plan_comes_too_late_for_a_cancelled_job(bench):
 
 
 # Going through
+
+
+def test_a_join_says_what_is_staged_when_it_lies_on_the_disk_with_its_name(bench, monkeypatch):
+    flushed: list[Path] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    job = bench(makes_files=True)
+    job.do_all()
+    monkeypatch.setattr(os, "fsync", noted)
+    assert job.do("join").outcome == "done"
+    joined = job.manifests()["join"]
+    own, folder = (path.name for path in flushed[:2]), Path(joined["artifacts"][0]["path"]).parent
+    assert "joined" in own
+    assert flushed[-1] == folder
+    assert sorted(path.name for path in folder.iterdir()) == sorted(Path(each).name for each in joined["staged"])
 
 
 def states(job: Bench) -> dict[str, str]:
