@@ -116,12 +116,22 @@ class FrameReader:
 
 
 class PictureMaker:
-    """Makes RGB pictures as a player shows them: turned, with square pixels, HDR mapped to SDR."""
+    """Makes RGB pictures as a player shows them: turned, with square pixels, HDR mapped to SDR.
 
-    def __init__(self, info: VideoInfo, time_base: Fraction, largest: tuple[int, int] | None = None) -> None:
+    They have the size the video is shown in, or ``size``. Of HDR, no more than ``largest`` is mapped.
+    """
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        time_base: Fraction,
+        largest: tuple[int, int] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
         self._info = info
         self._time_base = time_base
         self._largest = largest
+        self._shown = size or (info.display_width, info.display_height)
         self._filter = PictureFilter(self._steps)
 
     def make(self, frame: VideoFrame) -> Image.Image:
@@ -132,7 +142,8 @@ class PictureMaker:
     def _steps(self, frame: VideoFrame) -> list[Step]:
         info = self._info
         turned = info.rotation_deg % 180 != 0
-        size = (info.display_height, info.display_width) if turned else (info.display_width, info.display_height)
+        width, height = self._shown
+        size = (height, width) if turned else (width, height)
         steps: list[Step] = []
         if info.hdr != "sdr":
             width, height = _within(size, self._largest)  # the fewer pixels, the faster they are mapped

@@ -1,9 +1,9 @@
 """Take stills of a video: at given times, evenly spread, or its most telling frames."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -15,14 +15,15 @@ from pipelines.media.frames import FrameReader, PictureMaker
 from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
-from pipelines.media.probe import probe, start_of
+from pipelines.media.probe import probe
 from pipelines.media.progress import OnProgress, Progress
 from pipelines.media.side_data import first_frame
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.stills_spec import Still, StillsResult, StillsSpec, box_of, candidate_count
+from pipelines.media.stills_spec import Still, StillsResult, StillsSpec, candidate_count, fitted
 from pipelines.media.telling import Candidate, choose, judge
+from pipelines.media.timing import Timing
 
-_SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 _MARGIN = 0.05  # titles and credits: the first and last twentieth aren't looked at
 
 
@@ -44,33 +45,14 @@ def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgre
     check_picture(video)
     with open_input(source) as container:
         if video.attached_picture:
-            timing = _Timing(container, video, Fraction(0))
+            timing = Timing(container.streams[video.index].time_base or Fraction(1, 1000))
             frames: Iterable[VideoFrame] = [_cover(container, video)]
             count = 1
         else:
-            timing = _Timing(container, video, start_of(container))
-            frames = _pick(container, timing, info, spec)
+            timing = Timing.of(container, video.index)
+            frames = _pick(container, video, timing, info, spec)
             count = len(spec.times) or spec.count or 1
-        return _write_all(frames, count, folder, spec, timing, on_progress)
-
-
-@dataclass(frozen=True)
-class _Timing:
-    container: InputContainer
-    video: VideoInfo
-    start: Fraction
-
-    @property
-    def time_base(self) -> Fraction:
-        return self.container.streams[self.video.index].time_base or Fraction(1, 1000)
-
-    def pts_of(self, time_s: float) -> int:
-        """The tick at ``time_s``, with a thousandth of a second's grace: printed times are rounded."""
-        exact = (Fraction(time_s).limit_denominator(1_000_000) + self.start) / self.time_base
-        return int(exact + min(Fraction(1, 2000) / self.time_base, Fraction(1, 2)))
-
-    def time_of(self, pts: int) -> float:
-        return float(pts * self.time_base - self.start)
+        return _write_all(frames, count, folder, spec, video, timing, on_progress)
 
 
 def _cover(container: InputContainer, video: VideoInfo) -> VideoFrame:
@@ -81,16 +63,18 @@ def _cover(container: InputContainer, video: VideoInfo) -> VideoFrame:
     return frame
 
 
-def _pick(container: InputContainer, timing: _Timing, info: MediaInfo, spec: StillsSpec) -> Iterator[VideoFrame]:
+def _pick(
+    container: InputContainer, video: VideoInfo, timing: Timing, info: MediaInfo, spec: StillsSpec
+) -> Iterator[VideoFrame]:
     """The frames to make stills of, one at a time: a thousand decoded ones would fill the memory."""
     _check_times(spec.times, info)
-    stream = container.streams[timing.video.index]
+    stream = container.streams[video.index]
     assert isinstance(stream, VideoStream)
     reader = FrameReader(container, stream)
     if spec.is_telling:
-        wanted = _telling_pts(reader, timing, info, spec.count or 1)
+        wanted = _telling_pts(reader, video, timing, info, spec.count or 1)
     else:
-        times = sorted(spec.times) or _even_times(timing.video, info, timing, spec.count or 1)
+        times = sorted(spec.times) or _even_times(video, info, timing, spec.count or 1)
         wanted = [timing.pts_of(time_s) for time_s in times]
     return map(reader.at, wanted)
 
@@ -105,7 +89,7 @@ def _check_times(times: Sequence[float], info: MediaInfo) -> None:
         )
 
 
-def _even_times(video: VideoInfo, info: MediaInfo, timing: _Timing, count: int) -> list[float]:
+def _even_times(video: VideoInfo, info: MediaInfo, timing: Timing, count: int) -> list[float]:
     """The centres of ``count`` equal parts of the time that has pictures."""
     begin_s = max(0.0, (video.start_s or 0.0) - float(timing.start))
     end_s = begin_s + video.duration_s if video.duration_s else (info.duration_s or begin_s)
@@ -113,8 +97,8 @@ def _even_times(video: VideoInfo, info: MediaInfo, timing: _Timing, count: int) 
     return [begin_s + (number + 0.5) * part_s for number in range(count)]
 
 
-def _telling_pts(reader: FrameReader, timing: _Timing, info: MediaInfo, count: int) -> list[int]:
-    points = _even_times(timing.video, info, timing, max(count, candidate_count(count)))
+def _telling_pts(reader: FrameReader, video: VideoInfo, timing: Timing, info: MediaInfo, count: int) -> list[int]:
+    points = _even_times(video, info, timing, max(count, candidate_count(count)))
     margin = int(len(points) * _MARGIN)
     wanted = [timing.pts_of(time_s) for time_s in points[margin : len(points) - margin or None]]
     keyframes = {c.pts: c for pts in wanted if (c := _judge_keyframe(reader, pts)) is not None}
@@ -133,10 +117,10 @@ def _write_all(
     count: int,
     folder: Path,
     spec: StillsSpec,
-    timing: _Timing,
+    video: VideoInfo,
+    timing: Timing,
     on_progress: OnProgress,
 ) -> StillsResult:
-    video = timing.video
     maker = PictureMaker(video, timing.time_base, _largest(spec, video))
     items: list[Still] = []
     for number, frame in enumerate(frames, start=1):
@@ -145,9 +129,9 @@ def _write_all(
         picture = maker.make(frame)
         for size in spec.sizes or (None,):
             resized = _resize(picture, size, (video.display_width, video.display_height))
-            name = f"still-{number:04d}{_label(size, spec)}.{_SUFFIXES[spec.format]}"
+            name = f"still-{number:04d}{_label(size, spec)}.{SUFFIXES[spec.format]}"
             with write_errors():
-                _save(resized, folder / name, spec)
+                save_picture(resized, folder / name, spec.format, spec.quality)
             items.append(
                 Still(
                     name=name,
@@ -162,23 +146,13 @@ def _write_all(
     return StillsResult(format=spec.format, items=tuple(items))
 
 
-def _target(size: str, shown: tuple[int, int]) -> tuple[int, int]:
-    """The pixels of a still of ``size`` of a video shown at ``shown``: its shape kept, never larger."""
-    width, height = shown
-    wanted_width, wanted_height = box_of(size)
-    factor = min(1.0, wanted_width / width)
-    if wanted_height is not None:
-        factor = min(factor, wanted_height / height)
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
 def _largest(spec: StillsSpec, video: VideoInfo) -> tuple[int, int] | None:
     shown = (video.display_width, video.display_height)
-    return max((_target(size, shown) for size in spec.sizes), default=None)
+    return max((fitted(size, shown) for size in spec.sizes), default=None)
 
 
 def _resize(picture: Image.Image, size: str | None, shown: tuple[int, int]) -> Image.Image:
-    target = shown if size is None else _target(size, shown)
+    target = shown if size is None else fitted(size, shown)
     return picture if picture.size == target else picture.resize(target, Image.Resampling.LANCZOS)
 
 
@@ -188,10 +162,10 @@ def _label(size: str | None, spec: StillsSpec) -> str:
     return f"-{size}" if "x" in size else f"-{size}w"
 
 
-def _save(picture: Image.Image, path: Path, spec: StillsSpec) -> None:
-    if spec.format == "jpeg":
-        picture.save(path, "JPEG", quality=spec.quality, optimize=True, progressive=True)
-    elif spec.format == "webp":
-        picture.save(path, "WEBP", quality=spec.quality)
+def save_picture(picture: Image.Image, path: Path, format_: Literal["jpeg", "png", "webp"], quality: int) -> None:
+    if format_ == "jpeg":
+        picture.save(path, "JPEG", quality=quality, optimize=True, progressive=True)
+    elif format_ == "webp":
+        picture.save(path, "WEBP", quality=quality)
     else:
         picture.save(path, "PNG")

@@ -28,6 +28,16 @@ def box_of(size: str) -> tuple[int, int | None]:
     return int(width), int(height) if height else None
 
 
+def fitted(size: str, shown: tuple[int, int]) -> tuple[int, int]:
+    """The pixels of a still of ``size`` of a video shown at ``shown``: its shape kept, never larger."""
+    width, height = shown
+    wanted_width, wanted_height = box_of(size)
+    factor = min(1.0, wanted_width / width)
+    if wanted_height is not None:
+        factor = min(factor, wanted_height / height)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
 Size = Annotated[str, BeforeValidator(parse_size)]
 
 
