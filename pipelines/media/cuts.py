@@ -12,14 +12,9 @@ from pipelines.media.tracks import Window
 
 _CHUNK_COST_S = 4.0  # 20 films on 2 CPUs then advance every 40 s, and a pause waits about as long for a border
 _FEWEST_PER_SLOT = 3  # fewer leave slots idle while the last chunks run
-_ENOUGH_PER_SLOT, _SMALL_COST_S = (
-    7,
-    2.0,
-)  # estimates are off by half: chunks of a short film are smaller, to end at once
+_ENOUGH_PER_SLOT, _SMALL_COST_S = 7, 2.0  # estimates are off by half: a short film is cut smaller, to end at once
 _MIN_CHUNK_S = 1.5  # each chunk begins with a keyframe: shorter ones cost bits
-_NEAR = Fraction(
-    1, 4
-)  # of a chunk: a cut moves so far to meet a keyframe of the source, where nothing is decoded twice
+_NEAR = Fraction(2, 5)  # of a chunk: so far a cut moves to meet a keyframe of the source; none is decoded twice there
 _FRAME_WEIGHT = 0.5  # of the work goes with the frames, the rest with the source's bits: busy pictures take longer
 
 

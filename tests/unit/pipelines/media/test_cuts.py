@@ -99,9 +99,9 @@ def test_a_cut_moves_to_a_keyframe_that_is_near() -> None:
 
 
 def test_a_cut_stays_where_no_keyframe_is_near() -> None:
-    chunks = cut(index_of(range(100), keys=(0, 40)), _EVERYTHING, rules(chunk_s=1))
+    chunks = cut(index_of(range(100), keys=(0, 39)), _EVERYTHING, rules(chunk_s=1))
     assert begins(chunks) == [None, 25, 50, 75]
-    assert [chunk.key_pts for chunk in chunks] == [None, 0, 40, 40]
+    assert [chunk.key_pts for chunk in chunks] == [None, 0, 39, 39]
 
 
 def test_filters_see_frames_before_a_chunk_that_begins_at_a_keyframe() -> None:
