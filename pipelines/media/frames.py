@@ -36,6 +36,7 @@ class FrameReader:
             1 / (stream.guessed_rate or 25) / self._time_base
         )  # pictures of raw streams have no time
         self._count = 0
+        self._seeks = True
         stream.codec_context.thread_type = "AUTO"
 
     def at(self, pts: int) -> VideoFrame:
@@ -66,7 +67,7 @@ class FrameReader:
         """Whether decoding on from here gets to ``pts`` without passing a keyframe that a seek would go to."""
         if self._shown is None or pts < _start(self._shown):
             return False
-        if self._next is None or pts < _start(self._next) + int(_FORWARD_S / self._time_base):
+        if self._next is None or not self._seeks or pts < _start(self._next) + int(_FORWARD_S / self._time_base):
             return True
         entries = self._stream.index_entries
         found = entries.search_timestamp(pts) if len(entries) else -1
@@ -88,10 +89,17 @@ class FrameReader:
         try:
             self._container.seek(pts, stream=self._stream)
         except av.error.FFmpegError:
-            self._container.seek(0)
+            self._to_begin()
         self._shown = self._next = None
         self._count = 0
         self._frames = self._decode()
+
+    def _to_begin(self) -> None:
+        try:
+            self._container.seek(0)
+        except av.error.FFmpegError:
+            self._seeks = False
+            self._container.seek(0, unsupported_byte_offset=True)  # all that raw streams can do
 
     def _step(self) -> None:
         self._shown = self._next if self._next is not None else self._shown

@@ -44,6 +44,13 @@ def test_every_container_finds_the_frame(tmp_path: Path, suffix: str) -> None:
     assert [_level(tmp_path / still.name) for still in taken] == pytest.approx(expected, abs=1.5)
 
 
+def test_a_raw_stream_without_times_shows_frames_by_their_number(tmp_path: Path) -> None:
+    clip = factory.grey_ramp(tmp_path / "ramp.h264", frames=100, gop=20, options={"qp": "0", "bf": "0"})
+    taken = _take(clip, tmp_path, times=[2.0, 0.2, 1.0])
+    expected = [factory.ramp_level(index) for index in (5, 25, 50)]
+    assert [_level(tmp_path / still.name) for still in taken] == pytest.approx(expected, abs=1.5)
+
+
 def test_a_transport_stream_that_seeks_late_still_shows_the_right_frame(shared_video: Path, tmp_path: Path) -> None:
     clip = shared_video / "mpeg2_mp2_1080p.ts"
     times = [float(time) for time in factory.frame_times(clip)]
