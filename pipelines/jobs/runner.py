@@ -26,6 +26,7 @@ from pipelines.media.info import MediaInfo
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
 CONTROL = "control"  # the concurrency group of calls that need no child
 _AHEAD = ("pipelines.media.probe", "pipelines.media.images.thumbnails")
+_MEDIA_FORM = 2  # counts what a probe has come to tell: what is cached in an older form is read anew
 _MEDIA_TTL_S = 30 * 24 * 3600
 _MEDIA_LIMIT_S = 60.0
 
@@ -77,7 +78,7 @@ class Runner:
         try:
             with open_source(source, current_roots(self._config.settings).read) as opened:
                 identity = identify(opened.descriptor)
-                key = f"{{mediaray}}:media:{identity.digest}"
+                key = f"{{mediaray}}:media:{_MEDIA_FORM}:{identity.digest}"
                 if cached := self._cached(key):
                     return cached
                 with self._child() as child:

@@ -3,7 +3,7 @@
 from pipelines.media.errors import LimitError
 from pipelines.media.info import VideoInfo
 
-_MAX_PIXELS = 8192 * 8192  # twice 8K UHD; a decoder keeps some twenty pictures of 1.5 to 3 bytes a pixel
+MAX_PIXELS = 8192 * 8192  # twice 8K UHD; a decoder keeps some twenty pictures of 1.5 to 3 bytes a pixel
 
 
 def check_picture(video: VideoInfo) -> None:
@@ -12,9 +12,9 @@ def check_picture(video: VideoInfo) -> None:
     Raises:
         LimitError: there are more than 67 megapixels.
     """
-    if video.width * video.height > _MAX_PIXELS:
+    if video.width * video.height > MAX_PIXELS:
         raise LimitError(
-            f"Pictures of {video.width}x{video.height} pixels are too large (limit {_MAX_PIXELS}); scale them down.",
+            f"Pictures of {video.width}x{video.height} pixels are too large (limit {MAX_PIXELS}); scale them down.",
             width=video.width,
             height=video.height,
         )
