@@ -1,16 +1,19 @@
 """Find the frame that is shown at a given time, and make it a picture."""
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.info import VideoInfo
+from pipelines.media.keyframes import KeyframeSeeker
 from pipelines.media.side_data import Orientation
 from pipelines.media.source import shown_at
 from pipelines.media.video_filters import TONEMAP, PictureFilter, Step, orient
@@ -23,11 +26,15 @@ _HD_HEIGHT = 720
 
 
 class FrameReader:
-    """Reads frames of one stream by time, on the stream's own clock; asking in rising order is fastest."""
+    """Reads frames of one stream by time, on the stream's own clock; asking in rising order is fastest.
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    ``keyframes``, their times as ``Keyframes`` has them, save vain seeks where the container has no index.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, keyframes: Sequence[int] = ()) -> None:
         self._container = container
         self._stream = stream
+        self._seeker = KeyframeSeeker(container, stream, keyframes)
         self._time_base = stream.time_base or Fraction(1, 1000)
         self._frames: Iterator[VideoFrame] = iter(())
         self._shown: VideoFrame | None = None
@@ -53,6 +60,13 @@ class FrameReader:
             raise SourceUnreadableError("No frame of the video stream decodes; the file is damaged.")
         return self._shown
 
+    def following(self) -> VideoFrame | None:
+        """The frame that is shown after the one given last; None at the end."""
+        if self._next is None:
+            return None
+        self._step()
+        return self._shown
+
     def keyframe_at(self, pts: int) -> VideoFrame | None:
         """A keyframe near ``pts``, without decoding what lies between."""
         self._rewind(pts)
@@ -69,11 +83,16 @@ class FrameReader:
             return False
         if self._next is None or not self._seeks or pts < _start(self._next) + int(_FORWARD_S / self._time_base):
             return True
+        keyframes = self._seeker.times
+        if keyframes:
+            return keyframes[max(0, bisect_right(keyframes, pts) - 1)] <= _start(self._shown)
         entries = self._stream.index_entries
         found = entries.search_timestamp(pts) if len(entries) else -1
         return found >= 0 and entries[found].timestamp <= _start(self._shown)
 
     def _seek_before(self, pts: int) -> None:
+        if self._from_keyframe(pts):
+            return
         for back_s in _STEPS_BACK_S:
             self._rewind(pts - int(back_s / self._time_base))
             self._step()
@@ -85,14 +104,31 @@ class FrameReader:
         self._step()
         self._step()
 
+    def _from_keyframe(self, pts: int) -> bool:
+        """Go to the last keyframe that is shown at ``pts`` or before, if it's known and found."""
+        place = bisect_right(self._seeker.times, pts) - 1
+        for near in (place, place - 1):  # a time may be that of decoding
+            packets = self._seeker.packets_from(near) if near >= 0 else None
+            if packets is None:
+                return False
+            self._begin(packets)
+            self._step()
+            self._step()
+            if self._shown is not None and _start(self._shown) <= pts:
+                return True
+        return False
+
     def _rewind(self, pts: int) -> None:
         try:
             self._container.seek(pts, stream=self._stream)
         except av.error.FFmpegError:
             self._to_begin()
+        self._begin(self._container.demux(self._stream))
+
+    def _begin(self, packets: "Iterator[Packet[VideoStream]]") -> None:
         self._shown = self._next = None
         self._count = 0
-        self._frames = self._decode()
+        self._frames = self._decode(packets)
 
     def _to_begin(self) -> None:
         try:
@@ -105,8 +141,7 @@ class FrameReader:
         self._shown = self._next if self._next is not None else self._shown
         self._next = next(self._frames, None)
 
-    def _decode(self) -> Iterator[VideoFrame]:
-        packets = self._container.demux(self._stream)
+    def _decode(self, packets: "Iterator[Packet[VideoStream]]") -> Iterator[VideoFrame]:
         while True:
             try:
                 packet = next(packets)

@@ -3,6 +3,7 @@
 from av.container import InputContainer
 
 from pipelines.media.errors import SourceTruncatedError
+from pipelines.media.info import MediaInfo
 from pipelines.media.output_streams import MATROSKA
 from pipelines.media.plan import TranscodePlan
 from pipelines.media.source import Source, name_of
@@ -31,15 +32,19 @@ def check_end(plan: TranscodePlan, end_s: float, name: str) -> None:
     Raises:
         SourceTruncatedError: the file ends well before.
     """
-    info = plan.source
+    if ends_early(plan.source, end_s):
+        raise SourceTruncatedError(
+            f"{name} ends after {end_s:.1f} of {plan.source.duration_s:.1f} s; copy or record it again.",
+            end_s=round(end_s, 3),
+            duration_s=plan.source.duration_s,
+        )
+
+
+def ends_early(info: MediaInfo, end_s: float) -> bool:
+    """Whether packets that end at ``end_s``, on the source's clock, end well before what an honest header says."""
     if info.duration_s is None or info.container not in _HONEST_DURATIONS:
-        return
+        return False
     # Matroska's muxers don't agree whether a film that starts late lasts from its start or from zero.
     end_s = max(end_s, end_s - info.start_s)
     length_s = info.duration_s - info.start_s if 0 < info.start_s < info.duration_s else info.duration_s
-    if end_s < info.duration_s - max(_MISSING_END_S, length_s / 50):
-        raise SourceTruncatedError(
-            f"{name} ends after {end_s:.1f} of {info.duration_s:.1f} s; copy or record it again.",
-            end_s=round(end_s, 3),
-            duration_s=info.duration_s,
-        )
+    return end_s < info.duration_s - max(_MISSING_END_S, length_s / 50)

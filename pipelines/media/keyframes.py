@@ -1,0 +1,183 @@
+"""Where the keyframes of a picture are, and the frame of one without those around it."""
+
+import contextlib
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, takewhile
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from pipelines.media.info import MediaInfo
+from pipelines.media.output_streams import MATROSKA
+from pipelines.media.progress import ProgressMeter
+from pipelines.media.source import Source, open_input, shown_at
+from pipelines.media.ticks import end_s_of, seconds
+from pipelines.media.truncation import ends_early
+
+# What others call an index is of packets that were just read, keyframes or not (MPEG-TS).
+_INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", MATROSKA, "avi", "flv"})
+# An index whose last entry is farther from the end is of a part of the stream only.
+_MOST_MISSING_S = 30.0
+_MOST_MISSING = 0.1  # of the stream
+# A seek may land behind the keyframe (MPEG-TS and -PS): then look farther back.
+_STEPS_BACK_S = (0, 1, 4, 16)
+_MICROSECONDS = 1_000_000
+_MAX_READ = 3000  # packets from where a seek landed: more is no seek
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """``times``: when keyframes are shown, rising, in the stream's time base.
+
+    From an index that tells when they are decoded, they are a few frames early. ``end_s``: where the pictures that are
+    there end, on the container's own clock, if the header doesn't tell rightly. ``cut_off``: a part of the file is
+    missing. ``scanned``: all packets were read.
+    """
+
+    times: tuple[int, ...]
+    end_s: float | None = None
+    cut_off: bool = False
+    scanned: bool = False
+
+    def nearest(self, pts: int) -> int | None:
+        """The place in ``times`` of the keyframe nearest to ``pts``; ``None`` if there is none."""
+        if not self.times:
+            return None
+        after = bisect_left(self.times, pts)
+        around = [place for place in (after - 1, after) if 0 <= place < len(self.times)]
+        return min(around, key=lambda place: abs(self.times[place] - pts))
+
+
+def find_keyframes(source: Source, info: MediaInfo, stream_index: int, meter: ProgressMeter) -> Keyframes:
+    """Read them from the container's index; where it has none, or of a part only, from all packets.
+
+    Packets are read as far as they can be: what is behind damage isn't there.
+    """
+    with open_input(source) as container:
+        stream = container.streams[stream_index]
+        found = _from_index(container, stream, info.size_bytes)
+    if found is not None:
+        return found
+    with open_input(source) as container:
+        return _from_packets(container, info, stream_index, meter)
+
+
+def _from_index(container: InputContainer, stream: Stream, size_bytes: int) -> Keyframes | None:
+    told = _told_span_s(container, stream)
+    if told is None or container.format.name not in _INDEXED:
+        return None
+    with contextlib.suppress(av.error.FFmpegError):
+        container.seek(stream.start_time or 0, stream=stream)  # Matroska's index is read when it's needed
+    entries = list(stream.index_entries)
+    time_base = stream.time_base or Fraction(1, 1000)
+    if not entries or seconds(entries[-1].timestamp, time_base) < told[1] - min(
+        _MOST_MISSING_S, _MOST_MISSING * (told[1] - told[0])
+    ):
+        return None
+    there = list(takewhile(lambda entry: entry.pos + entry.size <= size_bytes, entries))
+    cut_off = len(there) < len(entries)
+    times = sorted({entry.timestamp for entry in there if entry.is_keyframe and not entry.is_discard})
+    return Keyframes(
+        tuple(times), seconds(entries[len(there)].timestamp, time_base) if cut_off else None, cut_off=cut_off
+    )
+
+
+def _told_span_s(container: InputContainer, stream: Stream) -> tuple[float, float] | None:
+    """From when to when the stream is shown, as the header has it."""
+    if stream.duration and stream.time_base:
+        start_s = float((stream.start_time or 0) * stream.time_base)
+        return start_s, start_s + float(stream.duration * stream.time_base)
+    if container.duration:
+        start_s = (container.start_time or 0) / _MICROSECONDS
+        return start_s, start_s + container.duration / _MICROSECONDS
+    return None
+
+
+def _from_packets(container: InputContainer, info: MediaInfo, stream_index: int, meter: ProgressMeter) -> Keyframes:
+    times: set[int] = set()
+    end_s = read_s = None
+    with contextlib.suppress(av.error.FFmpegError):
+        for packet in container.demux():
+            read_s = max(read_s or 0.0, end_s_of(packet))
+            shown = packet.pts if packet.pts is not None else packet.dts
+            if packet.stream_index != stream_index or not packet.size or shown is None:
+                continue
+            if packet.is_keyframe and not packet.is_discard:
+                times.add(shown)
+            end_s = max(end_s or 0.0, end_s_of(packet), seconds(shown, packet.time_base))
+            meter.update(end_s, 0)
+    cut_off = read_s is not None and ends_early(info, read_s)
+    return Keyframes(tuple(sorted(times)), end_s, cut_off=cut_off, scanned=True)
+
+
+class KeyframeSeeker:
+    """Goes to keyframes of a stream, to the packet: where a seek of the container's own lands elsewhere, too."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, times: Sequence[int]) -> None:
+        """``times`` as ``Keyframes`` has them."""
+        self.times = times
+        self._container = container
+        self._stream = stream
+        self._time_base = stream.time_base or Fraction(1, 1000)
+
+    def packets_from(self, place: int) -> "Iterator[Packet[VideoStream]] | None":
+        """The stream's packets from the keyframe at ``place`` in the times on; ``None`` where it isn't found."""
+        time = self.times[place]
+        behind = self.times[place + 1] if place + 1 < len(self.times) else time + self._ticks(2)
+        # An index may tell when a keyframe is decoded, and a seek looks for when it's shown: soon after.
+        aim = time + min(self._ticks(1), (behind - time) // 2)
+        for back_s in _STEPS_BACK_S:
+            try:
+                self._container.seek(aim - self._ticks(back_s), stream=self._stream)
+                packets = self._container.demux(self._stream)
+                packet = _read_to(packets, time)
+            except av.error.FFmpegError:
+                continue
+            if packet is not None:
+                return chain((packet,), packets)
+        return None
+
+    def _ticks(self, time_s: int) -> int:
+        return int(time_s / self._time_base)
+
+
+def _read_to(packets: "Iterator[Packet[VideoStream]]", time: int) -> "Packet[VideoStream] | None":
+    for count, packet in enumerate(packets):
+        if packet.size and packet.is_keyframe and time in (packet.pts, packet.dts):
+            return packet
+        if count > _MAX_READ or (packet.dts is not None and packet.dts > time):
+            return None
+    return None
+
+
+class KeyframeReader:
+    """Decodes keyframes one by one: of each, no other packet is given to the decoder."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, times: Sequence[int]) -> None:
+        """``times`` as ``Keyframes`` has them."""
+        self._seeker = KeyframeSeeker(container, stream, times)
+        self._decoder = stream.codec_context
+        self._decoder.thread_type = "SLICE"  # with threads for frames, none comes until each has one
+
+    def frame(self, place: int) -> VideoFrame | None:
+        """The keyframe at ``place`` in the times; ``None`` where it isn't found or doesn't decode."""
+        packets = self._seeker.packets_from(place)
+        if packets is None:
+            return None
+        try:
+            frames = [*self._decoder.decode(next(packets)), *self._decoder.decode(None)]
+        except av.error.FFmpegError:
+            return None
+        finally:
+            self._decoder.flush_buffers()
+        frame = next((frame for frame in frames if not frame.is_corrupt), None)
+        if frame is not None:
+            frame.pts = shown_at(frame)
+        return None if frame is None or frame.pts is None else frame
