@@ -8,7 +8,8 @@ from av.container import InputContainer
 from pipelines.media.cuts import CutRules, cut
 from pipelines.media.errors import ParamsError
 from pipelines.media.estimate import picture_cost_s
-from pipelines.media.fields import Scan, look
+from pipelines.media.fields import look
+from pipelines.media.findings import Scan
 from pipelines.media.info import MediaInfo
 from pipelines.media.output_streams import clock_of
 from pipelines.media.packet_index import PacketIndex, read_index

@@ -210,7 +210,7 @@ def _video_info(
             "chroma_location": dump.chroma_location,
             "closed_captions": dump.closed_captions,
             "film_grain": dump.film_grain,
-            "hdr": _hdr_kind(transfer, mastered=mastering is not None, dolby_vision=dolby_vision is not None),
+            "hdr": hdr_kind(transfer, mastered=mastering is not None, dolby_vision=dolby_vision is not None),
             "dolby_vision_profile": dolby_vision.profile if dolby_vision else None,
             "dolby_vision": dolby_vision,
             "mastering_display": mastering,
@@ -241,7 +241,7 @@ def _rate(rate: Fraction | None) -> str | None:
     return str(rate) if rate else None
 
 
-def _hdr_kind(transfer: str | None, *, mastered: bool, dolby_vision: bool) -> HdrKind:
+def hdr_kind(transfer: str | None, *, mastered: bool, dolby_vision: bool) -> HdrKind:
     if dolby_vision:
         return "dolby_vision"
     if transfer == colour.HLG:

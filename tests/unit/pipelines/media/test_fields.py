@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.media.errors import ParamsError
-from pipelines.media.fields import Scan, look
+from pipelines.media.fields import look
+from pipelines.media.findings import Scan
 from pipelines.media.plan import TranscodePlan
 from pipelines.media.probe import probe
 from pipelines.media.transcode import transcode_verified
