@@ -28,7 +28,7 @@ _SAMPLE_RATES = {
 }
 _LOSSY_SAMPLE_RATE_HZ = 48_000  # above it a lossy codec spends bits on what nobody hears
 _MAX_CHANNELS = {"aac": 8, "opus": 8, "mp3": 2, "flac": 8}
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _LOW_RATE_MP3_MAX_BPS = 160_000  # MPEG-2 Layer III, below 32 kHz
 
 
@@ -81,7 +81,7 @@ def _encoding(stream: AudioInfo, audio: AudioSettings, settings: TranscodeSettin
             "codec": codec,
             "bit_rate_bps": _within_codec(bit_rate_bps, codec, sample_rate_hz, channels),
             "sample_rate_hz": sample_rate_hz,
-            "channel_layout": _LAYOUTS[channels],
+            "channel_layout": LAYOUTS[channels],
             "loudness_lufs": settings.loudness_lufs,
         }
     )

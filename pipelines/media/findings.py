@@ -176,9 +176,9 @@ class Silence(BaseModel, frozen=True, extra="forbid"):
 class SoundFindings(BaseModel, frozen=True, extra="forbid"):
     """What a whole sound track sounds like, by EBU R 128 (https://tech.ebu.ch/docs/tech/tech3341.pdf).
 
-    ``integrated_lufs`` and ``true_peak_dbtp`` are ``None`` of silence; ``range_lu`` is the loudness range. A silence is
-    below ``silence_dbfs`` in all channels for ``silence_s`` at least; the first thousand are listed, ``silent_s`` has
-    all.
+    ``integrated_lufs`` and ``true_peak_dbtp`` are ``None`` of silence; ``range_lu`` is the loudness range, which says
+    little of less than a minute. A silence is below ``silence_dbfs`` in all channels for ``silence_s`` at least; the
+    first thousand are listed, ``silent_s`` has all.
     """
 
     index: int

@@ -6,6 +6,7 @@ where they would get above -1 dBTP, what R 128 allows, the gain is smaller and t
 """
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -44,12 +45,12 @@ def measure_loudness(
         return {}
     with open_input(source) as container:
         clock = clock_of(container, plan)
-        meters: dict[int, _Meter] = {}
+        meters: dict[int, LoudnessMeter] = {}
         tracks: dict[int, SoundDecoder] = {}
         for index, encode in wanted.items():
             original = container.streams[index]
             assert isinstance(original, AudioStream)
-            meters[index] = _Meter(encode)
+            meters[index] = LoudnessMeter(encode.sample_rate_hz, encode.channel_layout)
             damage = sound_damage(original, plan, clock)
             tracks[index] = SoundDecoder(original, clock, encode, damage, SAMPLE_FORMAT, meters[index].push)
         try:
@@ -66,25 +67,38 @@ def measure_loudness(
             ) from error
         for track in tracks.values():
             track.drain()
-    return {index: meters[index].loudness(index, encode) for index, encode in wanted.items()}
+    return {index: _gain(meters[index].finish(), index, encode) for index, encode in wanted.items()}
 
 
-class _Meter:
+@dataclass(frozen=True)
+class Measured:
+    """The integrated loudness and its range; the true peak, where 1 is full scale. ``None`` of silence."""
+
+    lufs: float | None
+    range_lu: float | None
+    peak: float | None
+
+    @property
+    def peak_dbtp(self) -> float | None:
+        return None if self.peak is None else round(_decibels(self.peak), 2)
+
+
+class LoudnessMeter:
     """libavfilter's ``ebur128``, which writes what it has measured so far on each slice of 100 ms."""
 
-    def __init__(self, encode: AudioEncode) -> None:
+    def __init__(self, sample_rate_hz: int, channel_layout: str) -> None:
         self._pushed = 0
         self._measured = 0
         self._lufs: float | None = None
+        self._range_lu: float | None = None
         self._peak = 0.0
         self._graph = Graph()
-        time_base = Fraction(1, encode.sample_rate_hz)
         nodes = [
             self._graph.add_abuffer(
-                sample_rate=encode.sample_rate_hz,
+                sample_rate=sample_rate_hz,
                 format=SAMPLE_FORMAT,
-                layout=encode.channel_layout,
-                time_base=time_base,
+                layout=channel_layout,
+                time_base=Fraction(1, sample_rate_hz),
             ),
             self._graph.add("apad", "pad_dur=0.1"),  # else the peaks of the last, shorter slice aren't told
             self._graph.add("ebur128", "metadata=1:peak=true"),
@@ -93,6 +107,7 @@ class _Meter:
         self._graph.link_nodes(*nodes).configure()
 
     def push(self, frame: AudioFrame) -> None:
+        """Measure a frame, which is in ``SAMPLE_FORMAT``."""
         self._pushed += frame.samples
         self._read(frame)
 
@@ -104,24 +119,31 @@ class _Meter:
                 self._peak = float(told["lavfi.r128.true_peak"])
             if "lavfi.r128.I" in told and self._measured <= self._pushed:
                 self._lufs = float(told["lavfi.r128.I"])
+                self._range_lu = float(told["lavfi.r128.LRA"])
 
-    def loudness(self, source_index: int, encode: AudioEncode) -> Loudness:
-        assert encode.loudness_lufs is not None
+    def finish(self) -> Measured:
         with write_errors():
             self._read(None)
         if self._lufs is None or self._lufs <= _GATE_LUFS or not self._peak:
-            return Loudness(source_index=source_index, target_lufs=encode.loudness_lufs)
-        wanted_db = encode.loudness_lufs - self._lufs
-        # The meter rounds peaks: the highest that this one may be. What is too loud already may still be made softer.
-        room_db = _MAX_TRUE_PEAK_DBTP - _decibels(self._peak + _PEAK_STEP / 2)
-        return Loudness(
-            source_index=source_index,
-            target_lufs=encode.loudness_lufs,
-            measured_lufs=self._lufs,
-            true_peak_dbtp=round(_decibels(self._peak), 2),
-            gain_db=round(min(wanted_db, room_db), 3),
-            limited=wanted_db > room_db,
-        )
+            return Measured(None, None, self._peak or None)
+        return Measured(self._lufs, self._range_lu, self._peak)
+
+
+def _gain(measured: Measured, source_index: int, encode: AudioEncode) -> Loudness:
+    assert encode.loudness_lufs is not None
+    if measured.lufs is None or measured.peak is None:
+        return Loudness(source_index=source_index, target_lufs=encode.loudness_lufs)
+    wanted_db = encode.loudness_lufs - measured.lufs
+    # The meter rounds peaks: the highest that this one may be. What is too loud already may still be made softer.
+    room_db = _MAX_TRUE_PEAK_DBTP - _decibels(measured.peak + _PEAK_STEP / 2)
+    return Loudness(
+        source_index=source_index,
+        target_lufs=encode.loudness_lufs,
+        measured_lufs=measured.lufs,
+        true_peak_dbtp=measured.peak_dbtp,
+        gain_db=round(min(wanted_db, room_db), 3),
+        limited=wanted_db > room_db,
+    )
 
 
 def _decibels(amplitude: float) -> float:

@@ -1,0 +1,186 @@
+"""What whole sound tracks sound like: their loudness by EBU R 128 and their silences, in one pass over all tracks."""
+
+import time
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.filter import Graph
+from av.packet import Packet
+from av.stream import Stream
+
+from pipelines.media.audio_plan import LAYOUTS
+from pipelines.media.audio_track import SoundDecoder, through
+from pipelines.media.damage import Damage, first_times
+from pipelines.media.errors import EncodeError
+from pipelines.media.findings import AllSoundFindings, Silence, SoundFindings
+from pipelines.media.info import AudioInfo, MediaInfo
+from pipelines.media.loudness import SAMPLE_FORMAT, LoudnessMeter
+from pipelines.media.plan import AudioEncode
+from pipelines.media.probe import start_of
+from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.ticks import seconds
+from pipelines.media.tracks import Clock, Window
+
+# What libavfilter's silencedetect takes if it isn't told: an encoder's noise is below, and a breath is shorter.
+_SILENCE_DBFS = -60.0
+_SILENCE_S = 2.0
+_KEPT_SILENCES = 1000
+
+
+def listen(source: Source, info: MediaInfo, on_progress: OnProgress) -> AllSoundFindings:
+    """Decode all sound of ``source``, whose headers tell ``info``, as far as it can be read.
+
+    Raises:
+        SourceError: see ``open_input``.
+    """
+    started_s = time.monotonic()
+    meter = ProgressMeter(on_progress, info.duration_s)
+    with open_input(source) as container:
+        tracks = _tracks(container, info)
+        warnings = [warning for warning in (_read(container, source, tracks, meter),) if warning]
+        found = [findings for track in tracks.values() if (findings := track.findings()) is not None]
+    warnings += [warning for track in tracks.values() for warning in track.warnings]
+    meter.finish(info.duration_s or 0.0, 0)
+    return AllSoundFindings(
+        tracks=tuple(found), warnings=tuple(warnings), elapsed_s=round(time.monotonic() - started_s, 3)
+    )
+
+
+def _tracks(container: InputContainer, info: MediaInfo) -> "dict[int, _Track]":
+    clock = Clock(start_of(container))
+    return {stream.index: _Track(container.streams[stream.index], stream, clock) for stream in info.audio}
+
+
+def _read(container: InputContainer, source: Source, tracks: "dict[int, _Track]", meter: ProgressMeter) -> str | None:
+    if not tracks:  # to libav, none are all
+        return None
+    last_s = 0.0
+    try:
+        for packet in container.demux([container.streams[index] for index in tracks]):
+            if packet.size:
+                last_s = max(last_s, tracks[packet.stream_index].take(packet))
+                meter.update(last_s, 0)
+    except av.error.FFmpegError as error:
+        return f"The sound of {name_of(source)} can't be read beyond {last_s:.1f} s: {error.strerror}."
+    return None
+
+
+class _Track:
+    """One track on its way through the decoder and the meters."""
+
+    def __init__(self, stream: Stream, info: AudioInfo, clock: Clock) -> None:
+        assert isinstance(stream, AudioStream)
+        self.warnings: list[str] = []
+        self._index = info.index
+        self._samples = 0
+        self._end_s = 0.0
+        self._rate_hz = info.sample_rate_hz
+        self._silences = _SilenceMeter()
+        time_base = stream.time_base or Fraction(1, 1000)
+        self._damage = Damage("sound", "conceal", time_base, clock.offset(time_base), Window())
+        self._decoder: SoundDecoder | None = None
+        layout = info.channel_layout or LAYOUTS.get(info.channels)
+        if not info.channels or not info.sample_rate_hz:
+            self._fail("its header doesn't tell its channels or its sample rate")
+            return
+        if layout is None:
+            self._fail(f"its header doesn't tell which of its {info.channels} channels is which")
+            return
+        try:
+            self._loudness = LoudnessMeter(info.sample_rate_hz, layout)
+        except (av.error.FFmpegError, ValueError) as error:
+            self._fail(f"{layout} at {info.sample_rate_hz} Hz can't be measured ({error})")
+            return
+        # As it is, but in floating point and without gaps; nothing is encoded.
+        encode = AudioEncode(codec="flac", bit_rate_bps=None, sample_rate_hz=info.sample_rate_hz, channel_layout=layout)
+        self._decoder = SoundDecoder(stream, clock, encode, self._damage, SAMPLE_FORMAT, self._hear)
+
+    def take(self, packet: "Packet[Any]") -> float:
+        """Decode and measure a packet; returns the time it got to."""
+        if self._decoder is None:
+            return 0.0
+        try:
+            self._decoder.take(packet)
+        except EncodeError as error:
+            self._fail(error.message)
+            return 0.0
+        return self._decoder.position_s
+
+    def findings(self) -> SoundFindings | None:
+        """What was heard, to be asked for once; ``None`` where nothing could be measured."""
+        if self._decoder is None:
+            return None
+        try:
+            self._decoder.drain()
+            measured = self._loudness.finish()
+        except EncodeError as error:
+            self._fail(error.message)
+            return None
+        if not self._samples:
+            self.warnings.append(f"Nothing of sound stream {self._index} decodes.")
+        silences = self._silences.finish(self._end_s)
+        return SoundFindings(
+            index=self._index,
+            duration_s=round(self._samples / self._rate_hz, 6),
+            integrated_lufs=measured.lufs,
+            range_lu=measured.range_lu,
+            true_peak_dbtp=measured.peak_dbtp,
+            silence_dbfs=_SILENCE_DBFS,
+            silence_s=_SILENCE_S,
+            silences=tuple(silences[:_KEPT_SILENCES]),
+            silent_s=round(sum(silence.end_s - silence.start_s for silence in silences), 6),
+            decode_errors=self._damage.errors,
+            damaged_at_s=first_times(self._damage.times_s),
+        )
+
+    def _hear(self, frame: AudioFrame) -> None:
+        self._samples += frame.samples
+        self._end_s = seconds(frame.pts or 0, frame.time_base or Fraction(0)) + frame.samples / self._rate_hz
+        self._silences.push(frame)
+        self._loudness.push(frame)
+
+    def _fail(self, why: str) -> None:
+        self._decoder = None
+        self.warnings.append(f"Sound stream {self._index} isn't measured: {why}.")
+
+
+class _SilenceMeter:
+    """libavfilter's ``silencedetect``, which writes beginnings and ends on the frames that they are found with."""
+
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+        self._silences: list[Silence] = []
+        self._since_s: float | None = None
+
+    def push(self, frame: AudioFrame) -> None:
+        if self._graph is None:
+            self._graph = Graph()
+            source = self._graph.add_abuffer(
+                sample_rate=frame.sample_rate,
+                format=frame.format.name,
+                layout=frame.layout.name,
+                time_base=frame.time_base,
+            )
+            detect = self._graph.add("silencedetect", f"noise={_SILENCE_DBFS}dB:duration={_SILENCE_S}")
+            self._graph.link_nodes(source, detect, self._graph.add("abuffersink")).configure()
+        for heard in through(self._graph, frame):
+            told = heard.metadata
+            if "lavfi.silence_start" in told:
+                self._since_s = float(told["lavfi.silence_start"])
+            if "lavfi.silence_end" in told:
+                self._end(float(told["lavfi.silence_end"]))
+
+    def finish(self, end_s: float) -> list[Silence]:
+        """All silences; one that goes on ends with the track."""
+        self._end(end_s)
+        return self._silences
+
+    def _end(self, end_s: float) -> None:
+        if self._since_s is not None:
+            self._silences.append(Silence(start_s=round(max(0.0, self._since_s), 6), end_s=round(end_s, 6)))
+        self._since_s = None
