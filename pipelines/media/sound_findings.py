@@ -30,6 +30,9 @@ from pipelines.media.tracks import Clock, Window
 _SILENCE_DBFS = -60.0
 _SILENCE_S = 2.0
 _KEPT_SILENCES = 1000
+# Gaps are filled with silence, which is measured: times that a fault sends far ahead would never come to an end.
+_MOST_GAPS_S = 3600.0
+_LONGEST_S = 24 * 3600.0
 
 
 def listen(source: Source, info: MediaInfo, on_progress: OnProgress) -> AllSoundFindings:
@@ -53,7 +56,8 @@ def listen(source: Source, info: MediaInfo, on_progress: OnProgress) -> AllSound
 
 def _tracks(container: InputContainer, info: MediaInfo) -> "dict[int, _Track]":
     clock = Clock(start_of(container))
-    return {stream.index: _Track(container.streams[stream.index], stream, clock) for stream in info.audio}
+    most_s = min(info.duration_s or 0.0, _LONGEST_S)
+    return {stream.index: _Track(container.streams[stream.index], stream, clock, most_s) for stream in info.audio}
 
 
 def _read(container: InputContainer, source: Source, tracks: "dict[int, _Track]", meter: ProgressMeter) -> str | None:
@@ -71,9 +75,12 @@ def _read(container: InputContainer, source: Source, tracks: "dict[int, _Track]"
 
 
 class _Track:
-    """One track on its way through the decoder and the meters."""
+    """One track on its way through the decoder and the meters.
 
-    def __init__(self, stream: Stream, info: AudioInfo, clock: Clock) -> None:
+    What begins after ``most_s``, and an hour after all that was heard, is left out.
+    """
+
+    def __init__(self, stream: Stream, info: AudioInfo, clock: Clock, most_s: float) -> None:
         assert isinstance(stream, AudioStream)
         self.warnings: list[str] = []
         self._index = info.index
@@ -82,7 +89,12 @@ class _Track:
         self._rate_hz = info.sample_rate_hz
         self._silences = _SilenceMeter()
         time_base = stream.time_base or Fraction(1, 1000)
-        self._damage = Damage("sound", "conceal", time_base, clock.offset(time_base), Window())
+        self._time_base = time_base
+        self._zero = clock.offset(time_base)
+        self._most_s = most_s
+        self._read_s = 0.0
+        self._leapt = False
+        self._damage = Damage("sound", "conceal", time_base, self._zero, Window())
         self._decoder: SoundDecoder | None = None
         layout = info.channel_layout or LAYOUTS.get(info.channels)
         if not info.channels or not info.sample_rate_hz:
@@ -102,7 +114,7 @@ class _Track:
 
     def take(self, packet: "Packet[Any]") -> float:
         """Decode and measure a packet; returns the time it got to."""
-        if self._decoder is None:
+        if self._decoder is None or self._leaps(packet):
             return 0.0
         try:
             self._decoder.take(packet)
@@ -110,6 +122,16 @@ class _Track:
             self._fail(error.message)
             return 0.0
         return self._decoder.position_s
+
+    def _leaps(self, packet: "Packet[Any]") -> bool:
+        self._read_s += seconds(packet.duration or 0, self._time_base)
+        begin_s = 0.0 if packet.pts is None else seconds(packet.pts - self._zero, self._time_base)
+        if begin_s <= max(self._most_s, self._read_s) + _MOST_GAPS_S:
+            return False
+        if not self._leapt:
+            self.warnings.append(f"Sound stream {self._index} leaps to {begin_s:.0f} s; what is there isn't measured.")
+        self._leapt = True
+        return True
 
     def findings(self) -> SoundFindings | None:
         """What was heard, to be asked for once; ``None`` where nothing could be measured."""

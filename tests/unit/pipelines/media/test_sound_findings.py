@@ -148,6 +148,14 @@ def test_a_file_that_was_cut_off_is_heard_to_its_end(tmp_path: Path) -> None:
     assert track.integrated_lufs == pytest.approx(-30, abs=0.2)
 
 
+def test_times_that_leap_ahead_are_not_waited_for(tmp_path: Path) -> None:
+    """A fault in a time of Matroska: days of silence would be measured."""
+    parts = [(0.0, factory.tone(1, -20)), (1.0, factory.tone(1, -20)), (400_000.0, factory.tone(1, -20))]
+    found = found_in(factory.write_sound(tmp_path / "leap.mkv", parts))
+    assert found.tracks[0].duration_s == pytest.approx(2, abs=0.01)
+    assert found.warnings == ("Sound stream 0 leaps to 400000 s; what is there isn't measured.",)
+
+
 def test_pictures_alone_have_no_sound(tmp_path: Path) -> None:
     found = found_in(factory.film(tmp_path / "film.mkv", 10))
     assert (found.tracks, found.warnings) == ((), ())
