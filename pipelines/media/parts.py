@@ -1,0 +1,23 @@
+"""The parts of a source that are decoded apart: the values that travel; ``passes`` decodes one."""
+
+from pydantic import BaseModel
+
+
+class Part(BaseModel, frozen=True, extra="forbid"):
+    """What one pass decodes: some streams whole, or of one of them what is shown from one time up to another.
+
+    Times are in the stream's time base; ``None`` is the stream's own border. Decoding starts at the keyframe that is
+    shown at ``key_pts`` and has ``key_bytes``; what is shown from ``begin_pts`` up to, but not at, ``end_pts`` counts.
+    ``leading``: packets that are shown before ``end_pts`` follow the one there in order of decoding, and need it: it
+    is decoded too. ``pixels`` of a picture; ``cost_s`` is the estimated time on one CPU.
+    """
+
+    streams: tuple[int, ...]
+    key_pts: int | None = None
+    key_bytes: int | None = None
+    begin_pts: int | None = None
+    end_pts: int | None = None
+    leading: bool = False
+    frames: int = 0
+    pixels: int = 0
+    cost_s: float = 1.0

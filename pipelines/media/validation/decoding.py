@@ -1,0 +1,219 @@
+"""Look at all that a pass decodes: what a decoder says, conceals, leaves out or leaves undone."""
+
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from av.audio.frame import AudioFrame
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+
+from pipelines.media.libav_log import ERROR, WARNING
+from pipelines.media.parts import Part
+from pipelines.media.passes import Fault, Listener, run_pass
+from pipelines.media.probe import start_of
+from pipelines.media.progress import OnProgress
+from pipelines.media.source import Source, shown_at
+from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.report import Checked, StreamReport, kind_of
+from pipelines.media.validation.unwritten import Unwritten
+
+# Decoders that stop at a slice's end without a word; the others know how many blocks a picture has.
+_SILENT = frozenset({"hevc", "vvc"})
+# Each packet is one picture that is shown. VP8 has some that are for reference only, MPEG-4 some that repeat.
+_ONE_EACH = frozenset({"h264", "hevc", "vvc", "vp9", "av1", "mpeg2video", "mpeg1video", "prores", "mjpeg", "ffv1"})
+# Sound that is off by a frame is missing, or there twice. Less than that, but from then on, is a short packet; a clock
+# that is off again and again is a recorder's, or was rounded.
+_SOUND_GAP_S, _FRAMES_OFF = 0.015, 0.9
+_SHORT_GAP_S, _TICKS_OFF = 0.0015, 1.5
+_STAYS_OFF = 3  # frames
+_OFTEN_OFF = 0.01  # of the frames
+_START = 2  # frames: what is missing right behind them was never there
+# H.264 that is entered at a keyframe of an open group tells to forget frames that were before; so do some encoders.
+_HARMLESS = ("mmco: unref short failure",)
+_DECODED = frozenset({"video", "audio"})
+_BARE = frozenset({"mp3", "aac"})  # streams without a container: tags may follow
+
+
+def check_part(
+    source: Source, part: Part, threads: int, on_progress: OnProgress, also: Sequence[Listener] = ()
+) -> Checked:
+    """Decode a part of ``source`` and tell what is wrong with it; others may listen ``also``.
+
+    Raises:
+        SourceError: see ``run_pass``.
+    """
+    started_s = time.monotonic()
+    log = FindingLog()
+    listener = Decoding(log)
+    failed = run_pass(source, part, (listener, *also), threads, on_progress)
+    if failed is not None:
+        log.add("read_error", evidence=failed)
+    checked = listener.result()
+    return checked.model_copy(update={"elapsed_s": round(time.monotonic() - started_s, 3)})
+
+
+class _Stream:
+    """What was seen of one stream."""
+
+    def __init__(self, container: InputContainer, index: int) -> None:
+        stream = container.streams[index]
+        context = stream.codec_context
+        self.index = index
+        self.kind = stream.type
+        self.codec = None if context is None else str(context.codec.canonical_name)
+        self.decoder = None if context is None else context.name
+        self.time_base = stream.time_base or Fraction(1, 1000)
+        self.attached = bool(stream.disposition & Disposition.attached_pic)
+        self.packets = 0
+        self.frames = 0
+        self.samples = 0
+        self.waiting: dict[int, None] = {}  # packets whose frames haven't come yet
+        self.expects = self.kind == "video" and not self.attached and self.codec in _ONE_EACH
+        self.unwritten = Unwritten() if self.codec in _SILENT else None
+        self.last_pts: int | None = None
+        self.form: tuple[object, ...] | None = None
+        self.clock = _SoundClock(float(self.time_base))
+        self.synced = True  # the last packet begins as one of the stream does
+        self.foreign: tuple[int | None, str] | None = None  # one that doesn't, and can't be decoded
+
+
+class _SoundClock:
+    """When sound ought to come, by how much has come before."""
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
+        self._next_s = 0.0
+        self.frames = 0
+        self._off: list[float] = []
+        self.short: list[tuple[int, float]] = []  # when, and by how much it is off from then on
+
+    def off_s(self, pts: int, length_s: float) -> float:
+        """By how much a frame comes late (positive) or early, where that is a frame's length or more; else 0."""
+        begin_s = pts * self._tick_s
+        if not self.frames:
+            self._next_s = begin_s
+        self.frames += 1
+        off_s = begin_s - self._next_s
+        self._next_s += length_s
+        if abs(off_s) > max(_SOUND_GAP_S, _FRAMES_OFF * length_s):
+            self._next_s, self._off = begin_s + length_s, []
+            return off_s
+        self._off = [*self._off[1 - _STAYS_OFF :], off_s]
+        least = max(_SHORT_GAP_S, _TICKS_OFF * self._tick_s)
+        if len(self._off) == _STAYS_OFF and (min(self._off) > least or max(self._off) < -least):
+            self.short.append((pts, off_s))
+            self._next_s, self._off = begin_s + length_s, []
+        return 0.0
+
+
+class Decoding:
+    """The listener that makes findings of a pass."""
+
+    def __init__(self, log: FindingLog) -> None:
+        self._start = Fraction(0)
+        self._container_name = ""
+        self._streams: dict[int, _Stream] = {}
+        self._log = log
+
+    def opened(self, container: InputContainer) -> None:
+        self._start = start_of(container)
+        self._container_name = container.format.name
+        self._streams = {stream.index: _Stream(container, stream.index) for stream in container.streams}
+
+    def packet(self, packet: "Packet[Any]") -> None:
+        seen = self._streams[packet.stream_index]
+        seen.packets += 1
+        if self._container_name in _BARE:
+            self._flush_foreign(seen)
+            seen.synced = bytes(memoryview(packet)[:2])[:1] == b"\xff"
+        if seen.expects and packet.pts is not None and not packet.is_discard:
+            seen.waiting[packet.pts] = None
+
+    def picture(self, stream: int, frame: VideoFrame) -> None:
+        seen = self._streams[stream]
+        seen.frames += 1
+        pts = shown_at(frame)
+        if pts is not None:
+            seen.waiting.pop(pts, None)
+            if seen.last_pts is not None and pts < seen.last_pts:
+                self._note("frames_disordered", seen, pts)
+            seen.last_pts = pts
+        if frame.is_corrupt:
+            self._note("frame_concealed", seen, pts)
+        form = (frame.width, frame.height)
+        if form != seen.form:
+            if seen.form is not None:
+                self._note("picture_size_changed", seen, pts, f"{frame.width}x{frame.height}")
+            seen.form = form
+        if seen.unwritten is not None and (blocks := seen.unwritten.blocks(frame)):
+            self._note("picture_unwritten", seen, pts, f"{blocks} of the places looked at")
+
+    def sound(self, stream: int, frame: AudioFrame) -> None:
+        seen = self._streams[stream]
+        seen.frames += 1
+        seen.samples += frame.samples
+        if frame.is_corrupt:
+            self._note("frame_concealed", seen, frame.pts)
+        form = (frame.sample_rate, len(frame.layout.channels))
+        if form != seen.form:
+            if seen.form is not None:
+                self._note("sound_form_changed", seen, frame.pts, f"{form[0]} Hz, {form[1]} channels")
+            seen.form = form
+        if frame.pts is not None and frame.sample_rate:
+            off_s = seen.clock.off_s(frame.pts, frame.samples / frame.sample_rate)
+            if off_s:
+                self._note_off(seen, frame.pts, off_s)
+
+    def _note_off(self, seen: _Stream, pts: int, off_s: float) -> None:
+        starts = off_s > 0 and seen.clock.frames <= _START + 1
+        code = "slow_start" if starts else "sound_gap" if off_s > 0 else "sound_overlap"
+        self._note(code, seen, pts, f"{abs(off_s):.3f} s")
+
+    def fault(self, fault: Fault) -> None:
+        mine = self._streams[fault.stream]
+        # On several threads, what one stream's decoder says may be heard while another's works.
+        by_decoder = {each.decoder: each for each in (*self._streams.values(), mine) if each.kind in _DECODED}
+        for message in fault.messages:
+            seen = by_decoder.get(message.name)
+            if seen is None or not seen.synced or message.text.startswith(_HARMLESS):
+                continue  # the demuxer's were heard when all packets were read
+            if message.level <= ERROR:
+                self._note("decoder_error", seen, fault.pts, message.text)
+            elif message.level <= WARNING:
+                self._note("decoder_warning", seen, fault.pts, message.text)
+        if fault.raised is not None and mine.synced:
+            self._note("packet_undecodable", mine, fault.pts, fault.raised)
+        elif fault.raised is not None:
+            mine.foreign = (fault.pts, fault.raised)
+
+    def _flush_foreign(self, seen: _Stream) -> None:
+        """What isn't of the stream is damage, unless nothing follows it."""
+        if seen.foreign is not None:
+            self._note("packet_undecodable", seen, *seen.foreign)
+            seen.foreign = None
+
+    def result(self) -> Checked:
+        """What was found and counted, once the pass is over."""
+        for seen in self._streams.values():
+            for pts in seen.waiting:
+                self._note("frame_missing", seen, pts)
+            if seen.foreign is not None:
+                self._note("foreign_data", seen, *seen.foreign)
+            if len(seen.clock.short) <= max(_STAYS_OFF, _OFTEN_OFF * seen.frames):
+                for pts, off_s in seen.clock.short:
+                    self._note_off(seen, pts, off_s)
+        streams = tuple(
+            StreamReport(
+                index=seen.index, kind=kind_of(seen.kind), codec=seen.codec, frames=seen.frames, samples=seen.samples
+            )
+            for seen in self._streams.values()
+        )
+        return Checked(findings=tuple(self._log), streams=streams)
+
+    def _note(self, code: str, seen: _Stream, pts: int | None, evidence: str | None = None) -> None:
+        time_s = None if pts is None else float(pts * seen.time_base - self._start)
+        self._log.add(code, seen.index, time_s, evidence)

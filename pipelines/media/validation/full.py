@@ -1,0 +1,148 @@
+"""Decode all of a file: its picture in parts, which may be done beside each other, and the rest in one."""
+
+from pathlib import Path
+from typing import Any
+
+from av.audio.frame import AudioFrame
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+from pipelines.media.errors import SourceError
+from pipelines.media.mux import write_errors
+from pipelines.media.parts import Part
+from pipelines.media.passes import Fault, run_pass
+from pipelines.media.progress import OnProgress
+from pipelines.media.source import Source
+from pipelines.media.validation.cutting import cut, decode_cost_s, entrances
+from pipelines.media.validation.decoding import check_part
+from pipelines.media.validation.hashing import FrameHashes
+from pipelines.media.validation.look import Looked, look
+from pipelines.media.validation.plan import ValidationPlan
+from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
+from pipelines.media.validation.scan import Timeline
+
+_WHOLE_S = 2.0  # of work: less isn't worth a second process
+_SOUND_BYTES_PER_S = 2e6  # decoded on one CPU: 128 kbit/s at a hundred times its speed
+
+
+def validate_full(source: Source, threads: int, on_progress: OnProgress) -> ValidationResult:
+    """Validate ``source`` by decoding all of it, one part after the other.
+
+    Raises:
+        SourceNotFoundError, SourceUnsupportedError: there is no such file, or it isn't a regular one.
+    """
+    plan = plan_validation(source, 1, on_progress)
+    pieces = [check_part(source, part, threads, on_progress) for part in plan.parts]
+    return conclude(
+        merge([plan.looked, *pieces]),
+        level="full",
+        packets_read="all" if plan.packets_read else "none",
+        decoded="all" if pieces else "none",
+    )
+
+
+def plan_validation(source: Source, slots: int, on_progress: OnProgress) -> ValidationPlan:
+    """Look at ``source`` and cut what is to be decoded into parts, for ``slots`` CPUs.
+
+    Raises:
+        SourceNotFoundError, SourceUnsupportedError: there is no such file, or it isn't a regular one.
+    """
+    looked = look(source, on_progress)
+    parts, reason = _parts(source, looked, slots)
+    return ValidationPlan(looked=looked.checked, parts=parts, packets_read=looked.head is not None, reason=reason)
+
+
+def check_part_hashed(
+    source: Source, part: Part, threads: int, hashes: Path | None, on_progress: OnProgress
+) -> Checked:
+    """Decode a part of ``source`` and tell what is wrong with it; write digests of its frames to ``hashes``.
+
+    Raises:
+        SourceError: see ``run_pass``.
+    """
+    if hashes is None:
+        return check_part(source, part, threads, on_progress)
+    digests = FrameHashes()
+    checked = check_part(source, part, threads, on_progress, [digests])
+    with write_errors():
+        digests.write(hashes)
+    return checked
+
+
+def _parts(source: Source, looked: Looked, slots: int) -> tuple[tuple[Part, ...], str]:
+    streams = looked.decodable
+    if not streams:
+        return (), "there is nothing to decode"
+    whole = Part(streams=tuple(s.index for s in streams), cost_s=round(sum(map(_cost_s, streams)), 3))
+    picture = next((stream for stream in streams if stream.kind == "video" and not stream.attached), None)
+    if picture is None:
+        return (whole,), "there is no picture to cut"
+    whole = whole.model_copy(update={"frames": len(picture.sizes), "pixels": picture.pixels})
+    if _cost_s(picture) <= _WHOLE_S:
+        return (whole,), "it is short"
+    parts = _cut(source, picture, slots)
+    if len(parts) < 2:
+        return (whole,), "its picture has no keyframe where another decoder could begin"
+    rest = [stream for stream in streams if stream is not picture]
+    if rest:
+        cost_s = round(sum(map(_cost_s, rest)), 3)
+        parts += (Part(streams=tuple(stream.index for stream in rest), cost_s=cost_s),)
+    return parts, f"its picture is cut into {len(parts) - bool(rest)} parts at keyframes"
+
+
+def _cost_s(stream: Timeline) -> float:
+    size_bytes = sum(stream.sizes)
+    if stream.kind == "video":
+        return decode_cost_s(stream.pixels, len(stream.sizes), size_bytes)
+    return size_bytes / _SOUND_BYTES_PER_S
+
+
+def _cut(source: Source, picture: Timeline, slots: int) -> tuple[Part, ...]:
+    """Parts that all begin where a decoder can: a keyframe may only be named so, or need what was before."""
+    doors = entrances(picture)
+    tried: dict[int | None, bool] = {}
+    while True:
+        parts = cut(picture, doors, slots)
+        for part in parts[1:]:
+            if part.key_pts not in tried:
+                tried[part.key_pts] = _opens(source, picture, part)
+        closed = {pts for pts, opens in tried.items() if not opens}
+        if not any(part.key_pts in closed for part in parts):
+            return parts
+        doors = [door for door in doors if door.pts not in closed]
+
+
+def _opens(source: Source, picture: Timeline, part: Part) -> bool:
+    """Whether a decoder that begins with the part gives its first frame whole."""
+    assert part.key_pts is not None
+    times = picture.times
+    behind = times[times > part.key_pts]
+    first = part.model_copy(update={"end_pts": int(behind.min()) if len(behind) else None, "leading": False})
+    seen = _FirstFrame()
+    try:
+        run_pass(source, first, [seen], 1, lambda _: None)
+    except SourceError:
+        return False
+    return seen.frames == 1 and seen.whole
+
+
+class _FirstFrame:
+    """The listener that tells whether what it is shown is whole."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.whole = True
+
+    def opened(self, container: InputContainer) -> None: ...
+
+    def packet(self, packet: "Packet[Any]") -> None: ...
+
+    def picture(self, _stream: int, frame: VideoFrame) -> None:
+        self.frames += 1
+        self.whole = self.whole and not frame.is_corrupt
+
+    def sound(self, stream: int, frame: AudioFrame) -> None: ...
+
+    def fault(self, fault: Fault) -> None:
+        self.whole = self.whole and fault.raised is None and not fault.messages

@@ -1,0 +1,82 @@
+"""The quick look: container, timeline, and the first and last frames of each stream."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipelines.media.parts import Part
+from pipelines.media.progress import OnProgress
+from pipelines.media.source import Source
+from pipelines.media.validation.cutting import entrances
+from pipelines.media.validation.decoding import check_part
+from pipelines.media.validation.look import Looked, look
+from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
+from pipelines.media.validation.scan import UNDATED, Timeline
+
+_LIMIT_BYTES = 1 << 30  # of a larger file as much as this is read: about ten seconds from a disk
+_PICTURES = 300  # of a long group of pictures
+_SOUNDS = 25  # packets, about half a second
+_RUN_IN = 12  # packets before: sound is carried over from some before it
+
+
+def validate_quick(source: Source, on_progress: OnProgress) -> ValidationResult:
+    """Validate ``source`` without decoding more than its edges.
+
+    Raises:
+        SourceNotFoundError, SourceUnsupportedError: there is no such file, or it isn't a regular one.
+    """
+    started_s = time.monotonic()
+    looked = look(source, on_progress, _LIMIT_BYTES)
+    pieces = [looked.checked]
+    pieces += [check_part(source, part, 1, on_progress) for part in edges(looked)]
+    merged = merge(pieces)
+    return conclude(
+        Checked(findings=merged.findings, streams=merged.streams, elapsed_s=time.monotonic() - started_s),
+        level="quick",
+        packets_read="none" if looked.head is None else "all" if looked.whole else "part",
+        decoded="none" if not looked.decodable else "edges",
+    )
+
+
+def edges(looked: Looked) -> Iterator[Part]:
+    """The first and the last group of pictures of each picture, and the first and last sounds of each track."""
+    for stream in looked.decodable:
+        if len(stream.sizes):
+            last = stream if looked.tail is None else looked.tail.streams[stream.index]
+            yield from _picture_edges(stream, last) if stream.kind == "video" else _sound_edges(stream, last)
+
+
+def _picture_edges(stream: Timeline, last: Timeline) -> Iterator[Part]:
+    streams = (stream.index,)
+    times = np.sort(stream.times)
+    if len(times) <= _PICTURES and last is stream and sum(stream.keys) < 2:
+        yield Part(streams=streams)
+        return
+    doors = entrances(stream)
+    end = doors[1].pts if len(doors) > 1 and doors[1].place <= _PICTURES else int(times[min(_PICTURES, len(times) - 1)])
+    if end == UNDATED:
+        return
+    yield Part(streams=streams, end_pts=end, leading=True)
+    final = entrances(last)
+    if final and (last is not stream or final[-1].place):
+        door = final[-1]
+        rest = np.sort(last.times[door.place :])
+        end_pts = int(rest[_PICTURES]) if len(rest) > _PICTURES else None
+        yield Part(streams=streams, key_pts=door.pts, key_bytes=door.size_bytes, begin_pts=door.pts, end_pts=end_pts)
+
+
+def _sound_edges(stream: Timeline, last: Timeline) -> Iterator[Part]:
+    streams = (stream.index,)
+    if last is stream and len(stream.sizes) <= 2 * (_SOUNDS + _RUN_IN):
+        yield Part(streams=streams)
+        return
+    end = int(stream.times[min(_SOUNDS, len(stream.sizes) - 1)])
+    if end == UNDATED:
+        return
+    yield Part(streams=streams, end_pts=end)
+    first, begin = len(last.sizes) - _SOUNDS - _RUN_IN, len(last.sizes) - _SOUNDS
+    if first >= 0 and last.shown[first] != UNDATED:
+        yield Part(
+            streams=streams, key_pts=last.shown[first], key_bytes=last.sizes[first], begin_pts=int(last.times[begin])
+        )

@@ -1,0 +1,164 @@
+"""Read all packets of a source and note when each is shown: none is decoded."""
+
+from array import array
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from pipelines.media.libav_log import Message, captured_messages
+from pipelines.media.probe import start_of
+from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.source import Source, open_input
+
+UNDATED = -(1 << 63)
+Ticks = NDArray[np.int64]
+
+
+@dataclass
+class Timeline:
+    """The packets of a stream in order of decoding. Times are in ``time_base``; ``UNDATED`` where there is none.
+
+    ``hidden``: an edit list takes it out. ``length``: what the header says, in the time base. ``attached``: a cover.
+    ``codec`` is ``None`` where there is no decoder, ``pixels`` are those of a picture.
+    """
+
+    index: int
+    kind: str
+    codec: str | None
+    time_base: Fraction
+    start: Fraction
+    length: int | None
+    attached: bool
+    pixels: int
+    shown: "array[int]" = field(default_factory=lambda: array("q"))
+    decoded: "array[int]" = field(default_factory=lambda: array("q"))
+    durations: "array[int]" = field(default_factory=lambda: array("q"))
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    keys: "array[int]" = field(default_factory=lambda: array("b"))
+    hidden: "array[int]" = field(default_factory=lambda: array("b"))
+    corrupt: "array[int]" = field(default_factory=lambda: array("b"))
+
+    def note(self, packet: "Packet[Any]") -> None:
+        pts, dts = packet.pts, packet.dts
+        self.shown.append(UNDATED if pts is None else pts)
+        self.decoded.append(UNDATED if dts is None else dts)
+        self.durations.append(packet.duration or 0)
+        self.sizes.append(packet.size)
+        self.keys.append(packet.is_keyframe)
+        self.hidden.append(packet.is_discard)
+        self.corrupt.append(packet.is_corrupt)
+
+    def seconds(self, ticks: int) -> float:
+        """From the container's start."""
+        return float(ticks * self.time_base - self.start)
+
+    @property
+    def times(self) -> Ticks:
+        """When each packet is shown, as far as known: else when it is decoded."""
+        shown, decoded = np.array(self.shown, np.int64), np.array(self.decoded, np.int64)
+        return np.where(shown == UNDATED, decoded, shown)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """``failed``: why it can't be read to its end. ``messages``: what the demuxer said, and when.
+
+    ``whole``: all packets were read; ``to_end``: the last ones were.
+    """
+
+    container: str
+    streams: tuple[Timeline, ...]
+    messages: tuple[tuple[float | None, Message], ...]
+    failed: str | None
+    duration_s: float | None
+    index_end_bytes: int
+    whole: bool = True
+    to_end: bool = True
+
+
+def scan(
+    source: Source, on_progress: OnProgress, *, limit_bytes: int | None = None, from_end_s: float | None = None
+) -> Scan:
+    """Read every packet of ``source``; or as many as have ``limit_bytes``; or those of the last seconds.
+
+    Raises:
+        SourceError: see ``open_input``.
+    """
+    said: list[tuple[float | None, Message]] = []
+    failed, last_s, size_bytes, to_end = None, None, 0, True
+    with captured_messages() as messages, open_input(source) as container:
+        said += [(None, Message(*each)) for each in messages]
+        del messages[:]
+        streams = [_timeline(stream, start_of(container)) for stream in container.streams]
+        index_end_bytes = max((_index_end(stream) for stream in container.streams), default=0)
+        duration_s = container.duration / av.time_base if container.duration else None
+        meter = ProgressMeter(on_progress, duration_s)
+        try:
+            if from_end_s is not None and container.duration:
+                container.seek((container.start_time or 0) + container.duration - int(from_end_s * av.time_base))
+            for packet in container.demux():
+                if messages:
+                    said += [(last_s, Message(*each)) for each in messages]
+                    del messages[:]
+                if not packet.size or packet.stream_index >= len(streams):
+                    continue
+                timeline = streams[packet.stream_index]
+                timeline.note(packet)
+                size_bytes += packet.size
+                if limit_bytes is not None and size_bytes > limit_bytes:
+                    to_end = False
+                    break
+                time = packet.pts if packet.pts is not None else packet.dts
+                if time is not None:
+                    last_s = timeline.seconds(time)
+                    meter.update(last_s, 0)
+        except av.error.FFmpegError as error:
+            failed = error.strerror or str(error)
+        said += [(last_s, Message(*each)) for each in messages]
+        container_name = container.format.name
+    return Scan(
+        container=container_name,
+        streams=tuple(streams),
+        messages=tuple(said),
+        failed=failed,
+        duration_s=duration_s,
+        index_end_bytes=index_end_bytes,
+        whole=to_end and from_end_s is None,
+        to_end=to_end,
+    )
+
+
+def _timeline(stream: Stream, start: Fraction) -> Timeline:
+    time_base = stream.time_base or Fraction(1, 1000)
+    context = stream.codec_context
+    return Timeline(
+        index=stream.index,
+        kind=stream.type,
+        codec=None if context is None else str(context.codec.canonical_name),
+        time_base=time_base,
+        start=start,
+        length=stream.duration or None,
+        attached=bool(stream.disposition & Disposition.attached_pic),
+        pixels=_pixels(stream),
+    )
+
+
+def _pixels(stream: Stream) -> int:
+    if not isinstance(stream, VideoStream) or stream.codec_context is None:
+        return 0
+    return stream.codec_context.width * stream.codec_context.height
+
+
+def _index_end(stream: Stream) -> int:
+    entries = stream.index_entries
+    if not len(entries):
+        return 0
+    last = entries[len(entries) - 1]
+    return int(last.pos + last.size)

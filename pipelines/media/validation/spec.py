@@ -1,0 +1,18 @@
+"""How thoroughly to validate. The values that travel."""
+
+from pydantic import BaseModel, Field
+
+from pipelines.media.validation.report import Level
+
+
+class ValidationSpec(BaseModel, frozen=True, extra="forbid"):
+    """``hashes`` go with a full validation only."""
+
+    level: Level = Field(
+        "full",
+        description="full decodes every frame; quick reads the container and all packets, and decodes the first and "
+        "last frames.",
+    )
+    hashes: bool = Field(
+        False, description="Keep a digest of every frame, to find later rot for certain; level full only."
+    )
