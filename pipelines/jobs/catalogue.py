@@ -63,9 +63,9 @@ class Operation:
     ``lasting`` is False isn't kept for other jobs. ``join`` may return a plan
     of what to do instead, where what the units made can't be joined: once. A unit of it that has the name of one of the
     first plan's is done already. ``output`` tells whether the parameter ``output`` names a file or a folder, and
-    ``suffix`` the extension of the file for given parameters. ``many``: it takes several sources, and folders.
-    ``interactive`` operations are planned at once, even behind a long queue. ``told`` picks what of the result a
-    person is shown when the job is done; all of it, where there is none.
+    ``suffix`` the extension of the file for given parameters. ``many``: it takes any number of sources, and folders;
+    else what ``sources`` names, in that order. ``interactive`` operations are planned at once, even behind a long
+    queue. ``told`` picks what of the result a person is shown when the job is done; all of it, where there is none.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Operation:
     run: Callable[["Workbench", Unit], BaseModel]
     join: Callable[["Workbench", Mapping[str, Any]], Outcome | Plan]
     many: bool = False
+    sources: Sequence[str] = ("source",)
     output: Literal["none", "file", "folder"] = "none"
     interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None

@@ -214,11 +214,9 @@ class JobService:
                 "operation_unknown",
             )
         operation = self._catalogue[request.operation]
-        if not 1 <= len(request.sources) <= (MAX_SOURCES if operation.many else 1):
-            how_many = (
-                f"1 to {MAX_SOURCES} sources, or folders" if operation.many else "one source; submit a job for each"
-            )
-            raise InvalidError(f"{request.operation} takes {how_many}.", "sources_invalid")
+        fewest, most = (1, MAX_SOURCES) if operation.many else (len(operation.sources), len(operation.sources))
+        if not fewest <= len(request.sources) <= most:
+            raise InvalidError(f"{request.operation} takes {_how_many(operation)}.", "sources_invalid")
         try:
             params = operation.params.model_validate(dict(request.params))
         except ValidationError as error:
@@ -273,6 +271,14 @@ def uuid7() -> uuid.UUID:
         value = max(value, _newest_id + 1)
     _newest_id = value
     return uuid.UUID(int=value)
+
+
+def _how_many(operation: Operation) -> str:
+    if operation.many:
+        return f"1 to {MAX_SOURCES} sources, or folders"
+    if len(operation.sources) == 1:
+        return "one source; submit a job for each"
+    return f"{len(operation.sources)} sources: {', then '.join(operation.sources)}"
 
 
 def _fingerprint(request: Request) -> str:

@@ -132,24 +132,32 @@ class Workbench:
         Raises:
             StorageError: ``source_changed``: it isn't what the job was planned for, or not any more.
         """
-        with open_source(source, self._roots.read) as opened:
-            planned = self.shared.get("identities", {}).get(source)
-            if planned is not None and identify(opened.descriptor).digest != planned:
-                raise _changed(opened)
+        return self.call_with(function, result, {"source": source}, **arguments)
+
+    def call_with(self, function: str, result: type[T], sources: Mapping[str, str], **arguments: Any) -> T:
+        """``call`` a media function that takes several sources, by the names of its arguments."""
+        with contextlib.ExitStack() as stack:
+            opened = {name: stack.enter_context(open_source(one, self._roots.read)) for name, one in sources.items()}
+            for name, source in sources.items():
+                planned = self.shared.get("identities", {}).get(source)
+                if planned is not None and identify(opened[name].descriptor).digest != planned:
+                    raise _changed(opened[name])
+            descriptors = {name: SourceDescriptor(one.descriptor, one.path.name) for name, one in opened.items()}
+            size_bytes = sum(one.size_bytes for one in opened.values())
             try:
                 made = self._child.call(
                     function,
-                    {"source": SourceDescriptor(opened.descriptor, opened.path.name), **arguments},
+                    {**descriptors, **arguments},
                     result,
-                    limit_s=self._limit_s + opened.size_bytes / _SLOW_BYTES_PER_S,
+                    limit_s=self._limit_s + size_bytes / _SLOW_BYTES_PER_S,
                     on_progress=self._on_progress,
                 )
             except ChildFailedError as error:  # a file that is being written looks damaged
-                if _is_other(opened):
-                    raise _changed(opened) from error
+                if other := next(filter(_is_other, opened.values()), None):
+                    raise _changed(other) from error
                 raise
-            if _is_other(opened):
-                raise _changed(opened)
+            if other := next(filter(_is_other, opened.values()), None):
+                raise _changed(other)
             return made
 
     def call_each(

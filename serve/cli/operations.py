@@ -56,7 +56,7 @@ def operation_command(operation: "Operation") -> Callable[..., None]:
 
     def run(**given: Any) -> None:
         wish = Wish(
-            targets=targets(given.pop("sources"), given.pop("output", None), operation.output, many=operation.many),
+            targets=_targets(operation, given.pop("sources"), given.pop("output", None)),
             priority=given.pop("priority"),
             explain=given.pop("explain"),
             watch=given.pop("watch"),
@@ -71,6 +71,18 @@ def operation_command(operation: "Operation") -> Callable[..., None]:
     run.__name__ = operation.name
     run.__doc__ = operation.summary
     return reported(run)
+
+
+def _targets(operation: "Operation", sources: Sequence[str], output: str | None) -> list[Target]:
+    names = operation.sources
+    if len(names) > 1 and len(sources) != len(names):
+        raise typer.BadParameter(f"give {len(names)}: {', then '.join(names)}", param_hint=_metavar(operation))
+    return targets(sources, output, operation.output, many=operation.many or len(names) > 1)
+
+
+def _metavar(operation: "Operation") -> str:
+    names = operation.sources
+    return " ".join(names).upper() if len(names) > 1 else "SOURCE..."
 
 
 def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspect.Parameter]:
@@ -94,7 +106,9 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
         )
     ]
     return [
-        parameter("sources", Annotated[list[str], typer.Argument(metavar="SOURCE...", help=_SOURCES[operation.many])]),
+        parameter(
+            "sources", Annotated[list[str], typer.Argument(metavar=_metavar(operation), help=_SOURCES[operation.many])]
+        ),
         *(output if operation.output != "none" else []),
         *own,
         parameter(

@@ -233,7 +233,7 @@ def test_no_source_is_refused(edge):
 
 def test_the_catalogue_has_schemas(edge):
     operations = {each["name"]: each for each in edge.client.get("/v1/operations").json()["operations"]}
-    assert set(operations) == {"copy", "look", "split"}
+    assert set(operations) == {"copy", "look", "pair", "split"}
     assert "level" in operations["copy"]["params_schema"]["properties"]
     assert "web-1080p" in [each["name"] for each in edge.client.get("/v1/profiles").json()["profiles"]]
 

@@ -103,9 +103,10 @@ COPY = Operation(
     "copy", "Copy.", CopyParams, Answer, _never, _never, _join, output="file", suffix=lambda _params, _all: ".mkv"
 )
 SPLIT = Operation("split", "Split.", CopyParams, Answer, _never, _never, _join, output="folder")
+PAIR = Operation("pair", "Pair.", CopyParams, Answer, _never, _never, _join, sources=("left", "right"), output="folder")
 LOOK = Operation("look", "Look.", LookParams, Answer, _never, _never, _join, interactive=True)
 
 
 def pretend_catalogue() -> Catalogue:
-    operations = {operation.name: operation for operation in (COPY, SPLIT, LOOK)}
+    operations = {operation.name: operation for operation in (COPY, SPLIT, PAIR, LOOK)}
     return Catalogue(operations, dict.fromkeys(operations, "nowhere"))

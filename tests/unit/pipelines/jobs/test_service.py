@@ -107,7 +107,7 @@ def test_a_key_belongs_to_its_owner(submit):
 
 
 def test_an_unknown_operation_is_told_with_those_there_are(submit):
-    with pytest.raises(UnknownError, match="copy, look, split") as refused:
+    with pytest.raises(UnknownError, match="copy, look, pair, split") as refused:
         submit("melt")
     assert refused.value.code == "operation_unknown"
 
@@ -158,6 +158,20 @@ def test_one_source_is_wanted(run, service, films, count):
     with pytest.raises(InvalidError) as refused:
         run(service.submit(asked, owner="local", idempotency_key=None))
     assert refused.value.code == "sources_invalid"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_takes_two_sources_takes_no_other_number(run, service, films, count):
+    asked = Request("pair", (str(films / "film.mkv"),) * count, {})
+    with pytest.raises(InvalidError, match="2 sources: left, then right"):
+        run(service.submit(asked, owner="local", idempotency_key=None))
+
+
+def test_every_source_of_a_pair_is_checked(run, service, films):
+    asked = Request("pair", (str(films / "film.mkv"), "/etc/passwd"), {})
+    with pytest.raises(StorageError) as refused:
+        run(service.submit(asked, owner="local", idempotency_key=None))
+    assert refused.value.code == "source_outside_roots"
 
 
 def test_a_refused_job_leaves_nothing(run, submit, store, films):

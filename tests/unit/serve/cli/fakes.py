@@ -56,3 +56,6 @@ SHRINK = Operation(
 )
 STILLS = Operation("stills", "Take stills.", ShrinkParams, ShrinkResult, _never, _never, _join, output="folder")
 LOOK = Operation("look", "Look.", CommonParams, ShrinkResult, _never, _never, _join, output="none")
+PAIR = Operation(
+    "pair", "Pair.", CommonParams, ShrinkResult, _never, _never, _join, sources=("left", "right"), output="folder"
+)

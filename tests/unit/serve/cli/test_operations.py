@@ -3,14 +3,14 @@ import json
 import pytest
 import typer
 from typer.testing import CliRunner
-from unit.serve.cli.fakes import LOOK, SHRINK, STILLS
+from unit.serve.cli.fakes import LOOK, PAIR, SHRINK, STILLS
 from unit.serve.conftest import event_document, job_document
 
 from serve.cli.operations import operation_command
 
 runner = CliRunner()
 app = typer.Typer(pretty_exceptions_enable=False)
-for each in (SHRINK, STILLS, LOOK):
+for each in (SHRINK, STILLS, LOOK, PAIR):
     app.command(each.name)(operation_command(each))
 
 
@@ -168,3 +168,22 @@ def test_a_missing_source_exits_with_2(home):
 
 def test_an_operation_without_files_has_no_output_option(server, film):
     assert run("look", film, "-o", "x").exit_code == 2
+
+
+def test_what_takes_two_sources_makes_one_job_of_them(server, film, tmp_path):
+    other = tmp_path / "other.mkv"
+    other.touch()
+    assert run("pair", film, other, "-o", tmp_path / "out").exit_code == 0
+    (submitted,) = server.submitted
+    assert (submitted["sources"], submitted["params"]["output"]) == ([str(film), str(other)], f"{tmp_path}/out/")
+
+
+def test_what_takes_two_sources_is_not_done_with_one(server, film):
+    result = run("pair", film)
+    assert result.exit_code == 2
+    assert "left, then right" in result.output
+    assert server.submitted == []
+
+
+def test_help_names_the_sources_it_takes():
+    assert "LEFT RIGHT" in run("pair", "--help").output
