@@ -1,0 +1,149 @@
+"""``compare``: how much worse a film is than its reference, frame by frame, in pieces on every CPU."""
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.models import Needs, Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.comparison.compare_spec import (
+    FRAMES_FILE,
+    SCORES_FILE,
+    CompareResult,
+    CompareSpec,
+    ComparisonPlan,
+    Piece,
+    PieceScores,
+    ScoredPiece,
+)
+
+_PIECE = "piece"
+_MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png"}
+_BUILD = (
+    f"1 {version('mediaray')} {version('av')} {version('imageio-ffmpeg')}"  # what scores depend on beside the films
+)
+_JOIN_MEMORY_BYTES = 512 << 20
+_STILL_S, _FRAMES_PER_S = 0.15, 50_000
+_TOLD = ("message", "verdict", "vmaf", "ssim", "psnr", "xpsnr", "frames", "width", "height")
+
+
+class Params(CompareSpec, CommonParams):
+    """How to compare."""
+
+
+def plan(bench: Workbench) -> Plan:
+    distorted, reference = bench.sources
+    identities = {source: bench.identity(source) for source in bench.sources}
+    spec = bench.params_as(CompareSpec)
+    comparison = bench.call_with(
+        "pipelines.media.comparison.planning:plan_comparison",
+        ComparisonPlan,
+        {"source": distorted, "reference": reference},
+        spec=spec,
+        slots=bench.slots,
+    )
+    settled = all(identity.settled for identity in identities.values())
+    address = [identities[source].digest for source in bench.sources] if settled else None
+    frames = comparison.reference_frames or 0
+    join_s = 0.2 + frames / _FRAMES_PER_S + 2 * spec.moments * _STILL_S * bool(comparison.pieces)
+    join_cpus = 0 if join_s < 1 else 1
+    return Plan(
+        units=tuple(_unit(piece, comparison, address) for piece in comparison.pieces),
+        shared={
+            "plan": comparison.model_copy(update={"pieces": ()}).model_dump(mode="json"),
+            "identities": {source: identity.digest for source, identity in identities.items()},
+        },
+        join=Needs(cpus=join_cpus, max_cpus=join_cpus, memory_bytes=_JOIN_MEMORY_BYTES, seconds=join_s),
+        explain={
+            "alignment": comparison.alignment.model_dump(),
+            "canvas": comparison.canvas.model_dump(),
+            "pieces": len(comparison.pieces),
+            "reference_frames": comparison.reference_frames,
+            "distorted_frames": comparison.distorted_frames,
+            "warnings": list(comparison.warnings),
+        },
+    )
+
+
+def _unit(piece: Piece, comparison: ComparisonPlan, address: list[str] | None) -> Unit:
+    key = None
+    if address is not None:
+        settings = comparison.model_dump_json(exclude={"pieces", "warnings", "reference_frames", "distorted_frames"})
+        parts = (_BUILD, *address, settings, piece.model_dump_json(exclude={"number", "cost_s"}))
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return Unit(
+        name=f"piece-{piece.number:04d}",
+        needs=Needs(memory_bytes=comparison.memory_bytes, seconds=piece.cost_s),
+        payload={_PIECE: piece.model_dump(mode="json")},
+        key=key,
+    )
+
+
+def run(bench: Workbench, unit: Unit) -> PieceScores:
+    return bench.call_with(
+        "pipelines.media.comparison.score:score_piece",
+        PieceScores,
+        _sources(bench),
+        folder=str(bench.scratch),
+        plan=_shared_plan(bench),
+        piece=Piece.model_validate(unit.payload[_PIECE]),
+    )
+
+
+def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    spec = bench.params_as(CompareSpec)
+    scored = [
+        ScoredPiece(
+            table=unit.folder / SCORES_FILE,
+            pairs=unit.payload[_PIECE]["pairs"],
+            scores=PieceScores.model_validate(unit.manifest),
+        ).model_dump(mode="json")
+        for unit in units.values()
+    ]
+    result = bench.call_with(
+        "pipelines.media.comparison.finish:finish_comparison",
+        CompareResult,
+        _sources(bench),
+        folder=str(bench.scratch),
+        plan=_shared_plan(bench),
+        scored=scored,
+        spec=spec,
+    )
+    made = (
+        [Made(bench.scratch / FRAMES_FILE, FRAMES_FILE, "text/csv")] if result.frames and result.frames.compared else []
+    )
+    for moment in result.worst:
+        stills = filter(None, (moment.reference, moment.distorted))
+        made += [Made(bench.scratch / name, name, _MEDIA_TYPES[spec.format]) for name in stills]
+    return Outcome(result, made, result.warnings)
+
+
+def _sources(bench: Workbench) -> dict[str, str]:
+    distorted, reference = bench.sources
+    return {"source": distorted, "reference": reference}
+
+
+def _shared_plan(bench: Workbench) -> ComparisonPlan:
+    return ComparisonPlan.model_validate(bench.shared["plan"])
+
+
+def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    worst = [{name: moment[name] for name in ("time_s", "vmaf", "reference")} for moment in result.get("worst", ())]
+    return {**{name: result[name] for name in _TOLD if name in result}, "worst": worst}
+
+
+OPERATION = Operation(
+    name="compare",
+    summary="Measure what a film lost against its reference: VMAF, SSIM, PSNR, xPSNR by frame, and the worst moments.",
+    params=Params,
+    result=CompareResult,
+    plan=plan,
+    run=run,
+    join=join,
+    sources=("distorted", "reference"),
+    output="folder",
+    told=_told,
+    examples=({"sources": ["/films/example-web.mp4", "/films/example.mkv"], "params": {"moments": 3}},),
+)
