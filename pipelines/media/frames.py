@@ -1,7 +1,7 @@
 """Find the frame that is shown at a given time, and make it a picture."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import av
@@ -39,10 +39,6 @@ class FrameReader:
         self._frames: Iterator[VideoFrame] = iter(())
         self._shown: VideoFrame | None = None
         self._next: VideoFrame | None = None
-        self._raw_step = round(
-            1 / (stream.guessed_rate or 25) / self._time_base
-        )  # pictures of raw streams have no time
-        self._count = 0
         self._seeks = True
         stream.codec_context.thread_type = "AUTO"
 
@@ -127,8 +123,7 @@ class FrameReader:
 
     def _begin(self, packets: "Iterator[Packet[VideoStream]]") -> None:
         self._shown = self._next = None
-        self._count = 0
-        self._frames = self._decode(packets)
+        self._frames = decoded(packets, raw_step_of(self._stream))
 
     def _to_begin(self) -> None:
         try:
@@ -141,21 +136,35 @@ class FrameReader:
         self._shown = self._next if self._next is not None else self._shown
         self._next = next(self._frames, None)
 
-    def _decode(self, packets: "Iterator[Packet[VideoStream]]") -> Iterator[VideoFrame]:
-        while True:
-            try:
-                packet = next(packets)
-                frames = packet.decode()
-            except StopIteration:
-                return
-            except av.error.FFmpegError:
-                continue
-            for frame in frames:
-                if isinstance(frame, VideoFrame) and not frame.is_corrupt:
-                    self._count += 1
-                    pts = shown_at(frame)
-                    frame.pts = pts if pts is not None else (self._count - 1) * self._raw_step
-                    yield frame
+
+def decoded(
+    packets: "Iterator[Packet[VideoStream]]", raw_step: int, on_damage: Callable[[], None] = lambda: None
+) -> Iterator[VideoFrame]:
+    """The frames of ``packets`` that are whole, with the time they are shown at.
+
+    Those of raw streams have none: they get one every ``raw_step``. ``on_damage`` is told of each packet that can't be
+    read or decoded.
+    """
+    count = 0
+    while True:
+        try:
+            frames = next(packets).decode()
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            on_damage()
+            continue
+        for frame in frames:
+            if isinstance(frame, VideoFrame) and not frame.is_corrupt:
+                pts = shown_at(frame)
+                frame.pts = pts if pts is not None else count * raw_step
+                count += 1
+                yield frame
+
+
+def raw_step_of(stream: VideoStream) -> int:
+    """Ticks from picture to picture at the stream's rate: those of raw streams have no times."""
+    return round(1 / (stream.guessed_rate or 25) / (stream.time_base or Fraction(1, 1000)))
 
 
 class PictureMaker:

@@ -14,7 +14,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from pipelines.media.info import MediaInfo
+from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.output_streams import MATROSKA
 from pipelines.media.progress import ProgressMeter
 from pipelines.media.source import Source, open_input, shown_at
@@ -67,6 +67,23 @@ def find_keyframes(source: Source, info: MediaInfo, stream_index: int, meter: Pr
         return found
     with open_input(source) as container:
         return _from_packets(container, info, stream_index, meter)
+
+
+def pictures_end_s(info: MediaInfo, video: VideoInfo, keyframes: Keyframes, start_s: float) -> float:
+    """Where the pictures end, in seconds from the container's start, which is ``start_s`` on its own clock."""
+    if keyframes.end_s is not None:
+        return max(0.0, keyframes.end_s - start_s)
+    if video.duration_s is not None:
+        return max(0.0, (video.start_s or 0.0) - start_s) + video.duration_s
+    return info.duration_s or 0.0
+
+
+def cut_off_warning(name: str, info: MediaInfo, keyframes: Keyframes, end_s: float) -> tuple[str, ...]:
+    """What is told of a film of which a part is missing; nothing of one that is whole."""
+    if not keyframes.cut_off:
+        return ()
+    told = "" if info.duration_s is None else f" of {info.duration_s:.1f}"
+    return (f"{name} was cut off: its pictures end after {end_s:.1f}{told} s.",)
 
 
 def _from_index(container: InputContainer, stream: Stream, size_bytes: int) -> Keyframes | None:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from pipelines.media.errors import LimitError, NoVideoStreamError, ParamsError
 from pipelines.media.frames import FrameReader, PictureMaker
-from pipelines.media.info import MediaInfo, VideoInfo
-from pipelines.media.keyframes import KeyframeReader, Keyframes, find_keyframes
+from pipelines.media.info import VideoInfo
+from pipelines.media.keyframes import KeyframeReader, Keyframes, cut_off_warning, find_keyframes, pictures_end_s
 from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
 from pipelines.media.probe import probe
@@ -62,7 +62,7 @@ def storyboard(source: Source, folder: Path, spec: StoryboardSpec, on_progress: 
     searched = _SEARCH_SHARE if keyframes.scanned else 0.0
     with ExitStack() as stack:
         frames = _Frames(source, video, keyframes, spec, stack)
-        end_s = _end_s(info, video, keyframes, frames.timing)
+        end_s = pictures_end_s(info, video, keyframes, float(frames.timing.start))
         duration_s = end_s if keyframes.cut_off else max(end_s, info.duration_s or 0.0)
         interval_s = interval_of(spec, end_s)
         slots = _slots(interval_s, end_s, duration_s)
@@ -96,7 +96,7 @@ def storyboard(source: Source, folder: Path, spec: StoryboardSpec, on_progress: 
         format=spec.format,
         keyframe_tiles=sum(tile.keyframe for tile in board.tiles),
         farthest_s=max(abs(tile.time_s - slot.wanted_s) for tile, slot in zip(board.tiles, slots, strict=True)),
-        warnings=_warnings(name_of(source), info, keyframes, end_s),
+        warnings=cut_off_warning(name_of(source), info, keyframes, end_s),
     )
 
 
@@ -131,16 +131,6 @@ def _check_sheet(spec: StoryboardSpec, tile: tuple[int, int], count: int) -> Non
 def _grid(spec: StoryboardSpec, count: int) -> tuple[int, int]:
     """Columns and rows of a sheet with up to ``count`` tiles: whole rows, but for a sheet of one."""
     return min(spec.columns, count), min(spec.rows, -(-count // spec.columns))
-
-
-def _end_s(info: MediaInfo, video: VideoInfo, keyframes: Keyframes, timing: Timing) -> float:
-    """Where the pictures end, in seconds from the container's start."""
-    start_s = float(timing.start)
-    if keyframes.end_s is not None:
-        return max(0.0, keyframes.end_s - start_s)
-    if video.duration_s is not None:
-        return max(0.0, (video.start_s or 0.0) - start_s) + video.duration_s
-    return info.duration_s or 0.0
 
 
 def _slots(interval_s: float, end_s: float, last_s: float) -> list[_Slot]:
@@ -276,10 +266,3 @@ def vtt_of(board: Storyboard) -> str:
 def _clock(time_s: float) -> str:
     seconds, milliseconds = divmod(round(time_s * 1000), 1000)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{milliseconds:03d}"
-
-
-def _warnings(name: str, info: MediaInfo, keyframes: Keyframes, end_s: float) -> tuple[str, ...]:
-    if not keyframes.cut_off:
-        return ()
-    told = "" if info.duration_s is None else f" of {info.duration_s:.1f} s"
-    return (f"{name} was cut off: its pictures end after {end_s:.1f}{told}, and so do the tiles.",)

@@ -1,7 +1,8 @@
 """Operations of one unit on a film, with the real child: planned, done and joined."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import media_factory as factory
@@ -11,16 +12,17 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Operation, Outcome
-from pipelines.jobs.operations import storyboard
+from pipelines.jobs.operations import scenes, storyboard
 from pipelines.jobs.workbench import Finished, Workbench
 
-OPERATIONS = [storyboard.OPERATION]
+OPERATIONS = [storyboard.OPERATION, scenes.OPERATION]
 FILES = {
+    "scenes": {"film.scenes.json": "application/json"},
     "storyboard": {
         "sheet-001.jpg": "image/jpeg",
         "storyboard.vtt": "text/vtt",
         "storyboard.json": "application/json",
-    }
+    },
 }
 
 
@@ -36,7 +38,9 @@ def film(tmp_path: Path) -> Path:
     return factory.rich_film(tmp_path / "film.mkv", 2)
 
 
-def bench(operation: Operation, source: Path, child: Any, name: str) -> Workbench:
+def bench(
+    operation: Operation, source: Path, child: Any, name: str, shared: Mapping[str, Any] = MappingProxyType({})
+) -> Workbench:
     return Workbench(
         params=operation.params(),
         sources=(str(source),),
@@ -45,18 +49,19 @@ def bench(operation: Operation, source: Path, child: Any, name: str) -> Workbenc
         child=child,
         cpus=1,
         slots=2,
-        shared={},
+        shared=shared,
         estimate_s=1.0,
         profiles=dict,
     )
 
 
 def done(operation: Operation, source: Path, child: Any) -> Outcome:
-    (unit,) = operation.plan(bench(operation, source, child, "plan")).units
-    at = bench(operation, source, child, unit.name)
+    plan = operation.plan(bench(operation, source, child, "plan"))
+    (unit,) = plan.units
+    at = bench(operation, source, child, unit.name, plan.shared)
     manifest = operation.run(at, unit).model_dump(mode="json")
     units = {unit.name: Finished(at.scratch, manifest, unit.payload)}
-    outcome = operation.join(bench(operation, source, child, "join"), units)
+    outcome = operation.join(bench(operation, source, child, "join", plan.shared), units)
     assert isinstance(outcome, Outcome)
     return outcome
 
