@@ -28,7 +28,9 @@ from pipelines.media.tracks import Window
 
 # libav's strictest detection that still hands out what it conceals: checksums that codecs have, bits left over and
 # values out of range. What decoders say of it is shown to listeners; ``explode`` would only take the frames away.
-STRICT = "crccheck+bitstream+buffer+careful+compliant+aggressive"
+_STRICT = "crccheck+bitstream+buffer+careful+compliant+aggressive"
+_PADDED = {"mpeg1video", "mpeg2video"}  # these bits may be left over: pictures of a constant bit rate are filled up
+_STRICT_OF_PADDED = "crccheck+buffer+careful+compliant"
 _STEPS_BACK_S = (0, 1, 4, 16, 64)  # a seek may land behind the keyframe asked for (MPEG-TS and -PS)
 _KINDS = frozenset({"video", "audio"})
 
@@ -116,7 +118,10 @@ class _Pass:
                 stream.discard = Discard.all
             elif stream.type in _KINDS and stream.codec_context is not None:
                 context = stream.codec_context
-                context.options = {**context.options, "err_detect": STRICT}
+                context.options = {
+                    **context.options,
+                    "err_detect": _STRICT_OF_PADDED if context.name in _PADDED else _STRICT,
+                }
                 context.thread_type = "AUTO"
                 context.thread_count = threads if stream.type == "video" else 1
 

@@ -19,6 +19,7 @@ from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source, shown_at
 from pipelines.media.validation.findings import FindingLog
 from pipelines.media.validation.report import Checked, StreamReport, kind_of
+from pipelines.media.validation.timeline import LOOSE, LOOSE_STEPS
 from pipelines.media.validation.unwritten import Unwritten
 
 # Decoders that stop at a slice's end without a word; the others know how many blocks a picture has.
@@ -76,7 +77,8 @@ class _Stream:
         self.unwritten = Unwritten() if self.codec in _SILENT else None
         self.last_pts: int | None = None
         self.form: tuple[object, ...] | None = None
-        self.clock = _SoundClock(float(self.time_base))
+        loose = container.format.name in LOOSE
+        self.clock = _SoundClock(float(self.time_base), LOOSE_STEPS if loose else _FRAMES_OFF)
         self.synced = True  # the last packet begins as one of the stream does
         self.foreign: tuple[int | None, str] | None = None  # one that doesn't, and can't be decoded
 
@@ -84,8 +86,9 @@ class _Stream:
 class _SoundClock:
     """When sound ought to come, by how much has come before."""
 
-    def __init__(self, tick_s: float) -> None:
+    def __init__(self, tick_s: float, frames_off: float) -> None:
         self._tick_s = tick_s
+        self._frames_off = frames_off
         self._next_s = 0.0
         self.frames = 0
         self._off: list[float] = []
@@ -99,7 +102,7 @@ class _SoundClock:
         self.frames += 1
         off_s = begin_s - self._next_s
         self._next_s += length_s
-        if abs(off_s) > max(_SOUND_GAP_S, _FRAMES_OFF * length_s):
+        if abs(off_s) > max(_SOUND_GAP_S, self._frames_off * length_s):
             self._next_s, self._off = begin_s + length_s, []
             return off_s
         self._off = [*self._off[1 - _STAYS_OFF :], off_s]

@@ -28,6 +28,7 @@ _MEANS: dict[str, tuple[Severity, str]] = {
     "counts_contradict": ("warning", "There aren't as many packets as the header says."),
     "headers_contradict": ("warning", "The headers contradict each other."),
     "no_end_mark": ("info", "Nothing marks the end of the stream: it may have been cut off."),
+    "bytes_lost": ("error", "A packet has zeros where its codec has none: a block of the file was lost."),
     # the timeline
     "times_missing": ("warning", "Packets have no times."),
     "times_disordered": ("warning", "Times of decoding don't rise."),

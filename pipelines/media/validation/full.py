@@ -1,21 +1,14 @@
 """Decode all of a file: its picture in parts, which may be done beside each other, and the rest in one."""
 
 from pathlib import Path
-from typing import Any
 
-from av.audio.frame import AudioFrame
-from av.container import InputContainer
-from av.packet import Packet
-from av.video.frame import VideoFrame
-
-from pipelines.media.errors import SourceError
 from pipelines.media.mux import write_errors
 from pipelines.media.parts import Part
-from pipelines.media.passes import Fault, run_pass
 from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source
 from pipelines.media.validation.cutting import cut, decode_cost_s, entrances
 from pipelines.media.validation.decoding import check_part
+from pipelines.media.validation.entering import opens
 from pipelines.media.validation.hashing import FrameHashes
 from pipelines.media.validation.look import Looked, look
 from pipelines.media.validation.plan import ValidationPlan
@@ -23,7 +16,7 @@ from pipelines.media.validation.report import Checked, ValidationResult, conclud
 from pipelines.media.validation.scan import Timeline
 
 _WHOLE_S = 2.0  # of work: less isn't worth a second process
-_SOUND_BYTES_PER_S = 2e6  # decoded on one CPU: 128 kbit/s at a hundred times its speed
+_SOUND_BYTES_PER_S = 8e6  # decoded on one CPU: AAC
 
 
 def validate_full(source: Source, threads: int, on_progress: OnProgress) -> ValidationResult:
@@ -42,14 +35,14 @@ def validate_full(source: Source, threads: int, on_progress: OnProgress) -> Vali
     )
 
 
-def plan_validation(source: Source, slots: int, on_progress: OnProgress) -> ValidationPlan:
-    """Look at ``source`` and cut what is to be decoded into parts, for ``slots`` CPUs.
+def plan_validation(source: Source, slots: int, on_progress: OnProgress, whole_s: float = _WHOLE_S) -> ValidationPlan:
+    """Look at ``source`` and cut what is to be decoded into parts, for ``slots`` CPUs; not what takes ``whole_s``.
 
     Raises:
         SourceNotFoundError, SourceUnsupportedError: there is no such file, or it isn't a regular one.
     """
     looked = look(source, on_progress)
-    parts, reason = _parts(source, looked, slots)
+    parts, reason = _parts(source, looked, slots, whole_s)
     return ValidationPlan(looked=looked.checked, parts=parts, packets_read=looked.head is not None, reason=reason)
 
 
@@ -70,7 +63,7 @@ def check_part_hashed(
     return checked
 
 
-def _parts(source: Source, looked: Looked, slots: int) -> tuple[tuple[Part, ...], str]:
+def _parts(source: Source, looked: Looked, slots: int, whole_s: float) -> tuple[tuple[Part, ...], str]:
     streams = looked.decodable
     if not streams:
         return (), "there is nothing to decode"
@@ -79,7 +72,7 @@ def _parts(source: Source, looked: Looked, slots: int) -> tuple[tuple[Part, ...]
     if picture is None:
         return (whole,), "there is no picture to cut"
     whole = whole.model_copy(update={"frames": len(picture.sizes), "pixels": picture.pixels})
-    if _cost_s(picture) <= _WHOLE_S:
+    if _cost_s(picture) <= whole_s:
         return (whole,), "it is short"
     parts = _cut(source, picture, slots)
     if len(parts) < 2:
@@ -106,43 +99,8 @@ def _cut(source: Source, picture: Timeline, slots: int) -> tuple[Part, ...]:
         parts = cut(picture, doors, slots)
         for part in parts[1:]:
             if part.key_pts not in tried:
-                tried[part.key_pts] = _opens(source, picture, part)
+                tried[part.key_pts] = opens(source, picture, part)
         closed = {pts for pts, opens in tried.items() if not opens}
         if not any(part.key_pts in closed for part in parts):
             return parts
         doors = [door for door in doors if door.pts not in closed]
-
-
-def _opens(source: Source, picture: Timeline, part: Part) -> bool:
-    """Whether a decoder that begins with the part gives its first frame whole."""
-    assert part.key_pts is not None
-    times = picture.times
-    behind = times[times > part.key_pts]
-    first = part.model_copy(update={"end_pts": int(behind.min()) if len(behind) else None, "leading": False})
-    seen = _FirstFrame()
-    try:
-        run_pass(source, first, [seen], 1, lambda _: None)
-    except SourceError:
-        return False
-    return seen.frames == 1 and seen.whole
-
-
-class _FirstFrame:
-    """The listener that tells whether what it is shown is whole."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.whole = True
-
-    def opened(self, container: InputContainer) -> None: ...
-
-    def packet(self, packet: "Packet[Any]") -> None: ...
-
-    def picture(self, _stream: int, frame: VideoFrame) -> None:
-        self.frames += 1
-        self.whole = self.whole and not frame.is_corrupt
-
-    def sound(self, stream: int, frame: AudioFrame) -> None: ...
-
-    def fault(self, fault: Fault) -> None:
-        self.whole = self.whole and fault.raised is None and not fault.messages

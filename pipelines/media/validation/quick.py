@@ -10,6 +10,7 @@ from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source
 from pipelines.media.validation.cutting import entrances
 from pipelines.media.validation.decoding import check_part
+from pipelines.media.validation.entering import opens
 from pipelines.media.validation.look import Looked, look
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
 from pipelines.media.validation.scan import UNDATED, Timeline
@@ -17,6 +18,7 @@ from pipelines.media.validation.scan import UNDATED, Timeline
 _LIMIT_BYTES = 1 << 30  # of a larger file as much as this is read: about ten seconds from a disk
 _PICTURES = 300  # of a long group of pictures
 _SOUNDS = 25  # packets, about half a second
+_TRIED = 3  # of the last keyframes: some can't be begun with, or are damaged
 _RUN_IN = 12  # packets before: sound is carried over from some before it
 
 
@@ -29,7 +31,7 @@ def validate_quick(source: Source, on_progress: OnProgress) -> ValidationResult:
     started_s = time.monotonic()
     looked = look(source, on_progress, _LIMIT_BYTES)
     pieces = [looked.checked]
-    pieces += [check_part(source, part, 1, on_progress) for part in edges(looked)]
+    pieces += [check_part(source, part, 1, on_progress) for part in edges(source, looked)]
     merged = merge(pieces)
     return conclude(
         Checked(findings=merged.findings, streams=merged.streams, elapsed_s=time.monotonic() - started_s),
@@ -39,15 +41,15 @@ def validate_quick(source: Source, on_progress: OnProgress) -> ValidationResult:
     )
 
 
-def edges(looked: Looked) -> Iterator[Part]:
+def edges(source: Source, looked: Looked) -> Iterator[Part]:
     """The first and the last group of pictures of each picture, and the first and last sounds of each track."""
     for stream in looked.decodable:
         if len(stream.sizes):
             last = stream if looked.tail is None else looked.tail.streams[stream.index]
-            yield from _picture_edges(stream, last) if stream.kind == "video" else _sound_edges(stream, last)
+            yield from _picture_edges(source, stream, last) if stream.kind == "video" else _sound_edges(stream, last)
 
 
-def _picture_edges(stream: Timeline, last: Timeline) -> Iterator[Part]:
+def _picture_edges(source: Source, stream: Timeline, last: Timeline) -> Iterator[Part]:
     streams = (stream.index,)
     times = np.sort(stream.times)
     if len(times) <= _PICTURES and last is stream and sum(stream.keys) < 2:
@@ -58,12 +60,20 @@ def _picture_edges(stream: Timeline, last: Timeline) -> Iterator[Part]:
     if end == UNDATED:
         return
     yield Part(streams=streams, end_pts=end, leading=True)
-    final = entrances(last)
-    if final and (last is not stream or final[-1].place):
-        door = final[-1]
+    for door in reversed(entrances(last)[-_TRIED:]):
+        if last is stream and not door.place:
+            return  # that is the first group, which was decoded
         rest = np.sort(last.times[door.place :])
-        end_pts = int(rest[_PICTURES]) if len(rest) > _PICTURES else None
-        yield Part(streams=streams, key_pts=door.pts, key_bytes=door.size_bytes, begin_pts=door.pts, end_pts=end_pts)
+        part = Part(
+            streams=streams,
+            key_pts=door.pts,
+            key_bytes=door.size_bytes,
+            begin_pts=door.pts,
+            end_pts=int(rest[_PICTURES]) if len(rest) > _PICTURES else None,
+        )
+        if opens(source, last, part):
+            yield part
+            return
 
 
 def _sound_edges(stream: Timeline, last: Timeline) -> Iterator[Part]:
@@ -75,8 +85,9 @@ def _sound_edges(stream: Timeline, last: Timeline) -> Iterator[Part]:
     if end == UNDATED:
         return
     yield Part(streams=streams, end_pts=end)
-    first, begin = len(last.sizes) - _SOUNDS - _RUN_IN, len(last.sizes) - _SOUNDS
-    if first >= 0 and last.shown[first] != UNDATED:
+    begin = len(last.sizes) - _SOUNDS
+    key = next((place for place in range(begin - _RUN_IN, -1, -1) if last.keys[place]), None)
+    if key is not None and last.shown[key] != UNDATED:
         yield Part(
-            streams=streams, key_pts=last.shown[first], key_bytes=last.sizes[first], begin_pts=int(last.times[begin])
+            streams=streams, key_pts=last.shown[key], key_bytes=last.sizes[key], begin_pts=int(last.times[begin])
         )

@@ -16,6 +16,7 @@ from pipelines.media.libav_log import Message, captured_messages
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, open_input
+from pipelines.media.validation.bitstream import Finder, zeros_finder
 
 UNDATED = -(1 << 63)
 Ticks = NDArray[np.int64]
@@ -26,7 +27,8 @@ class Timeline:
     """The packets of a stream in order of decoding. Times are in ``time_base``; ``UNDATED`` where there is none.
 
     ``hidden``: an edit list takes it out. ``length``: what the header says, in the time base. ``attached``: a cover.
-    ``codec`` is ``None`` where there is no decoder, ``pixels`` are those of a picture.
+    ``codec`` is ``None`` where there is no decoder, ``pixels`` are those of a picture. ``zeroed`` packets have zeros
+    where their codec has none, which ``finder`` looks for.
     """
 
     index: int
@@ -37,6 +39,7 @@ class Timeline:
     length: int | None
     attached: bool
     pixels: int
+    finder: Finder | None
     shown: "array[int]" = field(default_factory=lambda: array("q"))
     decoded: "array[int]" = field(default_factory=lambda: array("q"))
     durations: "array[int]" = field(default_factory=lambda: array("q"))
@@ -44,9 +47,11 @@ class Timeline:
     keys: "array[int]" = field(default_factory=lambda: array("b"))
     hidden: "array[int]" = field(default_factory=lambda: array("b"))
     corrupt: "array[int]" = field(default_factory=lambda: array("b"))
+    zeroed: "array[int]" = field(default_factory=lambda: array("b"))
 
     def note(self, packet: "Packet[Any]") -> None:
         pts, dts = packet.pts, packet.dts
+        self.zeroed.append(self.finder is not None and self.finder(bytes(packet)) is not None)
         self.shown.append(UNDATED if pts is None else pts)
         self.decoded.append(UNDATED if dts is None else dts)
         self.durations.append(packet.duration or 0)
@@ -147,6 +152,7 @@ def _timeline(stream: Stream, start: Fraction) -> Timeline:
         length=stream.duration or None,
         attached=bool(stream.disposition & Disposition.attached_pic),
         pixels=_pixels(stream),
+        finder=None if context is None else zeros_finder(str(context.codec.canonical_name), context.extradata or b""),
     )
 
 

@@ -21,6 +21,9 @@ _SHORT_BY_S = 0.1
 _LONGER_S, _LONGER = 1.0, 0.05
 _ENDS_DIFFER_S = 1.0
 _START = 2  # frames: recorders and encoders take their time to start, what is missing then was never there
+# Times that aren't in the container, but worked out from few: single ones are wrong without anything missing.
+LOOSE = frozenset({"mpeg"})
+LOOSE_STEPS = 4.5
 # Containers whose header has a length of its own for each stream, and those that have one for all.
 _STREAM_LENGTHS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi", "wav", "flac"})
 _FILE_LENGTHS = frozenset({MATROSKA, "flv", "asf"})
@@ -31,7 +34,7 @@ def check_timelines(scan: Scan, size_bytes: int, log: FindingLog) -> None:
     _check_reading(scan, size_bytes, log)
     timed = [stream for stream in scan.streams if stream.kind in _TIMED and not stream.attached]
     for stream in timed:
-        _check_stream(stream, log)
+        _check_stream(stream, log, loose=scan.container in LOOSE)
         if scan.container in _STREAM_LENGTHS and scan.to_end:
             _check_length(stream, log)
     if scan.container in _FILE_LENGTHS and scan.duration_s is not None and scan.to_end:
@@ -62,33 +65,40 @@ def _check_reading(scan: Scan, size_bytes: int, log: FindingLog) -> None:
             log.add("container_odd", None, time_s, f"{message.name}: {message.text}")
 
 
-def _check_stream(stream: Timeline, log: FindingLog) -> None:
+def _check_stream(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
     if not len(stream.sizes):
         return
     shown, decoded = np.array(stream.shown, np.int64), np.array(stream.decoded, np.int64)
     corrupt = np.flatnonzero(np.array(stream.corrupt, bool))
     _add(log, "packet_marked_corrupt", stream, stream.times, corrupt)
+    _add(log, "bytes_lost", stream, stream.times, np.flatnonzero(np.array(stream.zeroed, bool)))
     undated = np.flatnonzero(stream.times == UNDATED)
     if 0 < len(undated) < len(shown) // 2:  # where most have none, the container has none
         _add(log, "times_missing", stream, stream.times, undated)
-    dated = decoded[decoded != UNDATED]
-    _add(log, "times_disordered", stream, dated, np.flatnonzero(np.diff(dated) <= 0) + 1)
-    both = (shown != UNDATED) & (decoded != UNDATED)
-    _add(log, "shown_before_decoded", stream, decoded, np.flatnonzero(both & (shown < decoded)))
+    if not loose:
+        dated, durations = decoded[decoded != UNDATED], np.array(stream.durations, np.int64)[decoded != UNDATED]
+        least = np.minimum(durations[:-1], 2) // 2  # packets of less than two ticks may come at the same
+        _add(log, "times_disordered", stream, dated, np.flatnonzero(np.diff(dated) < least) + 1)
+        both = (shown != UNDATED) & (decoded != UNDATED)
+        _add(log, "shown_before_decoded", stream, decoded, np.flatnonzero(both & (shown < decoded)))
     if stream.kind == "video":
         if not stream.keys[0]:
             log.add("no_keyframe_first", stream.index, 0.0)
-        _check_pictures(stream, log)
+        _check_pictures(stream, log, loose=loose)
     else:
-        _check_sound(stream, log)
+        _check_sound(stream, log, loose=loose)
 
 
-def _check_pictures(stream: Timeline, log: FindingLog) -> None:
+def _check_pictures(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
     times = stream.times
     times = np.sort(times[(times != UNDATED) & ~np.array(stream.hidden, bool)])
     steps = np.diff(times)
-    _add(log, "times_repeated", stream, times, np.flatnonzero(steps == 0) + 1)
     usual = _usual(steps, stream)
+    if loose and usual is not None:
+        _add_gaps(log, stream, times, steps, np.flatnonzero(steps > LOOSE_STEPS * usual))
+    if loose:
+        return
+    _add(log, "times_repeated", stream, times, np.flatnonzero(steps == 0) + 1)
     if usual is None:
         return
     rounding = max(1.0, _ROUNDED_S / float(stream.time_base))
@@ -99,7 +109,7 @@ def _check_pictures(stream: Timeline, log: FindingLog) -> None:
     _add_steps(log, "overlap", stream, times, steps, np.flatnonzero(close))
 
 
-def _check_sound(stream: Timeline, log: FindingLog) -> None:
+def _check_sound(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
     times = stream.times
     dated = times != UNDATED
     times, durations = times[dated], np.array(stream.durations, np.int64)[dated]
@@ -109,7 +119,7 @@ def _check_sound(stream: Timeline, log: FindingLog) -> None:
     # Packets of Vorbis have two lengths, those of MP4 whatever time there is to the next.
     if usual is not None and (durations == np.median(durations)).mean() >= _STRICT:
         off = steps - usual
-        least = max(_PACKETS_OFF * usual, 2.0, _SOUND_GAP_S / tick_s)
+        least = max((LOOSE_STEPS if loose else _PACKETS_OFF) * usual, 2.0, _SOUND_GAP_S / tick_s)
     elif (durations[:-1] > 0).all() and len(steps):
         off = (steps - durations[:-1]).astype(np.float64)
         least = max(2.0, _SOUND_GAP_S / tick_s)

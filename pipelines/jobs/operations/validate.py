@@ -1,0 +1,163 @@
+"""``validate``: does a file decode to its end, and is it whole?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, model_validator
+
+from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.models import Needs, Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.parts import Part
+from pipelines.media.validation.hash_file import HashComparison, join_files
+from pipelines.media.validation.plan import ValidationPlan
+from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
+from pipelines.media.validation.spec import ValidationSpec
+
+_QUICK, _PART = "quick", "part"
+_HASHES_FILE, _HASHES_TYPE = "frames.parquet", "application/vnd.apache.parquet"
+_SUFFIX = ".hashes.parquet"
+_QUICK_S = 0.9  # files of a GiB take longer, but wait for a disk rather than for a CPU
+_MIN_HEAVY_S = 1.0
+_MEMORY_BYTES, _BYTES_PER_PIXEL = 192 << 20, 100
+_MAX_SERIAL_CPUS = 16
+_TOLD = ("verdict", "findings", "frames", "samples", "packets_read", "decoded", "compared", "worked_s")
+
+
+class Params(ValidationSpec, CommonParams):
+    """How thoroughly, and what to compare with."""
+
+    against: str | None = Field(
+        None, description="A file of frame hashes that an earlier validation kept: tells each frame that differs."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Params":
+        if self.level == "quick" and (self.hashes or self.against):
+            raise ValueError("quick decodes only the first and last frames; for hashes, set level to full")
+        if self.output is not None and not self.hashes:
+            raise ValueError("output is where the frame hashes go; set hashes, too")
+        return self
+
+
+class Result(ValidationResult):
+    """``compared`` is what ``against`` came to."""
+
+    compared: HashComparison | None = None
+
+
+def plan(bench: Workbench) -> Plan:
+    params: Params = bench.params
+    if params.level == "quick":
+        return Plan(units=(Unit(name=_QUICK, needs=Needs(cpus=0, max_cpus=0, seconds=_QUICK_S)),))
+    source = bench.sources[0]
+    identity = bench.identity(source)
+    planned = bench.call("pipelines.media.validation.full:plan_validation", ValidationPlan, source, slots=bench.slots)
+    return plan_of(planned, {source: identity.digest})
+
+
+def plan_of(planned: ValidationPlan, identities: Mapping[str, str]) -> Plan:
+    """The units that decode the parts of ``planned``, the longest first."""
+    units = [
+        Unit(
+            name=f"{_PART}-{number:04d}",
+            needs=_needs(part, alone=len(planned.parts) == 1),
+            payload={_PART: part.model_dump(mode="json")},
+        )
+        for number, part in enumerate(planned.parts)
+    ]
+    return Plan(
+        units=tuple(sorted(units, key=lambda unit: -unit.needs.seconds)),
+        shared={
+            "looked": planned.looked.model_dump(mode="json"),
+            "packets_read": planned.packets_read,
+            "identities": dict(identities),
+        },
+        explain={
+            "parts": len(planned.parts),
+            "reason": planned.reason,
+            "estimated_seconds": round(sum(part.cost_s for part in planned.parts), 2),
+        },
+    )
+
+
+def _needs(part: Part, *, alone: bool) -> Needs:
+    memory_bytes = _MEMORY_BYTES + _BYTES_PER_PIXEL * part.pixels
+    if alone and part.cost_s < _MIN_HEAVY_S:
+        return Needs(cpus=0, max_cpus=0, memory_bytes=memory_bytes, seconds=part.cost_s)
+    most = _MAX_SERIAL_CPUS if alone else 1
+    return Needs(cpus=1, max_cpus=most, memory_bytes=memory_bytes, seconds=max(_MIN_HEAVY_S, part.cost_s))
+
+
+def run(bench: Workbench, unit: Unit) -> BaseModel:
+    if unit.name == _QUICK:
+        return bench.call("pipelines.media.validation.quick:validate_quick", ValidationResult, bench.sources[0])
+    hashes = str(bench.scratch / _HASHES_FILE) if _keeps_hashes(bench) else None
+    return bench.call(
+        "pipelines.media.validation.full:check_part_hashed",
+        Checked,
+        bench.sources[0],
+        part=Part.model_validate(unit.payload[_PART]),
+        threads=max(1, bench.cpus),
+        hashes=hashes,
+    )
+
+
+def _keeps_hashes(bench: Workbench) -> bool:
+    return bool(bench.params.hashes or bench.params.against)
+
+
+def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    if _QUICK in units:
+        return Outcome(Result.model_validate(units[_QUICK].manifest))
+    pieces = [Checked.model_validate(unit.manifest) for unit in units.values()]
+    compared, made = None, []
+    if units and _keeps_hashes(bench):
+        hashes = _joined_hashes(bench, units)
+        if bench.params.hashes:
+            made.append(Made(hashes, f"{bench.source_stem}{_SUFFIX}", _HASHES_TYPE))
+        if bench.params.against is not None:
+            compared = bench.call(
+                "pipelines.media.validation.hash_file:compare",
+                HashComparison,
+                bench.params.against,
+                hashes=str(hashes),
+            )
+            pieces.append(Checked(findings=compared.findings))
+    result = conclude(
+        merge([Checked.model_validate(bench.shared["looked"]), *pieces]),
+        level="full",
+        packets_read="all" if bench.shared["packets_read"] else "none",
+        decoded="all" if units else "none",
+    )
+    return Outcome(Result(**dict(result), compared=compared), made)
+
+
+def _joined_hashes(bench: Workbench, units: Mapping[str, Finished]) -> Path:
+    target = bench.scratch / _HASHES_FILE
+    join_files([units[name].folder / _HASHES_FILE for name in sorted(units)], target)
+    return target
+
+
+def _suffix(_params: Any, _profiles: Mapping[str, Any]) -> str:
+    return _SUFFIX
+
+
+OPERATION = Operation(
+    name="validate",
+    summary="Tell whether a file is whole: container, times, every frame decoded; and find later rot by frame hashes.",
+    params=Params,
+    result=Result,
+    plan=plan,
+    run=run,
+    join=join,
+    output="file",
+    interactive=True,
+    suffix=_suffix,
+    told=lambda result: {name: result[name] for name in _TOLD if result.get(name) is not None},
+    examples=(
+        {"sources": ["/films/example.mkv"], "params": {"level": "quick"}},
+        {"sources": ["/films/example.mkv"], "params": {"hashes": True, "output": "/films/example.hashes.parquet"}},
+    ),
+)
