@@ -130,8 +130,10 @@ def _shared_plan(bench: Workbench) -> ComparisonPlan:
 
 
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    worst = [{name: moment[name] for name in ("time_s", "vmaf", "reference")} for moment in result.get("worst", ())]
-    return {**{name: result[name] for name in _TOLD if name in result}, "worst": worst}
+    """The alignment in short, and of the worst moments when they are."""
+    alignment = {name: result["alignment"][name] for name in ("offset_s", "confidence")}
+    worst = [moment["time_s"] for moment in result["worst"]]
+    return {**{name: result[name] for name in _TOLD}, **alignment, "worst_at_s": worst}
 
 
 OPERATION = Operation(

@@ -98,7 +98,8 @@ class _Match:
 
 
 def _alignment(match: _Match, found: Literal["times", "search", "given"]) -> Alignment:
-    verdict: Verdict = "same" if match.fit >= SAME_FIT else "doubtful" if match.fit >= DIFFERENT_FIT else "different"
+    doubtful = match.fit >= DIFFERENT_FIT or found == "given"  # who gives an offset wants them compared
+    verdict: Verdict = "same" if match.fit >= SAME_FIT else "doubtful" if doubtful else "different"
     sure = np.clip((match.fit - DIFFERENT_FIT) / (0.9 - DIFFERENT_FIT), 0, 1) * (0.5 + min(0.5, 5 * match.sharpness))
     return Alignment(
         verdict=verdict,

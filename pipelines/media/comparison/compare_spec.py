@@ -14,11 +14,15 @@ from pipelines.media.units import Seconds
 
 Verdict = Literal["same", "doubtful", "different"]
 Model = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_4k_v0.6.1"]
+Metric = Literal["vmaf", "ssim", "psnr", "xpsnr"]
 
 
 class CompareSpec(BaseModel, frozen=True, extra="forbid"):
     """How to compare."""
 
+    metrics: tuple[Metric, ...] = Field(
+        ("vmaf", "ssim", "psnr", "xpsnr"), min_length=1, description="What is measured; fewer take less time."
+    )
     offset: Seconds | None = Field(
         None, description="How much later the distorted file shows the same picture; default: it is searched for."
     )
@@ -106,6 +110,7 @@ class ComparisonPlan(BaseModel, frozen=True, extra="forbid"):
     canvas: Canvas
     tolerance_s: float
     frame_rate: float
+    metrics: tuple[Metric, ...]
     model: Model
     reference_frames: int | None
     distorted_frames: int | None
@@ -212,7 +217,7 @@ class Moment(BaseModel, frozen=True, extra="forbid"):
 
 
 class CompareResult(BaseModel, frozen=True, extra="forbid"):
-    """Scores are ``None`` where the films differ, or where pictures are too small for them."""
+    """Scores are ``None`` that weren't asked for, or where the films differ or pictures are too small for them."""
 
     verdict: Verdict
     message: str

@@ -1,19 +1,73 @@
-"""What the scores tell beside themselves: where films run apart or show other things, and one sentence of it all."""
+"""What is found beside the scores: films that differ in form, run apart or show other things. And a sentence of it."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.media.comparison.compare_spec import CompareResult, ComparisonPlan, ScoredPiece, Verdict
+from pipelines.media.comparison.compare_spec import (
+    SMALLEST_FOR_VMAF,
+    Alignment,
+    Canvas,
+    CompareResult,
+    CompareSpec,
+    ComparisonPlan,
+    ScoredPiece,
+    Verdict,
+)
 from pipelines.media.comparison.table import Table
+from pipelines.media.info import VideoInfo
 
+_SHAPES_APART, _RATES_APART = 0.02, 0.02
+_HD_PIXELS = 2560 * 1440
 _UNLIKE = 0.5  # correlation below which two frames don't show the same
 _BESIDE = 0.7  # of the error: a frame beside fits better
 _VISIBLE_MSE = 1.0  # at 8 bits: less error than this tells nothing
 _STRETCH_S = 0.5
 _MOST = 0.5
 _TOLD = 3
+
+
+def form_findings(videos: tuple[VideoInfo, VideoInfo], canvas: Canvas, spec: CompareSpec) -> list[str]:
+    reference, distorted = videos
+    found = []
+    shapes = [video.display_width / video.display_height for video in videos]
+    if abs(shapes[1] / shapes[0] - 1) > _SHAPES_APART:
+        found.append(
+            f"The pictures differ in shape ({reference.display_width}x{reference.display_height} against "
+            f"{distorted.display_width}x{distorted.display_height}): one may be cropped or have bars, which lowers all "
+            "scores. Crop both alike."
+        )
+    if "vmaf" in spec.metrics and min(canvas.width, canvas.height) < SMALLEST_FOR_VMAF:
+        found.append(f"Pictures of {canvas.width}x{canvas.height} pixels are too small for VMAF.")
+    elif canvas.width * canvas.height > _HD_PIXELS and spec.model != "vmaf_4k_v0.6.1":
+        found.append(f"{spec.model} was made for 1080p; for pictures this large choose vmaf_4k_v0.6.1.")
+    if (reference.hdr == "sdr") != (distorted.hdr == "sdr"):
+        found.append("One is HDR, the other SDR: they are compared as they are coded, so the scores mean little.")
+    elif reference.hdr != "sdr":
+        found.append("Both are HDR: VMAF's models were made with SDR, so compare its scores among HDR only.")
+    interlaced = [name for name, video in zip(("reference", "distorted"), videos, strict=True) if video.interlaced]
+    if interlaced:
+        found.append(f"The {' and the '.join(interlaced)} film is interlaced: pictures are compared as they are coded.")
+    return found
+
+
+def rate_findings(steps_s: Sequence[float]) -> list[str]:
+    """``steps_s``: the usual time from one frame to the next, of the reference and of the distorted film."""
+    if abs(steps_s[1] / steps_s[0] - 1) <= _RATES_APART:
+        return []
+    rates = [round(1 / step_s, 3) for step_s in steps_s]
+    return [f"They have different frame rates ({rates[0]:g} and {rates[1]:g}): only frames with a partner count."]
+
+
+def offset_findings(alignment: Alignment, tolerance_s: float) -> list[str]:
+    apart = [place for place in alignment.places if abs(place.offset_s - alignment.offset_s) > tolerance_s]
+    if alignment.verdict == "different" or not apart:
+        return []
+    told = ", ".join(f"{place.offset_s:.3f} s at {place.time_s:.1f} s" for place in apart)
+    return [
+        f"The films don't keep one offset: they fit better at {told}, or farther. Something may have been cut or added."
+    ]
 
 
 def judged(plan: ComparisonPlan, table: Table) -> Verdict:
@@ -85,12 +139,12 @@ def message_of(result: CompareResult) -> str:
         told.append(f"It's doubtful that these show the same film (fit {alignment.fit:.2f} of 1): look at the stills.")
     if frames.identical == frames.compared:
         told.append(f"Of {counted(frames.compared, 'compared frame')} all are identical.")
-        if result.vmaf is not None:
-            told.append(f"VMAF's model gives {result.vmaf.mean:.2f} to that, not 100, since it isn't told what moves.")
+        if result.vmaf is not None and result.vmaf.mean < 100:
+            told.append(f"VMAF gives them {result.vmaf.mean:.2f}: its model has 100 only for pictures that move much.")
     elif result.vmaf is not None:
-        told.append(
-            f"VMAF {result.vmaf.mean:.2f} over {counted(frames.compared, 'frame')}, {result.vmaf.min:.2f} at worst."
-        )
+        worst = f", at {result.worst[0].time_s:.1f} s" if result.worst else ""
+        told.append(f"VMAF {result.vmaf.mean:.2f} over {counted(frames.compared, 'frame')},")
+        told.append(f"{result.vmaf.min:.2f} at worst{worst}.")
     else:
         told.append(f"{counted(frames.compared, 'frame')} compared.")
     if alignment.offset_s:

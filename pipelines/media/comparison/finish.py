@@ -79,8 +79,8 @@ def finish_comparison(
             update={
                 "vmaf": vmaf_scores(table),
                 "ssim": ssim_scores(table),
-                "psnr": psnr_scores(table, plan.canvas),
-                "xpsnr": xpsnr_scores(table, plan.canvas),
+                "psnr": psnr_scores(table, plan.canvas) if "psnr" in plan.metrics else None,
+                "xpsnr": xpsnr_scores(table, plan.canvas) if "xpsnr" in plan.metrics else None,
                 "curve": curve(table, plan.canvas),
                 "worst": _worst(source, reference, folder, plan, table, spec, on_progress),
             }

@@ -16,6 +16,7 @@ from pipelines.media.comparison.compare_spec import (
     SMALLEST_FOR_VMAF,
     Canvas,
     ComparisonPlan,
+    Metric,
     Piece,
     PieceScores,
     Span,
@@ -29,7 +30,7 @@ from pipelines.media.comparison.xpsnr import ErrorMeter, Plane
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source
 
-_LIKENESS_PIXELS = 48  # a side, about, of the pixels whose correlation is taken
+_LIKENESS_PIXELS = 24  # a side, about, of the pixels whose correlation is taken
 _FLAT = 2.0  # levels of 256 by which a picture without detail varies
 _NOT_MEASURED = math.nan
 
@@ -48,8 +49,8 @@ def score_piece(
         distorted_film = stack.enter_context(open_film(source, plan.distorted, 1, [piece.distorted.key_pts]))
         references = _Timed(reference_film, piece.reference, 0.0)
         distorteds = _Timed(distorted_film, piece.distorted, plan.alignment.offset_s)
-        small = min(plan.canvas.width, plan.canvas.height) < SMALLEST_FOR_VMAF
-        program = None if small else stack.enter_context(VmafProgram(plan.canvas, plan.model))
+        scores_vmaf = _takes("vmaf", plan, SMALLEST_FOR_VMAF)
+        program = stack.enter_context(VmafProgram(plan.canvas, plan.model)) if scores_vmaf else None
         meter = ProgressMeter(on_progress, _length_s(reference_film, piece))
         begin_s = reference_film.time_s(piece.reference.begin_pts)
         scorer = _Scorer(plan, reference_film, distorted_film, program)
@@ -118,8 +119,10 @@ class _Scorer:
             onto(canvas, plan.distorted, distorted.time_base),
         )
         self._program = program
-        self._errors = ErrorMeter(canvas.width, canvas.height, canvas.depth, plan.frame_rate)
-        self._ssim = SsimMeter(canvas) if min(canvas.width, canvas.height) >= SMALLEST_FOR_SSIM else None
+        self._errors = ErrorMeter(
+            canvas.width, canvas.height, canvas.depth, plan.frame_rate, weighted="xpsnr" in plan.metrics
+        )
+        self._ssim = SsimMeter(canvas) if _takes("ssim", plan, SMALLEST_FOR_SSIM) else None
         self._canvas = canvas
         self._before: tuple[Plane, Plane] | None = None  # the luma of the last pair
 
@@ -128,7 +131,7 @@ class _Scorer:
         reference, distorted = (place(frame) for place, frame in zip(self._onto, (reference, distorted), strict=True))
         originals, codeds = planes_of(reference), planes_of(distorted)
         if self._program is not None:
-            self._program.feed(originals, codeds)
+            self._program.feed(originals[0], codeds[0])
         errors = self._errors.measure(originals, codeds)
         similar = self._ssim.measure(reference, distorted) if self._ssim else None
         before_mse = math.inf
@@ -144,7 +147,7 @@ class _Scorer:
                 distorted_s=self._films[1].time_s(distorted_pts),
                 ssim=(similar.y, similar.u, similar.v, similar.all) if similar else (_NOT_MEASURED,) * 4,
                 mse=tuple(error / plane.size for error, plane in zip(errors.squared, originals, strict=True)),
-                root=tuple(map(math.sqrt, errors.weighted)),
+                root=tuple(map(math.sqrt, errors.weighted)) or (_NOT_MEASURED,) * 3,
                 before_mse=before_mse,
                 likeness=_likeness(originals[0], codeds[0], self._canvas),
             )
@@ -163,6 +166,10 @@ class _Scorer:
         ]
 
 
+def _takes(metric: Metric, plan: ComparisonPlan, smallest: int) -> bool:
+    return metric in plan.metrics and min(plan.canvas.width, plan.canvas.height) >= smallest
+
+
 def planes_of(frame: VideoFrame) -> list[Plane]:
     """The planes of a frame as arrays, without copying: they hold it as long as they are held."""
     sample = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else np.uint16)
@@ -174,7 +181,9 @@ def planes_of(frame: VideoFrame) -> list[Plane]:
 
 
 def _mse(original: Plane, coded: Plane) -> float:
-    return float(cv2.norm(original, coded, cv2.NORM_L2SQR)) / original.size
+    """Of every other line: it's to tell neighbours apart."""
+    lines = original[::2]
+    return float(cv2.norm(lines, coded[::2], cv2.NORM_L2SQR)) / lines.size
 
 
 def _likeness(original: Plane, coded: Plane, canvas: Canvas) -> float:

@@ -42,7 +42,7 @@ _HALVING_HIGH_PASS = np.array(
 
 @dataclass(frozen=True)
 class Errors:
-    """Of each plane: the sum of squared errors, and the weighted sum, rounded to a whole number."""
+    """Of each plane: the sum of squared errors, and if asked for the weighted sum, rounded to a whole number."""
 
     squared: tuple[float, ...]
     weighted: tuple[float, ...]
@@ -51,13 +51,14 @@ class Errors:
 class ErrorMeter:
     """Measures the pictures of a film in order: how much they move is taken from the last one, at fast rates two."""
 
-    def __init__(self, width: int, height: int, depth: int, frame_rate: float) -> None:
+    def __init__(self, width: int, height: int, depth: int, frame_rate: float, *, weighted: bool = True) -> None:
         size = width * height / _UHD_PIXELS
         self._width, self._height, self._depth = width, height, depth
         self._block = 4 * int(32 * math.sqrt(size) + 0.5)
         self._scale = math.sqrt(16 * 2 ** (2 * depth - 9) / math.sqrt(max(0.00001, size)))
         self._halved = width * height > _HD_PIXELS
-        self._fast = int(frame_rate) >= _FAST_RATE
+        self._weighted = weighted
+        self._fast = frames_back(frame_rate) > 1
         if self._block >= _SMALLEST_BLOCK:
             rows, columns = _edges(height, self._block), _edges(width, self._block)
             margin = 2 if self._halved else 1
@@ -68,9 +69,9 @@ class ErrorMeter:
 
     def measure(self, original: Sequence[Plane], coded: Sequence[Plane]) -> Errors:
         """Planes are arrays of uint8 or uint16, the first is luma."""
-        if self._block < _SMALLEST_BLOCK:  # too small to be weighted
-            squared = tuple(float(_squares(o, c).sum(dtype=np.float64)) for o, c in zip(original, coded, strict=True))
-            return Errors(squared, squared)
+        if not self._weighted or self._block < _SMALLEST_BLOCK:  # smaller pictures are weighted evenly
+            squared = tuple(cv2.norm(o, c, cv2.NORM_L2SQR) for o, c in zip(original, coded, strict=True))
+            return Errors(squared, squared if self._weighted else ())
         weights = self._weights(original[0])
         squared_errors, weighted = [], []
         for plane, other in zip(original, coded, strict=True):
@@ -106,6 +107,11 @@ class ErrorMeter:
         change_before = np.zeros_like(change) if self._change_before is None else self._change_before
         self._change_before = change
         return cv2.absdiff(change, change_before)
+
+
+def frames_back(frame_rate: float) -> int:
+    """How many pictures before one have a say in its weights."""
+    return 2 if int(frame_rate) >= _FAST_RATE else 1
 
 
 def psnr_db(mean_squared_error: float, depth: int) -> float:

@@ -96,9 +96,7 @@ def test_the_pooled_vmaf_is_that_of_its_frames(compare: Compare, distorted: Path
 
 def test_leaving_out_what_no_score_needs_changes_none() -> None:
     random = np.random.default_rng(5)
-    pictures = [
-        [random.integers(0, 255, (64, 96)).astype(np.uint8), *np.full((2, 32, 48), 128, np.uint8)] for _ in range(4)
-    ]
+    pictures = random.integers(0, 255, (4, 64, 96)).astype(np.uint8)
 
     def scores(lean: bool) -> list[float]:
         with VmafProgram(CANVAS, "vmaf_v0.6.1", lean=lean) as program:
@@ -118,6 +116,21 @@ def test_odd_sizes_come_to_what_the_program_says(compare: Compare, shared_video:
 def test_a_real_pair_comes_to_what_the_program_says(compare: Compare, shared_video: Path, tmp_path: Path) -> None:
     films = shared_video / "quality_distorted_carphone.mp4", shared_video / "quality_reference_carphone.mp4"
     assert compare(*films, piece_s=1.2).table.vmaf == pytest.approx(vmaf_by_program(*films, tmp_path), abs=1e-6)
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv444p", "yuv422p10le"])
+def test_every_form_comes_to_what_the_program_says(compare: Compare, tmp_path: Path, pixel_format: str) -> None:
+    films = [
+        factory.write_video(tmp_path / f"{name}.mkv", scenes(40), pixel_format=pixel_format, options=options)
+        for name, options in {"distorted": COARSE, "reference": {"crf": "4"}}.items()
+    ]
+    assert compare(*films).table.vmaf == pytest.approx(vmaf_by_program(*films, tmp_path), abs=1e-6)
+
+
+def test_only_what_is_asked_for_is_measured(compare: Compare, distorted: Path, reference: Path) -> None:
+    whole, part = compare(distorted, reference), compare(distorted, reference, metrics=["psnr"])
+    assert (part.result.vmaf, part.result.ssim, part.result.xpsnr) == (None, None, None)
+    assert part.result.psnr == whole.result.psnr
 
 
 # What is kept of it
@@ -373,7 +386,7 @@ def test_a_raw_stream_without_times_is_compared_in_one_pass(compare: Compare, re
 
 def test_a_program_that_fails_is_told() -> None:
     tiny = CANVAS.model_copy(update={"width": 8, "height": 8})  # libvmaf crashes
-    picture = [np.zeros((side, side), np.uint8) for side in (8, 4, 4)]
+    picture = np.zeros((8, 8), np.uint8)
     with VmafProgram(tiny, "vmaf_v0.6.1") as program:
         program.feed(picture, picture)
         with pytest.raises(EncodeError, match="ffmpeg program"):
