@@ -177,10 +177,16 @@ def test_a_cover_has_no_scenes(shared_video: Path) -> None:
         looked(shared_video.parent / "audio" / "flac_with_cover.flac")
 
 
-def test_real_cuts_are_found(shared_video: Path) -> None:
+def test_real_cuts_are_found_and_a_title_is_none(shared_video: Path) -> None:
     result, _, _ = looked(shared_video / "vp8_vorbis_720p_30s_bbb.webm")
-    cuts = [round(boundary.time_s * 24) for boundary in result.boundaries if boundary.kind == "cut"]
-    assert cuts == [283, 376, 551]
+    found = [(boundary.kind, round(boundary.time_s * 24)) for boundary in result.boundaries]
+    assert found == [("cut", 283), ("cut", 376), ("cut", 551)]
+
+
+def test_a_real_dissolve_is_found(shared_video: Path) -> None:
+    result, _, _ = looked(shared_video / "h264_two_video_two_audio_subs.mp4")
+    assert [boundary.kind for boundary in result.boundaries] == ["dissolve", "cut"]
+    assert result.boundaries[0].time_s == pytest.approx(5.4, abs=0.2)
 
 
 @pytest.mark.parametrize("spec", [{"min_scene_s": -1}, {"min_confidence": 0.4}, {"min_confidence": 1.1}])
