@@ -12,11 +12,12 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Operation, Outcome
-from pipelines.jobs.operations import scenes, storyboard
+from pipelines.jobs.operations import scenes, storyboard, waveform
 from pipelines.jobs.workbench import Finished, Workbench
 
-OPERATIONS = [storyboard.OPERATION, scenes.OPERATION]
+OPERATIONS = [storyboard.OPERATION, scenes.OPERATION, waveform.OPERATION]
 FILES = {
+    "waveform": {"waveform.json": "application/json", "waveform.png": "image/png"},
     "scenes": {"film.scenes.json": "application/json"},
     "storyboard": {
         "sheet-001.jpg": "image/jpeg",
