@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import media_factory as factory
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from unit.pipelines.media.comparison.conftest import (
@@ -391,3 +392,10 @@ def test_a_program_that_fails_is_told() -> None:
         program.feed(picture, picture)
         with pytest.raises(EncodeError, match="ffmpeg program"):
             program.finish()
+
+
+def test_a_program_that_is_not_needed_any_more_is_ended() -> None:
+    before = psutil.Process().children()
+    with pytest.raises(KeyboardInterrupt), VmafProgram(CANVAS, "vmaf_v0.6.1"):
+        raise KeyboardInterrupt
+    assert psutil.Process().children() == before
