@@ -119,7 +119,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
             made.append(Made(hashes, f"{bench.source_stem}{_SUFFIX}", _HASHES_TYPE))
         if bench.params.against is not None:
             compared = bench.call(
-                "pipelines.media.validation.hash_file:compare",
+                "pipelines.media.validation.hash_comparison:compare",
                 HashComparison,
                 bench.params.against,
                 hashes=str(hashes),

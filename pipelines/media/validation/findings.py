@@ -54,6 +54,7 @@ _MEANS: dict[str, tuple[Severity, str]] = {
     "header_differs": ("error", "What the decoder is set up with isn't what it was."),
     "frame_changed": ("error", "A frame isn't what it was when its digest was kept."),
     "frame_missing_now": ("error", "A frame that there was when digests were kept isn't there."),
+    "frame_moved": ("error", "A frame comes behind one that came after it when digests were kept."),
     "frame_added": ("error", "There is a frame that wasn't there when digests were kept."),
 }
 _EVIDENCE_CHARACTERS = 200
