@@ -176,6 +176,15 @@ def without_packet(film: Path, target: Path, number: int) -> Path:
     return target
 
 
+def without_rate(film: Path, target: Path) -> Path:
+    """A copy of an AVI ``film`` whose header says that there are no frames in a second."""
+    data = bytearray(film.read_bytes())
+    rate = data.index(b"strh") + 8 + 24
+    data[rate : rate + 4] = bytes(4)
+    target.write_bytes(data)
+    return target
+
+
 def nonsense(_: bytes) -> bytes:
     return b"\x00\x00\x00\x10" + b"\x65\xff" * 8
 

@@ -95,7 +95,9 @@ def storyboard(source: Source, folder: Path, spec: StoryboardSpec, on_progress: 
         **board.model_dump(exclude={"version", "tiles"}),
         format=spec.format,
         keyframe_tiles=sum(tile.keyframe for tile in board.tiles),
-        farthest_s=max(abs(tile.time_s - slot.wanted_s) for tile, slot in zip(board.tiles, slots, strict=True)),
+        farthest_s=round(
+            max(abs(tile.time_s - slot.wanted_s) for tile, slot in zip(board.tiles, slots, strict=True)), 6
+        ),
         warnings=cut_off_warning(name_of(source), info, keyframes, end_s),
     )
 

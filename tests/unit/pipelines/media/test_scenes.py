@@ -131,6 +131,17 @@ def test_one_frame_is_one_scene(tmp_path: Path) -> None:
     assert (result.count, result.frames) == (0, 1)
 
 
+def test_a_film_of_no_frames_a_second_is_looked_through(tmp_path: Path) -> None:
+    film = factory.write_video(tmp_path / "film.avi", pictures(), options={"qp": "0", "bf": "0"})
+    result, _, _ = looked(factory.without_rate(film, tmp_path / "zero.avi"))
+    assert result.frames == 160
+
+
+def test_a_film_that_tells_no_frame_rate_is_looked_through(tmp_path: Path) -> None:
+    result, _, plan = looked(factory.write_video(tmp_path / "one.ts", shot(1, 1)))
+    assert (result.frames, result.count, plan.frame_rate) == (1, 0, 50)
+
+
 def test_a_raw_stream_has_boundaries_by_its_frames_number(tmp_path: Path) -> None:
     film = factory.write_video(tmp_path / "film.h264", pictures(), options={"crf": "18", "bf": "0"})
     result, _, _ = looked(film)

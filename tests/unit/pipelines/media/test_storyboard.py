@@ -224,6 +224,18 @@ def test_one_frame_is_one_tile(tmp_path: Path) -> None:
     assert (made.count, board.tiles[0].time_s) == (1, 0)
 
 
+def test_a_film_that_tells_no_frame_rate_is_made_into_tiles(tmp_path: Path) -> None:
+    made, _ = _make(factory.grey_ramp(tmp_path / "one.ts", frames=1), tmp_path)
+    assert probe(tmp_path / "one.ts").video.average_frame_rate is None
+    assert made.count == 1
+
+
+def test_a_film_of_no_frames_a_second_is_made_into_tiles(tmp_path: Path) -> None:
+    film = factory.grey_ramp(tmp_path / "film.avi", frames=50, options={"qp": "0", "bf": "0"})
+    made, _ = _make(factory.without_rate(film, tmp_path / "zero.avi"), tmp_path)
+    assert made.count >= 1
+
+
 def test_a_raw_stream_has_tiles_up_to_where_its_duration_is_guessed(tmp_path: Path) -> None:
     clip = factory.grey_ramp(tmp_path / "raw.h264", frames=60, gop=20, options={**NO_SCENE_CUTS, "bf": "0"})
     _, board = _make(clip, tmp_path, interval_s=0.5)
