@@ -56,6 +56,13 @@ class FrameReader:
             raise SourceUnreadableError("No frame of the video stream decodes; the file is damaged.")
         return self._shown
 
+    def first(self) -> VideoFrame | None:
+        """The first frame of a container that was just opened: no seek is in its way. None where nothing decodes."""
+        self._begin(self._container.demux(self._stream))
+        self._step()
+        self._step()
+        return self._shown
+
     def following(self) -> VideoFrame | None:
         """The frame that is shown after the one given last; None at the end."""
         if self._next is None:

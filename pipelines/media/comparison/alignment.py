@@ -12,7 +12,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.media.comparison.compare_spec import Alignment, CompareSpec, Place, Span, Verdict
+from pipelines.media.comparison.compare_spec import (
+    DIFFERENT_FIT,
+    SAME_FIT,
+    Alignment,
+    CompareSpec,
+    Place,
+    Span,
+    Verdict,
+)
 from pipelines.media.comparison.film import Film, shown_pts
 from pipelines.media.comparison.signatures import Strip, likeness, strip_of
 from pipelines.media.packet_index import PacketIndex
@@ -26,7 +34,6 @@ _SEARCHED_S = 20.0  # of both films, beside the offset
 _MOST_FRAMES = 4000  # of each, in the search
 _LOOKED_FOR = 150  # of those of the reference
 _LEAST_OVERLAP = 0.25
-SAME_FIT, DIFFERENT_FIT = 0.8, 0.5
 _SHARP = 0.1
 _BETTER, _MUCH_BETTER = 0.1, 0.5  # an offset is moved for a misfit that is less by this share
 _OFFSET_DECIMALS = 4
@@ -88,6 +95,7 @@ def align(reference: Film, distorted: Film, timelines: tuple[Timeline, Timeline]
 class _Match:
     offset_s: float
     fit: float
+    best_fit: float  # of the places where there is anything to see
     sharpness: float
     at_edge: bool
     places: tuple[Place, ...]
@@ -98,7 +106,8 @@ class _Match:
 
 
 def _alignment(match: _Match, found: Literal["times", "search", "given"]) -> Alignment:
-    doubtful = match.fit >= DIFFERENT_FIT or found == "given"  # who gives an offset wants them compared
+    # Who gives an offset wants them compared; and a part that is the same is something.
+    doubtful = match.fit >= DIFFERENT_FIT or match.best_fit >= SAME_FIT or found == "given"
     verdict: Verdict = "same" if match.fit >= SAME_FIT else "doubtful" if doubtful else "different"
     sure = np.clip((match.fit - DIFFERENT_FIT) / (0.9 - DIFFERENT_FIT), 0, 1) * (0.5 + min(0.5, 5 * match.sharpness))
     return Alignment(
@@ -128,7 +137,7 @@ class _Looker:
             for stretch in self._stretches(around_s)
         ]
         if not views:
-            return _Match(around_s, 0.0, 0.0, at_edge=False, places=())
+            return _Match(around_s, 0.0, 0.0, 0.0, at_edge=False, places=())
         offsets = np.array([around_s])
         if not fixed:
             others = np.concatenate([view.offsets() for view in views])
@@ -144,6 +153,9 @@ class _Looker:
         return _Match(
             offset_s=around_s if fixed else exact_s,
             fit=fit,
+            best_fit=max(
+                (float(own[best]) for view, own in zip(views, fits, strict=True) if view.telling), default=0.0
+            ),
             sharpness=max(0.0, 1 - (1 - fit) / misfit_beside) if misfit_beside > _STILL else 0.0,
             at_edge=not fixed and abs(offsets[best] - around_s) > margin_s - self.step_s,
             places=tuple(
@@ -219,6 +231,11 @@ class _View:
         self._alike = likeness(stretch, strip)
         self._tolerance_s = short_step_s / 2 + 0.001  # times are rounded to milliseconds in some containers
         self._long_step_s = long_step_s
+
+    @property
+    def telling(self) -> bool:
+        """Whether there is anything to see in the stretch."""
+        return not self.stretch.flat.all()
 
     def offsets(self) -> NDArray[np.float64]:
         """At which a frame of each has the same time."""

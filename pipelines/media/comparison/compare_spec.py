@@ -14,6 +14,7 @@ from pipelines.media.units import Seconds
 
 Verdict = Literal["same", "doubtful", "different"]
 Model = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_4k_v0.6.1"]
+SAME_FIT, DIFFERENT_FIT = 0.8, 0.5  # how alike films are, at least, that are the same; at most, that aren't
 Metric = Literal["vmaf", "ssim", "psnr", "xpsnr"]
 
 
@@ -74,12 +75,12 @@ class Canvas(BaseModel, frozen=True, extra="forbid"):
 
 
 class Span(BaseModel, frozen=True, extra="forbid"):
-    """Frames of one film: from ``begin_pts`` up to and with ``last_pts``; ``None`` is its end.
+    """Frames of one film: from ``begin_pts`` up to and with ``last_pts``; ``None`` is its beginning, or its end.
 
     ``key_pts``: the keyframe from which they are decoded, if it's known.
     """
 
-    begin_pts: int
+    begin_pts: int | None = None
     last_pts: int | None = None
     key_pts: int | None = None
 

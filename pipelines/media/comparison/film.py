@@ -40,20 +40,20 @@ class Film:
         return round((Fraction(time_s) + self.start) / self.time_base)
 
     def frames(self, span: Span) -> Iterator[VideoFrame]:
-        """The frames of ``span`` that decode, in order of showing.
+        """The frames of ``span`` that decode, in order of showing. Without a beginning, of a film just opened.
 
         Raises:
             SourceUnreadableError: nothing decodes.
         """
         frame = self._first(span.begin_pts)
         while frame is not None and (span.last_pts is None or shown_pts(frame) <= span.last_pts):
-            if shown_pts(frame) >= span.begin_pts:
+            if span.begin_pts is None or shown_pts(frame) >= span.begin_pts:
                 yield frame
             frame = self.reader.following()
 
-    def _first(self, pts: int) -> VideoFrame | None:
+    def _first(self, pts: int | None) -> VideoFrame | None:
         try:
-            return self.reader.at(pts)
+            return self.reader.first() if pts is None else self.reader.at(pts)
         except SourceUnreadableError as error:
             raise SourceUnreadableError(f"No frame of {self.name} decodes; it is damaged.") from error
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.media.comparison.compare_spec import (
+    DIFFERENT_FIT,
     SMALLEST_FOR_VMAF,
     Alignment,
     Canvas,
@@ -61,13 +62,20 @@ def rate_findings(steps_s: Sequence[float]) -> list[str]:
 
 
 def offset_findings(alignment: Alignment, tolerance_s: float) -> list[str]:
-    apart = [place for place in alignment.places if abs(place.offset_s - alignment.offset_s) > tolerance_s]
-    if alignment.verdict == "different" or not apart:
+    if alignment.verdict == "different":
         return []
-    told = ", ".join(f"{place.offset_s:.3f} s at {place.time_s:.1f} s" for place in apart)
-    return [
-        f"The films don't keep one offset: they fit better at {told}, or farther. Something may have been cut or added."
-    ]
+    found = []
+    apart = [place for place in alignment.places if abs(place.offset_s - alignment.offset_s) > tolerance_s]
+    lost = [place for place in alignment.places if place.fit < DIFFERENT_FIT and place not in apart]
+    if lost:
+        told = ", ".join(f"{place.time_s:.1f} s" for place in lost)
+        found.append(f"What the reference shows at {told} isn't there or near in the distorted film.")
+    if apart:
+        told = ", ".join(f"{place.offset_s:.3f} s at {place.time_s:.1f} s" for place in apart)
+        found.append(f"The films don't keep one offset: they fit better at {told}, or farther.")
+    if lost or apart:
+        found.append("Something may have been cut or added, or times may jump.")
+    return [" ".join(found)] if found else []
 
 
 def judged(plan: ComparisonPlan, table: Table) -> Verdict:

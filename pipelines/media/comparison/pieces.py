@@ -45,16 +45,12 @@ class Cutter:
 
     def whole(self) -> Piece:
         """One piece, from the beginnings on: what lies where isn't known before it's decoded."""
-        reference, distorted = (
-            Span(begin_pts=film.pts_at(float(timeline.times_s[0])))
-            for film, timeline in zip(self._films, self._timelines, strict=True)
-        )
         frames = max(len(timeline.times_s) for timeline in self._timelines)
         if frames == 1:
             video = self._films[0].video
             frames = video.frames or round((video.duration_s or 60.0) / self._timelines[0].step_s)
         cost_s = round(max(_FEWEST_S, frames * self._pair_cost_s), 2)
-        return Piece(number=0, reference=reference, distorted=distorted, kept=reference, pairs=None, cost_s=cost_s)
+        return Piece(number=0, reference=Span(), distorted=Span(), kept=Span(), pairs=None, cost_s=cost_s)
 
     def cut(self, pairs: Sequence[Pair]) -> tuple[Piece, ...]:
         """Pieces of about as much work each, as many for each slot; with warm-up, so that none feels its borders."""

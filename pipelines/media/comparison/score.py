@@ -52,7 +52,8 @@ def score_piece(
         scores_vmaf = _takes("vmaf", plan, SMALLEST_FOR_VMAF)
         program = stack.enter_context(VmafProgram(plan.canvas, plan.model)) if scores_vmaf else None
         meter = ProgressMeter(on_progress, _length_s(reference_film, piece))
-        begin_s = reference_film.time_s(piece.reference.begin_pts)
+        begin_pts = piece.reference.begin_pts
+        begin_s = 0.0 if begin_pts is None else reference_film.time_s(begin_pts)
         scorer = _Scorer(plan, reference_film, distorted_film, program)
         for pair in pair_up(references, distorteds, plan.tolerance_s):
             scorer.take(*pair)
@@ -199,11 +200,12 @@ def _likeness(original: Plane, coded: Plane, canvas: Canvas) -> float:
 
 
 def _holds(span: Span, pts: float) -> bool:
-    return span.begin_pts <= pts and (span.last_pts is None or pts <= span.last_pts)
+    after = span.begin_pts is None or span.begin_pts <= pts
+    return after and (span.last_pts is None or pts <= span.last_pts)
 
 
 def _length_s(reference: Film, piece: Piece) -> float | None:
     span = piece.reference
-    if span.last_pts is None:
+    if span.begin_pts is None or span.last_pts is None:
         return reference.video.duration_s
     return reference.time_s(span.last_pts) - reference.time_s(span.begin_pts)

@@ -43,10 +43,10 @@ def test_vmaf_of_each_frame_is_that_of_one_run_of_the_program(
     assert compare(distorted, reference).table.vmaf == pytest.approx(theirs, abs=1e-6)
 
 
-@pytest.mark.parametrize("rate", [25, 50])
-def test_pieces_make_no_difference_to_any_score(compare: Compare, tmp_path: Path, rate: int) -> None:
+@pytest.mark.parametrize(("rate", "suffix"), [(25, "mp4"), (50, "mkv"), (25, "ts")])
+def test_pieces_make_no_difference_to_any_score(compare: Compare, tmp_path: Path, rate: int, suffix: str) -> None:
     films = [
-        factory.write_video(tmp_path / f"{name}.mp4", scenes(120), time_base=1 / Fraction(rate), rate=rate, **how)
+        factory.write_video(tmp_path / f"{name}.{suffix}", scenes(120), time_base=1 / Fraction(rate), rate=rate, **how)
         for name, how in {"distorted": {"options": COARSE, "gop": 50}, "reference": {"gop": 24}}.items()
     ]
     whole, pieces = compare(*films), compare(*films, piece_s=24 / rate)
@@ -340,18 +340,23 @@ def test_a_cover_is_no_film(reference: Path) -> None:
 def test_a_film_cut_off_is_compared_as_far_as_it_goes(
     compare: Compare, reference: Path, distorted: Path, tmp_path: Path
 ) -> None:
-    film = tmp_path / "film.ts"
-    with av.open(str(distorted)) as source, av.open(str(film), "w") as output:
-        stream = output.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                output.mux(packet)
+    film = _as_stream(distorted, tmp_path / "film.ts")
     film.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
     result = compare(film, reference).result
     assert result.frames is not None
     assert 20 < result.frames.compared < 110
     assert result.frames.reference_alone == 120 - result.frames.compared
+
+
+def _as_stream(film: Path, target: Path) -> Path:
+    """The same in MPEG-TS, which can be cut and joined anywhere."""
+    with av.open(str(film)) as source, av.open(str(target), "w") as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    return target
 
 
 def test_a_film_without_its_index_is_refused(reference: Path, distorted: Path, tmp_path: Path) -> None:
@@ -383,6 +388,28 @@ def test_a_raw_stream_without_times_is_compared_in_one_pass(compare: Compare, re
     assert [piece.pairs for piece in compared.plan.pieces] == [None]
     assert compared.result.frames is not None
     assert (compared.result.frames.distorted, compared.result.frames.identical) == (120, 120)
+
+
+def test_times_that_jump_back_are_compared_in_one_pass(
+    compare: Compare, distorted: Path, reference: Path, tmp_path: Path
+) -> None:
+    twice = [_as_stream(film, tmp_path / f"{film.stem}.ts") for film in (distorted, reference)]
+    for film in twice:
+        film.write_bytes(film.read_bytes() * 2)
+    frames = compare(*twice).result.frames
+    assert frames is not None
+    assert (frames.reference, frames.distorted) == (240, 240)
+    assert frames.compared >= 120
+
+
+def test_times_that_jump_ahead_leave_frames_alone_and_are_told(
+    compare: Compare, reference: Path, tmp_path: Path
+) -> None:
+    jumps = [*range(60), *range(1060, 1120)]
+    result = compare(factory.write_video(tmp_path / "jumps.mkv", scenes(120), jumps), reference).result
+    assert result.frames is not None
+    assert (result.frames.compared, result.frames.distorted_alone) == (60, 60)
+    assert any("times may jump" in warning for warning in result.warnings)
 
 
 def test_a_program_that_fails_is_told() -> None:
