@@ -17,12 +17,14 @@ import numpy as np
 from av.packet import Packet
 from av.stream import Disposition
 
+from pipelines.media.errors import SourceError
 from pipelines.media.source import open_input
 
 _TS_CELL = 188
 _HOLE_BYTES = (512, 65536)
 _LOST_BYTES = (256, 65536)
 _FEWEST_KEPT = 0.02
+_PLAIN = {"matroska": {"write_crc32": "0"}}
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def _header(clip: Clip) -> tuple[int, int]:
         return begin, begin + int.from_bytes(clip.content[begin : begin + 4])
     if clip.container == "mpegts":
         return 0, 20 * _TS_CELL
-    return 0, min(place.begin for place in clip.places)
+    first = min(place.begin for place in clip.places)
+    padding = clip.content.find(b"JUNK", 0, first) if clip.container == "avi" else -1
+    return 0, first if padding < 0 else padding
 
 
 def flip(clip: Clip, rng: random.Random, bits: int = 1) -> bytes:
@@ -202,12 +206,15 @@ def mistimed(clip: Clip, rng: random.Random) -> bytes:
 
 
 def remuxed(clip: Clip, keep: Callable[[int, int, "Packet[Any]"], bool] = lambda *_: True) -> bytes:
-    """The clip's pictures and sound in a new container of the same kind, without the packets that aren't kept."""
+    """The clip's pictures and sound in a new container of the same kind, without the packets that aren't kept.
+
+    Matroska's checksums, which would give any change away, aren't written: many muxers don't.
+    """
     target = io.BytesIO()
     formats = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "matroska"}
     with open_input(clip.path) as source:
         name = formats.get(clip.container, clip.container)
-        with av.open(target, "w", format=name) as output:
+        with av.open(target, "w", format=name, options=_PLAIN.get(name, {})) as output:
             kept = [s for s in source.streams if s.type in {"video", "audio"}]
             streams = {s.index: output.add_stream_from_template(s, opaque=True) for s in kept}
             numbers = dict.fromkeys(streams, 0)
@@ -220,6 +227,26 @@ def remuxed(clip: Clip, keep: Callable[[int, int, "Packet[Any]"], bool] = lambda
                     output.mux(packet)
                 numbers[index] += 1
     return target.getvalue()
+
+
+Change = Callable[[int, "Packet[Any]"], bool]
+
+
+def rewritten(source: Path, target: Path, change: Change, options: dict[str, str] | None = None) -> Path:
+    """A copy in which ``change`` may alter the packets of the first stream, by number, or leave them out."""
+    numbers: dict[int, int] = {}
+    with av.open(str(source)) as container, av.open(str(target), "w", options=options or {}) as output:
+        streams = [output.add_stream_from_template(each, opaque=True) for each in container.streams]
+        for packet in container.demux():
+            index = packet.stream_index
+            number = numbers.get(index, 0)
+            if not packet.size:
+                continue
+            numbers[index] = number + 1
+            if index != 0 or change(number, packet):
+                packet.stream = streams[index]
+                output.mux(packet)
+    return target
 
 
 KINDS: dict[str, Damage] = {
@@ -245,10 +272,10 @@ def shown(path: Path) -> Shown:
 
 def _shown(path: Path) -> Iterator[tuple[int, int | None, bytes]]:
     try:
-        with av.open(str(path)) as container:
-            container.flags &= ~1  # AVFMT_FLAG_GENPTS
+        with open_input(path) as container:
             for stream in container.streams.video:
-                stream.codec_context.thread_type = "AUTO"
+                if stream.codec_context is not None:
+                    stream.codec_context.thread_type = "AUTO"
             for packet in container.demux():
                 if packet.stream.type not in {"video", "audio"} or packet.stream.codec_context is None:
                     continue
@@ -258,7 +285,7 @@ def _shown(path: Path) -> Iterator[tuple[int, int | None, bytes]]:
                         yield packet.stream.index, time, digest(frame)
                 except av.error.FFmpegError:
                     continue
-    except (av.error.FFmpegError, ValueError):
+    except (av.error.FFmpegError, SourceError):
         return
 
 

@@ -1,7 +1,7 @@
 """``make bench``: our figure, the peer's or the bar, and the ratio. Run it on a machine that does nothing else.
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
-                                  images pictures storyboard compare scenes
+                                  images pictures storyboard compare scenes validation damages
 """
 
 import argparse
@@ -15,7 +15,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import chunks, comparison, durability, edge, encode, films, images, scenes, storyboard, whole
+from tests.bench import (
+    chunks,
+    comparison,
+    durability,
+    edge,
+    encode,
+    films,
+    images,
+    scenes,
+    storyboard,
+    validation,
+    whole,
+)
 from tests.bench.figures import Figure
 
 BENCHES: dict[str, Callable[[], list[Figure]]] = {
@@ -37,6 +49,8 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "storyboard": storyboard.storyboards,
     "compare": comparison.compare,
     "scenes": scenes.scenes,
+    "validation": validation.validation,
+    "damages": validation.damages,
 }
 
 

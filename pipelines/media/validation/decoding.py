@@ -32,7 +32,7 @@ _SOUND_GAP_S, _FRAMES_OFF = 0.015, 0.9
 _SHORT_GAP_S, _TICKS_OFF = 0.0015, 1.5
 _STAYS_OFF = 3  # frames
 _OFTEN_OFF = 0.01  # of the frames
-_START = 2  # frames: what is missing right behind them was never there
+_START, _START_S = 2, 0.25  # frames: what is missing right behind them, for so long, was never there
 # H.264 that is entered at a keyframe of an open group tells to forget frames that were before; so do some encoders.
 _HARMLESS = ("mmco: unref short failure",)
 _DECODED = frozenset({"video", "audio"})
@@ -172,7 +172,7 @@ class Decoding:
                 self._note_off(seen, frame.pts, off_s)
 
     def _note_off(self, seen: _Stream, pts: int, off_s: float) -> None:
-        starts = off_s > 0 and seen.clock.frames <= _START + 1
+        starts = 0 < off_s < _START_S and seen.clock.frames <= _START + 1
         code = "slow_start" if starts else "sound_gap" if off_s > 0 else "sound_overlap"
         self._note(code, seen, pts, f"{abs(off_s):.3f} s")
 

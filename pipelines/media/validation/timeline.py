@@ -12,6 +12,7 @@ from pipelines.media.validation.scan import UNDATED, Scan, Ticks, Timeline
 
 _TIMED = frozenset({"video", "audio"})
 _FEWEST_STEPS = 5  # fewer don't tell how long a frame usually stands
+_FEW_STEPS = 12  # of fewer, one in four may differ
 _CONSTANT, _STRICT = 0.85, 0.95  # of the steps are alike: frames come at one rate; cameras' clocks jitter
 _ALIKE, _STRICTLY_ALIKE = 0.15, 0.01
 _ROUNDED_S = 0.0021  # two ticks of a clock of milliseconds
@@ -20,7 +21,8 @@ _PACKETS_OFF = 0.9  # of a packet of sound; recorders stamp them with the time t
 _SHORT_BY_S = 0.1
 _LONGER_S, _LONGER = 1.0, 0.05
 _ENDS_DIFFER_S = 1.0
-_START = 2  # frames: recorders and encoders take their time to start, what is missing then was never there
+# Recorders and encoders take their time to start: what is missing behind so many frames, for so long, was never there.
+_START, _START_S = {"video": 1, "audio": 2}, 0.25
 # Times that aren't in the container, but worked out from few: single ones are wrong without anything missing.
 LOOSE = frozenset({"mpeg"})
 LOOSE_STEPS = 4.5
@@ -58,9 +60,10 @@ def _check_reading(scan: Scan, size_bytes: int, log: FindingLog) -> None:
         log.add("read_error", evidence=scan.failed)
     if scan.index_end_bytes > size_bytes:
         log.add("index_beyond_end", evidence=f"{scan.index_end_bytes} of {size_bytes} bytes")
-    for time_s, message in scan.messages:
+    for time_s, message in scan.messages:  # of decoders, too: a look at the first packets tells what streams are
         if message.level <= ERROR:
-            log.add("container_damaged", None, time_s, f"{message.name}: {message.text}")
+            code = "container_damaged" if message.name == scan.container else "decoder_error"
+            log.add(code, None, time_s, f"{message.name}: {message.text}")
         elif message.level <= WARNING:
             log.add("container_odd", None, time_s, f"{message.name}: {message.text}")
 
@@ -136,7 +139,8 @@ def _usual(steps: Ticks, stream: Timeline) -> float | None:
     usual = float(np.median(steps))
     alike = np.abs(steps - usual) <= max(1.0, _ALIKE * usual, _ROUNDED_S / float(stream.time_base))
     others = int((~alike).sum())
-    return usual if usual > 0 and others <= max(1, (1 - _CONSTANT) * len(steps)) else None
+    few = max(1, len(steps) // 4) if len(steps) < _FEW_STEPS else 0
+    return usual if usual > 0 and others <= max(few, (1 - _CONSTANT) * len(steps)) else None
 
 
 def _check_length(stream: Timeline, log: FindingLog) -> None:
@@ -181,7 +185,7 @@ def _add(log: FindingLog, code: str, stream: Timeline, times: Ticks, places: NDA
 
 
 def _add_gaps(log: FindingLog, stream: Timeline, times: Ticks, steps: Ticks, places: NDArray[np.intp]) -> None:
-    at_start = places < _START
+    at_start = (places < _START[stream.kind]) & (steps[places] * float(stream.time_base) < _START_S)
     _add_steps(log, "slow_start", stream, times, steps, places[at_start])
     _add_steps(log, "gap", stream, times, steps, places[~at_start])
 

@@ -17,7 +17,7 @@ _STEP = 32  # pixels between marks: the smallest blocks that encoders cut pictur
 _EDGE = 4  # from the bottom right corner, the last that is decoded: marks are counted from there
 _KEPT_FRAMES = 17  # a decoder holds on to 16 at most
 _KEPT_BYTES = 192 << 20
-_OURS = 2  # references that remain when nobody else has the frame: ours and the call's
+_ALONE = 2  # references that remain when nobody else has a frame: a variable and the call's that counts
 
 
 class Unwritten:
@@ -41,15 +41,15 @@ class Unwritten:
         self._kept.append(frame)
         most = min(_KEPT_FRAMES, max(4, _KEPT_BYTES // (frame.width * frame.height * 3)))
         if len(self._kept) > most:
-            _mark(self._kept.popleft())
+            done = self._kept.popleft()
+            if sys.getrefcount(done) == _ALONE:
+                _mark(done)
 
 
 def _mark(frame: VideoFrame) -> None:
-    """Mark its memory, if nobody else has it any more."""
-    if sys.getrefcount(frame) > _OURS + 1:
-        return
+    """Mark its memory, if the decoder doesn't have it any more."""
     before = frame.planes[0].buffer_ptr
-    frame.make_writable()  # makes a copy of what the decoder still has
+    frame.make_writable()  # a copy, if so
     if frame.planes[0].buffer_ptr == before:
         _samples(frame, 0)[...] = 0
         _samples(frame, 1)[...] = _highest(frame)

@@ -151,13 +151,14 @@ class _Movie:
         media_s = float((counts * steps).sum()) / track.time_scale
         waits_s = sum(length for length, begin in track.edits if begin < 0) / self._time_scale
         told_s = track.length / track.time_scale
-        if abs(told_s - waits_s - media_s) > abs(told_s - media_s):  # some count from the movie's start
-            waits_s = 0.0
-        self._check_length(track, media_s + waits_s, told_s, "its media header")
+        late_s = waits_s if abs(told_s - waits_s - media_s) < abs(told_s - media_s) else 0.0  # some count it, too
+        self._check_length(track, media_s + late_s, told_s, "its media header")
         edited_s = sum(length for length, _ in track.edits) / self._time_scale
         shown_s = track.shown_length / self._time_scale
         if track.edits:
             self._check_length(track, edited_s, shown_s, "its header")
+            if edited_s - waits_s > media_s + max(_OFF_S, _OFF * media_s):
+                self._contradict(track, f"{edited_s - waits_s:.3f} s of its {media_s:.3f} s are to be shown")
         else:
             self._check_length(track, media_s, shown_s, "its header")
         if not self._fragmented:

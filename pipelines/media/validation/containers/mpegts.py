@@ -11,7 +11,10 @@ from pipelines.media.validation.containers.file_bytes import FileBytes
 from pipelines.media.validation.findings import FindingLog
 
 _CELL = 188
+_CELLS = (188, 192, 204)  # as they are kept: with a time before (M2TS), or a Reed-Solomon checksum behind
 _SYNC, _NULL_PID = 0x47, 0x1FFF
+_SYNCED = 8  # packets in a row
+_LOOKED_AT = 64 << 10
 _BLOCK_CELLS = 65536  # 12 MB at a time
 _Cells = NDArray[np.uint8]
 
@@ -23,11 +26,11 @@ class _Counters:
         self._last: dict[int, int] = {}
         self._log = log
 
-    def take(self, cells: _Cells, begin: int) -> None:
+    def take(self, cells: _Cells, begin: int, size: int) -> None:
         synced = cells[:, 0] == _SYNC
         if not synced.all():
             lost = np.flatnonzero(~synced)
-            evidence = f"from byte {begin + int(lost[0]) * _CELL} on"
+            evidence = f"from byte {begin + int(lost[0]) * size} on"
             self._log.add("sync_lost", evidence=evidence, count=len(lost))
         broken = synced & (cells[:, 1] & 0x80 != 0)
         if broken.any():
@@ -58,13 +61,31 @@ class _Counters:
 
 def check_mpegts(data: FileBytes, log: FindingLog) -> bool:
     """Returns whether all of it was looked at."""
-    if data.read(0, 1) != bytes([_SYNC]) or data.read(_CELL, 1) != bytes([_SYNC]):
-        return False  # packets of another size (M2TS), or it begins within one: libav finds them
+    found = _sync(data.read(0, _LOOKED_AT))
+    if found is None:
+        log.add("sync_lost", evidence="no packets are found in a row")
+        return False
+    first, size = found
+    if first >= size:
+        log.add("sync_lost", evidence=f"packets begin at byte {first}")
     counters = _Counters(log)
-    for begin in range(0, data.limit - _CELL + 1, _BLOCK_CELLS * _CELL):
-        block = data.read(begin, _BLOCK_CELLS * _CELL)
-        whole = len(block) // _CELL
-        counters.take(np.frombuffer(block, np.uint8, whole * _CELL).reshape(whole, _CELL), begin)
-    if data.size % _CELL:
-        log.add("cut_off", evidence=f"the last packet has {data.size % _CELL} of {_CELL} bytes")
+    for begin in range(first, data.limit - size + 1, _BLOCK_CELLS * size):
+        block = data.read(begin, _BLOCK_CELLS * size)
+        whole = len(block) // size
+        counters.take(np.frombuffer(block, np.uint8, whole * size).reshape(whole, size)[:, :_CELL], begin, size)
+    left = (data.size - first) % size
+    if left not in (0, _CELL):
+        log.add("cut_off", evidence=f"the last packet has {left} of {_CELL} bytes")
     return data.limit == data.size
+
+
+def _sync(head: bytes) -> tuple[int, int] | None:
+    """Where packets begin, and how far it is from one to the next."""
+    place = head.find(_SYNC)
+    while place >= 0:
+        for size in _CELLS:
+            marks = head[place : place + _SYNCED * size : size]
+            if len(marks) > 1 and not marks.strip(bytes([_SYNC])):
+                return place, size
+        place = head.find(_SYNC, place + 1)
+    return None

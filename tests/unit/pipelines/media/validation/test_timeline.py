@@ -1,14 +1,14 @@
 """Times that don't make one timeline, written into real containers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import media_factory as factory
 import pytest
 from av.packet import Packet
+from damage import Change, rewritten
 
 from pipelines.media.validation.findings import FindingLog
 from pipelines.media.validation.report import Finding
@@ -20,26 +20,6 @@ def found(path: Path) -> dict[str, Finding]:
     log = FindingLog()
     check_timelines(scan(path, lambda _: None), path.stat().st_size, log)
     return {finding.code: finding for finding in log}
-
-
-Change = Callable[[int, "Packet[Any]"], bool]
-
-
-def rewritten(source: Path, target: Path, change: Change, options: dict[str, str] | None = None) -> Path:
-    """A copy in which ``change`` may alter the packets of the first stream, by number, or leave them out."""
-    numbers: dict[int, int] = {}
-    with av.open(str(source)) as container, av.open(str(target), "w", options=options or {}) as output:
-        streams = [output.add_stream_from_template(each, opaque=True) for each in container.streams]
-        for packet in container.demux():
-            index = packet.stream_index
-            number = numbers.get(index, 0)
-            if not packet.size:
-                continue
-            numbers[index] = number + 1
-            if index != 0 or change(number, packet):
-                packet.stream = streams[index]
-                output.mux(packet)
-    return target
 
 
 def later(after: int, ticks: int) -> Change:
@@ -98,7 +78,7 @@ def test_frames_that_come_late_are_a_gap(film: Path, tmp_path: Path) -> None:
 
 
 def test_time_that_is_missing_at_the_start_is_told_but_no_fault(film: Path, tmp_path: Path) -> None:
-    findings = found(rewritten(film, tmp_path / "slow.mkv", later(1, 500)))
+    findings = found(rewritten(film, tmp_path / "slow.mkv", later(1, 150)))
     assert findings["slow_start"].severity == "info"
     assert "gap" not in findings
 

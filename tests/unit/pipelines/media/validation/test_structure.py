@@ -1,0 +1,217 @@
+"""Containers that are damaged where libav says nothing, or little."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import media_factory as factory
+import pytest
+from damage import rewritten
+
+from pipelines.media.source import open_input
+from pipelines.media.validation.containers.structure import check_structure
+from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.report import Finding
+
+PLAIN = {"preset": "veryfast", "x264-params": "bframes=0:keyint=10"}
+
+
+def found(path: Path, container: str | None = None, limit: int | None = None) -> dict[str, Finding]:
+    log = FindingLog()
+    check_structure(path, container, log, limit)
+    return {finding.code: finding for finding in log}
+
+
+def format_of(path: Path) -> str:
+    with open_input(path) as container:
+        return str(container.format.name)
+
+
+Made = Callable[[str], tuple[Path, str]]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """A film or a tone in the container of a name, and libav's word for it."""
+
+    def make(name: str) -> tuple[Path, str]:
+        path = tmp_path / name
+        if path.suffix in {".ogg", ".wav"}:
+            factory.write_sound(path, [(0.0, factory.tone(4, -20))], codec=CODECS[path.suffix])
+        else:
+            factory.film(path, frames=60, options=PLAIN)
+        return path, format_of(path)
+
+    return make
+
+
+CODECS = {".ogg": "libopus", ".wav": "pcm_s16le"}
+NAMES = ["film.mp4", "film.mkv", "film.avi", "film.ts", "film.flv", "tone.ogg", "tone.wav"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_wrong_with_a_whole_file(made: Made, name: str) -> None:
+    path, container = made(name)
+    assert not found(path, container)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_was_cut_off_is_told(made: Made, name: str) -> None:
+    path, container = made(name)
+    path.write_bytes(path.read_bytes()[:-1000])
+    findings = found(path, container)
+    assert findings.keys() & {"cut_off", "container_damaged", "index_beyond_end"}, findings
+
+
+@pytest.mark.parametrize("name", ["film.mkv", "film.avi", "film.ts", "film.flv", "tone.ogg"])
+def test_bytes_that_are_missing_in_the_middle_are_told(made: Made, name: str) -> None:
+    path, container = made(name)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + content[middle + 700 :])
+    findings = found(path, container)
+    assert findings.keys() & {"container_damaged", "packets_lost", "sync_lost", "cut_off"}, findings
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.avi", "film.ts", "tone.ogg"])
+def test_any_bytes_are_looked_at_without_a_failure(made: Made, name: str) -> None:
+    path, container = made(name)
+    content = bytearray(path.read_bytes())
+    for place in range(0, len(content), 37):
+        content[place] = place * 89 % 256
+    path.write_bytes(content)
+    assert found(path, container)
+
+
+def test_a_file_is_looked_at_as_far_as_is_wanted(made: Made) -> None:
+    path, container = made("film.mkv")
+    content = bytearray(path.read_bytes())
+    content[-300:] = bytes(300)
+    path.write_bytes(content)
+    assert found(path, container)
+    assert not found(path, container, limit=len(content) // 4)
+
+
+def test_one_that_isnt_opened_is_known_by_how_it_begins(made: Made) -> None:
+    path, _ = made("film.mp4")
+    content = path.read_bytes()
+    path.write_bytes(content[:32] + b"\xff" * 8 + content[40:])
+    assert "container_damaged" in found(path)
+
+
+class TestTransportStream:
+    def test_a_packet_that_is_lost_is_told(self, made: Made) -> None:
+        path, container = made("film.ts")
+        content = path.read_bytes()
+        path.write_bytes(content[: 188 * 40] + content[188 * 41 :])
+        assert "packets_lost" in found(path, container)
+
+    def test_a_packet_that_comes_twice_is_allowed(self, made: Made) -> None:
+        path, container = made("film.ts")
+        content = path.read_bytes()
+        path.write_bytes(content[: 188 * 40] + content[188 * 39 :])
+        assert not found(path, container)
+
+    def test_a_jump_that_is_announced_is_allowed(self, made: Made) -> None:
+        path, container = made("film.ts")
+        cells = [bytearray(path.read_bytes()[at : at + 188]) for at in range(0, path.stat().st_size, 188)]
+        number = next(n for n in range(40, len(cells)) if cells[n][3] & 0x20 and cells[n][4])
+        cells[number][5] |= 0x80
+        pid = bytes(cells[number][1:3])
+        before = next(n for n in range(number - 1, 0, -1) if cells[n][2] == pid[1])
+        del cells[before]
+        path.write_bytes(b"".join(cells))
+        assert not found(path, container)
+
+    def test_a_packet_that_came_in_broken_is_told(self, made: Made) -> None:
+        path, container = made("film.ts")
+        content = bytearray(path.read_bytes())
+        content[188 * 30 + 1] |= 0x80
+        path.write_bytes(content)
+        assert "packet_marked_corrupt" in found(path, container)
+
+
+class TestMatroska:
+    def test_a_changed_byte_is_told_by_its_checksum(self, made: Made) -> None:
+        path, container = made("film.mkv")
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        assert found(path, container)["checksum_wrong"].severity == "error"
+
+    def test_a_changed_tag_is_a_warning(self, made: Made) -> None:
+        path, container = made("film.mkv")
+        path.write_bytes(path.read_bytes().replace(b"ENCODER", b"DECODER", 1))
+        assert found(path, container)["metadata_changed"].severity == "warning"
+
+    def test_an_index_that_names_what_isnt_there_is_told(self, tmp_path: Path) -> None:
+        film = factory.film(tmp_path / "film.mkv", frames=60, options=PLAIN)
+        plain = rewritten(film, tmp_path / "plain.mkv", lambda *_: True, options={"write_crc32": "0"})
+        content = plain.read_bytes()
+        cues = content.rfind(b"\x1c\x53\xbb\x6b")
+        place = content.find(b"\xf7\x81\x01\xf1", cues) + 5
+        plain.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert "index_wrong" in found(plain, "matroska,webm")
+
+    def test_a_live_recording_has_no_sizes(self, tmp_path: Path) -> None:
+        film = factory.film(tmp_path / "film.mkv", options=PLAIN)
+        live = rewritten(film, tmp_path / "live.mkv", lambda *_: True, options={"live": "1"})
+        assert not found(live, "matroska,webm")
+
+
+class TestMp4:
+    def test_samples_that_have_sizes_and_no_times_are_told(self, made: Made) -> None:
+        path, container = made("film.mp4")
+        content = bytearray(path.read_bytes())
+        place = content.find(b"stts") + 12
+        content[place : place + 4] = struct.pack(">I", 59)
+        path.write_bytes(content)
+        assert "times" in (found(path, container)["headers_contradict"].evidence or "")
+
+    def test_a_track_whose_length_isnt_its_samples_is_told(self, made: Made) -> None:
+        path, container = made("film.mp4")
+        content = bytearray(path.read_bytes())
+        place = content.find(b"mdhd") + 16
+        (rate,) = struct.unpack_from(">I", content, place)
+        content[place : place + 4] = struct.pack(">I", rate * 2)
+        path.write_bytes(content)
+        assert "headers_contradict" in found(path, container)
+
+    def test_a_picture_that_is_named_sound_is_told(self, made: Made) -> None:
+        path, container = made("film.mp4")
+        content = path.read_bytes()
+        place = content.rfind(b"vide")
+        path.write_bytes(content[:place] + b"soun" + content[place + 4 :])
+        assert "headers_contradict" in found(path, container)
+
+    def test_samples_that_lie_outside_of_the_media_are_told(self, made: Made) -> None:
+        path, container = made("film.mp4")
+        content = bytearray(path.read_bytes())
+        place = content.find(b"stco") + 12
+        content[place : place + 4] = struct.pack(">I", 4)
+        path.write_bytes(content)
+        assert "headers_contradict" in found(path, container)
+
+    def test_fragments_need_no_tables(self, tmp_path: Path) -> None:
+        film = factory.film(tmp_path / "film.mkv", options=PLAIN)
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        fragments = rewritten(film, tmp_path / "film.mp4", lambda *_: True, options=options)
+        assert not found(fragments, "mov,mp4,m4a,3gp,3g2,mj2")
+
+
+class TestAvi:
+    def test_an_index_that_names_another_place_is_told(self, made: Made) -> None:
+        path, container = made("film.avi")
+        content = bytearray(path.read_bytes())
+        place = content.rfind(b"idx1") + 8 + 16 * 20 + 8
+        content[place] ^= 0x10
+        path.write_bytes(content)
+        assert "index_wrong" in found(path, container)
+
+    def test_a_chunk_that_is_gone_is_told(self, made: Made) -> None:
+        path, container = made("film.avi")
+        content = path.read_bytes()
+        begin = content.find(b"00dc", content.find(b"movi") + 4000)
+        (size,) = struct.unpack_from("<I", content, begin + 4)
+        path.write_bytes(content[:begin] + content[begin + 8 + size + size % 2 :])
+        assert {"index_wrong", "counts_contradict"} & found(path, container).keys()
