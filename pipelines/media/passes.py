@@ -5,6 +5,7 @@ each packet and each frame once.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -64,6 +65,28 @@ class Listener(Protocol):
     def sound(self, stream: int, frame: AudioFrame) -> None: ...
 
     def fault(self, fault: Fault) -> None: ...
+
+
+class UnlistedStreamError(Exception):
+    """Packets of a stream came that wasn't there when the source was opened; all others were read before."""
+
+
+def packets_of(container: InputContainer, streams: Sequence[Stream]) -> "Iterator[Packet[Any]]":
+    """The packets of some streams, as PyAV reads them, but for the empty ones at the end.
+
+    Raises:
+        UnlistedStreamError: libav finds a stream on its way, as in FLV; PyAV fails at the end then.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except IndexError as error:
+            raise UnlistedStreamError from error
+        if packet.size:
+            yield packet
 
 
 def run_pass(
@@ -129,19 +152,19 @@ class _Pass:
         """Go to the keyframe that the part begins with, by a seek to some seconds before it, or from the start."""
         key_pts = self._part.key_pts
         if key_pts is None:
-            self._packets = self._container.demux(self._streams)
+            self._packets = packets_of(self._container, self._streams)
             return True
         try:
             if back_s is not None:
                 self._container.seek(key_pts - int(back_s / self._time_base), stream=self._streams[0])
-            self._packets = self._container.demux(self._streams)
+            self._packets = packets_of(self._container, self._streams)
             for packet in self._packets:
                 if packet.is_keyframe and packet.pts == key_pts and packet.size == self._part.key_bytes:
                     self._first = packet
                     return True
                 if back_s is not None and packet.pts is not None and packet.pts > key_pts and packet.is_keyframe:
                     return False
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, UnlistedStreamError):
             pass
         return False
 
@@ -152,8 +175,9 @@ class _Pass:
         failed = None
         decoded = [stream for stream in self._streams if stream.type in _KINDS and stream.codec_context is not None]
         try:
-            for packet in self._own():
-                self._take(packet)
+            with suppress(UnlistedStreamError):
+                for packet in self._own():
+                    self._take(packet)
         except av.error.FFmpegError as error:
             failed = error.strerror or str(error)
         for stream in decoded:
@@ -166,8 +190,6 @@ class _Pass:
             yield self._first
         end, ended = self._part.end_pts, False
         for packet in self._packets:
-            if not packet.size:
-                continue
             time = _time_of(packet)
             if end is not None and time is not None and time >= end:
                 if ended or not self._part.leading:

@@ -18,6 +18,7 @@ from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source, shown_at
 from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.flac import FlacDigest
 from pipelines.media.validation.report import Checked, StreamReport, kind_of
 from pipelines.media.validation.timeline import LOOSE, LOOSE_STEPS
 from pipelines.media.validation.unwritten import Unwritten
@@ -49,7 +50,7 @@ def check_part(
     """
     started_s = time.monotonic()
     log = FindingLog()
-    listener = Decoding(log)
+    listener = Decoding(log, whole=part.begin_pts is None and part.end_pts is None)
     failed = run_pass(source, part, (listener, *also), threads, on_progress)
     if failed is not None:
         log.add("read_error", evidence=failed)
@@ -78,6 +79,7 @@ class _Stream:
         self.last_pts: int | None = None
         self.form: tuple[object, ...] | None = None
         loose = container.format.name in LOOSE
+        self.digest = FlacDigest.of(stream)
         self.clock = _SoundClock(float(self.time_base), LOOSE_STEPS if loose else _FRAMES_OFF)
         self.synced = True  # the last packet begins as one of the stream does
         self.foreign: tuple[int | None, str] | None = None  # one that doesn't, and can't be decoded
@@ -114,9 +116,10 @@ class _SoundClock:
 
 
 class Decoding:
-    """The listener that makes findings of a pass."""
+    """The listener that makes findings of a pass; of ``whole`` streams, or of a part of one."""
 
-    def __init__(self, log: FindingLog) -> None:
+    def __init__(self, log: FindingLog, *, whole: bool = True) -> None:
+        self._whole = whole
         self._start = Fraction(0)
         self._container_name = ""
         self._streams: dict[int, _Stream] = {}
@@ -159,6 +162,8 @@ class Decoding:
         seen = self._streams[stream]
         seen.frames += 1
         seen.samples += frame.samples
+        if seen.digest is not None:
+            seen.digest.add(frame)
         if frame.is_corrupt:
             self._note("frame_concealed", seen, frame.pts)
         form = (frame.sample_rate, len(frame.layout.channels))
@@ -206,6 +211,8 @@ class Decoding:
                 self._note("frame_missing", seen, pts)
             if seen.foreign is not None:
                 self._note("foreign_data", seen, *seen.foreign)
+            if self._whole and seen.frames and seen.digest is not None and not seen.digest.fits():
+                self._log.add("sound_differs", seen.index, evidence="by the MD5 of all samples")
             if len(seen.clock.short) <= max(_STAYS_OFF, _OFTEN_OFF * seen.frames):
                 for pts, off_s in seen.clock.short:
                     self._note_off(seen, pts, off_s)

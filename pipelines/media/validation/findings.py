@@ -7,6 +7,7 @@ from pipelines.media.validation.report import Finding, Severity
 _MEANS: dict[str, tuple[Severity, str]] = {
     # the file
     "unreadable": ("error", "The file can't be opened: what it holds is lost, or needs repair."),
+    "stream_unlisted": ("warning", "A stream comes that the header doesn't name: it isn't checked."),
     "no_decoder": ("warning", "There is no decoder for the stream: it can't be checked."),
     "no_media": ("error", "The file has neither pictures nor sound that can be decoded."),
     "read_error": ("error", "The file can't be read to its end."),
@@ -48,6 +49,7 @@ _MEANS: dict[str, tuple[Severity, str]] = {
     "frames_disordered": ("error", "Frames come in another order than their times say."),
     "picture_size_changed": ("warning", "The size of the pictures changes, or isn't what the header says."),
     "sound_form_changed": ("warning", "Sample rate or channels change, or aren't what the header says."),
+    "sound_differs": ("error", "The sound isn't what was encoded: its checksum doesn't fit."),
     "sound_gap": ("warning", "Less sound decodes than its times say."),
     "sound_overlap": ("warning", "More sound decodes than its times say."),
     # against digests that were kept

@@ -22,14 +22,14 @@ _TRIED = 3  # of the last keyframes: some can't be begun with, or are damaged
 _RUN_IN = 12  # packets before: sound is carried over from some before it
 
 
-def validate_quick(source: Source, on_progress: OnProgress) -> ValidationResult:
-    """Validate ``source`` without decoding more than its edges.
+def validate_quick(source: Source, on_progress: OnProgress, limit_bytes: int = _LIMIT_BYTES) -> ValidationResult:
+    """Validate ``source`` without decoding more than its edges; of more than ``limit_bytes`` read only a part.
 
     Raises:
         SourceNotFoundError, SourceUnsupportedError: there is no such file, or it isn't a regular one.
     """
     started_s = time.monotonic()
-    looked = look(source, on_progress, _LIMIT_BYTES)
+    looked = look(source, on_progress, limit_bytes)
     pieces = [looked.checked]
     pieces += [check_part(source, part, 1, on_progress) for part in edges(source, looked)]
     merged = merge(pieces)

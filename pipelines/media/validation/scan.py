@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.libav_log import Message, captured_messages
+from pipelines.media.passes import UnlistedStreamError, packets_of
 from pipelines.media.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, open_input
@@ -75,7 +76,8 @@ class Timeline:
 class Scan:
     """``failed``: why it can't be read to its end. ``messages``: what the demuxer said, and when.
 
-    ``whole``: all packets were read; ``to_end``: the last ones were.
+    ``whole``: all packets were read; ``to_end``: the last ones were. ``unlisted``: there are packets of a stream that
+    wasn't there at the beginning.
     """
 
     container: str
@@ -86,6 +88,7 @@ class Scan:
     index_end_bytes: int
     whole: bool = True
     to_end: bool = True
+    unlisted: bool = False
 
 
 def scan(
@@ -98,6 +101,7 @@ def scan(
     """
     said: list[tuple[float | None, Message]] = []
     failed, last_s, size_bytes, to_end = None, None, 0, True
+    unlisted = False
     with captured_messages() as messages, open_input(source) as container:
         said += [(None, Message(*each)) for each in messages]
         del messages[:]
@@ -108,12 +112,10 @@ def scan(
         try:
             if from_end_s is not None and container.duration:
                 container.seek((container.start_time or 0) + container.duration - int(from_end_s * av.time_base))
-            for packet in container.demux():
+            for packet in packets_of(container, list(container.streams)):
                 if messages:
                     said += [(last_s, Message(*each)) for each in messages]
                     del messages[:]
-                if not packet.size or packet.stream_index >= len(streams):
-                    continue
                 timeline = streams[packet.stream_index]
                 timeline.note(packet)
                 size_bytes += packet.size
@@ -124,6 +126,8 @@ def scan(
                 if time is not None:
                     last_s = timeline.seconds(time)
                     meter.update(last_s, 0)
+        except UnlistedStreamError:
+            unlisted = True
         except av.error.FFmpegError as error:
             failed = error.strerror or str(error)
         said += [(last_s, Message(*each)) for each in messages]
@@ -137,6 +141,7 @@ def scan(
         index_end_bytes=index_end_bytes,
         whole=to_end and from_end_s is None,
         to_end=to_end,
+        unlisted=unlisted,
     )
 
 

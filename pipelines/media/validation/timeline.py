@@ -58,6 +58,8 @@ def span(stream: Timeline) -> tuple[float | None, float | None]:
 def _check_reading(scan: Scan, size_bytes: int, log: FindingLog) -> None:
     if scan.failed is not None:
         log.add("read_error", evidence=scan.failed)
+    if scan.unlisted:
+        log.add("stream_unlisted")
     if scan.index_end_bytes > size_bytes:
         log.add("index_beyond_end", evidence=f"{scan.index_end_bytes} of {size_bytes} bytes")
     for time_s, message in scan.messages:  # of decoders, too: a look at the first packets tells what streams are

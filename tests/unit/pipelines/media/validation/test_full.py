@@ -181,6 +181,33 @@ def test_what_is_damaged_before_a_border_is_found_by_one_part(tmp_path: Path) ->
     assert sum(bool(findings) for findings in found) == 1
 
 
+def test_sound_that_isnt_what_was_encoded_is_told_by_its_checksum(tmp_path: Path) -> None:
+    tone = factory.write_sound(tmp_path / "tone.flac", [(0.0, factory.tone(4, -20))], codec="flac")
+    assert full(tone).verdict == "ok"
+    content = tone.read_bytes()
+    place = 8 + 18  # behind fLaC and the block's head, the checksum is the last of STREAMINFO
+    tone.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    assert codes(full(tone)) == {"sound_differs"}
+
+
+def test_a_stream_that_the_header_doesnt_name_is_told(tmp_path: Path) -> None:
+    film = factory.grey_ramp(tmp_path / "film.flv", frames=2600, options=PLAIN)  # longer than what is looked at first
+    sound = b"\x08\0\0\x02" + bytes(7) + b"\x2f\xff" + (13).to_bytes(4)
+    film.write_bytes(film.read_bytes() + sound)
+    result = full(film)
+    assert "stream_unlisted" in codes(result)
+    assert result.frames == 2600
+
+
+def test_of_a_large_file_a_quick_look_reads_the_beginning_and_the_end(tmp_path: Path) -> None:
+    film = factory.grey_ramp(tmp_path / "film.mkv", frames=800, options=PLAIN)
+    result = validate_quick(film, lambda _: None, limit_bytes=film.stat().st_size // 8)
+    assert (result.verdict, result.packets_read, result.decoded) == ("ok", "part", "edges")
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(film.read_bytes()[: film.stat().st_size * 9 // 10])
+    assert validate_quick(cut, lambda _: None, limit_bytes=film.stat().st_size // 8).verdict == "broken"
+
+
 def test_a_picture_that_ends_too_early_is_found(shared_video: Path, tmp_path: Path) -> None:
     """One bit of HEVC is enough: its decoder says nothing, and the rest of the picture stays as it was."""
     clip = damage.Clip.of(shared_video / "hevc_10bit_hlg_dolbyvision_rot90.mp4")

@@ -123,6 +123,15 @@ class TestTransportStream:
         path.write_bytes(b"".join(cells))
         assert not found(path, container)
 
+    @pytest.mark.parametrize(("before", "behind"), [(4, 0), (0, 16)])
+    def test_packets_may_be_kept_with_a_time_or_a_checksum(self, made: Made, before: int, behind: int) -> None:
+        path, container = made("film.ts")
+        content = path.read_bytes()
+        cells = [content[at : at + 188] for at in range(0, len(content), 188)]
+        del cells[40]
+        path.write_bytes(b"".join(bytes(before) + cell + bytes(behind) for cell in cells))
+        assert found(path, container).keys() == {"packets_lost"}
+
     def test_a_packet_that_came_in_broken_is_told(self, made: Made) -> None:
         path, container = made("film.ts")
         content = bytearray(path.read_bytes())
