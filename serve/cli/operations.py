@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from serve.cli.display import display_for
 from serve.cli.failures import FAILED, reported
 from serve.cli.launch import ensure_server
-from serve.cli.options import given_params, option_parameters
+from serve.cli.options import files_of, given_params, option_parameters
 from serve.cli.render import Screen, print_json
 from serve.cli.session import Place
 from serve.cli.targets import Target, granted, targets
@@ -46,6 +46,7 @@ class Wish:
     explain: bool
     watch: bool
     as_json: bool
+    files: Sequence[str] = ()
 
     def params_for(self, target: Target) -> dict[str, Any]:
         return {**self.params, "output": target.output} if target.output else dict(self.params)
@@ -63,7 +64,7 @@ def operation_command(operation: "Operation") -> Callable[..., None]:
             as_json=given.pop("json_output"),
             params=given_params(operation.params, given),
         )
-        _carry_out(operation, wish)
+        _carry_out(operation, replace(wish, files=files_of(operation.params, wish.params)))
 
     own = option_parameters(operation.params, without=frozenset({"output"}))
     # Set apart from the function: typer reads the signature, and the names come from the model.
@@ -142,7 +143,7 @@ def _carry_out(operation: "Operation", wish: Wish) -> None:
     ensure_server(place, Screen(stderr=True))
     with place.client() as client:
         if wish.explain:
-            with granted(place, wish.targets):
+            with granted(place, wish.targets, wish.files):
                 _explain(client, operation.name, wish)
             return
         jobs, refused = _submit(client, place, operation.name, wish)
@@ -159,7 +160,7 @@ def _submit(client: "Client", place: Place, operation: str, wish: Wish) -> tuple
     refused: list[Refused] = []
     for target in wish.targets:
         try:
-            with granted(place, [target]):
+            with granted(place, [target], wish.files):
                 jobs.append(client.submit(operation, list(target.sources), wish.params_for(target), wish.priority))
         except ProblemError as error:
             if len(wish.targets) == 1 or not error.code.startswith(_OF_ONE):

@@ -1,6 +1,7 @@
 """Command line options from an operation's parameter model, and the way back."""
 
 import inspect
+import os
 import types
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -29,6 +30,7 @@ def given_params(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str
         typer.BadParameter: the model refuses a value; names the option.
     """
     given = {name: _plain(value) for name, value in options.items() if value is not None and value != []}
+    given |= {name: os.path.abspath(path) for name, path in _paths(model, given)}  # noqa: PTH100
     try:
         model.model_validate(given)
     except ValidationError as error:
@@ -37,6 +39,19 @@ def given_params(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str
         hint = option_name(str(first["loc"][0])) if first["loc"] else None
         raise typer.BadParameter(message, param_hint=hint) from error
     return given
+
+
+def files_of(model: type[BaseModel], params: Mapping[str, Any]) -> list[str]:
+    """The files that parameters name, beside sources and output."""
+    return [path for _, path in _paths(model, params)]
+
+
+def _paths(model: type[BaseModel], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parameters that name a file of this machine: those whose schema says ``format: path``."""
+    for name, value in given.items():
+        extra = model.model_fields[name].json_schema_extra
+        if isinstance(extra, dict) and extra.get("format") == "path" and "://" not in value:
+            yield name, value
 
 
 def option_name(field: str) -> str:

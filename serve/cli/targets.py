@@ -60,8 +60,8 @@ def targets(
 
 
 @contextlib.contextmanager
-def granted(place: Place, chosen: Sequence[Target]) -> Iterator[None]:
-    """Let the server read where sources are and write where outputs go, unless roots are configured.
+def granted(place: Place, chosen: Sequence[Target], files: Sequence[str] = ()) -> Iterator[None]:
+    """Let the server read where sources and ``files`` are and write where outputs go, unless roots are configured.
 
     What is new is taken back when the body fails: a refused command grants nothing.
     """
@@ -71,7 +71,7 @@ def granted(place: Place, chosen: Sequence[Target]) -> Iterator[None]:
         yield
         return
     read: set[Path] = set()
-    for source in {source for target in chosen for source in target.sources}:
+    for source in {*(source for target in chosen for source in target.sources), *files}:
         if "://" not in source:
             for path in (Path(source), Path(source).resolve()):  # a link and what it names
                 read.add(path if path.is_dir() else path.parent)

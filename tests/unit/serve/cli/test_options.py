@@ -2,11 +2,12 @@ from typing import get_args
 
 import pytest
 import typer
+from pydantic import BaseModel, Field
 from typer.testing import CliRunner
 from unit.serve.cli.fakes import SHRINK, ShrinkParams
 
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
-from serve.cli.options import given_params, option_parameters
+from serve.cli.options import files_of, given_params, option_parameters
 
 runner = CliRunner()
 
@@ -42,6 +43,18 @@ def test_lists_are_repeated_or_separated_with_commas():
 
 def test_a_spelling_of_the_model_is_sent_as_given():
     assert taken(audio_bitrate="128k") == {"audio_bitrate": "128k"}
+
+
+def test_a_file_that_is_named_is_sent_with_its_whole_path(tmp_path, monkeypatch):
+    class Params(BaseModel):
+        against: str | None = Field(None, json_schema_extra={"format": "path"})
+        name: str = ""
+
+    monkeypatch.chdir(tmp_path)
+    given = given_params(Params, {"against": "kept/a.parquet", "name": "b"})
+    assert given == {"against": f"{tmp_path}/kept/a.parquet", "name": "b"}
+    assert files_of(Params, given) == [f"{tmp_path}/kept/a.parquet"]
+    assert given_params(Params, {"against": "file:///a"}) == {"against": "file:///a"}
 
 
 def test_an_error_names_the_option():

@@ -70,6 +70,13 @@ def test_grants_cover_sources_links_and_outputs(films, tmp_path):
     }
 
 
+def test_files_that_parameters_name_can_be_read(films, tmp_path):
+    place = Place(Settings(home=tmp_path / "home"), Home.create(tmp_path / "home"))
+    with granted(place, targets(["a.mkv"], None, "file"), [f"{films}/other/b.parquet"]):
+        pass
+    assert json.loads((place.home.path / "grants.json").read_text())["read"] == [str(films), f"{films}/other"]
+
+
 def test_configured_roots_are_not_widened(films, tmp_path):
     settings = Settings(home=tmp_path / "home", roots=("/films",), output_roots=("/films",))
     place = Place(settings, Home.create(settings.home))
