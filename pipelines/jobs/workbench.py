@@ -97,6 +97,10 @@ class Workbench:
         with open_source(source, self._roots.read) as opened:
             return stamp(opened.descriptor)
 
+    def size_bytes(self, source: str) -> int:
+        with open_source(source, self._roots.read) as opened:
+            return opened.size_bytes
+
     def check_space(self, scratch_bytes: int, output_bytes: int = 0) -> None:
         """Refuse work that scratch, or the folder of the parameter ``output``, has no room for.
 

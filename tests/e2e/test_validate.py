@@ -64,8 +64,12 @@ def test_hashes_outside_the_roots_are_refused(server, film):
     assert (job["state"], job["error"]["code"]) == ("failed", "source_outside_roots")
 
 
-def test_a_person_is_told_the_verdict(server, film):
-    command = [sys.executable, "-I", "-m", "serve.cli.app", "validate", str(film)]
-    done = subprocess.run(command, env=server.env, capture_output=True, text=True, timeout=180, check=False)
+def test_a_person_is_told_the_verdict_and_what_differs(server, film):
+    validated(server, film, hashes=True, output=str(server.folder / "person.hashes.parquet"))
+    command = [sys.executable, "-I", "-m", "serve.cli.app", "validate", film.name, "--against", "person.hashes.parquet"]
+    done = subprocess.run(
+        command, env=server.env, cwd=server.folder, capture_output=True, text=True, timeout=180, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert "ok" in done.stdout
+    assert "verdict: ok" in done.stdout
+    assert "changed: 0" in done.stdout

@@ -13,23 +13,26 @@ from pipelines.media.parts import Part
 from pipelines.media.validation.hash_file import HashComparison, join_files
 from pipelines.media.validation.plan import ValidationPlan
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
-from pipelines.media.validation.spec import ValidationSpec
+from pipelines.media.validation.spec import QUICK_BYTES, ValidationSpec
 
 _QUICK, _PART = "quick", "part"
 _HASHES_FILE, _HASHES_TYPE = "frames.parquet", "application/vnd.apache.parquet"
 _SUFFIX = ".hashes.parquet"
-_QUICK_S = 0.9  # files of a GiB take longer, but wait for a disk rather than for a CPU
+_QUICK_S, _QUICK_BYTES_PER_S = 0.3, 400e6
 _MIN_HEAVY_S = 1.0
 _MEMORY_BYTES, _BYTES_PER_PIXEL = 192 << 20, 100
 _MAX_SERIAL_CPUS = 16
-_TOLD = ("verdict", "findings", "frames", "samples", "packets_read", "decoded", "compared", "worked_s")
+_TOLD = ("verdict", "findings", "frames", "samples", "packets_read", "decoded", "worked_s")
+_TOLD_OF_COMPARED = ("compared", "changed", "missing", "added", "moved")
 
 
 class Params(ValidationSpec, CommonParams):
     """How thoroughly, and what to compare with."""
 
     against: str | None = Field(
-        None, description="A file of frame hashes that an earlier validation kept: tells each frame that differs."
+        None,
+        description="A file of frame hashes that an earlier validation kept: tells each frame that differs.",
+        json_schema_extra={"format": "path"},
     )
 
     @model_validator(mode="after")
@@ -49,9 +52,11 @@ class Result(ValidationResult):
 
 def plan(bench: Workbench) -> Plan:
     params: Params = bench.params
-    if params.level == "quick":
-        return Plan(units=(Unit(name=_QUICK, needs=Needs(cpus=0, max_cpus=0, seconds=_QUICK_S)),))
     source = bench.sources[0]
+    if params.level == "quick":
+        seconds = _QUICK_S + min(QUICK_BYTES, bench.size_bytes(source)) / _QUICK_BYTES_PER_S
+        cpus = 0 if seconds < _MIN_HEAVY_S else 1
+        return Plan(units=(Unit(name=_QUICK, needs=Needs(cpus=cpus, max_cpus=cpus, seconds=seconds)),))
     identity = bench.identity(source)
     planned = bench.call("pipelines.media.validation.full:plan_validation", ValidationPlan, source, slots=bench.slots)
     return plan_of(planned, {source: identity.digest})
@@ -140,6 +145,12 @@ def _joined_hashes(bench: Workbench, units: Mapping[str, Finished]) -> Path:
     return target
 
 
+def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    told = {name: result[name] for name in _TOLD if name in result}
+    compared = result.get("compared")
+    return told | ({"hashes": {name: compared[name] for name in _TOLD_OF_COMPARED}} if compared else {})
+
+
 def _suffix(_params: Any, _profiles: Mapping[str, Any]) -> str:
     return _SUFFIX
 
@@ -155,7 +166,7 @@ OPERATION = Operation(
     output="file",
     interactive=True,
     suffix=_suffix,
-    told=lambda result: {name: result[name] for name in _TOLD if result.get(name) is not None},
+    told=_told,
     examples=(
         {"sources": ["/films/example.mkv"], "params": {"level": "quick"}},
         {"sources": ["/films/example.mkv"], "params": {"hashes": True, "output": "/films/example.hashes.parquet"}},

@@ -8,6 +8,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.libav_log import ERROR
 from pipelines.media.parts import Part
 from pipelines.media.passes import Fault, run_pass
 from pipelines.media.source import Source
@@ -46,4 +47,5 @@ class _FirstFrame:
     def sound(self, stream: int, frame: AudioFrame) -> None: ...
 
     def fault(self, fault: Fault) -> None:
-        self.whole = self.whole and fault.raised is None and not fault.messages
+        said = any(message.level <= ERROR for message in fault.messages)
+        self.whole = self.whole and fault.raised is None and not said

@@ -14,15 +14,15 @@ from pipelines.media.validation.entering import opens
 from pipelines.media.validation.look import Looked, look
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
 from pipelines.media.validation.scan import UNDATED, Timeline
+from pipelines.media.validation.spec import QUICK_BYTES
 
-_LIMIT_BYTES = 1 << 30  # of a larger file as much as this is read: about ten seconds from a disk
 _PICTURES = 300  # of a long group of pictures
 _SOUNDS = 25  # packets, about half a second
 _TRIED = 3  # of the last keyframes: some can't be begun with, or are damaged
 _RUN_IN = 12  # packets before: sound is carried over from some before it
 
 
-def validate_quick(source: Source, on_progress: OnProgress, limit_bytes: int = _LIMIT_BYTES) -> ValidationResult:
+def validate_quick(source: Source, on_progress: OnProgress, limit_bytes: int = QUICK_BYTES) -> ValidationResult:
     """Validate ``source`` without decoding more than its edges; of more than ``limit_bytes`` read only a part.
 
     Raises:
@@ -31,7 +31,7 @@ def validate_quick(source: Source, on_progress: OnProgress, limit_bytes: int = _
     started_s = time.monotonic()
     looked = look(source, on_progress, limit_bytes)
     pieces = [looked.checked]
-    pieces += [check_part(source, part, 1, on_progress) for part in edges(source, looked)]
+    pieces += [check_part(source, part, 1, lambda _: None) for part in edges(source, looked)]
     merged = merge(pieces)
     return conclude(
         Checked(findings=merged.findings, streams=merged.streams, elapsed_s=time.monotonic() - started_s),

@@ -4,6 +4,8 @@ from pydantic import BaseModel, Field
 
 from pipelines.media.validation.report import Level
 
+QUICK_BYTES = 1 << 30  # of a larger file a quick look reads as much as this, and the end
+
 
 class ValidationSpec(BaseModel, frozen=True, extra="forbid"):
     """``hashes`` go with a full validation only."""
