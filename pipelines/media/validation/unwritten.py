@@ -13,7 +13,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-_STEP = 32  # pixels between marks: the smallest blocks that encoders cut pictures into are 16 to 64
+_STEP = 64  # pixels between marks: what is left over ends where a slice does, and most have many blocks of 16 to 64
 _EDGE = 4  # from the bottom right corner, the last that is decoded: marks are counted from there
 _KEPT_FRAMES = 17  # a decoder holds on to 16 at most
 _KEPT_BYTES = 192 << 20
