@@ -85,6 +85,29 @@ def test_the_last_frames_before_another_chunk_get_more_bits(film: Path, looked_a
     assert before.first_psnr_db == at_the_end.first_psnr_db
 
 
+def test_the_first_frame_behind_another_chunk_gets_fewer_bits(film: Path, looked_at: Look, tmp_path: Path) -> None:
+    plan = looked_at(film, chunk_s=0.8, codec="h264", crf=30, preset="medium")
+    following = plan.chunks[1]
+    behind, at_the_start = (
+        encode_chunk(film, tmp_path / f"{chunk.number}.nut", plan, chunk, lambda _: None)
+        for chunk in (following, following.model_copy(update={"number": 0}))
+    )
+    assert behind.first_psnr_db is not None
+    assert at_the_start.first_psnr_db is not None
+    assert behind.first_psnr_db < at_the_start.first_psnr_db - 0.3
+
+
+def test_a_chunk_of_few_frames_is_made_as_if_alone(film: Path, looked_at: Look, tmp_path: Path) -> None:
+    plan = looked_at(film, chunk_s=0.4, codec="h264", crf=30, preset="medium")
+    short = plan.chunks[1]
+    alone = short.model_copy(update={"number": 0, "next_pts": None})
+    made, as_alone = (
+        encode_chunk(film, tmp_path / f"{number}.nut", plan, chunk, lambda _: None)
+        for number, chunk in enumerate((short, alone))
+    )
+    assert (made.frames, made.sha256) == (as_alone.frames, as_alone.sha256)
+
+
 def test_losses_are_measured(film: Path, cut_up: CutUp) -> None:
     results = [chunk.result for chunk in cut_up(film, codec="h264", crf=40, preset="ultrafast").chunks]
     assert all(15 < result.first_psnr_db < 45 for result in results)
@@ -218,11 +241,8 @@ def test_a_source_that_is_gone_is_told(film: Path, looked_at: Look, tmp_path: Pa
 
 
 def test_a_damaged_frame_is_told_and_does_not_hinder_joining(film: Path, tmp_path: Path, cut_up: CutUp) -> None:
-    data = bytearray(film.read_bytes())
-    for place in range(len(data) // 2, len(data) // 2 + 60):
-        data[place] ^= 0x55
-    (tmp_path / "damaged.mkv").write_bytes(data)
-    pieces = cut_up(tmp_path / "damaged.mkv", **LOSSLESS)
+    damaged = factory.with_noise(film, tmp_path / "damaged.mkv", range(10, 30), factory.few_bytes_changed)
+    pieces = cut_up(damaged, **LOSSLESS)
     _, result = pieces.join()
     _, serial = pieces.serial()
     assert result.video_frames == serial.video_frames
