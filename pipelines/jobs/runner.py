@@ -25,7 +25,7 @@ from pipelines.media.info import MediaInfo
 
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
 CONTROL = "control"  # the concurrency group of calls that need no child
-_AHEAD = ("pipelines.media.probe", "pipelines.media.images.thumbnails")
+_AHEAD = ("pipelines.media.probing.probe", "pipelines.media.images.thumbnails")
 _MEDIA_FORM = 2  # counts what a probe has come to tell: what is cached in an older form is read anew
 _MEDIA_TTL_S = 30 * 24 * 3600
 _MEDIA_LIMIT_S = 60.0
@@ -83,7 +83,7 @@ class Runner:
                     return cached
                 with self._child() as child:
                     found = child.call(
-                        "pipelines.media.probe:probe",
+                        "pipelines.media.probing.probe:probe",
                         {"source": SourceDescriptor(opened.descriptor, opened.path.name)},
                         MediaInfo,
                         limit_s=_MEDIA_LIMIT_S,

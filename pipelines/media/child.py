@@ -4,7 +4,7 @@ It is started clean by its host and holds no credential. The host sends calls of
 socket, with the descriptors of the sources; the child answers with progress, then a result or an error. A message is
 a 4-byte big-endian length and that much JSON:
 
-    → {"function": "pipelines.media.probe:probe", "arguments": {"source": {"descriptor": 0, "name": "a.mkv"}}}
+    → {"function": "pipelines.media.probing.probe:probe", "arguments": {"source": {"descriptor": 0, "name": "a.mkv"}}}
     ← {"progress": {...}}                                      any number of times
     ← {"result": {...}}  or  {"error": {"code": "...", "message": "...", "fields": {...}}}
 

@@ -13,7 +13,7 @@ from pipelines.media.damage import Damage
 from pipelines.media.encoding import add_audio_encoder, add_video_encoder
 from pipelines.media.mux import Writer, copy_tags
 from pipelines.media.plan import Loudness, StreamPlan, TranscodePlan, VideoEncode
-from pipelines.media.probe import start_of
+from pipelines.media.probing.probe import start_of
 from pipelines.media.profiles import rate_of
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.tracks import Clock, CopyTrack, Track, Window

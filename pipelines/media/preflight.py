@@ -8,13 +8,13 @@ from av.container import InputContainer
 from pipelines.media.cuts import CutRules, cut
 from pipelines.media.errors import ParamsError
 from pipelines.media.estimate import picture_cost_s
-from pipelines.media.fields import look
-from pipelines.media.findings import Scan
 from pipelines.media.info import MediaInfo
 from pipelines.media.output_streams import clock_of
 from pipelines.media.packet_index import PacketIndex, read_index
 from pipelines.media.plan import Chunk, Cutting, StreamPlan, TranscodePlan, VideoEncode
-from pipelines.media.probe import probe
+from pipelines.media.probing.fields import look
+from pipelines.media.probing.probe import probe
+from pipelines.media.probing.probe_result import Scan
 from pipelines.media.profiles import Deinterlace, TranscodeSettings
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.streams import plan_streams

@@ -16,7 +16,7 @@ from pipelines.media.frames import decoded, raw_step_of
 from pipelines.media.info import VideoInfo
 from pipelines.media.keyframes import Keyframes, KeyframeSeeker, cut_off_warning, find_keyframes, pictures_end_s
 from pipelines.media.limits import check_picture
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.scenes_spec import (
     ScenesPlan,

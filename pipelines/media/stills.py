@@ -15,7 +15,7 @@ from pipelines.media.frames import FrameReader, PictureMaker
 from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, Progress
 from pipelines.media.side_data import first_frame
 from pipelines.media.source import Source, name_of, open_input

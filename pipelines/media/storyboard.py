@@ -16,7 +16,7 @@ from pipelines.media.info import VideoInfo
 from pipelines.media.keyframes import KeyframeReader, Keyframes, cut_off_warning, find_keyframes, pictures_end_s
 from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.stills import SUFFIXES, save_picture

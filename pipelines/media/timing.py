@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from av.container import InputContainer
 
-from pipelines.media.probe import start_of
+from pipelines.media.probing.probe import start_of
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from pipelines.media.plan import (
     TranscodePlan,
     TranscodeResult,
 )
-from pipelines.media.probe import start_of
+from pipelines.media.probing.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.subtitle_track import SubtitleTrack

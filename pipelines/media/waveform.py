@@ -9,7 +9,7 @@ from pipelines.media.errors import NoAudioStreamError, SourceUnreadableError, St
 from pipelines.media.info import AudioInfo, MediaInfo
 from pipelines.media.mux import write_errors
 from pipelines.media.peaks import Peaks
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.sound_peaks import SoundPeaks
 from pipelines.media.source import Source, name_of, open_input

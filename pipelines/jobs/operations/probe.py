@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
-from pipelines.media.findings import AllSoundFindings, PacketFindings, PictureFindings, ProbeResult
 from pipelines.media.info import MediaInfo
-from pipelines.media.probe_spec import (
+from pipelines.media.probing.probe_result import AllSoundFindings, PacketFindings, PictureFindings, ProbeResult
+from pipelines.media.probing.probe_spec import (
     ProbeSpec,
     packets_cost_s,
     picture_cost_s,
@@ -19,7 +19,7 @@ from pipelines.media.probe_spec import (
 )
 
 _HEADERS, _PACKETS, _PICTURE, _SOUND = "headers", "packets", "picture", "sound"
-_PROBE = "pipelines.media.probe:probe"
+_PROBE = "pipelines.media.probing.probe:probe"
 _MEMORY_BYTES = 256 << 20
 _MOST_PICTURE_CPUS = 4
 _SHOWN_SILENCES = 10
@@ -76,10 +76,10 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
         return bench.call(_PROBE, MediaInfo, source)
     info = MediaInfo.model_validate(bench.shared["info"])
     if unit.name == _PACKETS:
-        return bench.call("pipelines.media.packet_findings:find_in_packets", PacketFindings, source, info=info)
+        return bench.call("pipelines.media.probing.packets:find_in_packets", PacketFindings, source, info=info)
     if unit.name == _SOUND:
-        return bench.call("pipelines.media.sound_findings:listen", AllSoundFindings, source, info=info)
-    function = "pipelines.media.picture_findings:look_at_picture"
+        return bench.call("pipelines.media.probing.sound:listen", AllSoundFindings, source, info=info)
+    function = "pipelines.media.probing.pictures:look_at_picture"
     return bench.call(function, PictureFindings, source, info=info, threads=max(1, bench.cpus))
 
 

@@ -17,7 +17,7 @@ class Params(StillsSpec, CommonParams):
 
 
 def plan(bench: Workbench) -> Plan:
-    info = bench.call("pipelines.media.probe:probe", MediaInfo, bench.sources[0])
+    info = bench.call("pipelines.media.probing.probe:probe", MediaInfo, bench.sources[0])
     seconds = estimate_s(info, bench.params_as(StillsSpec))
     needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
     return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})

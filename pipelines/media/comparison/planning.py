@@ -14,7 +14,7 @@ from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError
 from pipelines.media.info import VideoInfo
 from pipelines.media.limits import check_picture
 from pipelines.media.packet_index import PacketIndex, read_index
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.source import Source, name_of
 
 

@@ -23,7 +23,7 @@ from pipelines.media.sample import make_sample
 
 PROFILES = Path(__file__).parents[3] / "configs" / "profiles"
 
-PROBE = "pipelines.media.probe:probe"
+PROBE = "pipelines.media.probing.probe:probe"
 SPEC = ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30)
 
 
@@ -175,10 +175,10 @@ def test_no_descriptor_is_left_behind_in_either_process(warm, clip):
         "os:system",
         "pipelines.jobs.store:script",
         "pipelines.media:anything",
-        "pipelines.media.probe:_read",
-        "pipelines.media.probe:av",
-        "pipelines.media.probe:MediaInfo",
-        "pipelines.media.probe:none",
+        "pipelines.media.probing.probe:_read",
+        "pipelines.media.probing.probe:av",
+        "pipelines.media.probing.probe:MediaInfo",
+        "pipelines.media.probing.probe:none",
         "pipelines.media.none:none",
         "",
     ],

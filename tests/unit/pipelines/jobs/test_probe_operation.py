@@ -17,7 +17,7 @@ from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.models import Plan
 from pipelines.jobs.operations.probe import OPERATION
 from pipelines.jobs.workbench import Finished, Workbench
-from pipelines.media.findings import ProbeResult
+from pipelines.media.probing.probe_result import ProbeResult
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pipelines.media.info import MediaInfo
 from pipelines.media.join import join
 from pipelines.media.plan import Cutting, EncodedChunk, EncodedSound, TranscodePlan, TranscodeResult
 from pipelines.media.preflight import preflight
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.profiles import Profile, TranscodeParams, load_profiles, merge
 from pipelines.media.sound import encode_sound
 from pipelines.media.streams import plan_streams

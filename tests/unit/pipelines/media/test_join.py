@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.media.errors import OutputInvalidError
 from pipelines.media.plan import ChunkResult, EncodedChunk, TranscodePlan, TranscodeResult
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 
 # Built as fixtures in conftest.py, whose classes can't be imported from here.
 Pieces = Any

@@ -7,7 +7,7 @@ import media_factory as factory
 import pytest
 
 from pipelines.media.keyframes import KeyframeReader, Keyframes, find_keyframes
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.progress import Progress, ProgressMeter
 from pipelines.media.source import open_input
 

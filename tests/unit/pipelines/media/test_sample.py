@@ -4,7 +4,7 @@ import media_factory as factory
 import numpy as np
 import pytest
 
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.sample import make_sample
 
 

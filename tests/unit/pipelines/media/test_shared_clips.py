@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.media.errors import MediaError
 from pipelines.media.plan import TranscodePlan, TranscodeResult
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 
 Transcode = Callable[..., tuple[Path, TranscodeResult]]
 Plan = Callable[..., TranscodePlan]

@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from pipelines.media.errors import NoVideoStreamError, TimeOutOfRangeError
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.progress import Progress
 from pipelines.media.stills import stills
 from pipelines.media.stills_spec import Still, StillsSpec, estimate_s

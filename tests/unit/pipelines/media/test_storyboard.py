@@ -19,7 +19,7 @@ from pipelines.media.errors import (
     SourceTruncatedError,
     SourceUnreadableError,
 )
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.progress import Progress
 from pipelines.media.storyboard import storyboard
 from pipelines.media.storyboard_spec import Storyboard, StoryboardResult, StoryboardSpec, Tile, estimate_s

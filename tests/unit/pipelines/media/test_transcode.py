@@ -17,7 +17,7 @@ from pipelines.media.errors import (
     SourceUnreadableError,
 )
 from pipelines.media.plan import TranscodePlan, TranscodeResult
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.progress import Progress
 from pipelines.media.transcode import transcode
 from pipelines.media.verify import verify_output

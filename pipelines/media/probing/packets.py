@@ -13,9 +13,16 @@ from av.packet import Packet
 from av.stream import Stream
 from numpy.typing import NDArray
 
-from pipelines.media.findings import BitRateCurve, FrameTimes, Groups, PacketFindings, PicturePackets, StreamPackets
 from pipelines.media.info import MediaInfo, VideoInfo
-from pipelines.media.probe import start_of
+from pipelines.media.probing.probe import start_of
+from pipelines.media.probing.probe_result import (
+    BitRateCurve,
+    FrameTimes,
+    Groups,
+    PacketFindings,
+    PicturePackets,
+    StreamPackets,
+)
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.truncation import ends_early

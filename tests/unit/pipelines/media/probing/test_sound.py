@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.media.findings import AllSoundFindings, Silence, SoundFindings
-from pipelines.media.probe import probe
-from pipelines.media.sound_findings import listen
+from pipelines.media.probing.probe import probe
+from pipelines.media.probing.probe_result import AllSoundFindings, Silence, SoundFindings
+from pipelines.media.probing.sound import listen
 
 
 def found_in(clip: Path, told: Callable[[float], None] = lambda _: None) -> AllSoundFindings:

@@ -12,9 +12,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from pipelines.media.findings import FieldCounts, Scan
 from pipelines.media.info import VideoInfo
 from pipelines.media.packet_index import evenly_spaced
+from pipelines.media.probing.probe_result import FieldCounts, Scan
 from pipelines.media.source import Source, open_input, shown_at
 from pipelines.media.video_filters import PictureFilter
 from pipelines.media.video_plan import nominal_rate

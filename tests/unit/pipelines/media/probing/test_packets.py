@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.media.findings import FrameTimes, Groups, PacketFindings, PicturePackets
-from pipelines.media.packet_findings import find_in_packets
-from pipelines.media.probe import probe
+from pipelines.media.probing.packets import find_in_packets
+from pipelines.media.probing.probe import probe
+from pipelines.media.probing.probe_result import FrameTimes, Groups, PacketFindings, PicturePackets
 
 CLOSED = {"qp": "20", "preset": "veryfast", "x264-params": "keyint=10:scenecut=0:bframes=2:b-pyramid=0"}
 

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from pipelines.media.info import MediaInfo
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 from pipelines.media.side_data_info import AmbientViewing, ReplayGain, Spherical, Stereo3d
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from pipelines.media.findings import PictureBox
 from pipelines.media.info import VideoInfo
+from pipelines.media.probing.probe_result import PictureBox
 
 _BLACK = 24  # of 255, as libavfilter's cropdetect has it: black at 16, and the noise of its compression
 _LIT = 0.01  # of a row or column: fewer bright pixels are noise

@@ -11,9 +11,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from pipelines.media.findings import PictureBox, PictureFindings
-from pipelines.media.picture_findings import look_at_picture
-from pipelines.media.probe import probe
+from pipelines.media.probing.pictures import look_at_picture
+from pipelines.media.probing.probe import probe
+from pipelines.media.probing.probe_result import PictureBox, PictureFindings
 
 Picture = NDArray[np.uint8]
 COMBED = factory.woven(factory.whole_pictures(180, step=3))

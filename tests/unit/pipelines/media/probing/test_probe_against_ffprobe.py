@@ -18,10 +18,10 @@ from unit.pipelines.media.ffmpeg_clips import RECIPES, make
 
 from pipelines.media.errors import SourceError
 from pipelines.media.info import AnyStream, AudioInfo, MediaInfo, SubtitleInfo, VideoInfo
-from pipelines.media.probe import probe
+from pipelines.media.probing.probe import probe
 
 FFPROBE = shutil.which("ffprobe")
-SHARED = Path(__file__).parents[5] / "shared" / "media"
+SHARED = Path(__file__).parents[6] / "shared" / "media"
 SHARED_FILES = sorted(path for folder in ("video", "audio", "bad/video") for path in (SHARED / folder).glob("*"))
 NEITHER = {"malformed_free_box.mp4", "zero_bytes.webm"}  # neither of the two reads them
 

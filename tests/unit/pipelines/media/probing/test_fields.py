@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.media.errors import ParamsError
-from pipelines.media.fields import look
-from pipelines.media.findings import Scan
 from pipelines.media.plan import TranscodePlan
-from pipelines.media.probe import probe
+from pipelines.media.probing.fields import look
+from pipelines.media.probing.probe import probe
+from pipelines.media.probing.probe_result import Scan
 from pipelines.media.transcode import transcode_verified
 
 Pictures = Sequence[NDArray[np.uint8]]

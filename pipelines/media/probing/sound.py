@@ -16,11 +16,11 @@ from pipelines.media.audio_plan import LAYOUTS
 from pipelines.media.audio_track import SoundDecoder, through
 from pipelines.media.damage import Damage, first_times
 from pipelines.media.errors import EncodeError
-from pipelines.media.findings import AllSoundFindings, Silence, SoundFindings
 from pipelines.media.info import AudioInfo, MediaInfo
 from pipelines.media.loudness import SAMPLE_FORMAT, LoudnessMeter
 from pipelines.media.plan import AudioEncode
-from pipelines.media.probe import start_of
+from pipelines.media.probing.probe import start_of
+from pipelines.media.probing.probe_result import AllSoundFindings, Silence, SoundFindings
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import seconds

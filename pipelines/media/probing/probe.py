@@ -7,10 +7,10 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition
 
-from pipelines.media.header_dump import StreamDump, header_dump
 from pipelines.media.info import Chapter, MediaInfo
+from pipelines.media.probing.header_dump import StreamDump, header_dump
+from pipelines.media.probing.stream_info import stream_info
 from pipelines.media.source import Source, open_input, size_of
-from pipelines.media.stream_info import stream_info
 
 if TYPE_CHECKING:
     from av.container.core import Chapter as ContainerChapter

@@ -13,9 +13,9 @@ from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from pipelines.media import colour
-from pipelines.media.codec_headers import bits_per_sample_of, long_name_of, picture_header
-from pipelines.media.header_dump import StreamDump
 from pipelines.media.info import AnyStream, AudioInfo, HdrKind, OtherInfo, SubtitleInfo, VideoInfo
+from pipelines.media.probing.codec_headers import bits_per_sample_of, long_name_of, picture_header
+from pipelines.media.probing.header_dump import StreamDump
 from pipelines.media.side_data import (
     Orientation,
     content_light_of,

@@ -16,17 +16,17 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipelines.media import colour
-from pipelines.media.bars import BarsMeter
 from pipelines.media.errors import LimitError
-from pipelines.media.fields import PICTURES, PLACES, FieldMeter, agreed, pictures_after
-from pipelines.media.findings import FieldCounts, HdrFindings, PictureFindings
 from pipelines.media.info import ContentLight, MasteringDisplay, MediaInfo, VideoInfo
 from pipelines.media.limits import check_picture
 from pipelines.media.output_streams import set_threads
+from pipelines.media.probing.bars import BarsMeter
+from pipelines.media.probing.fields import PICTURES, PLACES, FieldMeter, agreed, pictures_after
+from pipelines.media.probing.probe_result import FieldCounts, HdrFindings, PictureFindings
+from pipelines.media.probing.stream_info import hdr_kind
 from pipelines.media.progress import OnProgress, Progress
 from pipelines.media.side_data import content_light_of, mastering_display_of, side_data_of
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.stream_info import hdr_kind
 from pipelines.media.video_plan import nominal_rate
 
 _WHOLE = 300  # pictures: a film that has no more is looked at whole
