@@ -6,7 +6,7 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
-from pipelines.media.waveform_spec import JSON, PICTURE, WaveformResult, WaveformSpec, estimate_s
+from pipelines.media.waveform.waveform_spec import JSON, PICTURE, WaveformResult, WaveformSpec, estimate_s
 
 _UNIT = "peaks"
 _MEDIA_TYPES = {JSON: "application/json", PICTURE: "image/png"}
@@ -25,7 +25,7 @@ def plan(bench: Workbench) -> Plan:
 
 def run(bench: Workbench, _unit: Unit) -> WaveformResult:
     return bench.call(
-        "pipelines.media.waveform:waveform",
+        "pipelines.media.waveform.waveform:waveform",
         WaveformResult,
         bench.sources[0],
         folder=str(bench.scratch),

@@ -12,10 +12,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from pipelines.media.errors import LimitError, NoAudioStreamError, SourceUnreadableError, StreamNotFoundError
-from pipelines.media.peaks import Peaks
 from pipelines.media.progress import Progress
-from pipelines.media.waveform import waveform
-from pipelines.media.waveform_spec import WaveformResult, WaveformSpec
+from pipelines.media.waveform.peaks import Peaks
+from pipelines.media.waveform.waveform import waveform
+from pipelines.media.waveform.waveform_spec import WaveformResult, WaveformSpec
 
 RATE_HZ = factory.SAMPLE_RATE_HZ
 PCM = "pcm_s16le"

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from pipelines.media.peaks import Peaks
-from pipelines.media.waveform_spec import WaveformSpec
+from pipelines.media.waveform.peaks import Peaks
+from pipelines.media.waveform.waveform_spec import WaveformSpec
 
 _FINER = 4  # columns looked at for one of the picture
 _AT_ONCE = 256  # columns of the picture

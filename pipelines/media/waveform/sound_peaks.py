@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pipelines.media.errors import LimitError
 from pipelines.media.info import AudioInfo, MediaInfo
-from pipelines.media.peaks import Peaks
 from pipelines.media.source import shown_at
 from pipelines.media.timing import Timing
-from pipelines.media.waveform_spec import WaveformSpec
+from pipelines.media.waveform.peaks import Peaks
+from pipelines.media.waveform.waveform_spec import WaveformSpec
 
 _MOST_PEAKS = 4_000_000  # of all channels together
 _SHORT_S = 60.0  # taken for a duration that isn't told: where it's longer, peaks are put together

@@ -8,14 +8,14 @@ import numpy as np
 from pipelines.media.errors import NoAudioStreamError, SourceUnreadableError, StreamNotFoundError
 from pipelines.media.info import AudioInfo, MediaInfo
 from pipelines.media.mux import write_errors
-from pipelines.media.peaks import Peaks
 from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, ProgressMeter
-from pipelines.media.sound_peaks import SoundPeaks
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.truncation import ends_early
-from pipelines.media.waveform_picture import picture_of
-from pipelines.media.waveform_spec import JSON, PICTURE, WaveformResult, WaveformSpec
+from pipelines.media.waveform.peaks import Peaks
+from pipelines.media.waveform.picture import picture_of
+from pipelines.media.waveform.sound_peaks import SoundPeaks
+from pipelines.media.waveform.waveform_spec import JSON, PICTURE, WaveformResult, WaveformSpec
 
 _WRITTEN_AT_ONCE = 1 << 16
 _FULL_SCALE = 32768
