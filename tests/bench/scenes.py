@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 from av.video.frame import VideoFrame
 
-from pipelines.media.scenes import find_shots, plan_scenes
-from pipelines.media.scenes_spec import ScenesSpec, gathered
+from pipelines.media.scenes.scenes import find_shots, plan_scenes
+from pipelines.media.scenes.scenes_spec import ScenesSpec, gathered
 from tests import joined
 from tests.bench import program
 from tests.bench.figures import Figure

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
-from pipelines.media.scenes_spec import (
+from pipelines.media.scenes.scenes_spec import (
     SUFFIX,
     ScenesPlan,
     ScenesResult,
@@ -26,7 +26,7 @@ class Params(ScenesSpec, CommonParams):
 def plan(bench: Workbench) -> Plan:
     source = bench.sources[0]
     identity = bench.identity(source)
-    scenes = bench.call("pipelines.media.scenes:plan_scenes", ScenesPlan, source, slots=bench.slots)
+    scenes = bench.call("pipelines.media.scenes.scenes:plan_scenes", ScenesPlan, source, slots=bench.slots)
     units = tuple(
         Unit(
             name=f"stretch-{number:04d}",
@@ -56,7 +56,7 @@ def plan(bench: Workbench) -> Plan:
 
 def run(bench: Workbench, unit: Unit) -> StretchResult:
     return bench.call(
-        "pipelines.media.scenes:find_shots",
+        "pipelines.media.scenes.scenes:find_shots",
         StretchResult,
         bench.sources[0],
         plan=ScenesPlan.model_validate(bench.shared["plan"]),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.media.shots.thumbs import HEIGHT, WIDTH, Thumb
+from pipelines.media.scenes.thumbs import HEIGHT, WIDTH, Thumb
 
 _LENGTHS = (8, 12, 18, 26, 36)  # looks that a dissolve lasts
 _MIXED = np.arange(1, 8) / 8  # where in it the mixture is proved

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pipelines.media.shots.boundary import Boundary, Kind
-from pipelines.media.shots.cuts import CutFinder
-from pipelines.media.shots.gradual import DissolveFinder, Gradual, fades
-from pipelines.media.shots.thumbs import Thumb
+from pipelines.media.scenes.boundary import Boundary, Kind
+from pipelines.media.scenes.cuts import CutFinder
+from pipelines.media.scenes.gradual import DissolveFinder, Gradual, fades
+from pipelines.media.scenes.thumbs import Thumb
 
 _LEAST_CONTRAST = 6.0  # of a picture that a dissolve begins or ends with
 REACH_LOOKS = 125  # no frame farther away than that bears upon a boundary

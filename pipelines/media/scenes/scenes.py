@@ -18,7 +18,8 @@ from pipelines.media.keyframes import Keyframes, KeyframeSeeker, cut_off_warning
 from pipelines.media.limits import check_picture
 from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, ProgressMeter
-from pipelines.media.scenes_spec import (
+from pipelines.media.scenes.detector import REACH_LOOKS, ShotDetector, look_of
+from pipelines.media.scenes.scenes_spec import (
     ScenesPlan,
     Stretch,
     StretchResult,
@@ -27,8 +28,7 @@ from pipelines.media.scenes_spec import (
     memory_bytes,
     stretch_count,
 )
-from pipelines.media.shots.detector import REACH_LOOKS, ShotDetector, look_of
-from pipelines.media.shots.thumbs import ThumbMaker
+from pipelines.media.scenes.thumbs import ThumbMaker
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.timing import Timing
 from pipelines.media.tracks import Window

@@ -12,8 +12,8 @@ from shots import Pictures, black, faded, shot
 
 from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError
 from pipelines.media.progress import Progress
-from pipelines.media.scenes import find_shots, plan_scenes
-from pipelines.media.scenes_spec import Scenes, ScenesPlan, ScenesResult, ScenesSpec, gathered
+from pipelines.media.scenes.scenes import find_shots, plan_scenes
+from pipelines.media.scenes.scenes_spec import Scenes, ScenesPlan, ScenesResult, ScenesSpec, gathered
 
 LENGTHS = (30, 45, 25, 60)
 STARTS_S = (1.2, 3.0, 4.0)

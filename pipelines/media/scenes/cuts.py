@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pipelines.media.shots.thumbs import HEIGHT, WIDTH, Thumb
+from pipelines.media.scenes.thumbs import HEIGHT, WIDTH, Thumb
 
 _AROUND = 6  # frames on each side that a change is compared with
 _USUAL_PERCENT = 70  # of the changes around, this share is smaller than what is usual there

@@ -9,9 +9,9 @@ import pytest
 from av.video.frame import VideoFrame
 from shots import Pictures, black, brighter, dissolved, faded, shot
 
-from pipelines.media.shots.boundary import Boundary, settled
-from pipelines.media.shots.detector import REACH_LOOKS, ShotDetector, look_of
-from pipelines.media.shots.thumbs import ThumbMaker
+from pipelines.media.scenes.boundary import Boundary, settled
+from pipelines.media.scenes.detector import REACH_LOOKS, ShotDetector, look_of
+from pipelines.media.scenes.thumbs import ThumbMaker
 
 SLOW = 0.1
 

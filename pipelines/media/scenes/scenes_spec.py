@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.info import VideoInfo
 from pipelines.media.profiles import rate_of
-from pipelines.media.shots.boundary import Boundary, Kind, settled
+from pipelines.media.scenes.boundary import Boundary, Kind, settled
 from pipelines.media.units import Seconds
 
 MAX_BOUNDARIES = 20_000
