@@ -10,8 +10,8 @@ from pathlib import Path
 
 import av
 
-from pipelines.media.storyboard import storyboard
-from pipelines.media.storyboard_spec import StoryboardSpec
+from pipelines.media.storyboard.storyboard import storyboard
+from pipelines.media.storyboard.storyboard_spec import StoryboardSpec
 from tests.bench import program
 from tests.bench.figures import Figure
 

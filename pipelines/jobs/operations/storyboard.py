@@ -6,7 +6,7 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
-from pipelines.media.storyboard_spec import JSON, VTT, StoryboardResult, StoryboardSpec, estimate_s
+from pipelines.media.storyboard.storyboard_spec import JSON, VTT, StoryboardResult, StoryboardSpec, estimate_s
 
 _UNIT = "tiles"
 _MEDIA_TYPES = {"jpeg": "image/jpeg", "webp": "image/webp"}
@@ -25,7 +25,7 @@ def plan(bench: Workbench) -> Plan:
 
 def run(bench: Workbench, _unit: Unit) -> StoryboardResult:
     return bench.call(
-        "pipelines.media.storyboard:storyboard",
+        "pipelines.media.storyboard.storyboard:storyboard",
         StoryboardResult,
         bench.sources[0],
         folder=str(bench.scratch),

@@ -21,7 +21,7 @@ from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.stills import SUFFIXES, save_picture
 from pipelines.media.stills_spec import fitted
-from pipelines.media.storyboard_spec import (
+from pipelines.media.storyboard.storyboard_spec import (
     JSON,
     MAX_TILES,
     VTT,

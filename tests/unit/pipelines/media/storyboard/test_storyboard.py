@@ -21,8 +21,8 @@ from pipelines.media.errors import (
 )
 from pipelines.media.probing.probe import probe
 from pipelines.media.progress import Progress
-from pipelines.media.storyboard import storyboard
-from pipelines.media.storyboard_spec import Storyboard, StoryboardResult, StoryboardSpec, Tile, estimate_s
+from pipelines.media.storyboard.storyboard import storyboard
+from pipelines.media.storyboard.storyboard_spec import Storyboard, StoryboardResult, StoryboardSpec, Tile, estimate_s
 
 NO_SCENE_CUTS = {"qp": "0", "x264-params": "scenecut=0"}
 
