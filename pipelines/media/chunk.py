@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.damage import first_times
+from pipelines.media.encoding import Borders
 from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnreadableError
 from pipelines.media.mux import Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_picture, clock_of, picture_track, set_threads
@@ -95,9 +96,8 @@ def _encode(
         with open_file(target, _MUXER, _MUXER_OPTIONS) as output:
             with write_errors():
                 known = chunk.next_pts is not None and not encode.capped
-                encoder = add_picture(
-                    output, original, encode, threads=1, going_on_after=chunk.frames if known else None
-                )
+                borders = Borders(follows=chunk.number > 0, after=chunk.frames if known else None)
+                encoder = add_picture(output, original, encode, threads=1, borders=borders)
                 output.start_encoding()
             window = Window(chunk.begin_pts, chunk.end_pts)
             clock = clock_of(container, plan)

@@ -1,6 +1,7 @@
 """Set up libav's encoders from a plan."""
 
 import os
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -20,29 +21,35 @@ _VIDEO_ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp
 _AUDIO_ENCODERS = {"aac": "aac", "opus": "libopus", "mp3": "libmp3lame", "flac": "flac"}
 _SAMPLE_FORMATS = {"aac": "fltp", "opus": "flt", "mp3": "fltp", "flac": "s32"}
 _WAITING_THREADS = 4
-# How many more bits x264 gives the last frames of a chunk. It looks ahead to see which frames others are made of; at
-# the end it sees none, and they came out up to 1.7 VMAF below the same frames in one pass (docs/decisions/0015).
-_LAST_FRAMES_BITS = (1.1, 1.1, 1.15, 1.15, 1.4)
+# By how much the bits differ that x264 gives the frames beside a border of chunks. It looks ahead to see which frames
+# others are made of; at the end it sees none, and they came out 1 to 1.6 VMAF below the same frames in one pass; the
+# keyframe behind them came out 2 above (docs/decisions/0015).
+_FIRST_FRAMES_BITS = (0.79, 1.25, 1.25, 1.2, 1.1, 1.1)
+_LAST_FRAMES_BITS = (*[1.1] * 8, 1.2, 1.25, 1.3, 1.35, 1.45, 1.55, 1.9)
 _LARGE_PIXELS = 1_500_000  # from here on, what x264 never uses is 100 MiB and more
 _SETTLING_S = 2  # the rate control's buffer: how long max_bitrate may be exceeded to be made up
 
 
-def add_video_encoder(
-    output: OutputContainer,
-    encode: VideoEncode,
-    time_base: Fraction,
-    threads: int | None,
-    going_on_after: int | None = None,
-) -> VideoStream:
-    """Add a video stream whose frames come with timestamps in ``time_base``.
+@dataclass(frozen=True)
+class Borders:
+    """Where a film goes on beyond a stream: it ``follows`` another; another goes on ``after`` so many frames."""
 
-    ``going_on_after``: the number of its frames, where another stream goes on with the same film.
-    """
+    follows: bool = False
+    after: int | None = None
+
+
+ALONE = Borders()
+
+
+def add_video_encoder(
+    output: OutputContainer, encode: VideoEncode, time_base: Fraction, threads: int | None, borders: Borders = ALONE
+) -> VideoStream:
+    """Add a video stream whose frames come with timestamps in ``time_base``."""
     settings = encode.settings
     if settings.codec == "h264":
         _clear_memory(encode.width * encode.height)
     rate = rate_of(encode.frame_rate) or Fraction(30)
-    options = _rate_control(encode) | _codec_options(encode, threads, going_on_after)
+    options = _rate_control(encode) | _codec_options(encode, threads, borders)
     try:
         stream = output.add_stream(_VIDEO_ENCODERS[settings.codec], rate=rate, options=options)
     except UnknownCodecError as error:
@@ -116,10 +123,10 @@ def _encoder_threads(codec: str, cpus: int | None) -> int:
     return cpus + _WAITING_THREADS if codec == "h264" and cpus > 1 else cpus
 
 
-def _codec_options(encode: VideoEncode, threads: int | None, going_on_after: int | None) -> dict[str, str]:
+def _codec_options(encode: VideoEncode, threads: int | None, borders: Borders) -> dict[str, str]:
     settings = encode.settings
     if settings.codec == "h264":
-        return {"preset": settings.preset, "x264-params": "open-gop=0" + _x264_zones(going_on_after)}
+        return {"preset": settings.preset, "x264-params": "open-gop=0" + _x264_zones(borders)}
     if settings.codec == "hevc":
         return {"preset": settings.preset, "x265-params": ":".join(_x265_params(encode, threads))}
     if settings.codec == "av1":
@@ -136,11 +143,14 @@ def _codec_options(encode: VideoEncode, threads: int | None, going_on_after: int
     }
 
 
-def _x264_zones(frames: int | None) -> str:
-    first = (frames or 0) - len(_LAST_FRAMES_BITS)
-    if first < 1:
+def _x264_zones(borders: Borders) -> str:
+    bits = dict(enumerate(_FIRST_FRAMES_BITS)) if borders.follows else {}
+    last = (borders.after or 0) - len(_LAST_FRAMES_BITS)
+    if last > len(bits):  # a shorter one hasn't frames enough to make up for others
+        bits |= dict(enumerate(_LAST_FRAMES_BITS, last))
+    elif borders.after is not None:
         return ""
-    return ":zones=" + "/".join(f"{frame},{frame},b={bits}" for frame, bits in enumerate(_LAST_FRAMES_BITS, first))
+    return ":zones=" + "/".join(f"{frame},{frame},b={each}" for frame, each in bits.items()) if bits else ""
 
 
 def _x265_params(encode: VideoEncode, threads: int | None) -> list[str]:

@@ -10,7 +10,7 @@ from av.video.stream import VideoStream
 
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import Damage
-from pipelines.media.encoding import add_audio_encoder, add_video_encoder
+from pipelines.media.encoding import ALONE, Borders, add_audio_encoder, add_video_encoder
 from pipelines.media.mux import Writer, copy_tags
 from pipelines.media.plan import Loudness, StreamPlan, TranscodePlan, VideoEncode
 from pipelines.media.probing.probe import start_of
@@ -67,15 +67,12 @@ def add_picture(
     original: VideoStream,
     encode: VideoEncode,
     threads: int | None,
-    going_on_after: int | None = None,
+    borders: Borders = ALONE,
 ) -> VideoStream:
-    """Add the encoder of a picture: its time base is the source's, or the frame rate's where that is bounded.
-
-    ``going_on_after``: see ``add_video_encoder``.
-    """
+    """Add the encoder of a picture: its time base is the source's, or the frame rate's where that is bounded."""
     time_base = 1 / (rate_of(encode.frame_rate) or _DEFAULT_RATE) if encode.capped else original.time_base
     assert time_base is not None
-    return add_video_encoder(output, encode, time_base, threads, going_on_after)
+    return add_video_encoder(output, encode, time_base, threads, borders)
 
 
 def track_of(

@@ -40,7 +40,7 @@ _MIN_HEAVY_S = 1.0  # encoders start threads and look ahead: never a thing for t
 _CHUNK_FILE = "chunk.nut"
 _JOIN_BYTES_PER_S = 60e6
 _MAX_SERIAL_CPUS = 16
-_BUILD = f"2 {version('mediaray')} {version('av')}"  # what a chunk's bytes depend on beside source and settings
+_BUILD = f"3 {version('mediaray')} {version('av')}"  # what a chunk's bytes depend on beside source and settings
 _TOLD = (
     *("method", "reason", "chunks", "reused_chunks", "duration_s", "width", "height", "video_codec"),
     *("audio_codecs", "loudness", "decode_errors", "damaged_at_s"),

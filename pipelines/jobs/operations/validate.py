@@ -13,7 +13,7 @@ from pipelines.media.parts import Part
 from pipelines.media.validation.hash_file import HashComparison, join_files
 from pipelines.media.validation.plan import ValidationPlan
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
-from pipelines.media.validation.spec import QUICK_BYTES, ValidationSpec
+from pipelines.media.validation.validate_spec import QUICK_BYTES, ValidationSpec
 
 _QUICK, _PART = "quick", "part"
 _HASHES_FILE, _HASHES_TYPE = "frames.parquet", "application/vnd.apache.parquet"

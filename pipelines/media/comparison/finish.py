@@ -16,7 +16,7 @@ from pipelines.media.comparison.compare_spec import (
     ScoredPiece,
 )
 from pipelines.media.comparison.film import open_film
-from pipelines.media.comparison.findings import judged, message_of, time_findings
+from pipelines.media.comparison.judgement import judged, message_of, time_findings
 from pipelines.media.comparison.pooling import (
     average_mse,
     curve,

@@ -7,7 +7,7 @@ from pipelines.media.comparison.alignment import Timeline, align, timeline_of
 from pipelines.media.comparison.canvas import canvas_of
 from pipelines.media.comparison.compare_spec import CompareSpec, ComparisonPlan, Piece
 from pipelines.media.comparison.film import open_film
-from pipelines.media.comparison.findings import form_findings, offset_findings, rate_findings
+from pipelines.media.comparison.judgement import form_findings, offset_findings, rate_findings
 from pipelines.media.comparison.pairing import pair_up
 from pipelines.media.comparison.pieces import Cutter, Pair, memory_bytes
 from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError

@@ -17,7 +17,7 @@ from pipelines.media.passes import Fault, Listener, run_pass
 from pipelines.media.probing.probe import start_of
 from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source, shown_at
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.flac import FlacDigest
 from pipelines.media.validation.report import Checked, StreamReport, kind_of
 from pipelines.media.validation.timeline import LOOSE, LOOSE_STEPS

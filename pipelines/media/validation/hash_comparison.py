@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipelines.media.errors import SourceUnsupportedError
 from pipelines.media.source import Source, name_of, open_file
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.hash_file import Difference, HashComparison, HashedStream, Run, head_of
 
 _KEPT_RUNS = 1000

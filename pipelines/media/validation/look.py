@@ -6,7 +6,7 @@ from pipelines.media.errors import SourceEmptyError, SourceUnreadableError
 from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source, size_of
 from pipelines.media.validation.containers.structure import check_structure
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.report import Checked, StreamReport, kind_of
 from pipelines.media.validation.scan import Scan, Timeline, scan
 from pipelines.media.validation.timeline import check_timelines, span

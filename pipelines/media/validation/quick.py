@@ -14,7 +14,7 @@ from pipelines.media.validation.entering import opens
 from pipelines.media.validation.look import Looked, look
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
 from pipelines.media.validation.scan import UNDATED, Timeline
-from pipelines.media.validation.spec import QUICK_BYTES
+from pipelines.media.validation.validate_spec import QUICK_BYTES
 
 _PICTURES = 300  # of a long group of pictures
 _SOUNDS = 25  # packets, about half a second

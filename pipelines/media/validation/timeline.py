@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipelines.media.libav_log import ERROR, WARNING
 from pipelines.media.output_streams import MATROSKA
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.scan import UNDATED, Scan, Ticks, Timeline
 
 _TIMED = frozenset({"video", "audio"})

@@ -8,7 +8,7 @@ import struct
 from collections import Counter
 
 from pipelines.media.validation.containers.file_bytes import FileBytes
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 
 _HEAD = struct.Struct("<4sI")
 _INDEX_ENTRY = struct.Struct("<4s4xII")

@@ -1,7 +1,7 @@
 """Walk through the tags of an FLV file: each is followed by its size. Adobe Flash Video File Format 10.1, annex E."""
 
 from pipelines.media.validation.containers.file_bytes import FileBytes
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 
 _TAG = 11
 _KINDS = frozenset({8, 9, 18})  # sound, picture, script; by bit 5 encrypted

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 
 from pipelines.media.validation.containers.file_bytes import FileBytes
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _SEEK_HEAD, _CUES, _INFO, _TRACKS = 0x114D9B74, 0x1C53BB6B, 0x1549A966, 0x1654AE6B

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.media.validation.containers.file_bytes import FileBytes
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 
 _CELL = 188
 _CELLS = (188, 192, 204)  # as they are kept: with a time before (M2TS), or a Reed-Solomon checksum behind

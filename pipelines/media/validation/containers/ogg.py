@@ -3,7 +3,7 @@
 import struct
 
 from pipelines.media.validation.containers.file_bytes import FileBytes
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 
 _PAGE = struct.Struct("<4sBBqIIIB")
 _LAST = 0x04

@@ -3,7 +3,7 @@
 import struct
 
 from pipelines.media.validation.containers.file_bytes import FileBytes
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 
 _HEAD = struct.Struct("<4sI")
 _UNKNOWN = 0xFFFFFFFF  # written by what can't go back to fill it in; RF64 tells elsewhere

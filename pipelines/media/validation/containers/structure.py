@@ -11,7 +11,7 @@ from pipelines.media.validation.containers.mp4 import check_mp4
 from pipelines.media.validation.containers.mpegts import check_mpegts
 from pipelines.media.validation.containers.ogg import check_ogg
 from pipelines.media.validation.containers.riff_wave import check_wave
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 
 _CHECKS: dict[str, Callable[[FileBytes, FindingLog], bool]] = {
     "mov,mp4,m4a,3gp,3g2,mj2": check_mp4,

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.report import (
     Checked,
     Finding,

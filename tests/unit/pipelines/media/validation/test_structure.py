@@ -10,7 +10,7 @@ from damage import rewritten
 
 from pipelines.media.source import open_input
 from pipelines.media.validation.containers.structure import check_structure
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.report import Finding
 
 PLAIN = {"preset": "veryfast", "x264-params": "bframes=0:keyint=10"}

@@ -10,7 +10,7 @@ import pytest
 from av.packet import Packet
 from damage import Change, rewritten
 
-from pipelines.media.validation.findings import FindingLog
+from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.report import Finding
 from pipelines.media.validation.scan import scan
 from pipelines.media.validation.timeline import check_timelines
