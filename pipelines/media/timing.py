@@ -1,11 +1,23 @@
-"""A stream's ticks as seconds from the container's start, and back."""
+"""When a container starts, and a stream's ticks as seconds from there, and back."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 
 from av.container import InputContainer
+from av.stream import Disposition
 
-from pipelines.media.probing.probe import start_of
+
+def start_of(container: InputContainer) -> Fraction:
+    """The container's start on its own clock, exact: the earliest start of its sound and pictures."""
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in container.streams
+        if stream.type in {"video", "audio"}
+        and stream.start_time is not None
+        and stream.time_base
+        and not stream.disposition & Disposition.attached_pic
+    ]
+    return min(starts, default=Fraction(0))
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,11 @@ from pipelines.media.plan import (
     TranscodePlan,
     TranscodeResult,
 )
-from pipelines.media.probing.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.ticks import end_s_of
+from pipelines.media.timing import start_of
 from pipelines.media.tracks import Clock, CopyTrack, Track
 from pipelines.media.truncation import check_end, check_index
 from pipelines.media.verify import verify_output

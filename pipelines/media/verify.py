@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from pipelines.media.errors import OutputInvalidError, SourceError
 from pipelines.media.plan import Expected, ExpectedStream
-from pipelines.media.probing.probe import start_of
 from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.source import open_input
 from pipelines.media.ticks import end_s_of
+from pipelines.media.timing import start_of
 
 
 class Verification(BaseModel, frozen=True, extra="forbid"):

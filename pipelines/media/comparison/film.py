@@ -14,9 +14,9 @@ from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.frames import FrameReader
 from pipelines.media.info import VideoInfo
 from pipelines.media.output_streams import set_threads
-from pipelines.media.probing.probe import start_of
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import seconds
+from pipelines.media.timing import start_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from pipelines.media.info import MediaInfo, VideoInfo
-from pipelines.media.probing.probe import start_of
 from pipelines.media.probing.probe_result import (
     BitRateCurve,
     FrameTimes,
@@ -25,6 +24,7 @@ from pipelines.media.probing.probe_result import (
 )
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.timing import start_of
 from pipelines.media.truncation import ends_early
 
 Ticks = NDArray[np.int64]

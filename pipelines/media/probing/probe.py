@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
 
 from pipelines.media.info import Chapter, MediaInfo
 from pipelines.media.probing.header_dump import StreamDump, header_dump
 from pipelines.media.probing.stream_info import stream_info
 from pipelines.media.source import Source, open_input, size_of
+from pipelines.media.timing import start_of
 
 if TYPE_CHECKING:
     from av.container.core import Chapter as ContainerChapter
@@ -32,19 +32,6 @@ def probe(source: Source) -> MediaInfo:
     if not _duration_is_plausible(info.duration_s, size_bytes):
         info = _with_scanned_duration(source, info)
     return info
-
-
-def start_of(container: InputContainer) -> Fraction:
-    """The container's start on its own clock, exact: the earliest start of its sound and pictures."""
-    starts = [
-        stream.start_time * stream.time_base
-        for stream in container.streams
-        if stream.type in {"video", "audio"}
-        and stream.start_time is not None
-        and stream.time_base
-        and not stream.disposition & Disposition.attached_pic
-    ]
-    return min(starts, default=Fraction(0))
 
 
 def _read(container: InputContainer, size_bytes: int) -> MediaInfo:

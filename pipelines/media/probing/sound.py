@@ -19,11 +19,11 @@ from pipelines.media.errors import EncodeError
 from pipelines.media.info import AudioInfo, MediaInfo
 from pipelines.media.loudness import SAMPLE_FORMAT, LoudnessMeter
 from pipelines.media.plan import AudioEncode
-from pipelines.media.probing.probe import start_of
 from pipelines.media.probing.probe_result import AllSoundFindings, Silence, SoundFindings
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import seconds
+from pipelines.media.timing import start_of
 from pipelines.media.tracks import Clock, Window
 
 # What libavfilter's silencedetect takes if it isn't told: an encoder's noise is below, and a breath is shorter.

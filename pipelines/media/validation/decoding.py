@@ -14,9 +14,9 @@ from av.video.frame import VideoFrame
 from pipelines.media.libav_log import ERROR, WARNING
 from pipelines.media.parts import Part
 from pipelines.media.passes import Fault, Listener, run_pass
-from pipelines.media.probing.probe import start_of
 from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source, shown_at
+from pipelines.media.timing import start_of
 from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.flac import FlacDigest
 from pipelines.media.validation.report import Checked, StreamReport, kind_of

@@ -12,8 +12,8 @@ from av.video.frame import VideoFrame
 from blake3 import blake3
 
 from pipelines.media.passes import Fault
-from pipelines.media.probing.probe import start_of
 from pipelines.media.source import shown_at
+from pipelines.media.timing import start_of
 from pipelines.media.validation.hash_file import DIGEST_BYTES, HashedStream, write_rows
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from pipelines.media.libav_log import Message, captured_messages
 from pipelines.media.passes import UnlistedStreamError, packets_of
-from pipelines.media.probing.probe import start_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, open_input
+from pipelines.media.timing import start_of
 from pipelines.media.validation.bitstream import Finder, zeros_finder
 
 UNDATED = -(1 << 63)
