@@ -42,7 +42,7 @@ class BarsMeter:
     def take(self, frame: VideoFrame) -> None:
         if frame.is_corrupt or (frame.width, frame.height) != (self._video.width, self._video.height):
             return
-        luma, black = _luma(frame)
+        luma, black = luma_of(frame)
         lit = luma > black
         rows = np.flatnonzero(lit.mean(axis=1) > _LIT)
         columns = np.flatnonzero(lit.mean(axis=0) > _LIT)
@@ -66,7 +66,7 @@ class BarsMeter:
         return _shown(_Edges(top, bottom, left, right), self._video)
 
 
-def _luma(frame: VideoFrame) -> tuple[NDArray[np.unsignedinteger], int]:
+def luma_of(frame: VideoFrame) -> tuple[NDArray[np.unsignedinteger], int]:
     """The luma of each pixel, and the brightest that counts as black."""
     if not frame.format.is_planar or frame.format.is_rgb or frame.planes[0].line_size < 0:
         frame = frame.reformat(format="yuv420p")

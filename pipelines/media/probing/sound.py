@@ -87,7 +87,7 @@ class _Track:
         self._samples = 0
         self._end_s = 0.0
         self._rate_hz = info.sample_rate_hz
-        self._silences = _SilenceMeter()
+        self._silences = SilenceMeter()
         time_base = stream.time_base or Fraction(1, 1000)
         self._time_base = time_base
         self._zero = clock.offset(time_base)
@@ -171,7 +171,7 @@ class _Track:
         self.warnings.append(f"Sound stream {self._index} isn't measured: {why}.")
 
 
-class _SilenceMeter:
+class SilenceMeter:
     """libavfilter's ``silencedetect``, which writes beginnings and ends on the frames that they are found with."""
 
     def __init__(self) -> None:

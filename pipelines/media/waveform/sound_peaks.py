@@ -80,7 +80,7 @@ class SoundPeaks:
             self.peaks = self._new_peaks(frame.layout.nb_channels)
         self._go_to(shown_at(frame), frame.samples)
         for part in self._alike(frame):
-            self._waiting.append(_channels_of(part))
+            self._waiting.append(channels_of(part))
             self._waiting_samples += part.samples
 
     def _alike(self, frame: AudioFrame) -> list[AudioFrame]:
@@ -131,7 +131,7 @@ def _shape_of(frame: AudioFrame) -> tuple[str, str, int]:
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
-def _channels_of(frame: AudioFrame) -> list[NDArray[Any]]:
+def channels_of(frame: AudioFrame) -> list[NDArray[Any]]:
     """The samples of each channel as they were decoded, without a copy."""
     dtype = _DTYPES[frame.format.packed.name]
     if frame.format.is_planar:

@@ -99,13 +99,13 @@ def sharpness_of(sample: Sample) -> Sharpness:
     return Sharpness(
         width=grey.shape[1],
         height=grey.shape[0],
-        blur=_blur_of(grey, inner),
+        blur=blur_of(grey, inner),
         laplacian=_rounded(laplacian.var() * 1000),
         tenengrad=_rounded((across**2 + down**2).mean() * 1000),
     )
 
 
-def _blur_of(grey: NDArray[np.float32], inner: NDArray[np.bool_]) -> float | None:
+def blur_of(grey: NDArray[np.float32], inner: NDArray[np.bool_]) -> float | None:
     """Crete et al., "The Blur Effect", SPIE 6492, 2007: how little changes when the picture is blurred once more.
 
     Neighbours' differences, before and after; the share of them that stays is the blur, of the worse direction.
