@@ -218,6 +218,14 @@ def grey_ramp(path: Path, frames: int = 50, **options: object) -> Path:
     return write_video(path, [grey(ramp_level(i)) for i in range(frames)], **options)  # type: ignore[arg-type]
 
 
+def with_unlisted_sound(path: Path, frames: int) -> Path:
+    """A film in FLV with a packet of sound at its end; of more than 2000 frames, opening it doesn't come upon that."""
+    grey_ramp(path, frames, options={"preset": "veryfast"})
+    packet = b"\x08\0\0\x02" + bytes(7) + b"\x2f\xff" + (13).to_bytes(4)
+    path.write_bytes(path.read_bytes() + packet)
+    return path
+
+
 def clicks(duration_s: float, times_s: Iterable[float], channels: int = 2) -> NDArray[np.float32]:
     """Silence with a short loud click at each of ``times_s``, as ``(channels, samples)``."""
     sound = np.zeros((channels, round(duration_s * SAMPLE_RATE_HZ)), np.float32)

@@ -14,6 +14,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.output_streams import MATROSKA
 from pipelines.media.progress import ProgressMeter
@@ -121,9 +122,9 @@ def _from_packets(container: InputContainer, info: MediaInfo, stream_index: int,
     times: set[int] = set()
     end_s = read_s = None
     with contextlib.suppress(av.error.FFmpegError):
-        for packet in container.demux():
+        for packet in packets_of(container):
             read_s = max(read_s or 0.0, end_s_of(packet))
-            shown = packet.pts if packet.pts is not None else packet.dts
+            shown = time_of(packet)
             if packet.stream_index != stream_index or not packet.size or shown is None:
                 continue
             if packet.is_keyframe and not packet.is_discard:
@@ -153,7 +154,7 @@ class KeyframeSeeker:
         for back_s in _STEPS_BACK_S:
             try:
                 self._container.seek(aim - self._ticks(back_s), stream=self._stream)
-                packets = self._container.demux(self._stream)
+                packets = packets_of(self._container, self._stream)
                 packet = _read_to(packets, time)
             except av.error.FFmpegError:
                 continue

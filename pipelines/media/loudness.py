@@ -15,6 +15,7 @@ from av.audio.stream import AudioStream
 from av.filter import Graph
 
 from pipelines.media.audio_track import SoundDecoder, through
+from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.mux import write_errors
 from pipelines.media.output_streams import clock_of, sound_damage
@@ -54,7 +55,7 @@ def measure_loudness(
             damage = sound_damage(original, plan, clock)
             tracks[index] = SoundDecoder(original, clock, encode, damage, SAMPLE_FORMAT, meters[index].push)
         try:
-            for packet in container.demux([container.streams[index] for index in wanted]):
+            for packet in packets_of(container, *(container.streams[index] for index in wanted)):
                 track = tracks.get(packet.stream_index)
                 if packet.size and track is not None and not track.done:
                     track.take(packet)

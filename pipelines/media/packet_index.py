@@ -10,6 +10,7 @@ from itertools import pairwise
 import av
 from av.video.stream import VideoStream
 
+from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import end_s_of
@@ -86,11 +87,11 @@ def read_index(source: Source, stream_index: int) -> PacketIndex:
         time_base = stream.time_base or Fraction(1, 1000)
         reordered = isinstance(stream, VideoStream) and stream.codec_context.has_b_frames
         try:
-            for packet in container.demux():
+            for packet in packets_of(container):
                 end_s = max(end_s, end_s_of(packet))
                 if packet.stream_index != stream_index or not packet.size:
                     continue
-                pts = packet.pts if packet.pts is not None else packet.dts
+                pts = time_of(packet)
                 # Where frames are reordered, the time of decoding says nothing about the time of showing.
                 undated = undated or pts is None or (packet.pts is None and reordered)
                 if pts is not None:

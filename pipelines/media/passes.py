@@ -5,7 +5,6 @@ each packet and each frame once.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from av.stream import Discard, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.libav_log import Message, captured_messages
 from pipelines.media.parts import Part
@@ -65,28 +65,6 @@ class Listener(Protocol):
     def sound(self, stream: int, frame: AudioFrame) -> None: ...
 
     def fault(self, fault: Fault) -> None: ...
-
-
-class UnlistedStreamError(Exception):
-    """Packets of a stream came that wasn't there when the source was opened; all others were read before."""
-
-
-def packets_of(container: InputContainer, streams: Sequence[Stream]) -> "Iterator[Packet[Any]]":
-    """The packets of some streams, as PyAV reads them, but for the empty ones at the end.
-
-    Raises:
-        UnlistedStreamError: libav finds a stream on its way, as in FLV; PyAV fails at the end then.
-    """
-    packets = container.demux(*streams)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except IndexError as error:
-            raise UnlistedStreamError from error
-        if packet.size:
-            yield packet
 
 
 def run_pass(
@@ -152,19 +130,19 @@ class _Pass:
         """Go to the keyframe that the part begins with, by a seek to some seconds before it, or from the start."""
         key_pts = self._part.key_pts
         if key_pts is None:
-            self._packets = packets_of(self._container, self._streams)
+            self._packets = packets_of(self._container, *self._streams)
             return True
         try:
             if back_s is not None:
                 self._container.seek(key_pts - int(back_s / self._time_base), stream=self._streams[0])
-            self._packets = packets_of(self._container, self._streams)
+            self._packets = packets_of(self._container, *self._streams)
             for packet in self._packets:
                 if packet.is_keyframe and packet.pts == key_pts and packet.size == self._part.key_bytes:
                     self._first = packet
                     return True
                 if back_s is not None and packet.pts is not None and packet.pts > key_pts and packet.is_keyframe:
                     return False
-        except (av.error.FFmpegError, UnlistedStreamError):
+        except av.error.FFmpegError:
             pass
         return False
 
@@ -175,9 +153,8 @@ class _Pass:
         failed = None
         decoded = [stream for stream in self._streams if stream.type in _KINDS and stream.codec_context is not None]
         try:
-            with suppress(UnlistedStreamError):
-                for packet in self._own():
-                    self._take(packet)
+            for packet in self._own():
+                self._take(packet)
         except av.error.FFmpegError as error:
             failed = error.strerror or str(error)
         for stream in decoded:
@@ -190,7 +167,9 @@ class _Pass:
             yield self._first
         end, ended = self._part.end_pts, False
         for packet in self._packets:
-            time = _time_of(packet)
+            if not packet.size:
+                continue
+            time = time_of(packet)
             if end is not None and time is not None and time >= end:
                 if ended or not self._part.leading:
                     return
@@ -198,7 +177,7 @@ class _Pass:
             yield packet
 
     def _take(self, packet: "Packet[Any]") -> None:
-        stream, pts = packet.stream, _time_of(packet)
+        stream, pts = packet.stream, time_of(packet)
         if self._counts(pts):
             for listener in self._listeners:
                 listener.packet(packet)
@@ -222,7 +201,7 @@ class _Pass:
             raised = error.strerror or str(error)
         if raised is None and not self._messages:
             return
-        pts = None if packet is None else _time_of(packet)
+        pts = None if packet is None else time_of(packet)
         messages = tuple(Message(*each) for each in self._messages)
         del self._messages[:]
         if packet is None or self._counts(pts):
@@ -244,5 +223,3 @@ class _Pass:
                 listener.sound(index, frame)
 
 
-def _time_of(packet: "Packet[Any]") -> int | None:
-    return packet.pts if packet.pts is not None else packet.dts

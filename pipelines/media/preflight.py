@@ -6,6 +6,7 @@ import av
 from av.container import InputContainer
 
 from pipelines.media.cuts import CutRules, cut
+from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.errors import ParamsError
 from pipelines.media.estimate import picture_cost_s
 from pipelines.media.info import MediaInfo
@@ -123,8 +124,8 @@ def _seeks_exactly(container: InputContainer, stream_index: int, index: PacketIn
         try:
             container.seek(pts, stream=stream)
             packets = []
-            for packet in container.demux(stream):
-                packets.append((packet.pts if packet.pts is not None else packet.dts, packet.size))
+            for packet in packets_of(container, stream):
+                packets.append((time_of(packet), packet.size))
                 if len(packets) == _SEEK_CHECKED_PACKETS:
                     break
         except av.error.FFmpegError:

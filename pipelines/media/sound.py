@@ -8,6 +8,7 @@ from av.audio.stream import AudioStream
 
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import first_times
+from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import MUXERS, Writer, nothing_of, open_file, sha256_of, write_errors
@@ -51,7 +52,7 @@ def encode_sound(
             track = track_of(original, Writer(output, stream), plan, stream_plan, clock, loudness)
             assert isinstance(track, AudioTrack)
             try:
-                for packet in container.demux(original):
+                for packet in packets_of(container, original):
                     if packet.size:
                         track.take(packet)
                         meter.update(track.writer.end_s, 0)

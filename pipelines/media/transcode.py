@@ -12,6 +12,7 @@ from av.packet import Packet
 
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import concealed, first_times
+from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import EncodeError, SourceUnreadableError
 from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import (
@@ -153,7 +154,7 @@ def _pump(
 
 def _packets(container: InputContainer, name: str) -> "Iterator[Packet[Any]]":
     try:
-        yield from container.demux()
+        yield from packets_of(container)
     except EncodeError:
         raise
     except av.error.FFmpegError as error:

@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from pipelines.media.demuxing import packets_of
 from pipelines.media.info import VideoInfo
 from pipelines.media.packet_index import evenly_spaced
 from pipelines.media.probing.probe_result import FieldCounts, Scan
@@ -63,7 +64,7 @@ def pictures_after(container: InputContainer, stream: VideoStream, after_s: floa
         if after_s:
             start = stream.start_time or 0
             container.seek(start + int(after_s / (stream.time_base or Fraction(1, 1000))), stream=stream)
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:  # whoever encodes it tells of the damage

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import av
 from av.container import InputContainer
 
+from pipelines.media.demuxing import packets_of
 from pipelines.media.info import Chapter, MediaInfo
 from pipelines.media.probing.header_dump import StreamDump, header_dump
 from pipelines.media.probing.stream_info import stream_info
@@ -79,9 +80,10 @@ def _with_scanned_duration(source: Source, info: MediaInfo) -> MediaInfo:
     ends: dict[int, Fraction] = {}
     with open_input(source) as container:
         start = start_of(container)
-        timed = [s for s in container.streams if s.type in {"video", "audio"}]
         try:
-            for packet in container.demux(timed):
+            for packet in packets_of(container):
+                if not packet.size or packet.stream.type not in {"video", "audio"}:
+                    continue
                 before = ends.get(packet.stream_index, Fraction(0))
                 shown = before if packet.pts is None else packet.pts * packet.time_base  # raw streams have no times
                 ends[packet.stream_index] = max(before, shown + (packet.duration or 0) * packet.time_base)

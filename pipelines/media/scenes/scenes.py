@@ -11,6 +11,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import NoVideoStreamError
 from pipelines.media.frames import decoded, raw_step_of
 from pipelines.media.info import VideoInfo
@@ -129,4 +130,4 @@ def _packets_from(
             return packets
         with contextlib.suppress(av.error.FFmpegError):
             container.seek(0)
-    return container.demux(stream)
+    return packets_of(container, stream)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.media.demuxing import UNDATED
 from pipelines.media.parts import Part
-from pipelines.media.validation.scan import UNDATED, Timeline
+from pipelines.media.validation.scan import Timeline
 
 _PART_S = 6.0  # of work: a unit is short enough to pause at, and long enough for what comes with it
 _MEGAPIXELS_PER_S, _MEGABYTES_PER_S = 550.0, 25.0  # decoded on one CPU: H.264 and HEVC of 720p and 1080p

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pipelines.media.demuxing import UNDATED
 from pipelines.media.parts import Part
 from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source
@@ -13,7 +14,7 @@ from pipelines.media.validation.decoding import check_part
 from pipelines.media.validation.entering import opens
 from pipelines.media.validation.look import Looked, look
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
-from pipelines.media.validation.scan import UNDATED, Timeline
+from pipelines.media.validation.scan import Timeline
 from pipelines.media.validation.validate_spec import QUICK_BYTES
 
 _PICTURES = 300  # of a long group of pictures

@@ -6,28 +6,22 @@ from fractions import Fraction
 from typing import Any
 
 import av
-import numpy as np
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
+from pipelines.media.demuxing import PacketTable, packets_of, time_of
 from pipelines.media.libav_log import Message, captured_messages
-from pipelines.media.passes import UnlistedStreamError, packets_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, open_input
 from pipelines.media.timing import start_of
 from pipelines.media.validation.bitstream import Finder, zeros_finder
 
-UNDATED = -(1 << 63)
-Ticks = NDArray[np.int64]
 
+@dataclass(kw_only=True)
+class Timeline(PacketTable):
+    """The packets of a stream, and what its header says. ``length``: in the time base. ``attached``: a cover.
 
-@dataclass
-class Timeline:
-    """The packets of a stream in order of decoding. Times are in ``time_base``; ``UNDATED`` where there is none.
-
-    ``hidden``: an edit list takes it out. ``length``: what the header says, in the time base. ``attached``: a cover.
     ``codec`` is ``None`` where there is no decoder, ``pixels`` are those of a picture. ``zeroed`` packets have zeros
     where their codec has none, which ``finder`` looks for.
     """
@@ -41,35 +35,17 @@ class Timeline:
     attached: bool
     pixels: int
     finder: Finder | None
-    shown: "array[int]" = field(default_factory=lambda: array("q"))
-    decoded: "array[int]" = field(default_factory=lambda: array("q"))
-    durations: "array[int]" = field(default_factory=lambda: array("q"))
-    sizes: "array[int]" = field(default_factory=lambda: array("q"))
-    keys: "array[int]" = field(default_factory=lambda: array("b"))
-    hidden: "array[int]" = field(default_factory=lambda: array("b"))
     corrupt: "array[int]" = field(default_factory=lambda: array("b"))
     zeroed: "array[int]" = field(default_factory=lambda: array("b"))
 
     def note(self, packet: "Packet[Any]") -> None:
-        pts, dts = packet.pts, packet.dts
+        super().note(packet)
         self.zeroed.append(self.finder is not None and self.finder(bytes(packet)) is not None)
-        self.shown.append(UNDATED if pts is None else pts)
-        self.decoded.append(UNDATED if dts is None else dts)
-        self.durations.append(packet.duration or 0)
-        self.sizes.append(packet.size)
-        self.keys.append(packet.is_keyframe)
-        self.hidden.append(packet.is_discard)
         self.corrupt.append(packet.is_corrupt)
 
     def seconds(self, ticks: int) -> float:
         """From the container's start."""
         return float(ticks * self.time_base - self.start)
-
-    @property
-    def times(self) -> Ticks:
-        """When each packet is shown, as far as known: else when it is decoded."""
-        shown, decoded = np.array(self.shown, np.int64), np.array(self.decoded, np.int64)
-        return np.where(shown == UNDATED, decoded, shown)
 
 
 @dataclass(frozen=True)
@@ -101,7 +77,7 @@ def scan(
     """
     said: list[tuple[float | None, Message]] = []
     failed, last_s, size_bytes, to_end = None, None, 0, True
-    unlisted = False
+    unlisted: list[bool] = []
     with captured_messages() as messages, open_input(source) as container:
         said += [(None, Message(*each)) for each in messages]
         del messages[:]
@@ -112,7 +88,9 @@ def scan(
         try:
             if from_end_s is not None and container.duration:
                 container.seek((container.start_time or 0) + container.duration - int(from_end_s * av.time_base))
-            for packet in packets_of(container, list(container.streams)):
+            for packet in packets_of(container, on_unlisted=lambda: unlisted.append(True)):
+                if not packet.size:
+                    continue
                 if messages:
                     said += [(last_s, Message(*each)) for each in messages]
                     del messages[:]
@@ -122,12 +100,10 @@ def scan(
                 if limit_bytes is not None and size_bytes > limit_bytes:
                     to_end = False
                     break
-                time = packet.pts if packet.pts is not None else packet.dts
+                time = time_of(packet)
                 if time is not None:
                     last_s = timeline.seconds(time)
                     meter.update(last_s, 0)
-        except UnlistedStreamError:
-            unlisted = True
         except av.error.FFmpegError as error:
             failed = error.strerror or str(error)
         said += [(last_s, Message(*each)) for each in messages]
@@ -141,7 +117,7 @@ def scan(
         index_end_bytes=index_end_bytes,
         whole=to_end and from_end_s is None,
         to_end=to_end,
-        unlisted=unlisted,
+        unlisted=bool(unlisted),
     )
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.media.demuxing import UNDATED, Ticks
 from pipelines.media.libav_log import ERROR, WARNING
 from pipelines.media.output_streams import MATROSKA
 from pipelines.media.validation.finding_log import FindingLog
-from pipelines.media.validation.scan import UNDATED, Scan, Ticks, Timeline
+from pipelines.media.validation.scan import Scan, Timeline
 
 _TIMED = frozenset({"video", "audio"})
 _FEWEST_STEPS = 5  # fewer don't tell how long a frame usually stands

@@ -191,10 +191,7 @@ def test_sound_that_isnt_what_was_encoded_is_told_by_its_checksum(tmp_path: Path
 
 
 def test_a_stream_that_the_header_doesnt_name_is_told(tmp_path: Path) -> None:
-    film = factory.grey_ramp(tmp_path / "film.flv", frames=2600, options=PLAIN)  # longer than what is looked at first
-    sound = b"\x08\0\0\x02" + bytes(7) + b"\x2f\xff" + (13).to_bytes(4)
-    film.write_bytes(film.read_bytes() + sound)
-    result = full(film)
+    result = full(factory.with_unlisted_sound(tmp_path / "film.flv", frames=2600))
     assert "stream_unlisted" in codes(result)
     assert result.frames == 2600
 

@@ -1,0 +1,73 @@
+"""Read packets without decoding one, and note what they tell."""
+
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from numpy.typing import NDArray
+
+UNDATED = -(1 << 63)  # in place of a time
+Ticks = NDArray[np.int64]
+
+
+def packets_of(
+    container: InputContainer, *streams: Stream, on_unlisted: Callable[[], None] = lambda: None
+) -> "Iterator[Packet[Any]]":
+    """The packets of some streams, or of all; at the end an empty one of each, which drains its decoder.
+
+    ``on_unlisted`` is called at the end where libav came upon a stream that wasn't there when it opened the file, as in
+    FLV: PyAV fails then, after all others were read.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except IndexError:
+            on_unlisted()
+            return
+        yield packet
+
+
+def time_of(packet: "Packet[Any]") -> int | None:
+    """When a packet is shown, as far as known: else when it is decoded."""
+    return packet.pts if packet.pts is not None else packet.dts
+
+
+@dataclass(kw_only=True)
+class PacketTable:
+    """The packets of a stream in order of decoding. Times are in its time base; ``UNDATED`` where there is none.
+
+    ``hidden``: an edit list takes it out.
+    """
+
+    shown: "array[int]" = field(default_factory=lambda: array("q"))
+    decoded: "array[int]" = field(default_factory=lambda: array("q"))
+    durations: "array[int]" = field(default_factory=lambda: array("q"))
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    keys: "array[int]" = field(default_factory=lambda: array("b"))
+    hidden: "array[int]" = field(default_factory=lambda: array("b"))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def note(self, packet: "Packet[Any]") -> None:
+        pts, dts = packet.pts, packet.dts
+        self.shown.append(UNDATED if pts is None else pts)
+        self.decoded.append(UNDATED if dts is None else dts)
+        self.durations.append(packet.duration or 0)
+        self.sizes.append(packet.size)
+        self.keys.append(packet.is_keyframe)
+        self.hidden.append(packet.is_discard)
+
+    @property
+    def times(self) -> Ticks:
+        """When each packet is shown, as far as known: else when it is decoded."""
+        shown, decoded = np.array(self.shown, np.int64), np.array(self.decoded, np.int64)
+        return np.where(shown == UNDATED, decoded, shown)
