@@ -218,6 +218,12 @@ def grey_ramp(path: Path, frames: int = 50, **options: object) -> Path:
     return write_video(path, [grey(ramp_level(i)) for i in range(frames)], **options)  # type: ignore[arg-type]
 
 
+def ramp_with_keyframes(path: Path) -> Path:
+    """Keyframes at 0, 40 and 80 of 120 frames, reordered ones between, but in AVI, which can't tell their times."""
+    options = {"qp": "0", "bf": "0" if path.suffix == ".avi" else "3", "x264-params": "scenecut=0"}
+    return grey_ramp(path, frames=120, gop=40, options=options)
+
+
 def with_unlisted_sound(path: Path, frames: int) -> Path:
     """A film in FLV with a packet of sound at its end; of more than 2000 frames, opening it doesn't come upon that."""
     grey_ramp(path, frames, options={"preset": "veryfast"})

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.info import VideoInfo
-from pipelines.media.keyframes import KeyframeSeeker
+from pipelines.media.keyframe_seeking import KeyframeSeeker
 from pipelines.media.side_data import Orientation
 from pipelines.media.source import shown_at
 from pipelines.media.video_filters import TONEMAP, PictureFilter, Step, orient

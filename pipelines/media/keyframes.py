@@ -1,24 +1,20 @@
-"""Where the keyframes of a picture are, and the frame of one without those around it."""
+"""Where the keyframes of a picture are."""
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, takewhile
+from itertools import takewhile
 
 import av
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Stream
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.output_streams import MATROSKA
 from pipelines.media.progress import ProgressMeter
-from pipelines.media.source import Source, open_input, shown_at
+from pipelines.media.source import Source, open_input
 from pipelines.media.ticks import end_s_of, seconds
 from pipelines.media.truncation import ends_early
 
@@ -27,10 +23,7 @@ _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", MATROSKA, "avi", "flv"})
 # An index whose last entry is farther from the end is of a part of the stream only.
 _MOST_MISSING_S = 30.0
 _MOST_MISSING = 0.1  # of the stream
-# A seek may land behind the keyframe (MPEG-TS and -PS): then look farther back.
-_STEPS_BACK_S = (0, 1, 4, 16)
 _MICROSECONDS = 1_000_000
-_MAX_READ = 3000  # packets from where a seek landed: more is no seek
 
 
 @dataclass(frozen=True)
@@ -133,69 +126,3 @@ def _from_packets(container: InputContainer, info: MediaInfo, stream_index: int,
             meter.update(end_s, 0)
     cut_off = read_s is not None and ends_early(info, read_s)
     return Keyframes(tuple(sorted(times)), end_s, cut_off=cut_off, scanned=True)
-
-
-class KeyframeSeeker:
-    """Goes to keyframes of a stream, to the packet: where a seek of the container's own lands elsewhere, too."""
-
-    def __init__(self, container: InputContainer, stream: VideoStream, times: Sequence[int]) -> None:
-        """``times`` as ``Keyframes`` has them."""
-        self.times = times
-        self._container = container
-        self._stream = stream
-        self._time_base = stream.time_base or Fraction(1, 1000)
-
-    def packets_from(self, place: int) -> "Iterator[Packet[VideoStream]] | None":
-        """The stream's packets from the keyframe at ``place`` in the times on; ``None`` where it isn't found."""
-        time = self.times[place]
-        behind = self.times[place + 1] if place + 1 < len(self.times) else time + self._ticks(2)
-        # An index may tell when a keyframe is decoded, and a seek looks for when it's shown: soon after.
-        aim = time + min(self._ticks(1), (behind - time) // 2)
-        for back_s in _STEPS_BACK_S:
-            try:
-                self._container.seek(aim - self._ticks(back_s), stream=self._stream)
-                packets = packets_of(self._container, self._stream)
-                packet = _read_to(packets, time)
-            except av.error.FFmpegError:
-                continue
-            if packet is not None:
-                return chain((packet,), packets)
-        return None
-
-    def _ticks(self, time_s: int) -> int:
-        return int(time_s / self._time_base)
-
-
-def _read_to(packets: "Iterator[Packet[VideoStream]]", time: int) -> "Packet[VideoStream] | None":
-    for count, packet in enumerate(packets):
-        if packet.size and packet.is_keyframe and time in (packet.pts, packet.dts):
-            return packet
-        if count > _MAX_READ or (packet.dts is not None and packet.dts > time):
-            return None
-    return None
-
-
-class KeyframeReader:
-    """Decodes keyframes one by one: of each, no other packet is given to the decoder."""
-
-    def __init__(self, container: InputContainer, stream: VideoStream, times: Sequence[int]) -> None:
-        """``times`` as ``Keyframes`` has them."""
-        self._seeker = KeyframeSeeker(container, stream, times)
-        self._decoder = stream.codec_context
-        self._decoder.thread_type = "SLICE"  # with threads for frames, none comes until each has one
-
-    def frame(self, place: int) -> VideoFrame | None:
-        """The keyframe at ``place`` in the times; ``None`` where it isn't found or doesn't decode."""
-        packets = self._seeker.packets_from(place)
-        if packets is None:
-            return None
-        try:
-            frames = [*self._decoder.decode(next(packets)), *self._decoder.decode(None)]
-        except av.error.FFmpegError:
-            return None
-        finally:
-            self._decoder.flush_buffers()
-        frame = next((frame for frame in frames if not frame.is_corrupt), None)
-        if frame is not None:
-            frame.pts = shown_at(frame)
-        return None if frame is None or frame.pts is None else frame

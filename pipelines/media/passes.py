@@ -5,6 +5,7 @@ each packet and each frame once.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from av.video.frame import VideoFrame
 
 from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.keyframe_seeking import from_keyframe, packets_from_keyframe
 from pipelines.media.libav_log import Message, captured_messages
 from pipelines.media.parts import Part
 from pipelines.media.progress import OnProgress, ProgressMeter
@@ -32,7 +34,6 @@ from pipelines.media.tracks import Window
 _STRICT = "crccheck+bitstream+buffer+careful+compliant+aggressive"
 _PADDED = {"mpeg1video", "mpeg2video"}  # these bits may be left over: pictures of a constant bit rate are filled up
 _STRICT_OF_PADDED = "crccheck+buffer+careful+compliant"
-_STEPS_BACK_S = (0, 1, 4, 16, 64)  # a seek may land behind the keyframe asked for (MPEG-TS and -PS)
 _KINDS = frozenset({"video", "audio"})
 
 
@@ -75,12 +76,13 @@ def run_pass(
     Raises:
         SourceError: see ``open_input``; SourceUnreadableError: the keyframe that it begins with isn't there any more.
     """
-    for back_s in (*_STEPS_BACK_S, None):
+    for by_seek in (True, False):
         with captured_messages() as messages, open_input(source) as container:
             one = _Pass(container, part, listeners, messages, on_progress)
             one.set_up(threads)
-            if one.find(back_s):
-                return one.run()
+            packets = one.packets(by_seek=by_seek)
+            if packets is not None:
+                return one.run(packets)
     raise SourceUnreadableError(f"{name_of(source)} has another content than when it was looked at.")
 
 
@@ -99,8 +101,6 @@ class _Pass:
         self._window = Window(part.begin_pts, part.end_pts)
         self._listeners = listeners
         self._messages = messages
-        self._packets: Iterator[Packet[Any]] = iter(())
-        self._first: Packet[Any] | None = None
         self._meter = ProgressMeter(on_progress, self._length_s())
         self._frames = 0
 
@@ -126,34 +126,25 @@ class _Pass:
                 context.thread_type = "AUTO"
                 context.thread_count = threads if stream.type == "video" else 1
 
-    def find(self, back_s: int | None) -> bool:
-        """Go to the keyframe that the part begins with, by a seek to some seconds before it, or from the start."""
-        key_pts = self._part.key_pts
+    def packets(self, *, by_seek: bool) -> "Iterator[Packet[Any]] | None":
+        """From the keyframe on that the part begins with, by a seek or from the start; ``None`` where it isn't."""
+        key_pts, key_bytes = self._part.key_pts, self._part.key_bytes
         if key_pts is None:
-            self._packets = packets_of(self._container, *self._streams)
-            return True
-        try:
-            if back_s is not None:
-                self._container.seek(key_pts - int(back_s / self._time_base), stream=self._streams[0])
-            self._packets = packets_of(self._container, *self._streams)
-            for packet in self._packets:
-                if packet.is_keyframe and packet.pts == key_pts and packet.size == self._part.key_bytes:
-                    self._first = packet
-                    return True
-                if back_s is not None and packet.pts is not None and packet.pts > key_pts and packet.is_keyframe:
-                    return False
-        except av.error.FFmpegError:
-            pass
-        return False
+            return packets_of(self._container, *self._streams)
+        if by_seek:
+            return packets_from_keyframe(self._container, self._streams[0], key_pts, size_bytes=key_bytes)
+        with suppress(av.error.FFmpegError):
+            return from_keyframe(packets_of(self._container, *self._streams), key_pts, key_bytes)
+        return None
 
-    def run(self) -> str | None:
+    def run(self, packets: "Iterator[Packet[Any]]") -> str | None:
         for listener in self._listeners:
             listener.opened(self._container)
         del self._messages[:]  # those of opening are none of the decoders'
         failed = None
         decoded = [stream for stream in self._streams if stream.type in _KINDS and stream.codec_context is not None]
         try:
-            for packet in self._own():
+            for packet in self._own(packets):
                 self._take(packet)
         except av.error.FFmpegError as error:
             failed = error.strerror or str(error)
@@ -161,12 +152,10 @@ class _Pass:
             self._decode(stream, None)
         return failed
 
-    def _own(self) -> "Iterator[Packet[Any]]":
+    def _own(self, packets: "Iterator[Packet[Any]]") -> "Iterator[Packet[Any]]":
         """The packets to decode: up to the keyframe behind the part's end, with what leads it where that is wanted."""
-        if self._first is not None:
-            yield self._first
         end, ended = self._part.end_pts, False
-        for packet in self._packets:
+        for packet in packets:
             if not packet.size:
                 continue
             time = time_of(packet)
@@ -221,5 +210,3 @@ class _Pass:
         elif isinstance(frame, AudioFrame) and self._counts(frame.pts):
             for listener in self._listeners:
                 listener.sound(index, frame)
-
-

@@ -15,7 +15,8 @@ from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import NoVideoStreamError
 from pipelines.media.frames import decoded, raw_step_of
 from pipelines.media.info import VideoInfo
-from pipelines.media.keyframes import Keyframes, KeyframeSeeker, cut_off_warning, find_keyframes, pictures_end_s
+from pipelines.media.keyframe_seeking import KeyframeSeeker
+from pipelines.media.keyframes import Keyframes, cut_off_warning, find_keyframes, pictures_end_s
 from pipelines.media.limits import check_picture
 from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, ProgressMeter

@@ -13,7 +13,8 @@ from PIL import Image
 from pipelines.media.errors import LimitError, NoVideoStreamError, ParamsError
 from pipelines.media.frames import FrameReader, PictureMaker
 from pipelines.media.info import VideoInfo
-from pipelines.media.keyframes import KeyframeReader, Keyframes, cut_off_warning, find_keyframes, pictures_end_s
+from pipelines.media.keyframe_seeking import KeyframeReader
+from pipelines.media.keyframes import Keyframes, cut_off_warning, find_keyframes, pictures_end_s
 from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
 from pipelines.media.probing.probe import probe

@@ -1,4 +1,4 @@
-"""Where keyframes are found, and that single ones are decoded rightly, in every container."""
+"""Where keyframes are found, in every container."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import av
 import media_factory as factory
 import pytest
 
-from pipelines.media.keyframes import KeyframeReader, Keyframes, find_keyframes
+from pipelines.media.keyframes import Keyframes, find_keyframes
 from pipelines.media.probing.probe import probe
 from pipelines.media.progress import Progress, ProgressMeter
 from pipelines.media.source import open_input
@@ -18,15 +18,9 @@ def _found(source: Path, index: int = 0) -> Keyframes:
     return find_keyframes(source, probe(source), index, ProgressMeter(lambda _: None, None))
 
 
-def _clip(folder: Path, suffix: str) -> Path:
-    """Keyframes at 0, 40 and 80 of 120 frames, reordered ones between, but in AVI, which can't tell their times."""
-    options = {"qp": "0", "bf": "0" if suffix == "avi" else "3", "x264-params": "scenecut=0"}
-    return factory.grey_ramp(folder / f"ramp.{suffix}", frames=120, gop=40, options=options)
-
-
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_keyframes_are_found_within_a_few_frames(tmp_path: Path, suffix: str) -> None:
-    clip = _clip(tmp_path, suffix)
+    clip = factory.ramp_with_keyframes(tmp_path / f"ramp.{suffix}")
     with open_input(clip) as container:
         stream = container.streams.video[0]
         start = stream.start_time or 0
@@ -35,24 +29,13 @@ def test_keyframes_are_found_within_a_few_frames(tmp_path: Path, suffix: str) ->
     assert len(frames) == (4 if suffix == "flv" else 3)  # FLV's mark of the end is called a keyframe
 
 
-@pytest.mark.parametrize("suffix", CONTAINERS)
-def test_a_keyframe_is_decoded_by_itself(tmp_path: Path, suffix: str) -> None:
-    clip = _clip(tmp_path, suffix)
-    times = _found(clip).times
-    with open_input(clip) as container:
-        reader = KeyframeReader(container, container.streams.video[0], times)
-        shown = [reader.frame(place) for place in (2, 0, 1, 1)]
-    levels = [round(float(frame.to_ndarray()[: factory.HEIGHT].mean())) for frame in shown if frame is not None]
-    assert levels == [factory.ramp_level(index) for index in (80, 0, 40, 40)]
-
-
 def test_a_film_with_an_index_isnt_read_whole(tmp_path: Path) -> None:
-    found = _found(_clip(tmp_path, "mp4"))
+    found = _found(factory.ramp_with_keyframes(tmp_path / "ramp.mp4"))
     assert (found.scanned, found.end_s) == (False, None)
 
 
 def test_without_an_index_all_packets_are_read_with_progress(tmp_path: Path) -> None:
-    clip = _clip(tmp_path, "ts")
+    clip = factory.ramp_with_keyframes(tmp_path / "ramp.ts")
     seen: list[Progress] = []
     found = find_keyframes(clip, probe(clip), 0, ProgressMeter(seen.append, 4.8))
     with av.open(str(clip)) as container:
@@ -71,19 +54,8 @@ def test_of_none_there_is_no_nearest() -> None:
     assert Keyframes(()).nearest(5) is None
 
 
-def test_a_keyframe_that_doesnt_decode_is_none(tmp_path: Path) -> None:
-    clip = factory.with_noise(_clip(tmp_path, "mkv"), tmp_path / "noise.mkv", [0])
-    with open_input(clip) as container:
-        assert KeyframeReader(container, container.streams.video[0], (0,)).frame(0) is None
-
-
-def test_a_time_without_a_keyframe_is_none(grey_ramp: Path) -> None:
-    with open_input(grey_ramp) as container:
-        assert KeyframeReader(container, container.streams.video[0], (130,)).frame(0) is None
-
-
 def test_an_index_that_names_what_is_missing_tells_where_the_file_was_cut(tmp_path: Path) -> None:
-    whole = _clip(tmp_path, "mp4")
+    whole = factory.ramp_with_keyframes(tmp_path / "ramp.mp4")
     fast = tmp_path / "fast.mp4"
     with av.open(str(whole)) as source, av.open(str(fast), "w", options={"movflags": "faststart"}) as output:
         stream = output.add_stream_from_template(source.streams.video[0])

@@ -1,0 +1,106 @@
+"""Go to a keyframe, to the packet, and decode it without those around it."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import chain, islice
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from pipelines.media.demuxing import packets_of
+from pipelines.media.source import shown_at
+
+_STEPS_BACK_S = (0, 1, 4, 16, 64)  # a seek may land behind the keyframe (MPEG-TS and -PS): then look farther back
+_MAX_READ = 3000  # packets from where a seek landed: more is no seek
+
+
+def packets_from_keyframe(
+    container: InputContainer, stream: Stream, time: int, *, aim: int | None = None, size_bytes: int | None = None
+) -> "Iterator[Packet[Any]] | None":
+    """The stream's packets from the keyframe on that is shown or decoded at ``time``; ``None`` where it isn't found.
+
+    It has ``size_bytes``, if that is known. The first seek goes to ``aim``, the next ones to earlier times.
+    """
+    for back_s in _STEPS_BACK_S:
+        try:
+            container.seek((time if aim is None else aim) - _ticks(back_s, stream), stream=stream)
+            found = from_keyframe(packets_of(container, stream), time, size_bytes, near=True)
+        except av.error.FFmpegError:
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def from_keyframe(
+    packets: "Iterator[Packet[Any]]", time: int, size_bytes: int | None = None, *, near: bool = False
+) -> "Iterator[Packet[Any]] | None":
+    """``packets`` from the keyframe on that is shown or decoded at ``time``; ``None`` where it isn't there.
+
+    ``near``: they come from a seek, which landed before it if it is among the first.
+    """
+    for packet in _near(packets, time) if near else packets:
+        if packet.is_keyframe and time in (packet.pts, packet.dts) and size_bytes in (None, packet.size):
+            return chain((packet,), packets)
+    return None
+
+
+def _near(packets: "Iterator[Packet[Any]]", time: int) -> "Iterator[Packet[Any]]":
+    """Up to the first that is decoded after ``time``."""
+    for packet in islice(packets, _MAX_READ):
+        yield packet
+        if packet.dts is not None and packet.dts > time:
+            return
+
+
+def _ticks(time_s: float, stream: Stream) -> int:
+    return int(time_s / (stream.time_base or Fraction(1, 1000)))
+
+
+class KeyframeSeeker:
+    """Goes to keyframes of a stream whose times are known: where a seek of the container's own lands elsewhere, too."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, times: Sequence[int]) -> None:
+        """``times`` as ``Keyframes`` has them."""
+        self.times = times
+        self._container = container
+        self._stream = stream
+
+    def packets_from(self, place: int) -> "Iterator[Packet[VideoStream]] | None":
+        """The stream's packets from the keyframe at ``place`` in the times on; ``None`` where it isn't found."""
+        time = self.times[place]
+        behind = self.times[place + 1] if place + 1 < len(self.times) else time + _ticks(2, self._stream)
+        # An index may tell when a keyframe is decoded, and a seek looks for when it's shown: soon after.
+        aim = time + min(_ticks(1, self._stream), (behind - time) // 2)
+        return packets_from_keyframe(self._container, self._stream, time, aim=aim)
+
+
+class KeyframeReader:
+    """Decodes keyframes one by one: of each, no other packet is given to the decoder."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, times: Sequence[int]) -> None:
+        """``times`` as ``Keyframes`` has them."""
+        self._seeker = KeyframeSeeker(container, stream, times)
+        self._decoder = stream.codec_context
+        self._decoder.thread_type = "SLICE"  # with threads for frames, none comes until each has one
+
+    def frame(self, place: int) -> VideoFrame | None:
+        """The keyframe at ``place`` in the times; ``None`` where it isn't found or doesn't decode."""
+        packets = self._seeker.packets_from(place)
+        if packets is None:
+            return None
+        try:
+            frames = [*self._decoder.decode(next(packets)), *self._decoder.decode(None)]
+        except av.error.FFmpegError:
+            return None
+        finally:
+            self._decoder.flush_buffers()
+        frame = next((frame for frame in frames if not frame.is_corrupt), None)
+        if frame is not None:
+            frame.pts = shown_at(frame)
+        return None if frame is None or frame.pts is None else frame
