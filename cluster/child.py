@@ -277,8 +277,9 @@ class MediaChild:
             return ChildKilledError("ended on purpose")
         if tail:
             _log.error("the media process died (%s): %s", code, tail)
-        reason = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        return ChildCrashedError(f"the media process died ({reason}, {type(error).__name__})")
+        number = -code if code is not None and code < 0 else None
+        reason = f"exit code {code}" if number is None else f"signal {signal.Signals(number).name}"
+        return ChildCrashedError(f"the media process died ({reason}, {type(error).__name__})", number)
 
     def _stderr_tail(self) -> str:
         if self._stderr is None:

@@ -10,7 +10,12 @@ ClusterError
 └── StartupError            something of ours can't start; the message says what to do
 """
 
+import signal
 from typing import Any
+
+_FAULTS = frozenset(
+    {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS, signal.SIGTRAP}
+)
 
 
 class ClusterError(Exception):
@@ -22,7 +27,20 @@ class ChildError(ClusterError):
 
 
 class ChildCrashedError(ChildError):
-    """The child died by itself (signal, out of memory, exit); a fresh one may succeed."""
+    """The child died (signal, out of memory, exit), by ``signal_number`` if by one; a fresh one may succeed."""
+
+    def __init__(self, message: str, signal_number: int | None = None) -> None:
+        super().__init__(message, signal_number)
+        self.message = message
+        self.signal_number = signal_number
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def by_fault(self) -> bool:
+        """Whether its own code was at fault: nobody else sends these signals, and want of memory doesn't either."""
+        return self.signal_number in _FAULTS
 
 
 class ChildKilledError(ChildError):

@@ -10,6 +10,7 @@ class Part(BaseModel, frozen=True, extra="forbid"):
     shown at ``key_pts`` and has ``key_bytes``; what is shown from ``begin_pts`` up to, but not at, ``end_pts`` counts.
     ``leading``: packets that are shown before ``end_pts`` follow the one there in order of decoding, and need it: it
     is decoded too. ``pixels`` of a picture; ``cost_s`` is the estimated time on one CPU.
+    ``begin_s`` and ``end_s`` say the same as ``begin_pts`` and ``end_pts``, in seconds from the container's start.
     """
 
     streams: tuple[int, ...]
@@ -21,3 +22,5 @@ class Part(BaseModel, frozen=True, extra="forbid"):
     frames: int = 0
     pixels: int = 0
     cost_s: float = 1.0
+    begin_s: float | None = None
+    end_s: float | None = None

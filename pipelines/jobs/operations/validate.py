@@ -1,19 +1,24 @@
 """``validate``: does a file decode to its end, and is it whole?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
+from cluster.errors import ChildCrashedError
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.parts import Part
+from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.hash_file import HashComparison, join_files
 from pipelines.media.validation.plan import ValidationPlan
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
 from pipelines.media.validation.validate_spec import QUICK_BYTES, ValidationSpec
+
+T = TypeVar("T")
 
 _QUICK, _PART = "quick", "part"
 _HASHES_FILE, _HASHES_TYPE = "frames.parquet", "application/vnd.apache.parquet"
@@ -22,6 +27,7 @@ _QUICK_S, _QUICK_BYTES_PER_S = 0.3, 400e6
 _MIN_HEAVY_S = 1.0
 _MEMORY_BYTES, _BYTES_PER_PIXEL = 192 << 20, 100
 _MAX_SERIAL_CPUS = 16
+_NEVER_CUT_S = 1e9
 _TOLD = ("verdict", "findings", "frames", "samples", "packets_read", "decoded", "worked_s")
 _TOLD_OF_COMPARED = ("compared", "changed", "missing", "added", "moved")
 
@@ -58,8 +64,15 @@ def plan(bench: Workbench) -> Plan:
         cpus = 0 if seconds < _MIN_HEAVY_S else 1
         return Plan(units=(Unit(name=_QUICK, needs=Needs(cpus=cpus, max_cpus=cpus, seconds=seconds)),))
     identity = bench.identity(source)
-    planned = bench.call("pipelines.media.validation.full:plan_validation", ValidationPlan, source, slots=bench.slots)
-    return plan_of(planned, {source: identity.digest})
+    return plan_of(_planned(bench), {source: identity.digest})
+
+
+def _planned(bench: Workbench) -> ValidationPlan:
+    call = partial(bench.call, "pipelines.media.validation.full:plan_validation", ValidationPlan, bench.sources[0])
+    planned = _survived(partial(call, slots=bench.slots), partial(call, slots=1, whole_s=_NEVER_CUT_S))
+    if isinstance(planned, ChildCrashedError):
+        return ValidationPlan(looked=_crashed(planned), parts=(), packets_read=False, reason="looking at it crashes")
+    return planned
 
 
 def plan_of(planned: ValidationPlan, identities: Mapping[str, str]) -> Plan:
@@ -97,16 +110,59 @@ def _needs(part: Part, *, alone: bool) -> Needs:
 
 def run(bench: Workbench, unit: Unit) -> BaseModel:
     if unit.name == _QUICK:
-        return bench.call("pipelines.media.validation.quick:validate_quick", ValidationResult, bench.sources[0])
-    hashes = str(bench.scratch / _HASHES_FILE) if _keeps_hashes(bench) else None
-    return bench.call(
+        return _quick(bench)
+    return _checked(bench, Part.model_validate(unit.payload[_PART]), _HASHES_FILE)
+
+
+def _quick(bench: Workbench) -> ValidationResult:
+    call = partial(bench.call, "pipelines.media.validation.quick:validate_quick", ValidationResult, bench.sources[0])
+    result = _survived(call, call)
+    if isinstance(result, ChildCrashedError):
+        return conclude(_crashed(result), level="quick", packets_read="none", decoded="none")
+    return result
+
+
+def _checked(bench: Workbench, part: Part, hashes: str) -> Checked:
+    """Check a part; of one that crashes a decoder each stream by itself, so that the others are told of."""
+    call = partial(
+        bench.call,
         "pipelines.media.validation.full:check_part_hashed",
         Checked,
         bench.sources[0],
-        part=Part.model_validate(unit.payload[_PART]),
+        part=part,
         threads=max(1, bench.cpus),
-        hashes=hashes,
+        hashes=str(bench.scratch / hashes) if _keeps_hashes(bench) else None,
     )
+    checked = _survived(call, call)
+    if not isinstance(checked, ChildCrashedError):
+        return checked
+    if len(part.streams) == 1:
+        return _crashed(checked, part)
+    apart = {f"{index}-{hashes}": part.model_copy(update={"streams": (index,)}) for index in part.streams}
+    pieces = [_checked(bench, stream, own) for own, stream in apart.items()]
+    _join_hashes(bench, [bench.scratch / own for own in apart], hashes)
+    return merge(pieces)
+
+
+def _survived(*calls: Callable[[], T]) -> T | ChildCrashedError:
+    """What comes of the first of ``calls`` that doesn't crash the media process, or how the last one crashed it."""
+    for call in calls:
+        try:
+            return call()
+        except ChildCrashedError as error:
+            if not error.by_fault:
+                raise
+            crash = error
+    return crash
+
+
+def _crashed(crash: ChildCrashedError, part: Part | None = None) -> Checked:
+    log = FindingLog()
+    if part is None:
+        log.add("decoder_crashed", evidence=crash.message)
+    else:
+        log.add("decoder_crashed", part.streams[0], part.begin_s, crash.message, last_s=part.end_s)
+    return Checked(findings=tuple(log))
 
 
 def _keeps_hashes(bench: Workbench) -> bool:
@@ -118,8 +174,8 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         return Outcome(Result.model_validate(units[_QUICK].manifest))
     pieces = [Checked.model_validate(unit.manifest) for unit in units.values()]
     compared, made = None, []
-    if units and _keeps_hashes(bench):
-        hashes = _joined_hashes(bench, units)
+    hashes = _join_hashes(bench, [units[name].folder / _HASHES_FILE for name in sorted(units)], _HASHES_FILE)
+    if hashes is not None:
         if bench.params.hashes:
             made.append(Made(hashes, f"{bench.source_stem}{_SUFFIX}", _HASHES_TYPE))
         if bench.params.against is not None:
@@ -139,10 +195,13 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     return Outcome(Result(**dict(result), compared=compared), made)
 
 
-def _joined_hashes(bench: Workbench, units: Mapping[str, Finished]) -> Path:
-    target = bench.scratch / _HASHES_FILE
-    join_files([units[name].folder / _HASHES_FILE for name in sorted(units)], target)
-    return target
+def _join_hashes(bench: Workbench, paths: Sequence[Path], name: str) -> Path | None:
+    """Join those that were kept, if any: of what crashes its decoder there are none."""
+    kept = [path for path in paths if path.exists()]
+    if not kept:
+        return None
+    join_files(kept, bench.scratch / name)
+    return bench.scratch / name
 
 
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:

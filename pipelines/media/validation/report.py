@@ -131,7 +131,9 @@ def conclude(
     decoded: Literal["all", "edges", "none"],
 ) -> ValidationResult:
     """The result that merged pieces come to."""
-    lost = [stream for stream in checked.streams if decoded == "all" and _gave_nothing(stream)]
+    crashed = {finding.stream for finding in checked.findings if finding.code == "decoder_crashed"}
+    tried = [stream for stream in checked.streams if decoded == "all" and stream.index not in crashed]
+    lost = [stream for stream in tried if _gave_nothing(stream)]
     findings, unlisted = listed(folded((*checked.findings, *map(_nothing, lost))))
     return ValidationResult(
         verdict=verdict_of(findings),

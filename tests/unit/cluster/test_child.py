@@ -1,6 +1,7 @@
 """The host of the media child, against the real child."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -223,6 +224,15 @@ def test_a_child_killed_in_a_call_is_a_crash_and_the_next_call_gets_a_fresh_one(
     assert isinstance(error, ChildCrashedError)
     assert "SIGKILL" in str(error)
     assert call(child, clip).duration_s is not None
+
+
+@pytest.mark.parametrize(
+    ("number", "by_fault"), [(signal.SIGSEGV, True), (signal.SIGABRT, True), (signal.SIGKILL, False)]
+)
+def test_a_fault_of_its_own_is_told_from_a_kill(child, midway, number, by_fault):
+    error = pickle.loads(pickle.dumps(midway(child, lambda: os.kill(child.pid, number))))
+    assert error.by_fault is by_fault
+    assert signal.Signals(number).name in str(error)
 
 
 def test_what_a_dead_child_started_dies_too(child, midway):

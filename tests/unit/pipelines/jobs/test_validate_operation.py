@@ -1,16 +1,18 @@
 """The validate operation with the real child: planned, done and joined."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import media_factory as factory
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from cluster.child import ChildSpec, MediaChild
-from cluster.errors import ChildFailedError, StorageError
+from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.models import Plan
@@ -33,7 +35,7 @@ class Jobs:
     """Does jobs in a folder of their own."""
 
     folder: Path
-    child: MediaChild
+    child: Any
 
     def bench(self, source: Path, name: str, shared: Mapping[str, Any], params: Mapping[str, Any]) -> Workbench:
         return Workbench(
@@ -119,6 +121,73 @@ def test_damage_is_found_and_its_time_told(jobs: Jobs, film: Path) -> None:
     result = jobs.result(factory.with_noise(plain, jobs.folder / "spoilt.mkv", [20]))
     assert result.verdict == "broken"
     assert result.findings[0].time_s == pytest.approx(0.8, abs=0.1)
+
+
+@dataclass
+class Crashing:
+    """The real child, which ``crashes`` at some calls: by a signal, as often as ``times`` says."""
+
+    child: MediaChild
+    crashes: Callable[[str, Mapping[str, Any]], bool]
+    signal_number: int = signal.SIGSEGV
+    times: int = 1000
+
+    def call(self, function: str, arguments: Mapping[str, Any], result: Any, **more: Any) -> Any:
+        if self.times and self.crashes(function, arguments):
+            self.times -= 1
+            raise ChildCrashedError("the media process died", self.signal_number)
+        return self.child.call(function, arguments, result, **more)
+
+
+def at_part(begin_s: float) -> Callable[[str, Mapping[str, Any]], bool]:
+    return lambda _, arguments: "part" in arguments and arguments["part"].begin_s == begin_s
+
+
+def test_a_part_that_crashes_its_decoder_is_found_and_the_others_are_told(jobs: Jobs) -> None:
+    film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
+    plan = in_parts(film)
+    result = replace(jobs, child=Crashing(jobs.child, at_part(0.8))).outcome_of(film, plan, hashes=True).result
+    assert isinstance(result, Result)
+    assert (result.verdict, result.frames) == ("broken", 30)
+    (finding,) = result.findings
+    assert (finding.code, finding.stream, finding.time_s, finding.last_s) == ("decoder_crashed", 0, 0.8, 1.2)
+
+
+def test_a_crash_that_doesnt_come_again_is_none(jobs: Jobs) -> None:
+    film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
+    crashing = Crashing(jobs.child, at_part(0.8), times=1)
+    result = replace(jobs, child=crashing).outcome_of(film, in_parts(film)).result
+    assert isinstance(result, Result)
+    assert (result.verdict, result.frames) == ("ok", 40)
+
+
+def test_a_process_that_was_killed_says_nothing_of_the_film(jobs: Jobs) -> None:
+    film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
+    crashing = Crashing(jobs.child, at_part(0.8), signal.SIGKILL)
+    with pytest.raises(ChildCrashedError):
+        replace(jobs, child=crashing).outcome_of(film, in_parts(film))
+
+
+def test_of_streams_that_are_checked_together_only_the_one_that_crashes_is_lost(jobs: Jobs, film: Path) -> None:
+    crashing = Crashing(jobs.child, lambda _, arguments: "part" in arguments and 1 in arguments["part"].streams)
+    outcome = replace(jobs, child=crashing).outcome(film, hashes=True)
+    assert isinstance(outcome.result, Result)
+    assert [(finding.code, finding.stream) for finding in outcome.result.findings] == [("decoder_crashed", 1)]
+    assert (outcome.result.frames, outcome.result.samples) == (100, 4 * 48_000)
+    assert pq.read_table(outcome.made[0].path).column("stream").unique().to_pylist() == [0, 2]
+
+
+def test_a_film_whose_parts_crash_when_they_are_tried_is_checked_whole(jobs: Jobs, film: Path) -> None:
+    crashing = Crashing(jobs.child, lambda function, _: function.endswith("plan_validation"), times=1)
+    result = replace(jobs, child=crashing).result(film)
+    assert (result.verdict, result.frames) == ("ok", 100)
+
+
+@pytest.mark.parametrize("level", ["quick", "full"])
+def test_a_film_that_crashes_whatever_looks_at_it_is_broken_and_no_failure(jobs: Jobs, film: Path, level: str) -> None:
+    result = replace(jobs, child=Crashing(jobs.child, lambda *_: True)).result(film, level=level)
+    assert (result.verdict, result.packets_read, result.decoded) == ("broken", "none", "none")
+    assert [finding.code for finding in result.findings] == ["decoder_crashed"]
 
 
 def test_what_is_no_media_is_broken_and_no_failure(jobs: Jobs) -> None:
