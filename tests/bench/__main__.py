@@ -1,7 +1,7 @@
 """``make bench``: our figure, the peer's or the bar, and the ratio. Run it on a machine that does nothing else.
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
-                                  images pictures storyboard compare scenes validation damages
+                                  images pictures storyboard compare scenes validation damages quality
 """
 
 import argparse
@@ -23,6 +23,7 @@ from tests.bench import (
     encode,
     films,
     images,
+    quality,
     scenes,
     storyboard,
     validation,
@@ -51,6 +52,7 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "scenes": scenes.scenes,
     "validation": validation.validation,
     "damages": validation.damages,
+    "quality": quality.quality,
 }
 
 

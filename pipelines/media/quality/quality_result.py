@@ -28,7 +28,6 @@ from pipelines.media.quality.stretches import long_enough
 from pipelines.media.video_plan import nominal_rate
 
 _LISTED = 100  # stretches of a kind
-_UNKNOWN_STEP = "a guess: the stream tells neither quantisers nor bits"
 
 
 def conclude(plan: QualityPlan, pieces: Sequence[Measured], spec: QualitySpec) -> QualityResult:
@@ -65,41 +64,40 @@ def conclude(plan: QualityPlan, pieces: Sequence[Measured], spec: QualitySpec) -
     )
 
 
-def _picture(info: MediaInfo, video: VideoInfo, points: Sequence[Point]) -> tuple[Summary, Score]:
+def _picture(info: MediaInfo, video: VideoInfo, points: Sequence[Point]) -> tuple[Summary, Score | None]:
     bits = _bits_per_pixel(info, video)
-    busy = median(point.si for point in points)
     told = [math.log2(point.step) for point in points if point.step]
-    if told:
-        log2_step, source = sum(told) / len(told), "the quantisers in the stream"
-    elif video.codec in LOSSLESS:
-        log2_step, source = 0.0, "a codec without loss"
-    elif bits is not None:
-        log2_step, source = estimated_log2_step(video.codec, bits, busy), "estimated from bits per pixel and detail"
-    else:
-        log2_step, source = estimated_log2_step(None, 0.1, busy), _UNKNOWN_STEP
+    log2_step, source = _step(video, told, bits, median(point.si for point in points))
     detailed = [point.detail for point in points if point.detail is not None]
     # Some shots are out of focus: those that aren't tell what the film's pixels hold.
     detail = 1.0 if not detailed else detailed[0] if len(detailed) == 1 else quantiles(detailed, method="inclusive")[2]
-    share = effective_share(detail, log2_step)
-    score = score_of(log2_step, lines_on_screen(video) * share, source)
+    share = effective_share(detail, 0.0 if log2_step is None else log2_step)
     blurs = [point.blur for point in points if point.blur is not None]
-    movements = [point.ti for point in points if point.ti is not None]
-    return (
-        Summary(
-            si=max(point.si for point in points),
-            ti=max(movements, default=None),
-            blur=median(blurs) if blurs else None,
-            blockiness=median(point.blockiness for point in points),
-            noise=median(point.noise for point in points),
-            banding=median(point.banding for point in points),
-            step=round(2**log2_step, 3) if told else None,
-            bits_per_pixel=bits,
-            h264_bits_per_pixel=None if bits is None else round(h264_bits_per_pixel(video.codec, bits), 5),
-            height=min(video.width, video.height),
-            effective_height=round(share * min(video.width, video.height)),
-        ),
-        score,
+    summary = Summary(
+        si=max(point.si for point in points),
+        ti=max((point.ti for point in points if point.ti is not None), default=None),
+        blur=median(blurs) if blurs else None,
+        blockiness=median(point.blockiness for point in points),
+        noise=median(point.noise for point in points),
+        banding=median(point.banding for point in points),
+        step=round(2 ** (sum(told) / len(told)), 3) if told else None,
+        bits_per_pixel=bits,
+        h264_bits_per_pixel=None if bits is None else round(h264_bits_per_pixel(video.codec, bits), 5),
+        height=min(video.width, video.height),
+        effective_height=round(share * min(video.width, video.height)),
     )
+    return summary, None if log2_step is None else score_of(log2_step, lines_on_screen(video) * share, source)
+
+
+def _step(video: VideoInfo, told: Sequence[float], bits: float | None, busy: float) -> tuple[float | None, str]:
+    """The logarithm of the quantiser's step, and where it was learned from."""
+    if told:
+        return sum(told) / len(told), "the quantisers in the stream"
+    if video.codec in LOSSLESS:
+        return 0.0, "a codec without loss"
+    if bits is None:
+        return None, "unknown"
+    return estimated_log2_step(video.codec, bits, busy), "estimated from bits per pixel and detail"
 
 
 def _bits_per_pixel(info: MediaInfo, video: VideoInfo) -> float | None:

@@ -121,7 +121,8 @@ class Recommendation(BaseModel, frozen=True, extra="forbid"):
 class QualityResult(BaseModel, frozen=True, extra="forbid"):
     """``stretches`` are looked for in a full measurement only; each kind's first hundred are listed.
 
-    ``flawed_s`` adds up all of a kind. ``sampled``: the points are of windows. ``score`` is ``None`` without a picture.
+    ``flawed_s`` adds up all of a kind. ``sampled``: the points are of windows. ``score`` is ``None`` without a picture,
+    and where nothing tells how it was compressed.
     """
 
     score: float | None

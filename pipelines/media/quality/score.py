@@ -11,9 +11,9 @@ from typing import get_args
 from pipelines.media.info import VideoInfo
 from pipelines.media.quality.quality_spec import Grade, Score, ScorePart
 
-_GAIN = 0.72  # of the logistic curve, for each halving of the step
-_LEVEL = 4.3  # where the score of a step of one level lies on it, at 1080 lines
-_LINES = 1.5  # steps are as bad as they are by the number of lines, to this power
+_GAIN = 0.74  # of the logistic curve, for each halving of the step
+_LEVEL = 4.5  # where the score of a step of one level lies on it, at 1080 lines
+_LINES = 1.25  # steps are as bad as they are by the number of lines, to this power
 _SCREEN = (1920, 1080)
 _MOST_LINES = 2160
 _CLEAN = 0.0  # logarithm of a step of one level, which nobody sees
@@ -25,7 +25,7 @@ _OF_BITS, _OF_INFORMATION, _OF_NONE = -0.97, 0.80, -4.86
 _EFFICIENCY = {
     **{"mpeg1video": 0.4, "mpeg2video": 0.5, "h263": 0.6, "mpeg4": 0.7, "msmpeg4v3": 0.7, "vc1": 0.9, "wmv3": 0.85},
     **{"theora": 0.7, "vp8": 0.9, "vp9": 1.4, "hevc": 1.5, "av1": 1.8, "vvc": 2.2},
-    **{"mjpeg": 0.15, "prores": 0.15, "dnxhd": 0.15, "dvvideo": 0.15, "jpeg2000": 0.2, "rawvideo": 0.01, "ffv1": 0.03},
+    **{"mjpeg": 0.15, "prores": 0.15, "dnxhd": 0.15, "dvvideo": 0.15, "jpeg2000": 0.2},
 }
 _GRADES: tuple[Grade, ...] = get_args(Grade)[::-1]
 LOSSLESS = frozenset({"rawvideo", "ffv1", "huffyuv", "utvideo", "magicyuv", "v210", "png", "qtrle", "ffvhuff"})
