@@ -28,6 +28,7 @@ _MIN_HEAVY_S = 1.0
 _MEMORY_BYTES, _BYTES_PER_PIXEL = 192 << 20, 100
 _MAX_SERIAL_CPUS = 16
 _NEVER_CUT_S = 1e9
+_NO_HASHES = "No frame has a hash: nothing could be decoded."
 _TOLD = ("verdict", "findings", "frames", "samples", "packets_read", "decoded", "worked_s")
 _TOLD_OF_COMPARED = ("compared", "changed", "missing", "added", "moved")
 
@@ -192,7 +193,8 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         packets_read="all" if bench.shared["packets_read"] else "none",
         decoded="all" if units else "none",
     )
-    return Outcome(Result(**dict(result), compared=compared), made)
+    warnings = [_NO_HASHES] if _keeps_hashes(bench) and hashes is None else []
+    return Outcome(Result(**dict(result), compared=compared), made, warnings)
 
 
 def _join_hashes(bench: Workbench, paths: Sequence[Path], name: str) -> Path | None:

@@ -74,7 +74,7 @@ def cut(picture: Timeline, doors: Sequence[Entrance], slots: int) -> tuple[Part,
                 frames=end - door.place,
                 pixels=picture.pixels,
                 cost_s=round(float(costs[end - 1] - (costs[door.place - 1] if door.place else 0.0)), 3),
-                begin_s=picture.seconds(door.pts) if number else None,
+                begin_s=picture.seconds(door.pts) if number else 0.0,
                 end_s=None if behind is None else picture.seconds(behind.pts),
             )
         )

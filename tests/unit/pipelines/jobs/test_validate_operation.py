@@ -177,6 +177,21 @@ def test_of_streams_that_are_checked_together_only_the_one_that_crashes_is_lost(
     assert pq.read_table(outcome.made[0].path).column("stream").unique().to_pylist() == [0, 2]
 
 
+def test_the_first_part_is_told_to_begin_with_the_film(jobs: Jobs) -> None:
+    film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
+    result = replace(jobs, child=Crashing(jobs.child, at_part(0.0))).outcome_of(film, in_parts(film)).result
+    assert isinstance(result, Result)
+    assert (result.findings[0].time_s, result.findings[0].last_s) == (0.0, 0.4)
+
+
+def test_where_nothing_has_a_hash_that_is_told(jobs: Jobs) -> None:
+    text = jobs.folder / "text.mp4"
+    text.write_text("hello " * 1000)
+    outcome = jobs.outcome(text, hashes=True)
+    assert not outcome.made
+    assert "hash" in outcome.warnings[0]
+
+
 def test_a_film_whose_parts_crash_when_they_are_tried_is_checked_whole(jobs: Jobs, film: Path) -> None:
     crashing = Crashing(jobs.child, lambda function, _: function.endswith("plan_validation"), times=1)
     result = replace(jobs, child=crashing).result(film)
