@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 
 import av
 from av.container import InputContainer
@@ -20,6 +21,7 @@ from pipelines.media.video_filters import TONEMAP, PictureFilter, Step, orient
 
 # A seek may land behind the time asked for (MPEG-TS and -PS, RealMedia, old AVI): then look farther back.
 _STEPS_BACK_S = (0, 1, 4, 16, 64)
+_MAX_READ = 3000  # packets from where a seek landed to a keyframe
 _FORWARD_S = 0.5  # nearer than this, decoding on is cheaper than a seek
 _SCALER = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 _HD_HEIGHT = 720
@@ -71,14 +73,22 @@ class FrameReader:
         return self._shown
 
     def keyframe_at(self, pts: int) -> VideoFrame | None:
-        """A keyframe near ``pts``, without decoding what lies between."""
+        """A keyframe near ``pts``; no other packet is given to the decoder."""
         self._rewind(pts)
-        self._stream.codec_context.skip_frame = "NONKEY"
+        decoder = self._stream.codec_context
+        packets = islice(self._container.demux(self._stream), _MAX_READ)
         try:
-            return next(self._frames, None)
+            keyframe = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
+            frames = [] if keyframe is None else [*decoder.decode(keyframe), *decoder.decode(None)]
+        except av.error.FFmpegError:
+            return None
         finally:
-            self._stream.codec_context.skip_frame = "DEFAULT"
-            self._shown = self._next = None
+            self._begin(iter(()))
+            decoder.flush_buffers()
+        frame = next((frame for frame in frames if not frame.is_corrupt), None)
+        if frame is not None:
+            frame.pts = shown_at(frame)
+        return None if frame is None or frame.pts is None else frame
 
     def _reaches(self, pts: int) -> bool:
         """Whether decoding on from here gets to ``pts`` without passing a keyframe that a seek would go to."""
