@@ -3,15 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
+from pipelines.media.candidates import MARGIN, candidates_at
 from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError, TimeOutOfRangeError
 from pipelines.media.frames import FrameReader, PictureMaker
+from pipelines.media.images.encode import encoded
+from pipelines.media.images.info import EXTENSIONS
 from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
@@ -19,12 +22,9 @@ from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, Progress
 from pipelines.media.side_data import first_frame
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.stills_spec import Still, StillsResult, StillsSpec, candidate_count, fitted
-from pipelines.media.telling import Candidate, choose, judge
+from pipelines.media.stills_spec import Still, StillFormat, StillsResult, StillsSpec, candidate_count, fitted
+from pipelines.media.telling import choose
 from pipelines.media.timing import Timing
-
-SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
-_MARGIN = 0.05  # titles and credits: the first and last twentieth aren't looked at
 
 
 def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgress) -> StillsResult:
@@ -99,17 +99,10 @@ def _even_times(video: VideoInfo, info: MediaInfo, timing: Timing, count: int) -
 
 def _telling_pts(reader: FrameReader, video: VideoInfo, timing: Timing, info: MediaInfo, count: int) -> list[int]:
     points = _even_times(video, info, timing, max(count, candidate_count(count)))
-    margin = int(len(points) * _MARGIN)
+    margin = int(len(points) * MARGIN)
     wanted = [timing.pts_of(time_s) for time_s in points[margin : len(points) - margin or None]]
-    keyframes = {c.pts: c for pts in wanted if (c := _judge_keyframe(reader, pts)) is not None}
-    if len(keyframes) < max(count, len(wanted) // 2):  # a short clip, or one long group of pictures
-        keyframes = {c.pts: c for c in (judge(reader.at(pts)) for pts in wanted)}
-    return [candidate.pts for candidate in choose(list(keyframes.values()), count)]
-
-
-def _judge_keyframe(reader: FrameReader, pts: int) -> Candidate | None:
-    frame = reader.keyframe_at(pts)
-    return None if frame is None else judge(frame)
+    candidates, around = candidates_at(reader, wanted, count, video, timing.time_base)
+    return [candidate.pts for candidate in choose(candidates, count, around.is_changing, around.one_shot)]
 
 
 def _write_all(
@@ -121,39 +114,37 @@ def _write_all(
     timing: Timing,
     on_progress: OnProgress,
 ) -> StillsResult:
-    maker = PictureMaker(video, timing.time_base, _largest(spec, video))
+    shown = (video.display_width, video.display_height)
+    largest = max((fitted(size, shown) for size in spec.sizes), default=None)
+    maker = PictureMaker(video, timing.time_base, largest)
     items: list[Still] = []
     for number, frame in enumerate(frames, start=1):
         assert frame.pts is not None
-        pts, time_s = frame.pts, max(0.0, timing.time_of(frame.pts))
+        time_s = round(max(0.0, timing.time_of(frame.pts)), 6)
         picture = maker.make(frame)
         for size in spec.sizes or (None,):
-            resized = _resize(picture, size, (video.display_width, video.display_height))
-            name = f"still-{number:04d}{_label(size, spec)}.{SUFFIXES[spec.format]}"
-            with write_errors():
-                save_picture(resized, folder / name, spec.format, spec.quality)
-            items.append(
-                Still(
-                    name=name,
-                    time_s=time_s,
-                    width=resized.width,
-                    height=resized.height,
-                    size_bytes=(folder / name).stat().st_size,
-                    pts=pts,
+            resized = _resize(picture, shown if size is None else fitted(size, shown))
+            for format_ in spec.format:
+                name = f"still-{number:04d}{_label(size, spec)}.{EXTENSIONS[format_]}"
+                save_picture(resized, folder / name, format_, spec.quality)
+                items.append(
+                    Still(
+                        name=name,
+                        format=format_,
+                        time_s=time_s,
+                        width=resized.width,
+                        height=resized.height,
+                        size_bytes=(folder / name).stat().st_size,
+                        pts=frame.pts,
+                        keyframe=frame.key_frame,
+                    )
                 )
-            )
         on_progress(Progress(fraction=min(1.0, number / count), frames=number, position_s=time_s))
-    return StillsResult(format=spec.format, items=tuple(items))
+    return StillsResult(items=tuple(items))
 
 
-def _largest(spec: StillsSpec, video: VideoInfo) -> tuple[int, int] | None:
-    shown = (video.display_width, video.display_height)
-    return max((fitted(size, shown) for size in spec.sizes), default=None)
-
-
-def _resize(picture: Image.Image, size: str | None, shown: tuple[int, int]) -> Image.Image:
-    target = shown if size is None else fitted(size, shown)
-    return picture if picture.size == target else picture.resize(target, Image.Resampling.LANCZOS)
+def _resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def _label(size: str | None, spec: StillsSpec) -> str:
@@ -162,10 +153,11 @@ def _label(size: str | None, spec: StillsSpec) -> str:
     return f"-{size}" if "x" in size else f"-{size}w"
 
 
-def save_picture(picture: Image.Image, path: Path, format_: Literal["jpeg", "png", "webp"], quality: int) -> None:
-    if format_ == "jpeg":
-        picture.save(path, "JPEG", quality=quality, optimize=True, progressive=True)
-    elif format_ == "webp":
-        picture.save(path, "WEBP", quality=quality)
-    else:
-        picture.save(path, "PNG")
+def save_picture(picture: Image.Image, path: Path, format_: StillFormat, quality: int) -> None:
+    """Write ``picture``.
+
+    Raises:
+        OutOfSpaceError, EncodeError: see ``mux``.
+    """
+    with write_errors():
+        path.write_bytes(encoded(np.asarray(picture), format_, quality))

@@ -9,6 +9,7 @@ from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import rate_of
 from pipelines.media.units import Seconds
 
+StillFormat = Literal["jpeg", "png", "webp", "avif"]
 _SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
 _CANDIDATES = 12  # looked at for one telling frame; each further one adds half as many
 _MAX_CANDIDATES = 60
@@ -38,7 +39,12 @@ def fitted(size: str, shown: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 Size = Annotated[str, BeforeValidator(parse_size)]
+Formats = Annotated[tuple[StillFormat, ...], BeforeValidator(_listed)]
 
 
 class StillsSpec(BaseModel, frozen=True, extra="forbid"):
@@ -53,8 +59,10 @@ class StillsSpec(BaseModel, frozen=True, extra="forbid"):
     sizes: tuple[Size, ...] = Field(
         default=(), max_length=16, description="Widths (720) or boxes to fit into (1200x300); default as shown."
     )
-    format: Literal["jpeg", "png", "webp"] = Field(default="jpeg", description="Picture format.")
-    quality: int = Field(default=85, ge=1, le=100, description="Of JPEG and WebP.")
+    format: Formats = Field(
+        default=("jpeg",), min_length=1, max_length=4, description="Picture format, or several: jpeg, png, webp, avif."
+    )
+    quality: int = Field(default=85, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
 
     @model_validator(mode="after")
     def _check(self) -> "StillsSpec":
@@ -62,6 +70,9 @@ class StillsSpec(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("give either times, or count and telling")
         if any(time_s < 0 for time_s in self.times):
             raise ValueError("times start at 0")
+        for name, given in (("formats", self.format), ("sizes", self.sizes)):
+            if len(set(given)) < len(given):
+                raise ValueError(f"two {name} are the same")
         return self
 
     @property
@@ -70,18 +81,22 @@ class StillsSpec(BaseModel, frozen=True, extra="forbid"):
 
 
 class Still(BaseModel, frozen=True, extra="forbid"):
-    """One picture file. ``time_s`` is when its frame starts, ``pts`` the same in the source stream's time base."""
+    """One picture file. ``time_s`` is when its frame starts, ``pts`` the same in the source stream's time base.
+
+    ``keyframe``: the frame was coded by itself. Most telling frames are looked for among those, where there are enough.
+    """
 
     name: str
+    format: StillFormat
     time_s: float
     width: int
     height: int
     size_bytes: int
     pts: int
+    keyframe: bool
 
 
 class StillsResult(BaseModel, frozen=True, extra="forbid"):
-    format: Literal["jpeg", "png", "webp"]
     items: tuple[Still, ...]
 
 
@@ -91,13 +106,19 @@ def candidate_count(count: int) -> int:
 
 
 def estimate_s(info: MediaInfo, spec: StillsSpec) -> float:
-    """Rough seconds on one core: opening, then half a group of pictures (taken as 2 s) for each still."""
+    """Rough seconds on one core: opening, then half a group of pictures (taken as 2 s) for each still.
+
+    For a telling one a second more, in which it's looked around.
+    """
     video = info.video
     if video is None:
         return 0.1
     megapixels = video.width * video.height / 1e6
     stills = len(spec.times) or spec.count or 1
-    looked_at = candidate_count(stills) if spec.is_telling else 0
-    decoded = stills * 2 * min(60.0, float(rate_of(video.average_frame_rate) or 30)) + looked_at
+    rate = min(60.0, float(rate_of(video.average_frame_rate) or 30))
+    looked_at = candidate_count(stills) + stills * rate if spec.is_telling else 0
+    decoded = stills * 2 * rate + looked_at
+    files = stills * max(1, len(spec.sizes)) * len(spec.format)
+    slow = 10 if "avif" in spec.format else 1
     tonemap_s = 3.0 if video.hdr != "sdr" else 0.0
-    return round(0.05 + decoded * megapixels / 150 + stills * max(1, len(spec.sizes)) * megapixels / 50 + tonemap_s, 3)
+    return round(0.05 + decoded * megapixels / 150 + files * slow * megapixels / 50 + tonemap_s, 3)

@@ -1,25 +1,48 @@
-"""Which frames tell most about a video: sharp, well lit, rich in detail, unlike one another."""
+"""Which frames tell most about a video: sharp, well lit, rich in detail, unlike one another, each of another shot."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from pipelines.media.images.analysis.perceptual_hash import dct_hash
+
 _WIDTH = 160
 _BINS = 64
 _SHARP = 1500.0  # variance of the Laplacian of a crisp picture at this width
+_LEAST = 0.08  # the score of a picture that shows something
 _ALIKE = 0.25  # two frames whose histograms differ by less show the same
+_ALIKE_BITS = 12  # so do two whose hashes differ by fewer
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A frame's score from 0 to 1 and what it looks like: its luma histogram, summing to 1."""
+    """A frame's score from 0 to 1 and what it looks like: its luma histogram, summing to 1, and its pHash."""
 
     pts: int
     score: float
     histogram: NDArray[np.float64]
+    hash: int
+
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether it's black, white or flat."""
+        return self.score < _LEAST
+
+    def is_like(self, other: "Candidate") -> bool:
+        return self._recoloured(other) < _ALIKE or self._redrawn(other) < _ALIKE_BITS
+
+    def difference(self, other: "Candidate") -> float:
+        """From 0 to 2: how much the histogram changed, and the shapes."""
+        return self._recoloured(other) / 2 + self._redrawn(other) / 64
+
+    def _recoloured(self, other: "Candidate") -> float:
+        return float(np.abs(self.histogram - other.histogram).sum())
+
+    def _redrawn(self, other: "Candidate") -> int:
+        return (self.hash ^ other.hash).bit_count()
 
 
 def judge(frame: VideoFrame) -> Candidate:
@@ -30,7 +53,8 @@ def judge(frame: VideoFrame) -> Candidate:
     microscopy", ICPR 2000), on a logarithmic scale; and how far the mean luma is from black and white.
     """
     height = max(2, round(frame.height * _WIDTH / frame.width / 2) * 2)
-    luma = frame.reformat(width=_WIDTH, height=height, format="gray").to_ndarray().astype(np.float64)
+    grey = frame.reformat(width=_WIDTH, height=height, format="gray").to_ndarray().astype(np.uint8, copy=False)
+    luma = grey.astype(np.float64)
     histogram = np.histogram(luma, bins=_BINS, range=(0, 256))[0] / luma.size
     filled = histogram[histogram > 0]
     entropy = float(-(filled * np.log2(filled)).sum()) / np.log2(_BINS)
@@ -39,15 +63,47 @@ def judge(frame: VideoFrame) -> Candidate:
     brightness = float(luma.mean()) / 255
     exposure = max(0.0, 1 - (2 * abs(brightness - 0.45)) ** 3)
     assert frame.pts is not None
-    return Candidate(frame.pts, entropy * sharpness * exposure, histogram)
+    return Candidate(frame.pts, entropy * sharpness * exposure, histogram, int(dct_hash(grey), 16))
 
 
-def choose(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """The best ``count``, in order of time; one that looks like a better one is taken only if nothing else is left."""
-    ranked = sorted(candidates, key=lambda candidate: candidate.score, reverse=True)
+def choose(
+    candidates: Iterable[Candidate],
+    count: int,
+    is_changing: Callable[[int], bool] = lambda _: False,
+    one_shot: Callable[[int, int], bool] = lambda _, __: False,
+) -> list[Candidate]:
+    """The best ``count`` that show something, are unlike one another and of different shots, in order of time.
+
+    ``is_changing`` tells whether the frame of a time is on its way to another picture, ``one_shot`` whether no boundary
+    lies between two; they are asked as seldom as can be. Where too few are left, others of the shots that there are
+    come next, those first that differ most from what is taken; then what is changing, then what shows nothing.
+    """
     chosen: list[Candidate] = []
-    spare: list[Candidate] = []
-    for candidate in ranked:
-        alike = any(float(np.abs(candidate.histogram - other.histogram).sum()) < _ALIKE for other in chosen)
-        (spare if alike else chosen).append(candidate)
-    return sorted((chosen + spare)[:count], key=lambda candidate: candidate.pts)
+    others: list[Candidate] = []
+    changing: list[Candidate] = []
+    nothing: list[Candidate] = []
+    for each in sorted(candidates, key=lambda candidate: -candidate.score):
+        if len(chosen) == count:
+            break
+        if each.shows_nothing:
+            nothing.append(each)
+        elif any(each.is_like(other) for other in chosen):
+            others.append(each)
+        elif is_changing(each.pts):
+            changing.append(each)
+        elif any(one_shot(*sorted((each.pts, near))) for near in _neighbours(each.pts, chosen)):
+            others.append(each)
+        else:
+            chosen.append(each)
+    while len(chosen) < count and others:
+        best = max(others, key=lambda each: each.score * min(each.difference(other) for other in chosen))
+        others.remove(best)
+        (changing if is_changing(best.pts) else chosen).append(best)
+    return sorted([*chosen, *changing, *nothing][:count], key=lambda candidate: candidate.pts)
+
+
+def _neighbours(pts: int, chosen: Sequence[Candidate]) -> list[int]:
+    """Of what was chosen, the last before and the first behind ``pts``: only these can be of its shot."""
+    before = [each.pts for each in chosen if each.pts < pts]
+    behind = [each.pts for each in chosen if each.pts > pts]
+    return [*([max(before)] if before else []), *([min(behind)] if behind else [])]

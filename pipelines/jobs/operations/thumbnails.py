@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.images.info import MEDIA_TYPES
 from pipelines.media.info import MediaInfo
 from pipelines.media.stills_spec import StillsResult, StillsSpec, estimate_s
 
 _UNIT = "stills"
-_MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
 class Params(StillsSpec, CommonParams):
@@ -36,7 +36,7 @@ def run(bench: Workbench, _unit: Unit) -> StillsResult:
 def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     finished = units[_UNIT]
     result = StillsResult.model_validate(finished.manifest)
-    made = [Made(finished.folder / item.name, item.name, _MEDIA_TYPES[result.format]) for item in result.items]
+    made = [Made(finished.folder / item.name, item.name, MEDIA_TYPES[item.format]) for item in result.items]
     return Outcome(result, made)
 
 

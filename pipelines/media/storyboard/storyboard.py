@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipelines.media.errors import LimitError, NoVideoStreamError, ParamsError
 from pipelines.media.frames import FrameReader, PictureMaker
+from pipelines.media.images.info import EXTENSIONS
 from pipelines.media.info import VideoInfo
 from pipelines.media.keyframe_seeking import KeyframeReader
 from pipelines.media.keyframes import Keyframes, cut_off_warning, find_keyframes, pictures_end_s
@@ -20,7 +21,7 @@ from pipelines.media.mux import write_errors
 from pipelines.media.probing.probe import probe
 from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.stills import SUFFIXES, save_picture
+from pipelines.media.stills import save_picture
 from pipelines.media.stills_spec import fitted
 from pipelines.media.storyboard.storyboard_spec import (
     JSON,
@@ -240,13 +241,12 @@ class _Sheets:
             self._write_sheet()
 
     def _name(self) -> str:
-        return f"sheet-{len(self.written) + 1:03d}.{SUFFIXES[self._spec.format]}"
+        return f"sheet-{len(self.written) + 1:03d}.{EXTENSIONS[self._spec.format]}"
 
     def _write_sheet(self) -> None:
         assert self._sheet is not None
         name = self._name()
-        with write_errors():
-            save_picture(self._sheet, self._folder / name, self._spec.format, self._spec.quality)
+        save_picture(self._sheet, self._folder / name, self._spec.format, self._spec.quality)
         size_bytes = (self._folder / name).stat().st_size
         self.written.append(Sheet(name=name, width=self._sheet.width, height=self._sheet.height, size_bytes=size_bytes))
         self._sheet = None

@@ -1,11 +1,14 @@
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import media_factory as factory
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
+from shots import black, dissolved, faded, shot
 
 from pipelines.media.errors import NoVideoStreamError, TimeOutOfRangeError
 from pipelines.media.probing.probe import probe
@@ -132,12 +135,27 @@ def test_sizes_bound_and_never_enlarge(
     assert still.name == name
 
 
+def test_formats_and_sizes_are_of_one_frame(grey_ramp: Path, tmp_path: Path) -> None:
+    taken = _take(grey_ramp, tmp_path, times=[1], sizes=[48, 96], format=["jpeg", "avif"])
+    assert [(still.name, still.format, still.pts) for still in taken] == [
+        (f"still-0001-{size}w.{suffix}", name, taken[0].pts)
+        for size in (48, 96)
+        for name, suffix in (("jpeg", "jpg"), ("avif", "avif"))
+    ]
+    shown = [Image.open(tmp_path / still.name) for still in taken]
+    assert [(picture.format, picture.width) for picture in shown] == [
+        (name, width) for width in (48, 96) for name in ("JPEG", "AVIF")
+    ]
+
+
 def test_several_sizes_are_named_by_their_size(grey_ramp: Path, tmp_path: Path) -> None:
     taken = _take(grey_ramp, tmp_path, times=[1], sizes=[48, "90x16"], format="jpeg")
     assert [still.name for still in taken] == ["still-0001-48w.jpg", "still-0001-90x16.jpg"]
 
 
-@pytest.mark.parametrize(("name", "magic"), [("jpeg", b"\xff\xd8"), ("png", b"\x89PNG"), ("webp", b"RIFF")])
+@pytest.mark.parametrize(
+    ("name", "magic"), [("jpeg", b"\xff\xd8"), ("png", b"\x89PNG"), ("webp", b"RIFF"), ("avif", b"\0\0\0 ftypavif")]
+)
 def test_formats(grey_ramp: Path, tmp_path: Path, name: str, magic: bytes) -> None:
     (still,) = _take(grey_ramp, tmp_path, times=[1], format=name)
     data = (tmp_path / still.name).read_bytes()
@@ -157,6 +175,52 @@ def test_the_telling_frame_is_neither_black_nor_flat(tmp_path: Path) -> None:
     assert 0.8 <= still.time_s < 1.0
 
 
+def _shots_film(folder: Path, pictures: Sequence[NDArray[np.uint8]], gop: int) -> Path:
+    return factory.write_video(folder / "shots.mp4", pictures, gop=gop)
+
+
+@pytest.mark.parametrize("gop", [10, 1000])
+def test_telling_frames_are_of_different_shots(tmp_path: Path, gop: int) -> None:
+    pictures = [picture for number in range(6) for picture in shot(number, 50, 2.0)]
+    taken = _take(_shots_film(tmp_path, pictures, gop), tmp_path, count=6, telling=True)
+    assert [int(still.time_s // 2) for still in taken] == [0, 1, 2, 3, 4, 5]
+
+
+def test_of_fewer_shots_than_wanted_each_has_one_first(tmp_path: Path) -> None:
+    pictures = [picture for number in range(3) for picture in shot(number, 50)]
+    taken = _take(_shots_film(tmp_path, pictures, 10), tmp_path, count=5, telling=True)
+    assert len({still.pts for still in taken}) == 5
+    assert {int(still.time_s // 2) for still in taken} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("gop", [5, 1000])
+def test_telling_frames_are_not_within_dissolves_or_fades(tmp_path: Path, gop: int) -> None:
+    pictures = faded(dissolved(shot(1, 80, 0.1), shot(2, 80, 0.1), 24), 25, out=True)
+    taken = _take(_shots_film(tmp_path, [*pictures, *black(25)], gop), tmp_path, count=2, telling=True)
+    first, second = (round(still.time_s * 25) for still in taken)
+    assert first <= 58
+    assert 78 <= second <= 115
+
+
+def test_keyframes_are_looked_at_where_they_are_dense_and_told(tmp_path: Path) -> None:
+    pictures = [picture for number in range(6) for picture in shot(number, 50)]
+    dense = _take(_shots_film(tmp_path, pictures, 10), tmp_path, count=3, telling=True)
+    assert all(still.keyframe and still.pts * 25 // 12_800 % 10 == 0 for still in dense)
+    sparse = _take(_shots_film(tmp_path, pictures, 1000), tmp_path, count=3, telling=True)
+    assert not any(still.keyframe for still in sparse)
+
+
+def test_telling_frames_are_the_same_each_time(tmp_path: Path) -> None:
+    clip = _shots_film(tmp_path, [picture for number in range(6) for picture in shot(number, 50)], 10)
+    assert _take(clip, tmp_path, count=3, telling=True) == _take(clip, tmp_path, count=3, telling=True)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_of_hardly_any_frames_what_is_there_is_taken(tmp_path: Path, frames: int) -> None:
+    clip = factory.grey_ramp(tmp_path / "short.mkv", frames=frames)
+    assert len(_take(clip, tmp_path, count=4, telling=True)) == frames
+
+
 def test_a_cover_stands_in_for_missing_pictures(shared_video: Path, tmp_path: Path) -> None:
     (still,) = _take(shared_video.parent / "audio" / "flac_with_cover.flac", tmp_path)
     assert (still.width, still.height) == (371, 320)
@@ -169,7 +233,17 @@ def test_sound_alone_has_no_stills(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [{"times": [1], "count": 2}, {"times": [-1]}, {"sizes": ["big"]}, {"sizes": ["0"]}, {"quality": 0}]
+    "spec",
+    [
+        {"times": [1], "count": 2},
+        {"times": [-1]},
+        {"sizes": ["big"]},
+        {"sizes": ["0"]},
+        {"quality": 0},
+        {"format": []},
+        {"format": ["png", "png"]},
+        {"sizes": [9, 9]},
+    ],
 )
 def test_contradictions_are_refused(spec: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
