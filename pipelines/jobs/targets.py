@@ -15,6 +15,7 @@ _EXTENSIONS = frozenset(
     for name in (
         *("3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mxf", "ogv", "ts", "webm", "wmv"),
         *("aac", "flac", "m4a", "mka", "mp3", "oga", "ogg", "opus", "wav", "wma"),
+        *("avif", "gif", "webp"),
     )
 )
 _OTHER_NAMES = {".mp4": {".m4v", ".m4a"}, ".mkv": {".mka"}, ".opus": {".ogg", ".oga"}}
@@ -47,7 +48,7 @@ def check_extension(operation: Operation, params: Any, output: Path, profiles: M
     """
     if operation.suffix is None:
         return
-    given, made = output.suffix.lower(), operation.suffix(params, profiles)
+    given, made = output.suffix.lower(), Path(f"any{operation.suffix(params, profiles)}").suffix
     if given in _EXTENSIONS - {made} - _OTHER_NAMES.get(made, set()):
         raise InvalidError(f"The output is named {given}, but {made} is made. Name it {made}.", "output_extension")
 

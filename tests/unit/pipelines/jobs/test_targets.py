@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,17 @@ def test_an_extension_that_promises_another_container_is_refused():
     with pytest.raises(InvalidError, match=r"named .mp4, but .mkv is made") as refused:
         check_extension(COPY, CopyParams(), Path("/out/a.mp4"), {})
     assert refused.value.code == "output_extension"
+
+
+@pytest.mark.parametrize("name", ["a.preview.webp", "a.webp"])
+def test_of_an_extension_of_two_parts_the_last_one_counts(name):
+    check_extension(
+        replace(COPY, suffix=lambda _params, _profiles: ".preview.webp"), CopyParams(), Path("/out", name), {}
+    )
+    with pytest.raises(InvalidError, match=r"named .avif, but .webp is made"):
+        check_extension(
+            replace(COPY, suffix=lambda _params, _profiles: ".preview.webp"), CopyParams(), Path("/out/a.avif"), {}
+        )
 
 
 def test_names_in_a_folder_are_the_operation_s():
