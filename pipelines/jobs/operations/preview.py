@@ -1,0 +1,56 @@
+"""``preview``: some seconds of a video's highlights, as an animated WebP or AVIF, or an MP4."""
+
+from collections.abc import Mapping
+
+from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.models import Needs, Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.info import MediaInfo
+from pipelines.media.preview.preview_spec import MEDIA_TYPES, PreviewResult, PreviewSpec, estimate_s
+
+_UNIT = "preview"
+
+
+class Params(PreviewSpec, CommonParams):
+    """Which pieces of the video, and as what."""
+
+
+def plan(bench: Workbench) -> Plan:
+    info = bench.call("pipelines.media.probing.probe:probe", MediaInfo, bench.sources[0])
+    seconds = estimate_s(info, bench.params_as(PreviewSpec))
+    needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
+    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})
+
+
+def run(bench: Workbench, _unit: Unit) -> PreviewResult:
+    return bench.call(
+        "pipelines.media.preview.preview:preview",
+        PreviewResult,
+        bench.sources[0],
+        folder=str(bench.scratch),
+        spec=bench.params_as(PreviewSpec),
+    )
+
+
+def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    finished = units[_UNIT]
+    made = PreviewResult.model_validate(finished.manifest)
+    result = made.model_copy(update={"name": f"{bench.source_stem}.{made.name}"})
+    return Outcome(
+        result, (Made(finished.folder / made.name, result.name, MEDIA_TYPES[made.format]),), result.warnings
+    )
+
+
+OPERATION = Operation(
+    name="preview",
+    summary="Show some seconds of a video's highlights as a short moving picture: animated WebP or AVIF, or MP4.",
+    params=Params,
+    result=PreviewResult,
+    plan=plan,
+    run=run,
+    join=join,
+    output="file",
+    suffix=lambda params, _profiles: f".preview.{params.format}",
+    told=lambda result: {name: value for name, value in result.items() if name != "segments"},
+    examples=({"sources": ["/films/example.mkv"], "params": {"format": "mp4", "segments": 8}},),
+)
