@@ -141,23 +141,32 @@ class QualityResult(BaseModel, frozen=True, extra="forbid"):
     worked_s: float
 
 
+WINDOW_PICTURES = 12
+_FEWEST_WINDOWS, _MOST_WINDOWS, _WINDOW_EACH_S = 3, 24, 8.0
 _BYTES_PER_PIXEL = 110
 _PROCESS_BYTES = 220 << 20
-_WINDOW_MEGAPIXELS_PER_S, _MOST_WINDOW_PICTURES = 90.0, 300
-MEASURE_MEGAPIXELS_PER_S = 20.0
+_STARTING_S = 0.2
+_WINDOW_MEGAPIXELS_PER_S, _MEASURED_MEGAPIXELS_PER_S = 70.0, 25.0
+
+
+def window_count(duration_s: float | None) -> int:
+    """How many windows a film is looked at in; one, where nobody knows how long it is."""
+    if duration_s is None:
+        return 1
+    return min(_MOST_WINDOWS, max(_FEWEST_WINDOWS, int(duration_s / _WINDOW_EACH_S)))
 
 
 def windows_cost_s(info: MediaInfo) -> float:
     """Rough seconds of one CPU that measuring the windows of a film takes."""
     if info.video is None:
-        return 0.5
-    pictures = min(_MOST_WINDOW_PICTURES, info.video.frames or _MOST_WINDOW_PICTURES)
-    return round(0.3 + pictures * _megapixels(info.video) / _WINDOW_MEGAPIXELS_PER_S, 3)
+        return _STARTING_S
+    pictures = window_count(info.duration_s) * WINDOW_PICTURES
+    return round(_STARTING_S + pictures * _megapixels(info.video) / _WINDOW_MEGAPIXELS_PER_S, 3)
 
 
 def part_cost_s(part: Part, points: float) -> float:
     """Of one part of a full measurement: decoding it, and measuring so many pictures."""
-    return round(1.3 * part.cost_s + points * part.pixels / 1e6 / MEASURE_MEGAPIXELS_PER_S, 3)
+    return round(1.3 * part.cost_s + points * part.pixels / 1e6 / _MEASURED_MEGAPIXELS_PER_S, 3)
 
 
 def memory_bytes(info: MediaInfo) -> int:

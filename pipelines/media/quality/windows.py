@@ -1,6 +1,7 @@
 """Look at short windows that are spread over a film: however long it is, a few hundred pictures are decoded."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 
@@ -14,14 +15,12 @@ from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.output_streams import set_threads
 from pipelines.media.progress import OnProgress, Progress
 from pipelines.media.quality.listener import QualityListener
-from pipelines.media.quality.quality_spec import Measured, QualityPlan
+from pipelines.media.quality.quality_spec import WINDOW_PICTURES, Measured, QualityPlan, window_count
 from pipelines.media.source import Source, open_input, shown_at
 from pipelines.media.ticks import seconds
 from pipelines.media.video_plan import nominal_rate
 
-_PICTURES = 12  # of a window
 _MEASURED_EVERY = 5  # pictures: the keyframe's successor, and two behind
-_FEWEST, _MOST, _WINDOW_EACH_S = 3, 24, 8.0
 _SOUND_S = 1.0  # of a window where there is no picture
 _MOST_PASSED = 600  # pictures that were seen before, where a seek goes back behind them
 _MICROSECONDS = 1_000_000
@@ -42,22 +41,13 @@ def measure_windows(source: Source, plan: QualityPlan, threads: int, on_progress
         if video is not None:
             set_threads(container.streams[video.index], threads)
         listener.opened(container)
-        times_s = list(_times_s(plan.info.duration_s))
-        for number, time_s in enumerate(times_s):
+        count = window_count(plan.info.duration_s)
+        for number in range(count):
+            time_s = (plan.info.duration_s or 0.0) * number / count
             windows.take(time_s)
-            on_progress(Progress(fraction=(number + 1) / len(times_s), frames=windows.pictures, position_s=time_s))
+            on_progress(Progress(fraction=(number + 1) / count, frames=windows.pictures, position_s=time_s))
         measured = listener.result()
     return measured.model_copy(update={"elapsed_s": round(time.monotonic() - started_s, 3)})
-
-
-def _times_s(duration_s: float | None) -> Iterator[float]:
-    """When windows begin, from the film's start; the first is at the start, which needs no seek."""
-    yield 0.0
-    if duration_s is None:
-        return
-    count = min(_MOST, max(_FEWEST, int(duration_s / _WINDOW_EACH_S)))
-    for number in range(1, count):
-        yield duration_s * number / count
 
 
 class _Windows:
@@ -72,10 +62,10 @@ class _Windows:
         self._streams = [container.streams[each.index] for each in (*((video,) if video else ()), *sound)]
         self._listener = listener
         self._passable = _MOST_PASSED
-        self._last_s = -1.0  # of what was shown
+        self._last_s: dict[int, float] = {}  # of what was shown of each stream
 
     def take(self, time_s: float) -> None:
-        """Go to ``time_s`` and show what follows the keyframe there, but nothing twice."""
+        """Go to ``time_s`` and show what follows the keyframe there, but nothing twice. The start needs no seek."""
         if not self._streams:
             return
         if time_s > 0:
@@ -89,19 +79,20 @@ class _Windows:
 
     def _show(self) -> None:
         shown, first_s = 0, None
-        after_s = self._last_s
+        after_s = dict(self._last_s)
         for packet in packets_of(self._container, *self._streams):
             if packet.size:
                 self._listener.packet(packet)
             for frame in _decoded(packet):
                 pts = shown_at(frame)
                 at_s = None if pts is None or not frame.time_base else seconds(pts, frame.time_base)
-                if at_s is not None and at_s <= after_s:
+                if at_s is not None and at_s <= after_s.get(packet.stream_index, -math.inf):
                     self._passable -= 1
                     if self._passable < 0:
                         return
                     continue
-                self._last_s = max(self._last_s, at_s or 0.0)
+                if at_s is not None:
+                    self._last_s[packet.stream_index] = max(self._last_s.get(packet.stream_index, at_s), at_s)
                 if isinstance(frame, AudioFrame):
                     first_s = at_s if first_s is None else first_s
                     self._listener.sound(packet.stream_index, frame)
@@ -111,7 +102,7 @@ class _Windows:
                     self._listener.picture(packet.stream_index, frame)
                     self.pictures += 1
                     shown += 1
-                    if shown == _PICTURES:
+                    if shown == WINDOW_PICTURES:
                         return
 
 
