@@ -1,5 +1,6 @@
-"""What libav says while it works: evidence of damage that its decoders conceal without an error."""
+"""What libav says while it works: evidence of damage that its decoders conceal without an error, and what it dumps."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
@@ -7,6 +8,8 @@ from typing import NamedTuple, cast
 import av.logging
 
 ERROR, WARNING, INFO = av.logging.ERROR, av.logging.WARNING, av.logging.INFO
+
+_lock = threading.Lock()  # the levels of libav's log are those of the process
 
 
 class Message(NamedTuple):
@@ -32,3 +35,17 @@ def captured_messages(level: int = INFO) -> Iterator[list[Message]]:
     finally:
         av.logging.set_skip_repeated(skipped)
         av.logging.set_level(before)
+
+
+@contextmanager
+def talkative() -> Iterator[None]:
+    """Let libav say for a moment what else it keeps to itself, to whoever captures it in this thread."""
+    with _lock:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.VERBOSE)  # else lines are dropped before they are captured
+        av.logging.set_libav_level(av.logging.VERBOSE)
+        try:
+            yield
+        finally:
+            av.logging.set_libav_level(av.logging.INFO)  # what it is when the process starts
+            av.logging.set_level(level)

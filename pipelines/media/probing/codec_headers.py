@@ -10,8 +10,8 @@ from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from pipelines.media.libav_log import talkative
 from pipelines.media.limits import MAX_PIXELS
-from pipelines.media.talkative import talkative
 
 _SYNTAX_ELEMENT = re.compile(r"^\d+ +(\w+) +[01]* = (-?\d+)$", re.MULTILINE)
 _MAX_TRACED_BYTES = 8192  # a line of text for each few bits

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from av.container import InputContainer
 
 from pipelines.media.info import Program
-from pipelines.media.talkative import talkative
+from pipelines.media.libav_log import talkative
 
 _STREAM = re.compile(r" {2}(?: {2})?Stream #0:(\d+)(.*)")
 _PROGRAM = re.compile(r" {2}Program (\d+) (.*)")

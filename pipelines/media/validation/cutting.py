@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipelines.media.demuxing import UNDATED
 from pipelines.media.parts import Part
-from pipelines.media.validation.scan import Timeline
+from pipelines.media.validation.scan import ScannedStream
 
 _PART_S = 6.0  # of work: a unit is short enough to pause at, and long enough for what comes with it
 _MEGAPIXELS_PER_S, _MEGABYTES_PER_S = 550.0, 25.0  # decoded on one CPU: H.264 and HEVC of 720p and 1080p
@@ -29,7 +29,7 @@ def decode_cost_s(pixels: int, frames: int, size_bytes: int) -> float:
     return frames * pixels / 1e6 / _MEGAPIXELS_PER_S + size_bytes / 1e6 / _MEGABYTES_PER_S
 
 
-def entrances(picture: Timeline) -> list[Entrance]:
+def entrances(picture: ScannedStream) -> list[Entrance]:
     """Keyframes before which, in order of decoding, all is shown earlier, and behind which all is shown later.
 
     But for packets that follow at once and lead it: those need what was before, and go with that. None where times
@@ -53,7 +53,7 @@ def entrances(picture: Timeline) -> list[Entrance]:
     return found
 
 
-def cut(picture: Timeline, doors: Sequence[Entrance], slots: int) -> tuple[Part, ...]:
+def cut(picture: ScannedStream, doors: Sequence[Entrance], slots: int) -> tuple[Part, ...]:
     """Parts of about as much work each, as many for each slot, as far as there are ways in."""
     sizes = np.array(picture.sizes, np.int64)
     costs = np.cumsum(picture.pixels / 1e6 / _MEGAPIXELS_PER_S + sizes / 1e6 / _MEGABYTES_PER_S)

@@ -12,10 +12,10 @@ from pipelines.media.libav_log import ERROR
 from pipelines.media.parts import Part
 from pipelines.media.passes import Fault, run_pass
 from pipelines.media.source import Source
-from pipelines.media.validation.scan import Timeline
+from pipelines.media.validation.scan import ScannedStream
 
 
-def opens(source: Source, picture: Timeline, part: Part) -> bool:
+def opens(source: Source, picture: ScannedStream, part: Part) -> bool:
     """Whether a decoder that begins with ``part`` gives its first frame, and whole."""
     assert part.key_pts is not None
     times = picture.times

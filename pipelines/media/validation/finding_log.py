@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipelines.media.validation.report import Finding, Severity
+from pipelines.media.validation.report import Finding, Severity, both
 
 _MEANS: dict[str, tuple[Severity, str]] = {
     # the file
@@ -79,24 +79,19 @@ class FindingLog:
         last_s: float | None = None,
         count: int = 1,
     ) -> None:
+        severity, message = _MEANS[code]
+        finding = Finding(
+            code=code,
+            severity=severity,
+            message=message,
+            stream=stream,
+            time_s=_rounded(time_s),
+            last_s=_rounded(time_s if last_s is None else last_s),
+            count=count,
+            evidence=evidence.strip().split("\n")[0][:_EVIDENCE_CHARACTERS] if evidence else None,
+        )
         known = self._kinds.get((code, stream))
-        last_s = time_s if last_s is None else last_s
-        if known is None:
-            severity, message = _MEANS[code]
-            self._kinds[code, stream] = Finding(
-                code=code,
-                severity=severity,
-                message=message,
-                stream=stream,
-                time_s=_rounded(time_s),
-                last_s=_rounded(last_s),
-                count=count,
-                evidence=evidence.strip().split("\n")[0][:_EVIDENCE_CHARACTERS] if evidence else None,
-            )
-            return
-        times = [time for time in (known.time_s, known.last_s, _rounded(time_s), _rounded(last_s)) if time is not None]
-        update = {"count": known.count + count, "time_s": min(times, default=None), "last_s": max(times, default=None)}
-        self._kinds[code, stream] = known.model_copy(update=update)
+        self._kinds[code, stream] = finding if known is None else both(known, finding)
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._kinds.values())

@@ -13,7 +13,7 @@ from pipelines.media.validation.hashing import FrameHashes
 from pipelines.media.validation.look import Looked, look
 from pipelines.media.validation.plan import ValidationPlan
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
-from pipelines.media.validation.scan import Timeline
+from pipelines.media.validation.scan import ScannedStream
 
 _WHOLE_S = 2.0  # of work: less isn't worth a second process
 _SOUND_BYTES_PER_S = 8e6  # decoded on one CPU: AAC
@@ -84,14 +84,14 @@ def _parts(source: Source, looked: Looked, slots: int, whole_s: float) -> tuple[
     return parts, f"its picture is cut into {len(parts) - bool(rest)} parts at keyframes"
 
 
-def _cost_s(stream: Timeline) -> float:
+def _cost_s(stream: ScannedStream) -> float:
     size_bytes = sum(stream.sizes)
     if stream.kind == "video":
         return decode_cost_s(stream.pixels, len(stream.sizes), size_bytes)
     return size_bytes / _SOUND_BYTES_PER_S
 
 
-def _cut(source: Source, picture: Timeline, slots: int) -> tuple[Part, ...]:
+def _cut(source: Source, picture: ScannedStream, slots: int) -> tuple[Part, ...]:
     """Parts that all begin where a decoder can: a keyframe may only be named so, or need what was before."""
     doors = entrances(picture)
     tried: dict[int | None, bool] = {}

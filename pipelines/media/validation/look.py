@@ -8,7 +8,7 @@ from pipelines.media.source import Source, size_of
 from pipelines.media.validation.containers.structure import check_structure
 from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.report import Checked, StreamReport, kind_of
-from pipelines.media.validation.scan import Scan, Timeline, scan
+from pipelines.media.validation.scan import Scan, ScannedStream, scan
 from pipelines.media.validation.timeline import check_timelines, span
 
 _TAIL_S = 20.0  # of a file that isn't read whole, the end is
@@ -28,7 +28,7 @@ class Looked:
         return self.head is not None and self.head.whole
 
     @property
-    def decodable(self) -> tuple[Timeline, ...]:
+    def decodable(self) -> tuple[ScannedStream, ...]:
         """Streams of pictures and sound that there is a decoder for."""
         streams = () if self.head is None else self.head.streams
         return tuple(stream for stream in streams if stream.kind in _TIMED and stream.codec is not None)
@@ -67,7 +67,7 @@ def look(source: Source, on_progress: OnProgress, limit_bytes: int | None = None
     return Looked(Checked(findings=tuple(log), streams=streams), head, tail)
 
 
-def _report(stream: Timeline) -> StreamReport:
+def _report(stream: ScannedStream) -> StreamReport:
     begin_s, end_s = span(stream)
     return StreamReport(
         index=stream.index,

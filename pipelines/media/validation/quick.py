@@ -14,7 +14,7 @@ from pipelines.media.validation.decoding import check_part
 from pipelines.media.validation.entering import opens
 from pipelines.media.validation.look import Looked, look
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
-from pipelines.media.validation.scan import Timeline
+from pipelines.media.validation.scan import ScannedStream
 from pipelines.media.validation.validate_spec import QUICK_BYTES
 
 _PICTURES = 300  # of a long group of pictures
@@ -50,7 +50,7 @@ def edges(source: Source, looked: Looked) -> Iterator[Part]:
             yield from _picture_edges(source, stream, last) if stream.kind == "video" else _sound_edges(stream, last)
 
 
-def _picture_edges(source: Source, stream: Timeline, last: Timeline) -> Iterator[Part]:
+def _picture_edges(source: Source, stream: ScannedStream, last: ScannedStream) -> Iterator[Part]:
     streams = (stream.index,)
     times = np.sort(stream.times)
     if len(times) <= _PICTURES and last is stream and sum(stream.keys) < 2:
@@ -77,7 +77,7 @@ def _picture_edges(source: Source, stream: Timeline, last: Timeline) -> Iterator
             return
 
 
-def _sound_edges(stream: Timeline, last: Timeline) -> Iterator[Part]:
+def _sound_edges(stream: ScannedStream, last: ScannedStream) -> Iterator[Part]:
     streams = (stream.index,)
     if last is stream and len(stream.sizes) <= 2 * (_SOUNDS + _RUN_IN):
         yield Part(streams=streams)

@@ -94,7 +94,7 @@ def folded(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     kinds: dict[tuple[str, int | None], Finding] = {}
     for finding in findings:
         key = (finding.code, finding.stream)
-        kinds[key] = _both(kinds[key], finding) if key in kinds else finding
+        kinds[key] = both(kinds[key], finding) if key in kinds else finding
     return tuple(sorted(kinds.values(), key=_order))
 
 
@@ -103,7 +103,8 @@ def listed(findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], int]:
     return findings[:_KEPT], max(0, len(findings) - _KEPT)
 
 
-def _both(one: Finding, other: Finding) -> Finding:
+def both(one: Finding, other: Finding) -> Finding:
+    """Two of one code and stream as one."""
     times = [time for each in (one, other) for time in (each.time_s, each.last_s) if time is not None]
     earlier = other if other.time_s is not None and (one.time_s is None or other.time_s < one.time_s) else one
     worse = one if _RANK[one.severity] <= _RANK[other.severity] else other

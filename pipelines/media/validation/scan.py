@@ -19,7 +19,7 @@ from pipelines.media.validation.bitstream import Finder, zeros_finder
 
 
 @dataclass(kw_only=True)
-class Timeline(PacketTable):
+class ScannedStream(PacketTable):
     """The packets of a stream, and what its header says. ``length``: in the time base. ``attached``: a cover.
 
     ``codec`` is ``None`` where there is no decoder, ``pixels`` are those of a picture. ``zeroed`` packets have zeros
@@ -57,7 +57,7 @@ class Scan:
     """
 
     container: str
-    streams: tuple[Timeline, ...]
+    streams: tuple[ScannedStream, ...]
     messages: tuple[tuple[float | None, Message], ...]
     failed: str | None
     duration_s: float | None
@@ -121,10 +121,10 @@ def scan(
     )
 
 
-def _timeline(stream: Stream, start: Fraction) -> Timeline:
+def _timeline(stream: Stream, start: Fraction) -> ScannedStream:
     time_base = stream.time_base or Fraction(1, 1000)
     context = stream.codec_context
-    return Timeline(
+    return ScannedStream(
         index=stream.index,
         kind=stream.type,
         codec=None if context is None else str(context.codec.canonical_name),

@@ -9,7 +9,7 @@ from pipelines.media.demuxing import UNDATED, Ticks
 from pipelines.media.libav_log import ERROR, WARNING
 from pipelines.media.output_streams import MATROSKA
 from pipelines.media.validation.finding_log import FindingLog
-from pipelines.media.validation.scan import Scan, Timeline
+from pipelines.media.validation.scan import Scan, ScannedStream
 
 _TIMED = frozenset({"video", "audio"})
 _FEWEST_STEPS = 5  # fewer don't tell how long a frame usually stands
@@ -46,7 +46,7 @@ def check_timelines(scan: Scan, size_bytes: int, log: FindingLog) -> None:
         _check_ends(timed, log)
 
 
-def span(stream: Timeline) -> tuple[float | None, float | None]:
+def span(stream: ScannedStream) -> tuple[float | None, float | None]:
     """When a stream is shown first, and until when, from the container's start."""
     times, seen = stream.times, ~np.array(stream.hidden, bool)
     dated = (times != UNDATED) & seen
@@ -71,7 +71,7 @@ def _check_reading(scan: Scan, size_bytes: int, log: FindingLog) -> None:
             log.add("container_odd", None, time_s, f"{message.name}: {message.text}")
 
 
-def _check_stream(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
+def _check_stream(stream: ScannedStream, log: FindingLog, *, loose: bool) -> None:
     if not len(stream.sizes):
         return
     shown, decoded = np.array(stream.shown, np.int64), np.array(stream.decoded, np.int64)
@@ -95,7 +95,7 @@ def _check_stream(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
         _check_sound(stream, log, loose=loose)
 
 
-def _check_pictures(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
+def _check_pictures(stream: ScannedStream, log: FindingLog, *, loose: bool) -> None:
     times = stream.times
     times = np.sort(times[(times != UNDATED) & ~np.array(stream.hidden, bool)])
     steps = np.diff(times)
@@ -115,7 +115,7 @@ def _check_pictures(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
     _add_steps(log, "overlap", stream, times, steps, np.flatnonzero(close))
 
 
-def _check_sound(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
+def _check_sound(stream: ScannedStream, log: FindingLog, *, loose: bool) -> None:
     times = stream.times
     dated = times != UNDATED
     times, durations = times[dated], np.array(stream.durations, np.int64)[dated]
@@ -135,7 +135,7 @@ def _check_sound(stream: Timeline, log: FindingLog, *, loose: bool) -> None:
     _add_steps(log, "overlap", stream, times, steps, np.flatnonzero((off < -least) & (steps > 0)))
 
 
-def _usual(steps: Ticks, stream: Timeline) -> float | None:
+def _usual(steps: Ticks, stream: ScannedStream) -> float | None:
     """How long a frame usually stands, in ticks, where frames come at one rate."""
     if len(steps) < _FEWEST_STEPS:
         return None
@@ -146,7 +146,7 @@ def _usual(steps: Ticks, stream: Timeline) -> float | None:
     return usual if usual > 0 and others <= max(few, (1 - _CONSTANT) * len(steps)) else None
 
 
-def _check_length(stream: Timeline, log: FindingLog) -> None:
+def _check_length(stream: ScannedStream, log: FindingLog) -> None:
     begin_s, end_s = span(stream)
     if stream.length is None or begin_s is None or end_s is None:
         return
@@ -172,14 +172,14 @@ def _compare(stream: int | None, end_s: float, expected_s: float, length_s: floa
         log.add("lasts_longer", stream, end_s, evidence)
 
 
-def _check_ends(timed: Iterable[Timeline], log: FindingLog) -> None:
+def _check_ends(timed: Iterable[ScannedStream], log: FindingLog) -> None:
     first = {stream.kind: stream for stream in reversed(list(timed))}
     ends = [span(stream)[1] for stream in first.values()]
     if len(ends) == 2 and ends[0] is not None and ends[1] is not None and abs(ends[0] - ends[1]) > _ENDS_DIFFER_S:
         log.add("ends_differ", None, min(ends[0], ends[1]), f"by {abs(ends[0] - ends[1]):.3f} s")
 
 
-def _add(log: FindingLog, code: str, stream: Timeline, times: Ticks, places: NDArray[np.intp]) -> None:
+def _add(log: FindingLog, code: str, stream: ScannedStream, times: Ticks, places: NDArray[np.intp]) -> None:
     """Note what is met at some of ``times``."""
     if len(places):
         known = [stream.seconds(int(times[place])) for place in places if times[place] != UNDATED]
@@ -187,14 +187,14 @@ def _add(log: FindingLog, code: str, stream: Timeline, times: Ticks, places: NDA
         log.add(code, stream.index, first_s, last_s=last_s, count=len(places))
 
 
-def _add_gaps(log: FindingLog, stream: Timeline, times: Ticks, steps: Ticks, places: NDArray[np.intp]) -> None:
+def _add_gaps(log: FindingLog, stream: ScannedStream, times: Ticks, steps: Ticks, places: NDArray[np.intp]) -> None:
     at_start = (places < _START[stream.kind]) & (steps[places] * float(stream.time_base) < _START_S)
     _add_steps(log, "slow_start", stream, times, steps, places[at_start])
     _add_steps(log, "gap", stream, times, steps, places[~at_start])
 
 
 def _add_steps(
-    log: FindingLog, code: str, stream: Timeline, times: Ticks, steps: Ticks, places: NDArray[np.intp]
+    log: FindingLog, code: str, stream: ScannedStream, times: Ticks, steps: Ticks, places: NDArray[np.intp]
 ) -> None:
     if len(places):
         begin_s, last_s = stream.seconds(int(times[places[0]])), stream.seconds(int(times[places[-1]]))
@@ -202,5 +202,5 @@ def _add_steps(
         log.add(code, stream.index, begin_s, evidence, last_s=last_s, count=len(places))
 
 
-def _length(stream: Timeline, ticks: int) -> str:
+def _length(stream: ScannedStream, ticks: int) -> str:
     return f"{float(ticks * stream.time_base):.3f} s from one to the next"
