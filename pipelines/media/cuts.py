@@ -1,4 +1,4 @@
-"""Where a picture is cut into chunks: at frames, by counting them, each about as much work as the others. Pure."""
+"""Where a picture is cut into chunks: at frames, by counting them, each about as many as the others. Pure."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -15,7 +15,6 @@ _FEWEST_PER_SLOT = 3  # fewer leave slots idle while the last chunks run
 _ENOUGH_PER_SLOT, _SMALL_COST_S = 7, 2.0  # estimates are off by half: a short film is cut smaller, to end at once
 _MIN_CHUNK_S = 1.5  # each chunk begins with a keyframe: shorter ones cost bits
 _NEAR = Fraction(2, 5)  # of a chunk: so far a cut moves to meet a keyframe of the source; none is decoded twice there
-_FRAME_WEIGHT = 0.5  # of the work goes with the frames, the rest with the source's bits: busy pictures take longer
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...
         return ()
     leading = sum(map(index.leads, times))
     borders = _borders(index, times, _count(index, times, rules), leading)
-    costs = _costs(index, times, rules.cost_s)
     chunks = []
     for number, (begin, end) in enumerate(pairwise(borders)):
         last = end == len(times)
@@ -51,7 +49,7 @@ def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...
                 next_pts=None if last else times[end],
                 key_pts=index.keyframe_before(seen_from).pts if begin or window.begin_pts is not None else None,
                 frames=end - begin,
-                cost_s=round(sum(costs[begin:end]), 3),
+                cost_s=round(rules.cost_s * (end - begin) / len(times), 3),
                 leading=0 if begin else leading,
             )
         )
@@ -83,10 +81,3 @@ def _borders(index: PacketIndex, times: Sequence[int], count: int, leading: int)
         if border > max(borders[-1], leading):
             borders.append(border)
     return [*borders, len(times)]
-
-
-def _costs(index: PacketIndex, times: Sequence[int], cost_s: float) -> list[float]:
-    sizes = {entry.pts: entry.size_bytes for entry in index.entries if entry.shown}
-    total = sum(sizes[pts] for pts in times) or 1
-    even = _FRAME_WEIGHT / len(times)
-    return [cost_s * (even + (1 - _FRAME_WEIGHT) * sizes[pts] / total) for pts in times]

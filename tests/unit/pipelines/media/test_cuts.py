@@ -14,12 +14,9 @@ from pipelines.media.tracks import Window
 _EVERYTHING = Window()
 
 
-def index_of(
-    times: Sequence[int], keys: Sequence[int] = (0,), time_base: Fraction = Fraction(1, 25), sizes: Sequence[int] = ()
-) -> PacketIndex:
+def index_of(times: Sequence[int], keys: Sequence[int] = (0,), time_base: Fraction = Fraction(1, 25)) -> PacketIndex:
     """``keys`` are the numbers of the frames that are keyframes."""
-    sizes = sizes or [100] * len(times)
-    entries = tuple(Entry(pts, size, i in keys, True) for i, (pts, size) in enumerate(zip(times, sizes, strict=True)))
+    entries = tuple(Entry(pts, 100, i in keys, True) for i, pts in enumerate(times))
     return PacketIndex(entries, tuple(sorted(times)), time_base, None, float(max(times) * time_base))
 
 
@@ -142,17 +139,10 @@ def test_a_part_behind_them_has_no_leading_frames() -> None:
     assert cut(index_of(order), Window(5, None), rules(chunk_s=0.2))[0].leading == 0
 
 
-def test_busy_pictures_cost_more_and_all_costs_add_up() -> None:
-    sizes = [100] * 50 + [300] * 50
-    chunks = cut(index_of(range(100), sizes=sizes), _EVERYTHING, rules(cost_s=10, chunk_s=1))
+def test_chunks_cost_by_their_frames_and_all_costs_add_up() -> None:
+    chunks = cut(index_of(range(100)), _EVERYTHING, rules(cost_s=10, chunk_s=1))
     assert sum(chunk.cost_s for chunk in chunks) == pytest.approx(10, abs=0.01)
-    assert chunks[-1].cost_s == pytest.approx(10 * (0.5 * 25 + 0.5 * 25 * 1.5) / 100, abs=0.01)
-    assert chunks[0].cost_s < chunks[-1].cost_s
-
-
-def test_frames_without_size_cost_something() -> None:
-    chunks = cut(index_of(range(100), sizes=[0] * 100), _EVERYTHING, rules(cost_s=10, chunk_s=1))
-    assert all(chunk.cost_s > 0 for chunk in chunks)
+    assert [chunk.cost_s for chunk in chunks] == [chunk.frames / 10 for chunk in chunks]
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)])
