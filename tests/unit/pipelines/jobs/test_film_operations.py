@@ -1,19 +1,15 @@
 """Operations of one unit on a film, with the real child: planned, done and joined."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import media_factory as factory
 import pytest
+from unit.pipelines.jobs.operating import done, planned
 
-from cluster.child import ChildSpec, MediaChild
+from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
-from cluster.storage import Roots
-from pipelines.jobs.catalogue import Operation, Outcome
+from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.operations import scenes, storyboard, waveform
-from pipelines.jobs.workbench import Finished, Workbench
 
 OPERATIONS = [storyboard.OPERATION, scenes.OPERATION, waveform.OPERATION]
 FILES = {
@@ -27,44 +23,9 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def child() -> Iterator[MediaChild]:
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
-    yield child
-    child.close()
-
-
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
     return factory.rich_film(tmp_path / "film.mkv", 2)
-
-
-def bench(
-    operation: Operation, source: Path, child: Any, name: str, shared: Mapping[str, Any] = MappingProxyType({})
-) -> Workbench:
-    return Workbench(
-        params=operation.params(),
-        sources=(str(source),),
-        scratch=source.parent / "scratch" / name,
-        roots=Roots((source.parent,), (source.parent,)),
-        child=child,
-        cpus=1,
-        slots=2,
-        shared=shared,
-        estimate_s=1.0,
-        profiles=dict,
-    )
-
-
-def done(operation: Operation, source: Path, child: Any) -> Outcome:
-    plan = operation.plan(bench(operation, source, child, "plan"))
-    (unit,) = plan.units
-    at = bench(operation, source, child, unit.name, plan.shared)
-    manifest = operation.run(at, unit).model_dump(mode="json")
-    units = {unit.name: Finished(at.scratch, manifest, unit.payload)}
-    outcome = operation.join(bench(operation, source, child, "join", plan.shared), units)
-    assert isinstance(outcome, Outcome)
-    return outcome
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -83,7 +44,7 @@ def test_its_result_is_small_and_as_declared(operation: Operation, film: Path, c
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_its_plan_tells_what_it_takes(operation: Operation, film: Path, child: MediaChild) -> None:
-    plan = operation.plan(bench(operation, film, child, "plan"))
+    plan = planned(operation, film, child)
     assert plan.explain["estimated_seconds"] == plan.units[0].needs.seconds > 0
 
 
@@ -93,5 +54,5 @@ def test_a_file_that_is_no_media_is_refused_when_it_is_planned(
 ) -> None:
     (tmp_path / "film.mkv").write_bytes(b"no media" * 100)
     with pytest.raises(ChildFailedError) as caught:
-        operation.plan(bench(operation, tmp_path / "film.mkv", child, "plan"))
+        planned(operation, tmp_path / "film.mkv", child)
     assert caught.value.code == "not_media"

@@ -1,30 +1,19 @@
 """The probe operation with the real child: planned, done and joined."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import media_factory as factory
 import numpy as np
 import pytest
 from av.stream import Disposition
+from unit.pipelines.jobs.operating import bench, done, planned
 
-from cluster.child import ChildSpec, MediaChild
+from cluster.child import MediaChild
 from cluster.errors import ChildFailedError, StorageError
-from cluster.storage import Roots
-from pipelines.jobs.catalogue import Outcome
-from pipelines.jobs.models import Plan
 from pipelines.jobs.operations.probe import OPERATION
-from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.probing.probe_result import ProbeResult
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[MediaChild]:
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
-    yield child
-    child.close()
 
 
 @pytest.fixture(scope="module")
@@ -33,44 +22,14 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return factory.rich_film(tmp_path_factory.mktemp("films") / "film.mkv", 2)
 
 
-def bench(source: Path, child: Any, name: str, shared: dict[str, Any], **params: bool) -> Workbench:
-    return Workbench(
-        params=OPERATION.params(**params),
-        sources=(str(source),),
-        scratch=source.parent / "scratch" / name,
-        roots=Roots((source.parent,), (source.parent,)),
-        child=child,
-        cpus=1,
-        slots=2,
-        shared=shared,
-        estimate_s=1.0,
-        profiles=dict,
-    )
-
-
-def planned(source: Path, child: MediaChild, **params: bool) -> Plan:
-    return OPERATION.plan(bench(source, child, "plan", {}, **params))
-
-
-def done(source: Path, child: MediaChild, **params: bool) -> Outcome:
-    plan = planned(source, child, **params)
-    units = {}
-    for unit in plan.units:
-        manifest = OPERATION.run(bench(source, child, unit.name, dict(plan.shared), **params), unit)
-        units[unit.name] = Finished(source, manifest.model_dump(mode="json"), unit.payload)
-    outcome = OPERATION.join(bench(source, child, "join", dict(plan.shared), **params), units)
-    assert isinstance(outcome, Outcome)
-    return outcome
-
-
 def result_of(source: Path, child: MediaChild, **params: bool) -> ProbeResult:
-    result = done(source, child, **params).result
+    result = done(OPERATION, source, child, **params).result
     assert isinstance(result, ProbeResult)
     return result
 
 
 def test_headers_alone_are_one_short_unit(film: Path, child: MediaChild) -> None:
-    (unit,) = planned(film, child).units
+    (unit,) = planned(OPERATION, film, child).units
     assert unit.needs.interactive
     assert unit.needs.cpus == 0
 
@@ -89,7 +48,7 @@ def test_packets_are_told_when_asked_for(film: Path, child: MediaChild) -> None:
 
 
 def test_deep_tells_it_all_in_units_of_their_own(film: Path, child: MediaChild) -> None:
-    plan = planned(film, child, deep=True)
+    plan = planned(OPERATION, film, child, deep=True)
     assert {unit.name for unit in plan.units} == {"packets", "picture", "sound"}
     assert plan.explain["estimated_seconds"] == pytest.approx(sum(unit.needs.seconds for unit in plan.units))
     result = result_of(film, child, deep=True)
@@ -102,7 +61,7 @@ def test_deep_tells_it_all_in_units_of_their_own(film: Path, child: MediaChild) 
 
 def test_a_long_film_takes_cpus(tmp_path: Path, child: MediaChild) -> None:
     silence = factory.write_sound(tmp_path / "long.flac", [(0, np.zeros((2, 48_000 * 300), np.float32))], codec="flac")
-    needs = {unit.name: unit.needs for unit in planned(silence, child, deep=True).units}
+    needs = {unit.name: unit.needs for unit in planned(OPERATION, silence, child, deep=True).units}
     assert needs.keys() == {"packets", "sound"}
     assert (needs["packets"].cpus, needs["sound"].cpus) == (0, 1)
     assert needs["sound"].seconds == pytest.approx(2.2, abs=0.1)
@@ -119,7 +78,7 @@ def test_sound_alone_has_no_picture_to_look_at(tmp_path: Path, child: MediaChild
 def test_what_is_missing_is_a_warning_and_the_rest_is_told(tmp_path: Path, film: Path, child: MediaChild) -> None:
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(film.read_bytes()[: film.stat().st_size // 3])
-    outcome = done(cut, child, deep=True)
+    outcome = done(OPERATION, cut, child, deep=True)
     assert any("was cut off" in warning for warning in outcome.warnings)
     result = outcome.result
     assert isinstance(result, ProbeResult)
@@ -205,23 +164,23 @@ def test_odd_files_are_told_as_far_as_they_go(
 def test_a_file_that_is_no_media_is_refused_when_it_is_planned(tmp_path: Path, child: MediaChild) -> None:
     (tmp_path / "film.mkv").write_bytes(b"no media" * 100)
     with pytest.raises(ChildFailedError) as caught:
-        planned(tmp_path / "film.mkv", child, deep=True)
+        planned(OPERATION, tmp_path / "film.mkv", child, deep=True)
     assert caught.value.code == "not_media"
 
 
 def test_another_file_than_was_planned_is_refused(tmp_path: Path, film: Path, child: MediaChild) -> None:
     source = tmp_path / "film.mkv"
     source.write_bytes(film.read_bytes())
-    plan = planned(source, child, packets=True)
+    plan = planned(OPERATION, source, child, packets=True)
     source.write_bytes(film.read_bytes()[:-100])
     with pytest.raises(StorageError) as caught:
-        OPERATION.run(bench(source, child, "packets", dict(plan.shared), packets=True), plan.units[0])
+        OPERATION.run(bench(OPERATION, source, child, plan.shared, packets=True), plan.units[0])
     assert caught.value.code == "source_changed"
 
 
 def test_a_person_is_told_the_gist(film: Path, child: MediaChild) -> None:
     assert OPERATION.told is not None
-    told = OPERATION.told(done(film, child, deep=True).result.model_dump(mode="json"))
+    told = OPERATION.told(done(OPERATION, film, child, deep=True).result.model_dump(mode="json"))
     assert told["video 0"]["codec"] == "h264"
     assert told["audio 1"]["language"] == "eng"
     assert told["chapters"] == ["0.000 s One", "1.500 s Two"]

@@ -1,7 +1,7 @@
 """The validate operation with the real child: planned, done and joined."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,16 @@ import media_factory as factory
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from unit.pipelines.jobs.operating import done, planned
 
-from cluster.child import ChildSpec, MediaChild
+from cluster.child import MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
-from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.models import Plan
 from pipelines.jobs.operations.validate import OPERATION, Result, plan_of
-from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.validation.full import plan_validation
 
 _GROUPS = {"preset": "ultrafast", "x264-params": "open-gop=1:bframes=2:b-adapt=0:keyint=10:min-keyint=10:scenecut=0"}
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[MediaChild]:
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
-    yield child
-    child.close()
 
 
 @dataclass(frozen=True)
@@ -37,35 +29,11 @@ class Jobs:
     folder: Path
     child: Any
 
-    def bench(self, source: Path, name: str, shared: Mapping[str, Any], params: Mapping[str, Any]) -> Workbench:
-        return Workbench(
-            params=OPERATION.params(**params),
-            sources=(str(source),),
-            scratch=self.folder / "scratch" / name,
-            roots=Roots((self.folder,), (self.folder,)),
-            child=self.child,
-            cpus=1,
-            slots=2,
-            shared=shared,
-            estimate_s=1.0,
-            profiles=dict,
-        )
-
     def plan(self, source: Path, **params: Any) -> Plan:
-        return OPERATION.plan(self.bench(source, "plan", {}, params))
+        return planned(OPERATION, source, self.child, **params)
 
-    def outcome(self, source: Path, **params: Any) -> Outcome:
-        return self.outcome_of(source, self.plan(source, **params), **params)
-
-    def outcome_of(self, source: Path, plan: Plan, **params: Any) -> Outcome:
-        units = {}
-        for unit in plan.units:
-            bench = self.bench(source, f"{len(plan.units)}-{unit.name}", dict(plan.shared), params)
-            manifest = OPERATION.run(bench, unit)
-            units[unit.name] = Finished(bench.scratch, manifest.model_dump(mode="json"), unit.payload)
-        outcome = OPERATION.join(self.bench(source, f"{len(plan.units)}-join", dict(plan.shared), params), units)
-        assert isinstance(outcome, Outcome)
-        return outcome
+    def outcome(self, source: Path, plan: Plan | None = None, **params: Any) -> Outcome:
+        return done(OPERATION, source, self.child, plan, **params)
 
     def result(self, source: Path, **params: Any) -> Result:
         result = self.outcome(source, **params).result
@@ -98,7 +66,7 @@ def test_a_short_film_is_one_short_unit(jobs: Jobs, film: Path) -> None:
 
 def test_parts_come_to_what_the_whole_comes_to(jobs: Jobs) -> None:
     film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
-    whole, cut = jobs.outcome(film, hashes=True), jobs.outcome_of(film, in_parts(film), hashes=True)
+    whole, cut = jobs.outcome(film, hashes=True), jobs.outcome(film, in_parts(film), hashes=True)
     assert isinstance(cut.result, Result)
     assert (cut.result.verdict, cut.result.frames) == ("ok", 40)
     assert cut.made[0].path.read_bytes() == whole.made[0].path.read_bytes()
@@ -146,7 +114,7 @@ def at_part(begin_s: float) -> Callable[[str, Mapping[str, Any]], bool]:
 def test_a_part_that_crashes_its_decoder_is_found_and_the_others_are_told(jobs: Jobs) -> None:
     film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
     plan = in_parts(film)
-    result = replace(jobs, child=Crashing(jobs.child, at_part(0.8))).outcome_of(film, plan, hashes=True).result
+    result = replace(jobs, child=Crashing(jobs.child, at_part(0.8))).outcome(film, plan, hashes=True).result
     assert isinstance(result, Result)
     assert (result.verdict, result.frames) == ("broken", 30)
     (finding,) = result.findings
@@ -156,7 +124,7 @@ def test_a_part_that_crashes_its_decoder_is_found_and_the_others_are_told(jobs: 
 def test_a_crash_that_doesnt_come_again_is_none(jobs: Jobs) -> None:
     film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
     crashing = Crashing(jobs.child, at_part(0.8), times=1)
-    result = replace(jobs, child=crashing).outcome_of(film, in_parts(film)).result
+    result = replace(jobs, child=crashing).outcome(film, in_parts(film)).result
     assert isinstance(result, Result)
     assert (result.verdict, result.frames) == ("ok", 40)
 
@@ -165,7 +133,7 @@ def test_a_process_that_was_killed_says_nothing_of_the_film(jobs: Jobs) -> None:
     film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
     crashing = Crashing(jobs.child, at_part(0.8), signal.SIGKILL)
     with pytest.raises(ChildCrashedError):
-        replace(jobs, child=crashing).outcome_of(film, in_parts(film))
+        replace(jobs, child=crashing).outcome(film, in_parts(film))
 
 
 def test_of_streams_that_are_checked_together_only_the_one_that_crashes_is_lost(jobs: Jobs, film: Path) -> None:
@@ -179,7 +147,7 @@ def test_of_streams_that_are_checked_together_only_the_one_that_crashes_is_lost(
 
 def test_the_first_part_is_told_to_begin_with_the_film(jobs: Jobs) -> None:
     film = factory.film(jobs.folder / "film.mkv", options=_GROUPS)
-    result = replace(jobs, child=Crashing(jobs.child, at_part(0.0))).outcome_of(film, in_parts(film)).result
+    result = replace(jobs, child=Crashing(jobs.child, at_part(0.0))).outcome(film, in_parts(film)).result
     assert isinstance(result, Result)
     assert (result.findings[0].time_s, result.findings[0].last_s) == (0.0, 0.4)
 

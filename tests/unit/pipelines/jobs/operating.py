@@ -1,0 +1,48 @@
+"""Operations done as a job does them: planned, each unit run by itself, and joined."""
+
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from cluster.storage import Roots
+from pipelines.jobs.catalogue import Operation, Outcome
+from pipelines.jobs.models import Plan
+from pipelines.jobs.workbench import Finished, Workbench
+
+_numbers = count()
+
+
+def bench(
+    operation: Operation, source: Path, child: Any, shared: Mapping[str, Any] = MappingProxyType({}), **params: Any
+) -> Workbench:
+    """A place of work of its own; what is beside ``source`` may be read and written."""
+    return Workbench(
+        params=operation.params(**params),
+        sources=(str(source),),
+        scratch=source.parent / "scratch" / str(next(_numbers)),
+        roots=Roots((source.parent,), (source.parent,)),
+        child=child,
+        cpus=1,
+        slots=2,
+        shared=shared,
+        estimate_s=1.0,
+        profiles=dict,
+    )
+
+
+def planned(operation: Operation, source: Path, child: Any, **params: Any) -> Plan:
+    return operation.plan(bench(operation, source, child, **params))
+
+
+def done(operation: Operation, source: Path, child: Any, plan: Plan | None = None, **params: Any) -> Outcome:
+    """What comes of the operation, by its own plan or by another."""
+    plan = plan or planned(operation, source, child, **params)
+    units = {}
+    for unit in plan.units:
+        at = bench(operation, source, child, plan.shared, **params)
+        units[unit.name] = Finished(at.scratch, operation.run(at, unit).model_dump(mode="json"), unit.payload)
+    outcome = operation.join(bench(operation, source, child, plan.shared, **params), units)
+    assert isinstance(outcome, Outcome)
+    return outcome
