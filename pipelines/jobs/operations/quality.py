@@ -111,7 +111,7 @@ def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
     told = {name: result[name] for name in _TOLD if result.get(name) is not None}
     for part in result["parts"]:
         told[part["name"]] = f"{part['score']:.0f} by {part['value']:g} {part['unit']} ({part['source']})"
-    if flaws := result["stretches"]:
+    if flaws := result["flaws"]:
         told["flaws"] = [f"{each['kind']} {each['start_s']:.1f}-{each['end_s']:.1f} s" for each in flaws[:_SHOWN]]
     if advice := result["recommendations"]:
         told["recommendations"] = [

@@ -1,8 +1,8 @@
-"""Stretches of a film that are alike: found as its pictures and samples come, and joined where parts meet. Pure."""
+"""Flaws of a film, found as its pictures and samples come, and joined where parts meet. Pure."""
 
 from collections.abc import Iterable
 
-from pipelines.media.quality.quality_spec import FlawKind, Stretch
+from pipelines.media.quality.quality_spec import Flaw, FlawKind
 
 # What libavfilter's blackdetect, freezedetect and silencedetect take if they aren't told.
 LEAST_S: dict[FlawKind, float] = {"black": 2.0, "freeze": 2.0, "silence": 2.0, "clipping": 0.0}
@@ -10,13 +10,13 @@ _GAP_S: dict[FlawKind, float] = {"black": 0.1, "freeze": 0.1, "silence": 0.1, "c
 _EDGE_S = 0.2  # of a part: what is as near may go on beyond it
 
 
-class StretchMeter:
-    """Collects stretches of one kind from what is told of each moment, in rising order."""
+class FlawMeter:
+    """Collects flaws of one kind from what is told of each moment, in rising order."""
 
     def __init__(self, kind: FlawKind, stream: int) -> None:
         self._kind: FlawKind = kind
         self._stream = stream
-        self._found: list[Stretch] = []
+        self._found: list[Flaw] = []
         self._since_s: float | None = None
         self._begin_s: float | None = None
 
@@ -32,10 +32,10 @@ class StretchMeter:
     def end(self, time_s: float) -> None:
         """What goes on ends."""
         if self._since_s is not None:
-            self._found.append(Stretch(kind=self._kind, stream=self._stream, start_s=self._since_s, end_s=time_s))
+            self._found.append(Flaw(kind=self._kind, stream=self._stream, start_s=self._since_s, end_s=time_s))
         self._since_s = None
 
-    def result(self, end_s: float) -> list[Stretch]:
+    def result(self, end_s: float) -> list[Flaw]:
         """Those that are long enough, and those that touch the edges of what was looked at."""
         self.end(end_s)
         first_s = (self._begin_s or 0.0) + _EDGE_S
@@ -46,11 +46,11 @@ class StretchMeter:
         ]
 
 
-def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
+def joined(flaws: Iterable[Flaw]) -> list[Flaw]:
     """Those of one kind and stream that touch become one; sorted by time."""
-    latest: dict[tuple[FlawKind, int], Stretch] = {}
-    done: list[Stretch] = []
-    for each in sorted(stretches, key=lambda stretch: stretch.start_s):
+    latest: dict[tuple[FlawKind, int], Flaw] = {}
+    done: list[Flaw] = []
+    for each in sorted(flaws, key=lambda flaw: flaw.start_s):
         key = (each.kind, each.stream)
         before = latest.get(key)
         if before is not None and each.start_s <= before.end_s + _GAP_S[each.kind]:
@@ -59,12 +59,12 @@ def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
         if before is not None:
             done.append(before)
         latest[key] = each
-    return sorted([*done, *latest.values()], key=lambda stretch: stretch.start_s)
+    return sorted([*done, *latest.values()], key=lambda flaw: flaw.start_s)
 
 
-def long_enough(stretches: Iterable[Stretch]) -> list[Stretch]:
-    return [each for each in joined(stretches) if _long(each)]
+def long_enough(flaws: Iterable[Flaw]) -> list[Flaw]:
+    return [each for each in joined(flaws) if _long(each)]
 
 
-def _long(stretch: Stretch) -> bool:
-    return stretch.end_s - stretch.start_s >= LEAST_S[stretch.kind] - 1e-6
+def _long(flaw: Flaw) -> bool:
+    return flaw.end_s - flaw.start_s >= LEAST_S[flaw.kind] - 1e-6

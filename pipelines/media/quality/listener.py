@@ -17,10 +17,10 @@ from pipelines.media.info import VideoInfo
 from pipelines.media.passes import Fault
 from pipelines.media.probing.bars import luma_of
 from pipelines.media.probing.sound import SilenceMeter
+from pipelines.media.quality.flaws import FlawMeter
 from pipelines.media.quality.measures import Luma, measure
-from pipelines.media.quality.quality_spec import Measured, Point, Stretch
+from pipelines.media.quality.quality_spec import Flaw, Measured, Point
 from pipelines.media.quality.quantiser import QuantiserMeter
-from pipelines.media.quality.stretches import StretchMeter
 from pipelines.media.source import shown_at
 from pipelines.media.ticks import seconds
 from pipelines.media.timing import start_of
@@ -75,16 +75,16 @@ class QualityListener:
 
     def result(self) -> Measured:
         """What was measured, once the pass is over."""
-        stretches: list[Stretch] = []
+        flaws: list[Flaw] = []
         points: tuple[Point, ...] = ()
         if self._picture is not None:
             points = self._picture.points()
-            stretches += self._picture.stretches()
+            flaws += self._picture.flaws()
         for sound in self._sounds.values():
-            stretches += sound.stretches()
+            flaws += sound.flaws()
         return Measured(
             points=points,
-            stretches=tuple(stretches),
+            flaws=tuple(flaws),
             pictures=0 if self._picture is None else self._picture.count,
             samples=sum(sound.samples for sound in self._sounds.values()),
         )
@@ -103,7 +103,7 @@ class _Picture:
         self._measured_s = -math.inf
         self._length_s = length_s
         self._before: tuple[float, NDArray[Any], float] | None = None  # when, its luma, and levels of 8 bits for each
-        self._black, self._frozen = StretchMeter("black", self.index), StretchMeter("freeze", self.index)
+        self._black, self._frozen = FlawMeter("black", self.index), FlawMeter("freeze", self.index)
         self._points: list[Point] = []
 
     def packet(self, packet: "Packet[Any]") -> None:
@@ -162,7 +162,7 @@ class _Picture:
             time_s, luma, scale = self._before
             self._measure(time_s, _levels(luma, scale), None)
 
-    def stretches(self) -> list[Stretch]:
+    def flaws(self) -> list[Flaw]:
         end_s = 0.0 if self._before is None else self._before[0] + self._length_s
         return [*self._black.result(end_s), *self._frozen.result(end_s)]
 
@@ -177,7 +177,7 @@ class _Sound:
         self._index = index
         self._start_s = float(start)
         self._end_s = 0.0
-        self._clipped = StretchMeter("clipping", index)
+        self._clipped = FlawMeter("clipping", index)
         self._silences: SilenceMeter | None = SilenceMeter()
 
     def take(self, frame: AudioFrame) -> None:
@@ -197,11 +197,11 @@ class _Sound:
         self._clipped.end(self._end_s)
         self._silences = None
 
-    def stretches(self) -> list[Stretch]:
+    def flaws(self) -> list[Flaw]:
         found = self._clipped.result(self._end_s)
         silences = [] if self._silences is None else self._silences.finish(self._end_s + self._start_s)
         return found + [
-            Stretch(
+            Flaw(
                 kind="silence",
                 stream=self._index,
                 start_s=round(max(0.0, silence.start_s - self._start_s), 6),

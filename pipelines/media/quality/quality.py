@@ -15,7 +15,7 @@ from pipelines.media.quality.windows import measure_windows
 from pipelines.media.source import Source, name_of
 from pipelines.media.validation.full import plan_validation
 
-MOST_POINTS = 600
+MOST_POINTS = 300
 _LEAST_STEP_S = 0.2
 
 

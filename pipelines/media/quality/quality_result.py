@@ -6,6 +6,7 @@ from statistics import median, quantiles
 
 from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.quality.advice import recommendations
+from pipelines.media.quality.flaws import long_enough
 from pipelines.media.quality.quality_spec import (
     FlawKind,
     Measured,
@@ -24,21 +25,20 @@ from pipelines.media.quality.score import (
     lines_on_screen,
     score_of,
 )
-from pipelines.media.quality.stretches import long_enough
 from pipelines.media.video_plan import nominal_rate
 
-_LISTED = 100  # stretches of a kind
+_LISTED = 100  # flaws of a kind
 
 
 def conclude(plan: QualityPlan, pieces: Sequence[Measured], spec: QualitySpec) -> QualityResult:
     """The result of all parts, or of the windows."""
     info, video = plan.info, plan.info.video
     points = sorted((point for piece in pieces for point in piece.points), key=lambda point: point.time_s)
-    found = long_enough(stretch for piece in pieces for stretch in piece.stretches)
+    found = long_enough(flaw for piece in pieces for flaw in piece.flaws)
     flawed_s: dict[FlawKind, float] = {}
     for each in found:
         flawed_s[each.kind] = round(flawed_s.get(each.kind, 0.0) + each.end_s - each.start_s, 3)
-    listed = [each for kind in flawed_s for each in [stretch for stretch in found if stretch.kind == kind][:_LISTED]]
+    listed = [each for kind in flawed_s for each in [flaw for flaw in found if flaw.kind == kind][:_LISTED]]
     summary, score = (None, None) if video is None or not points else _picture(info, video, points)
     pictures, samples = sum(piece.pictures for piece in pieces), sum(piece.samples for piece in pieces)
     warnings = [warning for piece in pieces for warning in piece.warnings]
@@ -52,7 +52,7 @@ def conclude(plan: QualityPlan, pieces: Sequence[Measured], spec: QualitySpec) -
         parts=() if score is None else score.parts,
         summary=summary,
         points=tuple(points),
-        stretches=tuple(sorted(listed, key=lambda stretch: stretch.start_s)),
+        flaws=tuple(sorted(listed, key=lambda flaw: flaw.start_s)),
         flawed_s=flawed_s,
         recommendations=recommendations(info, summary, score, flawed_s),
         sampled=not spec.full,

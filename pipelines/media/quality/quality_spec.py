@@ -41,8 +41,8 @@ class Point(BaseModel, frozen=True, extra="forbid"):
     step: float | None = None
 
 
-class Stretch(BaseModel, frozen=True, extra="forbid"):
-    """A stretch of a film with a flaw; ``stream`` is that of the picture or of a sound track."""
+class Flaw(BaseModel, frozen=True, extra="forbid"):
+    """From when to when a film is black, frozen, silent or clipped; ``stream``: of the picture, or of a sound track."""
 
     kind: FlawKind
     stream: int
@@ -51,10 +51,10 @@ class Stretch(BaseModel, frozen=True, extra="forbid"):
 
 
 class Measured(BaseModel, frozen=True, extra="forbid"):
-    """What one part of a film, or its windows, came to. ``stretches`` at its edges may be short: they go on outside."""
+    """What one part of a film, or its windows, came to. ``flaws`` at its edges may be short: they go on outside."""
 
     points: tuple[Point, ...] = ()
-    stretches: tuple[Stretch, ...] = ()
+    flaws: tuple[Flaw, ...] = ()
     pictures: int = 0
     samples: int = 0
     warnings: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class Recommendation(BaseModel, frozen=True, extra="forbid"):
 
 
 class QualityResult(BaseModel, frozen=True, extra="forbid"):
-    """``stretches`` are looked for in a full measurement only; each kind's first hundred are listed.
+    """``flaws`` are those that fall into what was decoded, and the first hundred of each kind are listed.
 
     ``flawed_s`` adds up all of a kind. ``sampled``: the points are of windows. ``score`` is ``None`` without a picture,
     and where nothing tells how it was compressed.
@@ -130,7 +130,7 @@ class QualityResult(BaseModel, frozen=True, extra="forbid"):
     parts: tuple[ScorePart, ...]
     summary: Summary | None
     points: tuple[Point, ...]
-    stretches: tuple[Stretch, ...]
+    flaws: tuple[Flaw, ...]
     flawed_s: dict[FlawKind, float]
     recommendations: tuple[Recommendation, ...]
     sampled: bool
@@ -143,8 +143,8 @@ class QualityResult(BaseModel, frozen=True, extra="forbid"):
 
 WINDOW_PICTURES = 12
 _FEWEST_WINDOWS, _MOST_WINDOWS, _WINDOW_EACH_S = 3, 24, 8.0
-_BYTES_PER_PIXEL = 110
-_PROCESS_BYTES = 220 << 20
+_BYTES_PER_PIXEL = 130
+_PROCESS_BYTES = 240 << 20
 _STARTING_S = 0.2
 _WINDOW_MEGAPIXELS_PER_S, _MEASURED_MEGAPIXELS_PER_S = 70.0, 25.0
 

@@ -1,23 +1,23 @@
 import pytest
 
-from pipelines.media.quality.quality_spec import Stretch
-from pipelines.media.quality.stretches import StretchMeter, joined, long_enough
+from pipelines.media.quality.flaws import FlawMeter, joined, long_enough
+from pipelines.media.quality.quality_spec import Flaw
 
 
-def black(start_s: float, end_s: float, stream: int = 0) -> Stretch:
-    return Stretch(kind="black", stream=stream, start_s=start_s, end_s=end_s)
+def black(start_s: float, end_s: float, stream: int = 0) -> Flaw:
+    return Flaw(kind="black", stream=stream, start_s=start_s, end_s=end_s)
 
 
 def found(flags: str) -> list[tuple[float, float]]:
     """In seconds of one flag each: x is flawed."""
-    meter = StretchMeter("black", 0)
+    meter = FlawMeter("black", 0)
     for time_s, flag in enumerate(flags):
         meter.add(float(time_s), flawed=flag == "x")
     return [(each.start_s, each.end_s) for each in meter.result(float(len(flags)))]
 
 
 @pytest.mark.parametrize(
-    ("flags", "stretches"),
+    ("flags", "flaws"),
     [
         ("..xxx..", [(2, 5)]),
         ("..x..", []),
@@ -27,12 +27,12 @@ def found(flags: str) -> list[tuple[float, float]]:
         ("....", []),
     ],
 )
-def test_long_stretches_and_those_at_the_edges_are_told(flags: str, stretches: list[tuple[float, float]]) -> None:
-    assert found(flags) == stretches
+def test_long_stretches_and_those_at_the_edges_are_told(flags: str, flaws: list[tuple[float, float]]) -> None:
+    assert found(flags) == flaws
 
 
 def test_a_stretch_may_have_begun_before_it_could_be_told() -> None:
-    meter = StretchMeter("freeze", 0)
+    meter = FlawMeter("freeze", 0)
     meter.add(0.0, flawed=False)
     meter.add(1.0, flawed=True, since_s=0.5)
     assert meter.result(4.0)[0].start_s == 0.5
@@ -51,5 +51,5 @@ def test_short_stretches_of_two_parts_are_long_enough_together() -> None:
 
 
 def test_any_clipping_is_long_enough() -> None:
-    clipping = Stretch(kind="clipping", stream=1, start_s=2.0, end_s=2.02)
+    clipping = Flaw(kind="clipping", stream=1, start_s=2.0, end_s=2.02)
     assert long_enough([clipping]) == [clipping]
