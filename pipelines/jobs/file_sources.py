@@ -1,10 +1,11 @@
-"""Which pictures the sources of a job are, and how what is made of each is named."""
+"""Which files the sources of a job are, themselves or in folders, and how what is made of each is named."""
 
 import hashlib
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel
@@ -12,26 +13,40 @@ from pydantic import BaseModel
 from cluster.errors import StorageError
 from cluster.storage import check_folder, files_below, local_path
 from pipelines.media.images.info import OTHER_SUFFIXES, SUFFIXES
+from pipelines.media.info import VIDEO_SUFFIXES
 
-MAX_PICTURES = 10_000
 _NAME_BYTES = 180  # of one name in a path: what is appended to it, and a temporary name, need the rest of 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Files of a folder that a job takes, told by their ``suffixes``, and ``most`` at once; ``others`` aren't read."""
+
+    noun: str
+    suffixes: frozenset[str]
+    others: frozenset[str]
+    most: int
+
+
+PICTURES = Kind("pictures", SUFFIXES, OTHER_SUFFIXES, most=10_000)
+FILMS = Kind("films", VIDEO_SUFFIXES, frozenset(), most=1000)
+
+
 class Entry(BaseModel, frozen=True):
-    """A picture: its path, and what the names of its files begin with. In a folder's tree that has folders."""
+    """A file: its path, and what the names of its files begin with. In a folder's tree that has folders."""
 
     source: str
     name: str
 
 
 def entries_of(
-    sources: Iterable[str], roots: Sequence[Path], output: Path | None
+    sources: Iterable[str], roots: Sequence[Path], output: Path | None, kind: Kind
 ) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-    """The pictures that are named or lie in folders, but not in ``output``; and what had to be left out of folders.
+    """The files that are named, or of a kind and in folders but ``output``; and what had to be left out of folders.
 
     Raises:
-        StorageError: a folder isn't there, or without pictures; or there are too many.
+        StorageError: a folder isn't there, or without any; or there are too many.
     """
     found: list[tuple[str, str]] = []
     left_out: list[str] = []
@@ -41,19 +56,27 @@ def entries_of(
             found.append((source, path.name))
             continue
         folder = check_folder(str(path), roots)
-        below = files_below(folder, SUFFIXES | OTHER_SUFFIXES, without=output, most=MAX_PICTURES)
-        files = [file for file in below.files if file.suffix.lower() in SUFFIXES]
-        others = [f"{file} (its format isn't read)" for file in below.files if file.suffix.lower() in OTHER_SUFFIXES]
+        below = files_below(folder, kind.suffixes | kind.others, without=output, most=kind.most)
+        files = [file for file in below.files if file.suffix.lower() in kind.suffixes]
+        others = [f"{file} (its format isn't read)" for file in below.files if file.suffix.lower() in kind.others]
         if not files:
             more = f"; {len(others)} files are of formats that aren't read, as {others[0]}" if others else ""
-            raise StorageError("source_empty", f"There are no pictures in {folder}{more}.")
+            raise StorageError("source_empty", f"There are no {kind.noun} in {folder}{more}.")
         found += [(str(file), file.relative_to(folder).as_posix()) for file in files]
         left_out += [*below.left_out, *others]
-    if len(found) > MAX_PICTURES:
-        raise StorageError("source_too_many", f"{len(found)} pictures; a job takes {MAX_PICTURES}. Name subfolders.")
+    if len(found) > kind.most:
+        raise StorageError("source_too_many", f"{len(found)} {kind.noun}; a job takes {kind.most}. Name subfolders.")
     names = _names([name for _, name in found])
     entries = [Entry(source=source, name=name) for (source, _), name in zip(found, names, strict=True)]
     return tuple(entries), tuple(left_out)
+
+
+def left_out_warning(names: Sequence[str]) -> tuple[str, ...]:
+    """What is told of files that were left out; nothing of none."""
+    if not names:
+        return ()
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (f"Left out, since it can't be read: {names[0]}{more}.",)
 
 
 def _names(given: Sequence[str]) -> list[str]:

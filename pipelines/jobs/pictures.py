@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from cluster.errors import ChildFailedError, StorageError
 from cluster.storage import local_path
 from pipelines.jobs.catalogue import Made, Operation, Outcome
+from pipelines.jobs.file_sources import PICTURES, Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
-from pipelines.jobs.picture_sources import Entry, entries_of
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.images.info import MEDIA_TYPES, ImageInfo, ImageResult
 
@@ -136,7 +136,7 @@ def picture_operation(
 
 def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     output = getattr(bench.params, "output", None)
-    entries, left_out = entries_of(bench.sources, bench.read_roots, local_path(output) if output else None)
+    entries, left_out = entries_of(bench.sources, bench.read_roots, local_path(output) if output else None, PICTURES)
     spec = bench.params_as(work.spec)
     _check_outputs(bench, entries, work.endings(spec))
     infos = _look(bench, entries)
@@ -161,7 +161,7 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     explain: dict[str, Any] = {"pictures": len(entries), "estimated_seconds": round(seconds, 2)}
     if len(entries) == 1:
         explain["source"] = infos[0].model_dump()
-    return Plan(units=units, explain=explain, warnings=_left_out(left_out))
+    return Plan(units=units, explain=explain, warnings=left_out_warning(left_out))
 
 
 def _batches(entries: Sequence[Entry], slots: int, most: int) -> list[Sequence[Entry]]:
@@ -315,13 +315,6 @@ def _gather(gathered: _Gathered, unit: Finished) -> None:
             path = unit.folder / f"{number:04d}{file.name}"
             gathered.made.append(Made(path, entry["name"] + file.name, MEDIA_TYPES[file.format]))
         gathered.warnings.update(told.warnings if told else ())
-
-
-def _left_out(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return (f"Left out, since it can't be read: {names[0]}{more}.",)
 
 
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:

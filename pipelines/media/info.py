@@ -8,6 +8,14 @@ from pipelines.media.side_data_info import AmbientViewing, DolbyVision, RateCont
 
 HdrKind = Literal["sdr", "hdr10", "pq", "hlg", "dolby_vision"]
 QuarterTurn = Literal[0, 90, 180, 270]
+# How files in a folder are named that are taken for films; what they are is told by their content.
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".flv", ".f4v", ".wmv"),
+        *(".asf", ".ts", ".m2ts", ".mts", ".m2t", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".ogv", ".ogm", ".rm"),
+        *(".rmvb", ".mxf", ".gxf", ".dv", ".nut", ".wtv", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc"),
+    )
+)
 
 
 class Chapter(BaseModel, frozen=True, extra="forbid"):

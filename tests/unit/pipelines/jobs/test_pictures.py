@@ -16,9 +16,9 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
+from pipelines.jobs.file_sources import Entry
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
-from pipelines.jobs.picture_sources import Entry
 from pipelines.jobs.pictures import _batches
 from pipelines.jobs.workbench import Finished, Workbench
 
