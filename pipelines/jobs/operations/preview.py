@@ -36,9 +36,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     finished = units[_UNIT]
     made = PreviewResult.model_validate(finished.manifest)
     result = made.model_copy(update={"name": f"{bench.source_stem}.{made.name}"})
-    return Outcome(
-        result, (Made(finished.folder / made.name, result.name, MEDIA_TYPES[made.format]),), result.warnings
-    )
+    return Outcome(result, (Made(finished.folder / made.name, result.name, MEDIA_TYPES[made.format]),), result.warnings)
 
 
 OPERATION = Operation(
