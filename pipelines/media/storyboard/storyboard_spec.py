@@ -66,43 +66,39 @@ class Sheet(BaseModel, frozen=True, extra="forbid"):
     size_bytes: int
 
 
-class StoryboardResult(BaseModel, frozen=True, extra="forbid"):
+class Layout(BaseModel, frozen=True, extra="forbid"):
+    """``count`` tiles on sheets. That of a time is number ``floor(time / interval_s)``, at most ``count - 1``.
+
+    On each sheet they go from left to right, then down.
+    """
+
+    count: int
+    interval_s: float
+    duration_s: float
+    tile_width: int
+    tile_height: int
+    columns: int
+    rows: int
+    sheets: tuple[Sheet, ...]
+
+
+class Storyboard(Layout):
+    """What ``storyboard.json`` holds."""
+
+    version: Literal[1] = 1
+    tiles: tuple[Tile, ...]
+
+
+class StoryboardResult(Layout):
     """What was made. ``farthest_s``: the most that a tile's frame starts away from the middle of its time.
 
-    ``keyframe_tiles`` of all ``count`` show a keyframe. The tiles are listed in ``storyboard.json``.
+    ``keyframe_tiles`` of all show a keyframe. The tiles are listed in ``storyboard.json``.
     """
 
     format: Literal["jpeg", "webp"]
-    count: int
-    interval_s: float
-    duration_s: float
-    tile_width: int
-    tile_height: int
-    columns: int
-    rows: int
-    sheets: tuple[Sheet, ...]
     keyframe_tiles: int
     farthest_s: float
     warnings: tuple[str, ...] = ()
-
-
-class Storyboard(BaseModel, frozen=True, extra="forbid"):
-    """What ``storyboard.json`` holds.
-
-    The tile of a time is number ``floor(time / interval_s)``, at most ``count - 1``; on each sheet they go from left to
-    right, then down.
-    """
-
-    version: Literal[1] = 1
-    count: int
-    interval_s: float
-    duration_s: float
-    tile_width: int
-    tile_height: int
-    columns: int
-    rows: int
-    sheets: tuple[Sheet, ...]
-    tiles: tuple[Tile, ...]
 
 
 def interval_of(spec: StoryboardSpec, end_s: float) -> float:
