@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from pipelines.media.info import ContentLight, HdrKind, MasteringDisplay, MediaInfo
+from pipelines.media.plan import Crop
 
 Scan = Literal["progressive", "interlaced", "unmarked", "telecined"]
 
@@ -116,18 +117,12 @@ class FieldCounts(BaseModel, frozen=True, extra="forbid"):
     marked: int = 0
 
 
-class PictureBox(BaseModel, frozen=True, extra="forbid"):
-    """The part of the picture that isn't black bars, in pixels as shown: of square ones, mirrored and turned.
+class PictureBox(Crop):
+    """The part of the picture that isn't black bars.
 
     ``crop`` is the same as ``transcode`` takes it, ``bars`` whether anything is left out.
     """
 
-    width: int
-    height: int
-    left: int
-    top: int
-    of_width: int
-    of_height: int
     crop: str
     bars: bool
 
