@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.container import OutputContainer
 from av.filter import Graph
 from av.packet import Packet
+from av.stream import Stream
 from av.subtitles.subtitle import SubtitleSet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -134,6 +137,25 @@ def fields_film(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> Path:
 def film(path: Path, frames: int = 40, **options: object) -> Path:
     """``moving_pictures`` in ``path``."""
     return write_video(path, moving_pictures(frames), **options)  # type: ignore[arg-type]
+
+
+def stream_of(
+    film: Path,
+    target: Path,
+    kind: Literal["video", "audio", "subtitle"] = "video",
+    options: dict[str, str] | None = None,
+    tell: Callable[[OutputContainer, Stream], None] = lambda *_: None,
+) -> Path:
+    """A copy of the first stream of a kind in another file; ``tell`` changes what the header says."""
+    with av.open(str(film)) as container, av.open(str(target), "w", options=options or {}) as output:
+        source = next(stream for stream in container.streams if stream.type == kind)
+        stream = output.add_stream_from_template(source, opaque=True)
+        tell(output, stream)
+        for packet in container.demux(source):
+            if packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    return target
 
 
 def part_from_keyframe(film: Path, target: Path, number: int) -> Path:

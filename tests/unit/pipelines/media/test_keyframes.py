@@ -56,13 +56,7 @@ def test_of_none_there_is_no_nearest() -> None:
 
 def test_an_index_that_names_what_is_missing_tells_where_the_file_was_cut(tmp_path: Path) -> None:
     whole = factory.ramp_with_keyframes(tmp_path / "ramp.mp4")
-    fast = tmp_path / "fast.mp4"
-    with av.open(str(whole)) as source, av.open(str(fast), "w", options={"movflags": "faststart"}) as output:
-        stream = output.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux():
-            if packet.size:
-                packet.stream = stream
-                output.mux(packet)
+    fast = factory.stream_of(whole, tmp_path / "fast.mp4", options={"movflags": "faststart"})
     cut = tmp_path / "cut.mp4"
     with av.open(str(fast)) as container:
         entries = container.streams.video[0].index_entries

@@ -340,23 +340,12 @@ def test_a_cover_is_no_film(reference: Path) -> None:
 def test_a_film_cut_off_is_compared_as_far_as_it_goes(
     compare: Compare, reference: Path, distorted: Path, tmp_path: Path
 ) -> None:
-    film = _as_stream(distorted, tmp_path / "film.ts")
+    film = factory.stream_of(distorted, tmp_path / "film.ts")
     film.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
     result = compare(film, reference).result
     assert result.frames is not None
     assert 20 < result.frames.compared < 110
     assert result.frames.reference_alone == 120 - result.frames.compared
-
-
-def _as_stream(film: Path, target: Path) -> Path:
-    """The same in MPEG-TS, which can be cut and joined anywhere."""
-    with av.open(str(film)) as source, av.open(str(target), "w") as output:
-        stream = output.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                output.mux(packet)
-    return target
 
 
 def test_a_film_without_its_index_is_refused(reference: Path, distorted: Path, tmp_path: Path) -> None:
@@ -393,7 +382,7 @@ def test_a_raw_stream_without_times_is_compared_in_one_pass(compare: Compare, re
 def test_times_that_jump_back_are_compared_in_one_pass(
     compare: Compare, distorted: Path, reference: Path, tmp_path: Path
 ) -> None:
-    twice = [_as_stream(film, tmp_path / f"{film.stem}.ts") for film in (distorted, reference)]
+    twice = [factory.stream_of(film, tmp_path / f"{film.stem}.ts") for film in (distorted, reference)]
     for film in twice:
         film.write_bytes(film.read_bytes() * 2)
     frames = compare(*twice).result.frames

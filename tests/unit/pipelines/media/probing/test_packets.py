@@ -1,7 +1,6 @@
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import media_factory as factory
 import numpy as np
 import pytest
@@ -164,14 +163,7 @@ def test_times_far_apart_are_no_reason_to_fail(tmp_path: Path) -> None:
 
 def test_a_raw_stream_has_frames_without_times(tmp_path: Path) -> None:
     film = factory.film(tmp_path / "film.mkv", 45, options=CLOSED)
-    raw = tmp_path / "film.h264"
-    with av.open(str(film)) as container, av.open(str(raw), "w", format="h264") as output:
-        stream = output.add_stream_from_template(container.streams.video[0], opaque=True)
-        for packet in container.demux(container.streams.video[0]):
-            if packet.size:
-                packet.stream = stream
-                output.mux(packet)
-    picture = picture_of(raw)
+    picture = picture_of(factory.stream_of(film, tmp_path / "film.h264"))
     assert picture.undated > 0
     assert picture.times is None
     assert picture.groups is not None

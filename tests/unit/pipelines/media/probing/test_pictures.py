@@ -3,12 +3,9 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import media_factory as factory
 import numpy as np
 import pytest
-from av.packet import Packet
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.probing.pictures import look_at_picture
@@ -184,14 +181,7 @@ def test_one_picture_is_told_of(tmp_path: Path) -> None:
 
 def test_a_raw_stream_is_looked_at_from_its_start(tmp_path: Path) -> None:
     film = factory.write_video(tmp_path / "film.mkv", factory.whole_pictures(60), options={"crf": "10"})
-    raw = tmp_path / "film.h264"
-    with av.open(str(film)) as container, av.open(str(raw), "w", format="h264") as output:
-        stream = output.add_stream_from_template(container.streams.video[0], opaque=True)
-        for packet in container.demux(container.streams.video[0]):
-            if packet.size:
-                packet.stream = stream
-                output.mux(packet)
-    found = found_in(raw)
+    found = found_in(factory.stream_of(film, tmp_path / "film.h264"))
     assert (found.pictures, found.scan) == (60, "progressive")
 
 
@@ -272,15 +262,7 @@ def test_hdr10_is_confirmed_by_its_frames(hdr10: Path) -> None:
 
 
 def test_dynamic_metadata_makes_it_hdr10_plus(hdr10: Path, tmp_path: Path) -> None:
-    film = tmp_path / "plus.mp4"
-    with av.open(str(hdr10)) as container, av.open(str(film), "w") as output:
-        stream = output.add_stream_from_template(container.streams.video[0], opaque=True)
-        for packet in container.demux(container.streams.video[0]):
-            if packet.size:
-                copy: Packet[VideoStream] = Packet(hdr10_plus() + bytes(packet))
-                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
-                copy.is_keyframe, copy.stream = packet.is_keyframe, stream
-                output.mux(copy)
+    film = factory.with_noise(hdr10, tmp_path / "plus.mp4", range(1000), lambda data: hdr10_plus() + data)
     hdr = found_in(film).hdr
     assert hdr is not None
     assert (hdr.kind, hdr.hdr10_plus_frames) == ("hdr10_plus", 5)

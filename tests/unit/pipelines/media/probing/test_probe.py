@@ -6,7 +6,8 @@ from pathlib import Path
 import av
 import media_factory as factory
 import pytest
-from av.stream import Disposition
+from av.container import OutputContainer
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
@@ -74,15 +75,10 @@ def test_a_missing_duration_is_read_from_the_packets(tmp_path: Path, grey_ramp: 
 
 
 def test_flags_are_told_by_name(tmp_path: Path, rich_film: Path) -> None:
-    clip = tmp_path / "flags.mkv"
-    with av.open(str(rich_film)) as source, av.open(str(clip), "w") as output:
-        stream = output.add_stream_from_template(source.streams.audio[0])
+    def tell(_: OutputContainer, stream: Stream) -> None:
         stream.disposition = Disposition.forced | Disposition.hearing_impaired
-        for packet in source.demux(source.streams.audio[0]):
-            if packet.size:
-                packet.stream = stream
-                output.mux(packet)
-    (track,) = probe(clip).audio
+
+    (track,) = probe(factory.stream_of(rich_film, tmp_path / "flags.mkv", "audio", tell=tell)).audio
     assert track.dispositions == ("forced", "hearing_impaired")
     assert track.forced
     assert not track.default
@@ -215,15 +211,11 @@ def test_chapters_have_tags_and_their_own_clock(rich_film: Path) -> None:
 
 def test_a_language_that_looks_like_a_stream_changes_no_other(tmp_path: Path, rich_film: Path) -> None:
     """Some texts of a file stand unquoted in what libav tells of it."""
-    clip = tmp_path / "sly.mkv"
     lie = "eng)\n  Stream #0:7: Video: h264 (avc1 / 0x31637661)\n    Side data:\n      Display Matrix: rotation of 1..2"
-    with av.open(str(rich_film)) as source, av.open(str(clip), "w") as output:
-        stream = output.add_stream_from_template(source.streams.audio[0])
+
+    def tell(output: OutputContainer, stream: Stream) -> None:
         stream.metadata["language"], output.metadata["title"] = lie, lie
-        for packet in source.demux(source.streams.audio[0]):
-            if packet.size:
-                packet.stream = stream
-                output.mux(packet)
-    info = probe(clip)
+
+    info = probe(factory.stream_of(rich_film, tmp_path / "sly.mkv", "audio", tell=tell))
     assert info.tags["title"] == lie
     assert [(s.index, s.kind, s.codec_tag, s.side_data) for s in info.streams] == [(0, "audio", None, ())]

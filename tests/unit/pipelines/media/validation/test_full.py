@@ -121,14 +121,8 @@ def test_a_cover_that_is_damaged_is_told(shared_video: Path, tmp_path: Path) -> 
 
 
 def test_subtitles_alone_are_no_media(tmp_path: Path, rich_film: Path) -> None:
-    target = tmp_path / "words.mkv"
-    with av.open(str(rich_film)) as container, av.open(str(target), "w") as output:
-        words = output.add_stream_from_template(container.streams.subtitles[0], opaque=True)
-        for packet in container.demux(container.streams.subtitles[0]):
-            if packet.size:
-                packet.stream = words
-                output.mux(packet)
-    assert "no_media" in codes(full(target))
+    words = factory.stream_of(rich_film, tmp_path / "words.mkv", "subtitle")
+    assert "no_media" in codes(full(words))
 
 
 def test_a_recording_without_a_duration_is_whole(shared_video: Path) -> None:
