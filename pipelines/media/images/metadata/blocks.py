@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipelines.media.errors import LimitError
-from pipelines.media.images.metadata import exif, ifd, iptc, xmp
+from pipelines.media.images.metadata import exif, ifd, iptc, xmp, xmp_changes
 from pipelines.media.images.metadata.metadata_spec import MetadataSpec, Strip
 
 _KEPT_TEXTS = frozenset({"author", "copyright", "creation time"})
@@ -62,15 +62,15 @@ def _xmp(
     packet = _packet(data)
     if strip == "nothing" and writes is None and pictures.gain_map:
         return data
-    xmp.strip(packet, strip, pictures.gain_map)
+    xmp_changes.strip(packet, strip, pictures.gain_map)
     if not pictures.gain_map:
-        xmp.without_gain_map(packet)
+        xmp_changes.without_gain_map(packet)
     if more_gone:
-        xmp.without_more(packet)
+        xmp_changes.without_more(packet)
     if pictures.gain_map_bytes is not None and pictures.first:
-        xmp.set_gain_map_bytes(packet, pictures.gain_map_bytes)
+        xmp_changes.set_gain_map_bytes(packet, pictures.gain_map_bytes)
     if writes:
-        xmp.set_values(packet, writes)
+        xmp_changes.set_values(packet, writes)
     return xmp.serialise(packet) or None
 
 
@@ -85,7 +85,7 @@ def _keeps_more(data: bytes | None, strip: Strip) -> bool:
     if strip == "nothing":
         return True
     try:
-        return strip == "gps" and data is not None and not xmp.has_gps(xmp.parse(data))
+        return strip == "gps" and data is not None and not xmp_changes.has_gps(xmp.parse(data))
     except xmp.XmpError:
         return False
 
@@ -121,7 +121,7 @@ def places_in(blocks: Blocks) -> list[str]:
         found.append("EXIF")
     for packet in (blocks.xmp, blocks.more_xmp):
         try:
-            if packet and xmp.has_gps(xmp.parse(packet)):
+            if packet and xmp_changes.has_gps(xmp.parse(packet)):
                 found.append("XMP")
         except xmp.XmpError:
             found.append("XMP")

@@ -7,7 +7,7 @@ from PIL import Image, PngImagePlugin
 
 from pipelines.media.images.header import bytes_of, open_image
 from pipelines.media.images.info import ImageFormat
-from pipelines.media.images.metadata import exif, iptc, xmp
+from pipelines.media.images.metadata import exif, iptc, xmp, xmp_changes
 from pipelines.media.images.metadata.blocks import Blocks
 from pipelines.media.images.metadata.container import Held, held_by, with_blocks
 from pipelines.media.images.metadata.metadata_spec import Keep, Texts
@@ -71,13 +71,13 @@ def _xmp(held: Held, keep: Literal["copyright", "all-but-gps", "all"]) -> bytes:
     except xmp.XmpError:
         packet = xmp.empty()
     if keep == "copyright":
-        xmp.keep_credit(packet)
+        xmp_changes.keep_credit(packet)
     elif keep == "all-but-gps":
-        xmp.strip(packet, "gps", gain_map=False)
-    xmp.settle_new_pixels(packet)
+        xmp_changes.strip(packet, "gps", gain_map=False)
+    xmp_changes.settle_new_pixels(packet)
     records = iptc.read(iptc.parse(held.iptc or b"")[0])
-    xmp.set_credit(packet, *(_line(records.get(name)) for name in ("byline", "copyright", "credit")))
-    return xmp.within(packet, MAX_XMP_BYTES)
+    xmp_changes.set_credit(packet, *(_line(records.get(name)) for name in ("byline", "copyright", "credit")))
+    return xmp_changes.within(packet, MAX_XMP_BYTES)
 
 
 def _line(value: Texts | None) -> str | None:

@@ -9,6 +9,7 @@ from pipelines.media.errors import SourceUnreadableError, SourceUnsupportedError
 from pipelines.media.images.info import ImageFormat, ImageInfo
 from pipelines.media.images.metadata import (
     avif_boxes,
+    avif_rewriting,
     exif,
     gif_blocks,
     ifd,
@@ -167,7 +168,7 @@ def rewritten(data: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> tu
         case "tiff":
             return tiff_pages.rewritten(data, change, spec), ()
         case "avif":
-            return avif_boxes.rewritten(data, change, bare), ()
+            return avif_rewriting.rewritten(data, change, bare), ()
         case "gif":
             return gif_blocks.rewritten(data, change, bare), ()
     raise SourceUnsupportedError(
@@ -194,5 +195,5 @@ def with_blocks(data: bytes, format_: ImageFormat, size: tuple[int, int], blocks
         case "webp":
             return webp_chunks.rewritten(data, size, change, True)
         case "avif":
-            return avif_boxes.rewritten(data, change, True)
+            return avif_rewriting.rewritten(data, change, True)
     raise SourceUnsupportedError(f"{format_.upper()} gets no metadata here.", format=format_)
