@@ -26,7 +26,8 @@ def recommendations(
 ) -> tuple[Recommendation, ...]:
     found: list[Recommendation] = []
     if info.video is not None and summary is not None and score is not None:
-        found += _of_picture(info.video, summary)
+        step = None if summary.step is None else score.parts[0].value
+        found += _of_picture(info.video, summary, step)
     if flawed_s.get("clipping", 0.0) >= _CLIPPED_S:
         found.append(
             Recommendation(code="sound_clips", message="The sound is cut off at full scale; look for a better source.")
@@ -34,14 +35,15 @@ def recommendations(
     return tuple(found)
 
 
-def _of_picture(video: VideoInfo, summary: Summary) -> Iterator[Recommendation]:
+def _of_picture(video: VideoInfo, summary: Summary, step: float | None) -> Iterator[Recommendation]:
+    """``step``: as it shows, if the stream tells it."""
     scaled_up = summary.effective_height < _SCALED_UP * summary.height
-    coarse = summary.step is not None and summary.step > _COARSE_STEP
+    coarse = step is not None and step > _COARSE_STEP
     many = _MANY_BITS * (_HD_PIXELS / (video.width * video.height)) ** _BITS_BY_PIXELS
-    fine = summary.step is None or summary.step < _FINE_STEP
+    fine = step is None or step < _FINE_STEP
     if coarse:
         message = (
-            f"Coarsely compressed: steps of {summary.step:.0f} levels. What is lost stays lost, so don't encode it "
+            f"Coarsely compressed: steps of {step:.0f} levels. What is lost stays lost, so don't encode it "
             "again; look for a better source."
         )
         yield Recommendation(code="coarse", message=message)
@@ -66,7 +68,7 @@ def _of_picture(video: VideoInfo, summary: Summary) -> Iterator[Recommendation]:
     if summary.banding > _BANDED and (video.bit_depth or 8) == 8:
         message = "Steps show in smooth areas: encode from the source with ten bits, which have finer ones."
         yield Recommendation(code="banded", message=message, profile="av1-1080p")
-    if summary.step is None and summary.blockiness > _BLOCKY:
+    if step is None and summary.blockiness > _BLOCKY:
         yield Recommendation(code="blocky", message="Blocks show; look for a better source.")
 
 

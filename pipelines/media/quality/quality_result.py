@@ -24,6 +24,7 @@ from pipelines.media.quality.score import (
     h264_bits_per_pixel,
     lines_on_screen,
     score_of,
+    visible_log2_step,
 )
 from pipelines.media.video_plan import nominal_rate
 
@@ -90,9 +91,9 @@ def _picture(info: MediaInfo, video: VideoInfo, points: Sequence[Point]) -> tupl
 
 
 def _step(video: VideoInfo, told: Sequence[float], bits: float | None, busy: float) -> tuple[float | None, str]:
-    """The logarithm of the quantiser's step, and where it was learned from."""
+    """The logarithm of the quantiser's step as it shows, and where it was learned from."""
     if told:
-        return sum(told) / len(told), "the quantisers in the stream"
+        return visible_log2_step(video.codec, sum(told) / len(told)), "the quantisers in the stream"
     if video.codec in LOSSLESS:
         return 0.0, "a codec without loss"
     if bits is None:

@@ -17,6 +17,8 @@ _LINES = 1.25  # steps are as bad as they are by the number of lines, to this po
 _SCREEN = (1920, 1080)
 _MOST_LINES = 2160
 _CLEAN = 0.0  # logarithm of a step of one level, which nobody sees
+# A step shows as half of it would in H.264: transforms are larger, what is predicted fits better, filters smooth more.
+_LATER_CODECS, _SHOWS_LESS = frozenset({"hevc", "vvc", "vp9", "av1"}), 1.0
 # Detail that isn't there counts where the step is fine; where it's coarse, it was the step that took it, which counts.
 _FINE, _COARSE = 2.0, 4.0
 # log2 step of x264, by its bits per pixel and its spatial information; within 0.9 (deviation) on the films of the fit.
@@ -39,6 +41,11 @@ def lines_on_screen(video: VideoInfo) -> float:
     return max(float(height), width * _SCREEN[1] / _SCREEN[0])
 
 
+def visible_log2_step(codec: str | None, log2_step: float) -> float:
+    """The step of H.264 that shows as much."""
+    return log2_step - _SHOWS_LESS if codec in _LATER_CODECS else log2_step
+
+
 def effective_share(detail: float, log2_step: float) -> float:
     """The share of the lines that counts: of ``detail``, what the quantiser isn't to blame for."""
     trust = min(1.0, max(0.0, (_COARSE - log2_step) / (_COARSE - _FINE)))
@@ -50,13 +57,13 @@ def h264_bits_per_pixel(codec: str | None, bits_per_pixel: float) -> float:
 
 
 def estimated_log2_step(codec: str | None, bits_per_pixel: float, spatial_information: float) -> float:
-    """Where the stream doesn't tell it: what H.264 would have needed for so many bits and so busy a picture."""
+    """The visible one, where the stream doesn't tell: what H.264 takes for so many bits and so busy a picture."""
     bits = math.log2(max(1e-6, h264_bits_per_pixel(codec, bits_per_pixel)))
     return _OF_BITS * bits + _OF_INFORMATION * math.log2(spatial_information + 1) + _OF_NONE
 
 
 def score_of(log2_step: float, lines: float, source: str) -> Score:
-    """``lines`` of a full screen that the detail fills; ``source``: where the step was learned from."""
+    """``log2_step``: the visible one. ``lines`` of a full screen that the detail fills. ``source``: of the step."""
     log2_step = max(_CLEAN, log2_step)
     resolution = _LINES * math.log2(max(1.0, min(lines, _MOST_LINES)) / _SCREEN[1])
     score = _curve(resolution - log2_step)
@@ -68,7 +75,7 @@ def score_of(log2_step: float, lines: float, source: str) -> Score:
                 name="compression",
                 score=_curve(-log2_step),
                 value=round(2**log2_step, 2),
-                unit="levels of quantiser step",
+                unit="levels of quantiser step, as H.264 shows them",
                 source=source,
             ),
             ScorePart(

@@ -7,9 +7,9 @@ from av.filter import Graph
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
+from unit.pipelines.media.quality.pictures import HEIGHT, WIDTH, textured, with_chroma
 
 from pipelines.media.quality.measures import banding, blockiness, detail, measure, spatial_information
-from tests.unit.pipelines.media.quality.conftest import HEIGHT, WIDTH, textured, with_chroma
 
 
 def luma(number: int = 0) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ import cv2
 import media_factory as factory
 import numpy as np
 import pytest
+from unit.pipelines.media.quality.pictures import textured
 
 from pipelines.media.errors import SourceError, SourceUnsupportedError
 from pipelines.media.parts import Part
@@ -15,7 +16,6 @@ from pipelines.media.quality.quality import measure_part, plan_quality, quality_
 from pipelines.media.quality.quality_result import conclude
 from pipelines.media.quality.quality_spec import QualityResult, QualitySpec
 from pipelines.media.validation.full import plan_validation
-from tests.unit.pipelines.media.quality.conftest import textured
 
 Encode = Callable[..., Path]
 FULL = QualitySpec(full=True)
@@ -132,6 +132,24 @@ def test_a_film_that_was_scaled_up_is_told_with_a_smaller_profile(encoded: Encod
     assert result.summary is not None
     assert result.summary.effective_height < 400
     assert ("scaled_up", "mobile-480p") in [(each.code, each.profile) for each in result.recommendations]
+
+
+@pytest.mark.parametrize(
+    ("codec", "options", "code"),
+    [
+        ("libx264", {"qp": "45"}, "coarse"),
+        ("libx264", {"qp": "4"}, "many_bits"),
+        ("mpeg4", {"qmin": "2", "qmax": "2"}, "old_codec"),
+    ],
+)
+def test_what_would_help_is_told(codec: str, options: dict[str, str], code: str, encoded: Encode) -> None:
+    result = measured(encoded(moving(10), codec=codec, **options))
+    assert code in [each.code for each in result.recommendations]
+
+
+def test_a_film_that_is_well_kept_needs_nothing(encoded: Encode) -> None:
+    smooth = [cv2.GaussianBlur(luma, (0, 0), 0.8) for luma in moving(25)]
+    assert measured(encoded(smooth, qp="27", preset="medium")).recommendations == ()
 
 
 def test_recommended_profiles_are_there(profiles: dict[str, Profile], encoded: Encode) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import av
 import pytest
+from unit.pipelines.media.quality.pictures import textured
 
 from pipelines.media.quality.quantiser import QuantiserMeter, index_log2_step
-from tests.unit.pipelines.media.quality.conftest import textured
 
 Encode = Callable[..., Path]
 FRAMES = 12

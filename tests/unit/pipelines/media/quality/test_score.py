@@ -9,6 +9,7 @@ from pipelines.media.quality.score import (
     grade_of,
     lines_on_screen,
     score_of,
+    visible_log2_step,
 )
 
 
@@ -87,3 +88,7 @@ def test_more_bits_are_a_finer_step_and_busier_pictures_a_coarser_one() -> None:
 
 def test_a_better_codec_needs_fewer_bits() -> None:
     assert estimated_log2_step("mpeg2video", 0.1, 40) > estimated_log2_step("vp8", 0.1, 40)
+
+
+def test_a_step_shows_less_in_later_codecs() -> None:
+    assert visible_log2_step("hevc", 4.0) == visible_log2_step("av1", 4.0) < visible_log2_step("h264", 4.0) == 4.0
