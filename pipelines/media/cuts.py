@@ -14,6 +14,7 @@ _CHUNK_COST_S = 4.0  # 20 films on 2 CPUs then advance every 40 s, and a pause w
 _FEWEST_PER_SLOT = 3  # fewer leave slots idle while the last chunks run
 _ENOUGH_PER_SLOT, _SMALL_COST_S = 7, 2.0  # estimates are off by half: a short film is cut smaller, to end at once
 _MIN_CHUNK_S = 1.5  # each chunk begins with a keyframe: shorter ones cost bits
+_GOOD_CHUNK_S = 3.0  # slow presets look ahead by sixty frames: where there are chunks enough, they aren't shorter
 _NEAR = Fraction(2, 5)  # of a chunk: so far a cut moves to meet a keyframe of the source; none is decoded twice there
 
 
@@ -61,7 +62,8 @@ def _count(index: PacketIndex, times: Sequence[int], rules: CutRules) -> int:
     if rules.chunk_s is not None:
         return max(1, min(len(times), round(length_s / rules.chunk_s)))
     small = min(_ENOUGH_PER_SLOT * rules.slots, round(rules.cost_s / _SMALL_COST_S))
-    wanted = max(round(rules.cost_s / _CHUNK_COST_S), small, _FEWEST_PER_SLOT * rules.slots)
+    many = min(round(rules.cost_s / _CHUNK_COST_S), int(length_s / _GOOD_CHUNK_S))
+    wanted = max(many, small, _FEWEST_PER_SLOT * rules.slots)
     wanted = -(-wanted // rules.slots) * rules.slots  # as many for each
     return max(1, min(wanted, int(length_s / _MIN_CHUNK_S)))
 

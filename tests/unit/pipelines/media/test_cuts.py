@@ -51,6 +51,7 @@ def test_there_are_three_chunks_for_each_slot() -> None:
         (20, 2, 10),  # none below two seconds of work
         (69, 2, 18),  # 17 would leave one slot idle at the end
         (30, 8, 24),
+        (200, 2, 20),  # none below three seconds of film for its cost alone
     ],
 )
 def test_a_short_film_is_cut_so_that_all_slots_end_at_one_time(cost_s: float, slots: int, count: int) -> None:
