@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
+from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.info import VideoInfo
 from pipelines.media.keyframe_seeking import KeyframeSeeker
@@ -60,7 +61,7 @@ class FrameReader:
 
     def first(self) -> VideoFrame | None:
         """The first frame of a container that was just opened: no seek is in its way. None where nothing decodes."""
-        self._begin(self._container.demux(self._stream))
+        self._begin(packets_of(self._container, self._stream))
         self._step()
         self._step()
         return self._shown
@@ -76,7 +77,7 @@ class FrameReader:
         """A keyframe near ``pts``; no other packet is given to the decoder."""
         self._rewind(pts)
         decoder = self._stream.codec_context
-        packets = islice(self._container.demux(self._stream), _MAX_READ)
+        packets = islice(packets_of(self._container, self._stream), _MAX_READ)
         try:
             keyframe = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
             frames = [] if keyframe is None else [*decoder.decode(keyframe), *decoder.decode(None)]
@@ -136,7 +137,7 @@ class FrameReader:
             self._container.seek(pts, stream=self._stream)
         except av.error.FFmpegError:
             self._to_begin()
-        self._begin(self._container.demux(self._stream))
+        self._begin(packets_of(self._container, self._stream))
 
     def _begin(self, packets: "Iterator[Packet[VideoStream]]") -> None:
         self._shown = self._next = None

@@ -16,6 +16,7 @@ from av.container import InputContainer
 from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 
+from pipelines.media.demuxing import packets_of
 from pipelines.media.info import ContentLight, MasteringDisplay, QuarterTurn
 from pipelines.media.side_data_info import AmbientViewing, DolbyVision, RateControl, ReplayGain, Spherical, Stereo3d
 
@@ -164,7 +165,7 @@ def replay_gain_of(texts: Mapping[str, str], tags: Mapping[str, str]) -> ReplayG
 def first_frame(container: InputContainer, index: int) -> VideoFrame | None:
     """The first frame that decodes, looked for in a bounded number of packets."""
     stream = container.streams[index]
-    for count, packet in enumerate(container.demux(stream)):
+    for count, packet in enumerate(packets_of(container, stream)):
         try:
             frames = packet.decode()
         except av.error.FFmpegError:

@@ -15,6 +15,7 @@ from av.stream import Stream
 from pipelines.media.audio_plan import LAYOUTS
 from pipelines.media.audio_track import SoundDecoder, through
 from pipelines.media.damage import Damage, first_times
+from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import EncodeError
 from pipelines.media.info import AudioInfo, MediaInfo
 from pipelines.media.loudness import SAMPLE_FORMAT, LoudnessMeter
@@ -65,7 +66,7 @@ def _read(container: InputContainer, source: Source, tracks: "dict[int, _Track]"
         return None
     last_s = 0.0
     try:
-        for packet in container.demux([container.streams[index] for index in tracks]):
+        for packet in packets_of(container, *(container.streams[index] for index in tracks)):
             if packet.size:
                 last_s = max(last_s, tracks[packet.stream_index].take(packet))
                 meter.update(last_s, 0)

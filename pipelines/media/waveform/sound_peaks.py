@@ -11,6 +11,7 @@ from av.container import InputContainer
 from av.stream import Discard
 from numpy.typing import NDArray
 
+from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import LimitError
 from pipelines.media.info import AudioInfo, MediaInfo
 from pipelines.media.source import shown_at
@@ -54,7 +55,7 @@ class SoundPeaks:
         for other in self._container.streams:
             if other is not self._stream:
                 other.discard = Discard.all  # MP4 then needn't read them
-        packets = self._container.demux(self._stream)
+        packets = packets_of(self._container, self._stream)
         failed = 0  # since the last that decoded: one at the end is a tag, or was cut off
         while True:
             try:

@@ -6,6 +6,7 @@ import pytest
 from av.packet import Packet
 
 from pipelines.media.demuxing import UNDATED, PacketTable, packets_of, time_of
+from pipelines.media.frames import FrameReader
 from pipelines.media.source import open_input
 
 
@@ -35,6 +36,15 @@ def test_packets_of_one_stream_end_with_what_drains_its_decoder(tmp_path: Path) 
     with open_input(film) as container:
         frames = [frame for packet in packets_of(container, container.streams[0]) for frame in packet.decode()]
     assert len(frames) == 40
+
+
+def test_frames_are_read_to_the_end_where_a_stream_turns_up_on_the_way(unlisted: Path) -> None:
+    with open_input(unlisted) as container:
+        shown = sorted(packet.pts for packet in packets_of(container) if packet.size and packet.pts is not None)
+    with open_input(unlisted) as container:
+        reader = FrameReader(container, container.streams.video[0])
+        reader.at(shown[-20])
+        assert [frame.pts for frame in iter(reader.following, None) if frame] == shown[-19:]
 
 
 def _packet(pts: int | None, dts: int | None) -> Packet:
