@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from pipelines.media.libav_log import talkative
 from pipelines.media.limits import MAX_PIXELS
+from pipelines.media.nal_units import length_bytes_of
 
 _SYNTAX_ELEMENT = re.compile(r"^\d+ +(\w+) +[01]* = (-?\d+)$", re.MULTILINE)
 _MAX_TRACED_BYTES = 8192  # a line of text for each few bits
@@ -80,7 +81,8 @@ def picture_header(stream: VideoStream) -> PictureHeader:
         width = (sps["pic_width_in_mbs_minus1"] + 1) * _MACROBLOCK
         height = (sps["pic_height_in_map_units_minus1"] + 1) * (2 - sps["frame_mbs_only_flag"]) * _MACROBLOCK
         references = sps["max_num_ref_frames"]
-    return PictureHeader(width, height, references, _nal_length_bytes(context), context.max_bit_rate)
+    length_bytes = length_bytes_of(context.codec.canonical_name, context.extradata or b"")
+    return PictureHeader(width, height, references, length_bytes, context.max_bit_rate)
 
 
 def _open(context: VideoCodecContext) -> None:
@@ -108,17 +110,6 @@ def _traced(stream: VideoStream) -> dict[str, int] | None:
         "pic_width_in_mbs_minus1", "pic_height_in_map_units_minus1", "frame_mbs_only_flag", "max_num_ref_frames"
     }  # fmt: skip
     return found if needed <= found.keys() else None
-
-
-def _nal_length_bytes(context: VideoCodecContext) -> int | None:
-    """How long the lengths are that lead the NAL units (ISO/IEC 14496-15): of avcC, hvcC and vvcC."""
-    data = context.extradata or b""
-    name = context.codec.canonical_name
-    if name == "h264" and len(data) > 6 and data[0] == 1:
-        return (data[4] & 3) + 1
-    if name == "hevc" and len(data) > 22 and data[0] == 1:
-        return (data[21] & 3) + 1
-    return None
 
 
 def bits_per_sample_of(context: AudioCodecContext) -> int | None:

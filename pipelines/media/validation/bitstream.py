@@ -7,21 +7,20 @@ In codecs with arithmetic coding long runs of zeros are all but impossible, but 
 
 from collections.abc import Callable
 
+from pipelines.media.nal_units import length_bytes_of
+
 Finder = Callable[[bytes], int | None]
 
 _START_CODES = frozenset({"mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc"})
 _ARITHMETIC = frozenset({"vp8", "vp9", "av1", "vorbis", "opus"})
-_LENGTHS_AT = {"h264": (4, 7), "hevc": (21, 23)}  # where avcC and hvcC tell how long lengths are; their least size
 _SHORT_RUN, _LONG_RUN = bytes(3), bytes(128)
 
 
 def zeros_finder(codec: str | None, extradata: bytes) -> Finder | None:
     """What tells where the first zeros are that can't be in a packet, for codecs where that can be told."""
-    if codec in _LENGTHS_AT:
-        at, least = _LENGTHS_AT[codec]
-        if len(extradata) >= least and extradata[0] == 1:
-            length_bytes = (extradata[at] & 3) + 1
-            return lambda packet: _in_units(packet, length_bytes)
+    length_bytes = length_bytes_of(codec, extradata)
+    if length_bytes is not None:
+        return lambda packet: _in_units(packet, length_bytes)
     if codec in _START_CODES:
         return lambda packet: _before_no_code(packet, 0, len(packet))
     return _long_run if codec in _ARITHMETIC else None
