@@ -1,7 +1,7 @@
 """``make bench``: our figure, the peer's or the bar, and the ratio. Run it on a machine that does nothing else.
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
-                                  images pictures storyboard compare scenes validation damages quality
+                                  images pictures storyboard thumbnails compare scenes validation damages quality
 """
 
 import argparse
@@ -26,6 +26,7 @@ from tests.bench import (
     quality,
     scenes,
     storyboard,
+    thumbnails,
     validation,
     whole,
 )
@@ -48,6 +49,7 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "images": images.images,
     "pictures": images.pictures,
     "storyboard": storyboard.storyboards,
+    "thumbnails": thumbnails.thumbnails,
     "compare": comparison.compare,
     "scenes": scenes.scenes,
     "validation": validation.validation,

@@ -23,6 +23,8 @@ SVT_AV1 = (
     *("-c:v", "libsvtav1", "-preset", "8", "-crf", "30", "-pix_fmt", "yuv420p", "-maxrate", "5M", "-bufsize", "10M"),
     *("-g", "120", "-c:a", "libopus", "-b:a", "128k"),
 )
+LONG_GOP_FILM = "10 min of 720p, a keyframe every 10 s"
+LONG_FILM_S, LONG_GOP_S, LONG_RATE = 600, 10, 24
 
 
 def loop(clip: str, target: Path, times: int) -> Path:
@@ -45,6 +47,15 @@ def loop(clip: str, target: Path, times: int) -> Path:
         check=True,
     )
     return target
+
+
+def long_gop_film(folder: Path) -> Path:
+    """``LONG_GOP_FILM``: a clip encoded with long GOPs, then its packets again and again."""
+    clip, film = folder / "clip.mp4", folder / "film.mp4"
+    gop = str(LONG_GOP_S * LONG_RATE)
+    settings = ("-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-g", gop, "-sc_threshold", "0")
+    encode(MEDIA / "vp8_vorbis_720p_30s_bbb.webm", clip, settings)
+    return loop(str(clip), film, LONG_FILM_S // 30)
 
 
 def encode(source: Path, target: Path, settings: Sequence[str]) -> float:

@@ -15,9 +15,6 @@ from pipelines.media.storyboard.storyboard_spec import StoryboardSpec
 from tests.bench import program
 from tests.bench.figures import Figure
 
-_CLIP = "vp8_vorbis_720p_30s_bbb.webm"
-_GOP_S, _FRAMES = 10, 240
-_LOOPS = 20  # of 30 s
 _ROUNDS = 3
 
 
@@ -26,36 +23,30 @@ def storyboards() -> list[Figure]:
     if not program.MEDIA.is_dir():
         return []
     with tempfile.TemporaryDirectory() as name:
-        film = _film(Path(name))
+        film = program.long_gop_film(Path(name))
         by_keyframes, decodes = [], []
         for _ in range(_ROUNDS):
             by_keyframes.append(_told(film, Path(name), "keyframes"))
             decodes.append(_decode_s(film))
         auto = _told(film, Path(name), "auto")
     ours_s = min(told["took_s"] for told in by_keyframes)
-    how = f"{_LOOPS * 30 / 60:g} min of 720p, a keyframe every {_GOP_S} s, 100 tiles"
+    how = f"{program.LONG_GOP_FILM}, 100 tiles"
     return [
         Figure("decode of every frame by a storyboard's time (bar 20, more is better)", min(decodes) / ours_s, "x", 20),
         Figure("a storyboard by keyframes", ours_s, "s", None, how),
         Figure("a storyboard, auto", auto["took_s"], "s", None, how),
-        Figure("the farthest tile from its time (bar a GOP)", by_keyframes[0]["farthest_s"], "s", _GOP_S, how),
+        Figure(
+            "the farthest tile from its time (bar a GOP)", by_keyframes[0]["farthest_s"], "s", program.LONG_GOP_S, how
+        ),
         Figure("peak memory of its process", by_keyframes[0]["peak_mib"], "MiB", None, how),
     ]
-
-
-def _film(folder: Path) -> Path:
-    """The clip encoded with long GOPs, then its packets again and again."""
-    clip, film = folder / "clip.mp4", folder / "film.mp4"
-    settings = ("-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-g", str(_FRAMES), "-sc_threshold", "0")
-    program.encode(program.MEDIA / _CLIP, clip, settings)
-    return program.loop(str(clip), film, _LOOPS)
 
 
 def _decode_s(film: Path) -> float:
     began = time.monotonic()
     with av.open(str(film)) as container:
         container.streams.video[0].thread_type = "AUTO"
-        assert sum(1 for _ in container.decode(video=0)) == _LOOPS * 3 * _FRAMES
+        assert sum(1 for _ in container.decode(video=0)) == program.LONG_FILM_S * program.LONG_RATE
     return time.monotonic() - began
 
 
