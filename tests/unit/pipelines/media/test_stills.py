@@ -76,15 +76,6 @@ def test_times_count_from_a_late_start(tmp_path: Path) -> None:
     assert _level(tmp_path / still.name) == pytest.approx(factory.ramp_level(25), abs=1.5)
 
 
-def test_times_count_from_a_start_below_zero(shared_video: Path, tmp_path: Path) -> None:
-    clip = shared_video / "h264_444_chapters.mkv"
-    assert probe(clip).start_s < 0
-    times = [float(factory.frame_times(clip)[number]) for number in (0, 40, 149)]
-    taken = _take(clip, tmp_path, times=[time_s + 0.01 for time_s in times], sizes=["64"])
-    assert [still.time_s for still in taken] == pytest.approx(times, abs=1e-6)
-    assert times[0] > 0
-
-
 def test_an_edit_list_hides_what_lies_before_the_first_frame_shown(shared_video: Path, tmp_path: Path) -> None:
     clip = shared_video / "h264_edit_list_preroll.mp4"
     times = [float(time) for time in factory.frame_times(clip) if time >= 0]
