@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -63,16 +63,25 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; default all")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     given = parser.parse_args()
-    figures = [figure for name in given.names or BENCHES for figure in BENCHES[name]()]
-    table = Table(title=f"mediaray on {os.cpu_count()} cores, {platform.processor() or platform.machine()}")
+    console = Console()
+    console.print(f"Python {platform.python_version()}, Ray {version('ray')}, av {version('av')}")
+    console.print(f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}")
+    figures: list[Figure] = []
+    for name in given.names or BENCHES:
+        measured = BENCHES[name]()
+        console.print(_table(name, measured))  # at once: all together take hours
+        figures += measured
+        if given.json:
+            given.json.write_text(json.dumps([figure.__dict__ for figure in figures], indent=1))
+
+
+def _table(name: str, figures: Sequence[Figure]) -> Table:
+    table = Table(title=name)
     for column in ("what", "ours", "peer or bar", "ratio", "how"):
         table.add_column(column)
     for figure in figures:
         table.add_row(*figure.row())
-    Console().print(table)
-    Console().print(f"Python {platform.python_version()}, Ray {version('ray')}, av {version('av')}")
-    if given.json:
-        given.json.write_text(json.dumps([figure.__dict__ for figure in figures], indent=1))
+    return table
 
 
 if __name__ == "__main__":
