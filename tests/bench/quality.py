@@ -25,7 +25,7 @@ _VMAF_EACH = 3  # frames
 
 @dataclass(frozen=True)
 class Film:
-    """A stretch of a clip of the shared media. ``fitted``: the score's constants were fitted on it, among others."""
+    """A stretch of a clip of the shared media. ``fitted``: the curve was fitted on it, among others."""
 
     clip: str
     begin_s: float
@@ -99,7 +99,7 @@ def _of_ladder(codec: str, ladder: Ladder, references: dict[str, Path], folder: 
     return [
         Figure(f"score by VMAF, {codec}: the least of {len(within)} films ({worst})", within[worst], "", bar, how),
         Figure("the same, mean of the films", mean(within.values()), ""),
-        Figure("the same, least of the films that nothing was fitted on", min(new), ""),
+        Figure("the same, least of the films that its curve was not fitted on", min(new), ""),
         Figure("the same, all films pooled", _spearman(*zip(*all_pairs, strict=True)), "", None, "no bar"),
     ]
 
