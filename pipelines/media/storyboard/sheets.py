@@ -33,13 +33,13 @@ class Sheets:
         self._left = count
         self._sheet: Image.Image | None = None
 
-    def add(self, slot: Slot, found: Found, picture: Image.Image) -> None:
+    def add(self, slot: Slot, found: Found) -> None:
         row, column = divmod(len(self.tiles) % (self._spec.columns * self._spec.rows), self._spec.columns)
         x, y = column * self._tile[0], row * self._tile[1]
         if self._sheet is None:
             columns, rows = _grid(self._spec, self._left)
             self._sheet = Image.new("RGB", (columns * self._tile[0], rows * self._tile[1]))
-        self._sheet.paste(picture, (x, y))
+        self._sheet.paste(found.picture, (x, y))
         self.tiles.append(
             Tile(
                 sheet=self._name(),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
 from pipelines.media.errors import LimitError
 from pipelines.media.storyboard.storyboard_spec import MAX_TILES, count_of
 
@@ -13,6 +15,16 @@ class Slot:
     start_s: float
     end_s: float
     wanted_s: float
+
+
+class BoardPlan(BaseModel, frozen=True, extra="forbid"):
+    """The tiles to make, ``size`` pixels each, of a video that lasts ``duration_s``."""
+
+    slots: tuple[Slot, ...]
+    interval_s: float
+    duration_s: float
+    size: tuple[int, int]
+    warnings: tuple[str, ...] = ()
 
 
 def slots_of(interval_s: float, end_s: float, last_s: float) -> list[Slot]:

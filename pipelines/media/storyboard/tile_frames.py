@@ -2,33 +2,51 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from PIL import Image
 
-from pipelines.media.frames import FrameReader
+from pipelines.media.frames import FrameReader, PictureMaker
 from pipelines.media.info import VideoInfo
 from pipelines.media.keyframe_seeking import KeyframeReader
 from pipelines.media.keyframes import Keyframes
 from pipelines.media.source import Source, open_input
-from pipelines.media.storyboard.storyboard_spec import StoryboardSpec
+from pipelines.media.storyboard.storyboard_spec import Mode, StoryboardSpec
 from pipelines.media.timing import Timing
 
 
 @dataclass(frozen=True)
 class Found:
-    frame: VideoFrame
+    """What a tile shows; ``time_s`` is when its frame starts, from the container's start."""
+
+    picture: Image.Image
     time_s: float
     keyframe: bool
 
 
+def place_of(keyframes: Keyframes, mode: Mode, pts: int, time_base: Fraction, interval_s: float) -> int | None:
+    """The place of the keyframe to show for ``pts``, or ``None`` for the very frame."""
+    place = None if mode == "exact" else keyframes.nearest(pts)
+    if place is None or mode == "keyframes":
+        return place
+    return place if abs(keyframes.times[place] - pts) * time_base <= interval_s else None
+
+
 class TileFrames:
-    """Gets the frames that tiles show, by keyframes or exactly."""
+    """Gets the frames that tiles show, by keyframes or exactly, as pictures of ``size``."""
 
     def __init__(
-        self, source: Source, video: VideoInfo, keyframes: Keyframes, spec: StoryboardSpec, stack: ExitStack
+        self,
+        source: Source,
+        video: VideoInfo,
+        keyframes: Keyframes,
+        spec: StoryboardSpec,
+        size: tuple[int, int],
+        stack: ExitStack,
     ) -> None:
         self._source = source
         self._video = video
@@ -37,6 +55,7 @@ class TileFrames:
         self._stack = stack
         container = stack.enter_context(open_input(source))
         self.timing = Timing.of(container, video.index)
+        self._maker = PictureMaker(video, self.timing.time_base, size=size)
         self._keyframe_reader = KeyframeReader(container, _stream(container, video), keyframes.times)
         self._last_place: int | None = None
         self._last: Found | None = None
@@ -47,22 +66,15 @@ class TileFrames:
         Raises:
             SourceUnreadableError: nothing decodes.
         """
-        place = self._place(self.timing.pts_of(wanted_s), interval_s)
+        pts = self.timing.pts_of(wanted_s)
+        place = place_of(self._keyframes, self._mode, pts, self.timing.time_base, interval_s)
         if place is None or place != self._last_place:
             frame = None if place is None else self._keyframe_reader.frame(place)
             self._last_place = place
             self._last = self._found(frame, keyframe=True) if frame is not None else None
         if self._last is not None:
             return self._last
-        return self._found(self._exact_reader.at(self.timing.pts_of(wanted_s)), keyframe=False)
-
-    def _place(self, pts: int, interval_s: float) -> int | None:
-        """Of the keyframe to show, or ``None`` for the very frame."""
-        place = None if self._mode == "exact" else self._keyframes.nearest(pts)
-        if place is None or self._mode == "keyframes":
-            return place
-        away_s = abs(self._keyframes.times[place] - pts) * self.timing.time_base
-        return place if away_s <= interval_s else None
+        return self._found(self._exact_reader.at(pts), keyframe=False)
 
     @cached_property
     def _exact_reader(self) -> FrameReader:
@@ -71,7 +83,7 @@ class TileFrames:
 
     def _found(self, frame: VideoFrame, *, keyframe: bool) -> Found:
         assert frame.pts is not None
-        return Found(frame, max(0.0, self.timing.time_of(frame.pts)), keyframe)
+        return Found(self._maker.make(frame), max(0.0, self.timing.time_of(frame.pts)), keyframe)
 
 
 def _stream(container: InputContainer, video: VideoInfo) -> VideoStream:
