@@ -64,16 +64,20 @@ class SoundDecoder:
         except av.error.EOFError:
             return
         for frame in frames:
-            self.decoded += 1
-            self._accept(frame)
+            self.accept(frame)
 
     def drain(self) -> None:
         """Drain decoder and filters."""
         self.take(flush_packet(self._time_base))
+        self.drain_filters()
+
+    def drain_filters(self) -> None:
         with write_errors():
             self._drain_graph()
 
-    def _accept(self, frame: AudioFrame) -> None:
+    def accept(self, frame: AudioFrame) -> None:
+        """Take a decoded frame; its time becomes that of the output."""
+        self.decoded += 1
         ticks = round(Fraction(frame.samples, frame.sample_rate) / self._time_base)
         pts = shown_at(frame)
         pts = self._next_pts if pts is None else pts

@@ -1,6 +1,7 @@
 """What the packets of a file show without being decoded: groups of pictures, bit rates, how long frames are shown."""
 
 import time
+from collections.abc import Sequence
 
 import av
 from av.container import InputContainer
@@ -27,24 +28,27 @@ def find_in_packets(source: Source, info: MediaInfo, on_progress: OnProgress) ->
         start = start_of(container)
         tallies = [StreamTally(stream, start) for stream in container.streams]
         failed = _read(container, tallies, meter)
-        pictures = {s.index for s in info.streams if isinstance(s, VideoInfo) and not s.attached_picture}
-        video = tuple(tally.picture() for tally in tallies if tally.index in pictures)
-        audio = tuple(tally.found() for tally in tallies if tally.kind == "audio")
-        timed = {stream.index for stream in (*video, *audio)}
-        other = tuple(tally.found() for tally in tallies if tally.index not in timed)
+    found = packet_findings(name_of(source), info, tallies, failed)
+    meter.finish(found.end_s or 0.0, sum(stream.packets for stream in found.video))
+    return found.model_copy(update={"elapsed_s": round(time.monotonic() - started_s, 3)})
+
+
+def packet_findings(name: str, info: MediaInfo, tallies: Sequence[StreamTally], failed: str | None) -> PacketFindings:
+    """What the packets of all streams of a file of that ``name`` show. ``failed``: why not all could be read, if so."""
+    pictures = {s.index for s in info.streams if isinstance(s, VideoInfo) and not s.attached_picture}
+    video = tuple(tally.picture() for tally in tallies if tally.index in pictures)
+    audio = tuple(tally.found() for tally in tallies if tally.kind == "audio")
+    timed = {stream.index for stream in (*video, *audio)}
+    other = tuple(tally.found() for tally in tallies if tally.index not in timed)
     end_s = max((stream.end_s for stream in (*video, *audio) if stream.end_s is not None), default=None)
-    meter.finish(end_s or 0.0, sum(stream.packets for stream in video))
-    return PacketFindings(
-        video=video,
-        audio=audio,
-        other=other,
-        end_s=end_s,
-        warnings=_warnings(source, info, sum(map(len, tallies)), end_s, failed),
-        elapsed_s=round(time.monotonic() - started_s, 3),
-    )
+    warnings = _warnings(name, info, sum(map(len, tallies)), end_s)
+    if failed is not None:
+        reached_s = max((tally.latest_s for tally in tallies), default=0.0)
+        warnings = (f"{name} can't be read beyond {max(0.0, reached_s):.1f} s: {failed}.", *warnings)
+    return PacketFindings(video=video, audio=audio, other=other, end_s=end_s, warnings=warnings, elapsed_s=0.0)
 
 
-def _read(container: InputContainer, tallies: list[StreamTally], meter: ProgressMeter) -> str | None:
+def _read(container: InputContainer, tallies: Sequence[StreamTally], meter: ProgressMeter) -> str | None:
     """Why it can't be read to its end, if so."""
     frames, last_s = 0, 0.0
     try:
@@ -55,20 +59,15 @@ def _read(container: InputContainer, tallies: list[StreamTally], meter: Progress
                 frames += tally.kind == "video"
                 meter.update(last_s, frames)
     except av.error.FFmpegError as error:
-        return f"can't be read beyond {last_s:.1f} s: {error.strerror}"
+        return str(error.strerror)
     return None
 
 
-def _warnings(
-    source: Source, info: MediaInfo, packets: int, end_s: float | None, failed: str | None
-) -> tuple[str, ...]:
-    warnings = []
-    if failed is not None:
-        warnings.append(f"{name_of(source)} {failed}.")
+def _warnings(name: str, info: MediaInfo, packets: int, end_s: float | None) -> tuple[str, ...]:
     if not packets:
-        warnings.append(f"Nothing of {name_of(source)} can be read but its headers: it was cut off, or is damaged.")
-    elif end_s is None:
-        warnings.append(f"{name_of(source)} has no sound and no pictures with a time.")
-    elif ends_early(info, end_s + info.start_s):
-        warnings.append(f"{name_of(source)} ends after {end_s:.1f} of {info.duration_s or 0:.1f} s: it was cut off.")
-    return tuple(warnings)
+        return (f"Nothing of {name} can be read but its headers: it was cut off, or is damaged.",)
+    if end_s is None:
+        return (f"{name} has no sound and no pictures with a time.",)
+    if ends_early(info, end_s + info.start_s):
+        return (f"{name} ends after {end_s:.1f} of {info.duration_s or 0:.1f} s: it was cut off.",)
+    return ()

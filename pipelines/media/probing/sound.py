@@ -1,7 +1,9 @@
 """What whole sound tracks sound like: their loudness by EBU R 128 and their silences, in one pass over all tracks."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
@@ -11,6 +13,7 @@ from av.container import InputContainer
 from av.filter import Graph
 from av.packet import Packet
 from av.stream import Stream
+from av.video.frame import VideoFrame
 
 from pipelines.media.audio_plan import LAYOUTS
 from pipelines.media.audio_track import SoundDecoder, through
@@ -19,6 +22,7 @@ from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import EncodeError
 from pipelines.media.info import AudioInfo, MediaInfo
 from pipelines.media.loudness import SAMPLE_FORMAT, LoudnessMeter
+from pipelines.media.passes import Fault
 from pipelines.media.plan import AudioEncode
 from pipelines.media.probing.probe_result import AllSoundFindings, Silence, SoundFindings
 from pipelines.media.progress import OnProgress, ProgressMeter
@@ -46,13 +50,54 @@ def listen(source: Source, info: MediaInfo, on_progress: OnProgress) -> AllSound
     meter = ProgressMeter(on_progress, info.duration_s)
     with open_input(source) as container:
         tracks = _tracks(container, info)
-        warnings = [warning for warning in (_read(container, source, tracks, meter),) if warning]
-        found = [findings for track in tracks.values() if (findings := track.findings()) is not None]
-    warnings += [warning for track in tracks.values() for warning in track.warnings]
+        failed = _read(container, tracks, meter)
+        for track in tracks.values():
+            track.drain()
+        found = _findings(name_of(source), tracks, failed)
     meter.finish(info.duration_s or 0.0, 0)
-    return AllSoundFindings(
-        tracks=tuple(found), warnings=tuple(warnings), elapsed_s=round(time.monotonic() - started_s, 3)
-    )
+    return found.model_copy(update={"elapsed_s": round(time.monotonic() - started_s, 3)})
+
+
+class SoundListener:
+    """Measures the sound of a file, whose headers tell ``info``, as a pass decodes it.
+
+    Frames get other times as they are measured: others who listen to the pass come before it.
+    """
+
+    def __init__(self, info: MediaInfo) -> None:
+        self._info = info
+        self._tracks: dict[int, _Track] = {}
+
+    def opened(self, container: InputContainer) -> None:
+        self._tracks = _tracks(container, self._info)
+
+    def packet(self, packet: "Packet[Any]") -> None:
+        if packet.stream_index in self._tracks:
+            self._tracks[packet.stream_index].note(packet)
+
+    def picture(self, stream: int, frame: VideoFrame) -> None: ...
+
+    def sound(self, stream: int, frame: AudioFrame) -> None:
+        if stream in self._tracks:
+            self._tracks[stream].accept(frame)
+
+    def fault(self, fault: Fault) -> None:
+        if fault.raised is not None and fault.stream in self._tracks:
+            self._tracks[fault.stream].damaged()
+
+    def result(self, name: str, streams: Sequence[int], failed: str | None) -> AllSoundFindings:
+        """What was heard of ``streams``, once the pass is over. ``failed``: why it didn't come to its end, if so."""
+        return _findings(name, {index: self._tracks[index] for index in streams if index in self._tracks}, failed)
+
+
+def _findings(name: str, tracks: "Mapping[int, _Track]", failed: str | None) -> AllSoundFindings:
+    warnings = []
+    if failed is not None:
+        reached_s = max((track.reached_s for track in tracks.values()), default=0.0)
+        warnings.append(f"The sound of {name} can't be read beyond {reached_s:.1f} s: {failed}.")
+    found = tuple(findings for track in tracks.values() if (findings := track.findings()) is not None)
+    warnings += [warning for track in tracks.values() for warning in track.warnings]
+    return AllSoundFindings(tracks=found, warnings=tuple(warnings), elapsed_s=0.0)
 
 
 def _tracks(container: InputContainer, info: MediaInfo) -> "dict[int, _Track]":
@@ -61,17 +106,20 @@ def _tracks(container: InputContainer, info: MediaInfo) -> "dict[int, _Track]":
     return {stream.index: _Track(container.streams[stream.index], stream, clock, most_s) for stream in info.audio}
 
 
-def _read(container: InputContainer, source: Source, tracks: "dict[int, _Track]", meter: ProgressMeter) -> str | None:
+def _read(container: InputContainer, tracks: "Mapping[int, _Track]", meter: ProgressMeter) -> str | None:
+    """Why it can't be read to its end, if so."""
     if not tracks:  # to libav, none are all
         return None
     last_s = 0.0
     try:
         for packet in packets_of(container, *(container.streams[index] for index in tracks)):
             if packet.size:
-                last_s = max(last_s, tracks[packet.stream_index].take(packet))
+                track = tracks[packet.stream_index]
+                track.take(packet)
+                last_s = max(last_s, track.reached_s)
                 meter.update(last_s, 0)
     except av.error.FFmpegError as error:
-        return f"The sound of {name_of(source)} can't be read beyond {last_s:.1f} s: {error.strerror}."
+        return str(error.strerror)
     return None
 
 
@@ -84,6 +132,7 @@ class _Track:
     def __init__(self, stream: Stream, info: AudioInfo, clock: Clock, most_s: float) -> None:
         assert isinstance(stream, AudioStream)
         self.warnings: list[str] = []
+        self.reached_s = 0.0
         self._index = info.index
         self._samples = 0
         self._end_s = 0.0
@@ -95,6 +144,7 @@ class _Track:
         self._most_s = most_s
         self._read_s = 0.0
         self._leapt = False
+        self._passes_over = False
         self._damage = Damage("sound", "conceal", time_base, self._zero, Window())
         self._decoder: SoundDecoder | None = None
         layout = info.channel_layout or LAYOUTS.get(info.channels)
@@ -113,16 +163,40 @@ class _Track:
         encode = AudioEncode(codec="flac", bit_rate_bps=None, sample_rate_hz=info.sample_rate_hz, channel_layout=layout)
         self._decoder = SoundDecoder(stream, clock, encode, self._damage, SAMPLE_FORMAT, self._hear)
 
-    def take(self, packet: "Packet[Any]") -> float:
-        """Decode and measure a packet; returns the time it got to."""
-        if self._decoder is None or self._leaps(packet):
-            return 0.0
+    def take(self, packet: "Packet[Any]") -> None:
+        """Decode and measure a packet."""
+        if self._decoder is not None and not self._leaps(packet):
+            self._measure(partial(self._decoder.take, packet))
+
+    def drain(self) -> None:
+        """Measure what the decoder holds back."""
+        if self._decoder is not None:
+            self._measure(self._decoder.drain)
+
+    def note(self, packet: "Packet[Any]") -> None:
+        """Take note of a packet that somebody else decodes."""
+        self._passes_over = self._decoder is None or self._leaps(packet)
+        if not self._passes_over:
+            self._damage.reading(packet)
+
+    def accept(self, frame: AudioFrame) -> None:
+        """Measure what was decoded."""
+        if self._decoder is not None and not self._passes_over:
+            self._measure(partial(self._decoder.accept, frame))
+
+    def damaged(self) -> None:
+        """What was noted last can't be decoded."""
+        if not self._passes_over:
+            self._damage.found()
+
+    def _measure(self, work: Callable[[], None]) -> None:
+        assert self._decoder is not None
         try:
-            self._decoder.take(packet)
+            work()
         except EncodeError as error:
             self._fail(error.message)
-            return 0.0
-        return self._decoder.position_s
+        else:
+            self.reached_s = max(self.reached_s, self._decoder.position_s)
 
     def _leaps(self, packet: "Packet[Any]") -> bool:
         self._read_s += seconds(packet.duration or 0, self._time_base)
@@ -139,7 +213,7 @@ class _Track:
         if self._decoder is None:
             return None
         try:
-            self._decoder.drain()
+            self._decoder.drain_filters()
             measured = self._loudness.finish()
         except EncodeError as error:
             self._fail(error.message)

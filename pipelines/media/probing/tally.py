@@ -20,14 +20,14 @@ _LONGEST_S = 1e9  # what spans more than thirty years has times that mean nothin
 
 
 class StreamTally:
-    """The packets of one stream: noted one by one, and asked about once all were."""
+    """The packets of one stream: noted one by one, and asked about once all were; or a ``table`` of them all."""
 
-    def __init__(self, stream: Stream, start: Fraction) -> None:
+    def __init__(self, stream: Stream, start: Fraction, table: PacketTable | None = None) -> None:
         self.index = stream.index
         self.kind = stream.type
         self._tick_s = float(stream.time_base or Fraction(1, 1000))
         self._start_s = float(start)
-        self._table = PacketTable()
+        self._table = PacketTable() if table is None else table
         self._reorders = stream.codec_context is not None and getattr(stream.codec_context, "reorder_depth", 0) > 0
         self._last_s = 0.0
 
@@ -41,6 +41,12 @@ class StreamTally:
         if shown is not None:
             self._last_s = shown * self._tick_s - self._start_s
         return self._last_s
+
+    @property
+    def latest_s(self) -> float:
+        """When the last packet is shown."""
+        times = self._shown[self._dated]
+        return float(times.max() * self._tick_s - self._start_s) if len(times) else 0.0
 
     @cached_property
     def _shown(self) -> Ticks:
