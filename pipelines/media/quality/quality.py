@@ -3,6 +3,7 @@
 import time
 
 from pipelines.media.errors import SourceUnsupportedError
+from pipelines.media.info import MediaInfo
 from pipelines.media.limits import check_picture
 from pipelines.media.parts import Part
 from pipelines.media.passes import run_pass
@@ -39,15 +40,29 @@ def plan_quality(source: Source, spec: QualitySpec, slots: int, on_progress: OnP
         LimitError: its pictures are too large.
     """
     info = probe(source)
-    if info.video is None and not info.audio:
-        raise SourceUnsupportedError(f"{name_of(source)} has neither moving pictures nor sound to measure.")
-    if info.video is not None:
-        check_picture(info.video)
+    check_measurable(name_of(source), info)
     if not spec.full:
         return QualityPlan(info=info)
     planned = plan_validation(source, slots, on_progress)
-    every_s = max(_LEAST_STEP_S, (info.duration_s or 0.0) / MOST_POINTS)
-    return QualityPlan(info=info, parts=planned.parts, every_s=every_s)
+    return QualityPlan(info=info, parts=planned.parts, every_s=full_step_s(info))
+
+
+def check_measurable(name: str, info: MediaInfo) -> None:
+    """Refuse a file of that ``name`` of which nothing can be measured.
+
+    Raises:
+        SourceUnsupportedError: it has neither moving pictures nor sound.
+        LimitError: its pictures are too large.
+    """
+    if info.video is None and not info.audio:
+        raise SourceUnsupportedError(f"{name} has neither moving pictures nor sound to measure.")
+    if info.video is not None:
+        check_picture(info.video)
+
+
+def full_step_s(info: MediaInfo) -> float:
+    """How often a picture of a full measurement is measured, in seconds."""
+    return max(_LEAST_STEP_S, (info.duration_s or 0.0) / MOST_POINTS)
 
 
 def measure_part(source: Source, plan: QualityPlan, part: Part, threads: int, on_progress: OnProgress) -> Measured:
