@@ -117,17 +117,12 @@ def _piece_around(time_s: float, free: Piece, length_s: float, changes: Sequence
     Of a shot that is too short, one nearby is taken that is not. None where too little of ``free`` is left.
     """
     ends = [*(each.until_s for each in changes), free.end_s]
-    shots = [
-        Piece(change.from_s, end)
-        for change, end in zip(changes, ends[1:], strict=True)
-        if change.from_s + length_s <= free.end_s
-    ]
+    shots = [Piece(change.from_s, end) for change, end in zip(changes, ends[1:], strict=True)]
     if not changes or changes[0].from_s > time_s:
         shots.insert(0, Piece(max(free.start_s, min(time_s, ends[0] - length_s)), ends[0]))
     long_enough = [shot for shot in shots if shot.length_s >= length_s - _TICK_S]
     own = [shot for shot in shots if shot.start_s <= time_s]
-    start_s = min(long_enough or own or shots, key=lambda shot: _distance_s(shot, time_s)).start_s
-    start_s = max(free.start_s, min(start_s, free.end_s - length_s))
+    start_s = max(free.start_s, min(long_enough or own or shots, key=lambda shot: _distance_s(shot, time_s)).start_s)
     end_s = min(start_s + length_s, free.end_s)
     late = [each.until_s for each in changes if end_s - _FLASH_S < each.until_s < end_s - _TICK_S]
     end_s = late[0] if late and late[0] - start_s >= _LEAST_S else end_s
