@@ -14,9 +14,8 @@ from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.parts import Part
 from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.hash_file import HashComparison, join_files
-from pipelines.media.validation.plan import ValidationPlan
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
-from pipelines.media.validation.validate_spec import QUICK_BYTES, ValidationSpec
+from pipelines.media.validation.validate_spec import QUICK_BYTES, ValidationPlan, ValidationSpec
 
 T = TypeVar("T")
 

@@ -20,19 +20,14 @@ from pipelines.media.timing import start_of
 from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.flac import FlacDigest
 from pipelines.media.validation.report import Checked, StreamReport, kind_of
-from pipelines.media.validation.timeline import LOOSE, LOOSE_STEPS
+from pipelines.media.validation.sound_clock import SoundClock
+from pipelines.media.validation.timeline import LOOSE
 from pipelines.media.validation.unwritten import Unwritten
 
 # Decoders that stop at a slice's end without a word; the others know how many blocks a picture has.
 _SILENT = frozenset({"hevc", "vvc"})
 # Each packet is one picture that is shown. VP8 has some that are for reference only, MPEG-4 some that repeat.
 _ONE_EACH = frozenset({"h264", "hevc", "vvc", "vp9", "av1", "mpeg2video", "mpeg1video", "prores", "mjpeg", "ffv1"})
-# Sound that is off by a frame is missing, or there twice. Less than that, but from then on, is a short packet; a clock
-# that is off again and again is a recorder's, or was rounded.
-_SOUND_GAP_S, _FRAMES_OFF = 0.015, 0.9
-_SHORT_GAP_S, _TICKS_OFF = 0.0015, 1.5
-_STAYS_OFF = 3  # frames
-_OFTEN_OFF = 0.01  # of the frames
 _START, _START_S = 2, 0.25  # frames: what is missing right behind them, for so long, was never there
 # H.264 that is entered at a keyframe of an open group tells to forget frames that were before; so do some encoders.
 _HARMLESS = ("mmco: unref short failure",)
@@ -78,41 +73,10 @@ class _Stream:
         self.unwritten = Unwritten() if self.codec in _SILENT else None
         self.last_pts: int | None = None
         self.form: tuple[object, ...] | None = None
-        loose = container.format.name in LOOSE
         self.digest = FlacDigest.of(stream)
-        self.clock = _SoundClock(float(self.time_base), LOOSE_STEPS if loose else _FRAMES_OFF)
+        self.clock = SoundClock(float(self.time_base), loose=container.format.name in LOOSE)
         self.synced = True  # the last packet begins as one of the stream does
         self.foreign: tuple[int | None, str] | None = None  # one that doesn't, and can't be decoded
-
-
-class _SoundClock:
-    """When sound ought to come, by how much has come before."""
-
-    def __init__(self, tick_s: float, frames_off: float) -> None:
-        self._tick_s = tick_s
-        self._frames_off = frames_off
-        self._next_s = 0.0
-        self.frames = 0
-        self._off: list[float] = []
-        self.short: list[tuple[int, float]] = []  # when, and by how much it is off from then on
-
-    def off_s(self, pts: int, length_s: float) -> float:
-        """By how much a frame comes late (positive) or early, where that is a frame's length or more; else 0."""
-        begin_s = pts * self._tick_s
-        if not self.frames:
-            self._next_s = begin_s
-        self.frames += 1
-        off_s = begin_s - self._next_s
-        self._next_s += length_s
-        if abs(off_s) > max(_SOUND_GAP_S, self._frames_off * length_s):
-            self._next_s, self._off = begin_s + length_s, []
-            return off_s
-        self._off = [*self._off[1 - _STAYS_OFF :], off_s]
-        least = max(_SHORT_GAP_S, _TICKS_OFF * self._tick_s)
-        if len(self._off) == _STAYS_OFF and (min(self._off) > least or max(self._off) < -least):
-            self.short.append((pts, off_s))
-            self._next_s, self._off = begin_s + length_s, []
-        return 0.0
 
 
 class Decoding:
@@ -213,9 +177,8 @@ class Decoding:
                 self._note("foreign_data", seen, *seen.foreign)
             if self._whole and seen.frames and seen.digest is not None and not seen.digest.fits():
                 self._log.add("sound_differs", seen.index, evidence="by the MD5 of all samples")
-            if len(seen.clock.short) <= max(_STAYS_OFF, _OFTEN_OFF * seen.frames):
-                for pts, off_s in seen.clock.short:
-                    self._note_off(seen, pts, off_s)
+            for pts, off_s in seen.clock.short:
+                self._note_off(seen, pts, off_s)
         streams = tuple(
             StreamReport(
                 index=seen.index, kind=kind_of(seen.kind), codec=seen.codec, frames=seen.frames, samples=seen.samples

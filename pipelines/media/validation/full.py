@@ -11,9 +11,9 @@ from pipelines.media.validation.decoding import check_part
 from pipelines.media.validation.entering import opens
 from pipelines.media.validation.hashing import FrameHashes
 from pipelines.media.validation.look import Looked, look
-from pipelines.media.validation.plan import ValidationPlan
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
 from pipelines.media.validation.scan import ScannedStream
+from pipelines.media.validation.validate_spec import ValidationPlan
 
 _WHOLE_S = 2.0  # of work: less isn't worth a second process
 _SOUND_BYTES_PER_S = 8e6  # decoded on one CPU: AAC
