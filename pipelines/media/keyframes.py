@@ -23,7 +23,6 @@ _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", MATROSKA, "avi", "flv"})
 # An index whose last entry is farther from the end is of a part of the stream only.
 _MOST_MISSING_S = 30.0
 _MOST_MISSING = 0.1  # of the stream
-_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,8 @@ def _told_span_s(container: InputContainer, stream: Stream) -> tuple[float, floa
         start_s = float((stream.start_time or 0) * stream.time_base)
         return start_s, start_s + float(stream.duration * stream.time_base)
     if container.duration:
-        start_s = (container.start_time or 0) / _MICROSECONDS
-        return start_s, start_s + container.duration / _MICROSECONDS
+        start_s = (container.start_time or 0) / av.time_base
+        return start_s, start_s + container.duration / av.time_base
     return None
 
 

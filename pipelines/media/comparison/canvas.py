@@ -19,6 +19,7 @@ from pipelines.media.video_filters import PictureFilter, Step, orient
 
 _FULL_RANGE = 2  # libav's number
 _HD_HEIGHT = 720
+_MATRICES = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601", "smpte240m": "smpte240m", "bt2020nc": "bt2020"}
 _CHROMA = {(8, 8): "420", (8, 16): "422"}  # of 16x16 pixels; anything else is kept whole
 
 
@@ -36,9 +37,6 @@ def canvas_of(reference: VideoInfo, distorted: VideoInfo) -> Canvas:
         full_range=reference.color_range == "pc" or (reference.pixel_format or "").startswith("yuvj"),
         matrix=reference.color_space if reference.color_space in _MATRICES else None,
     )
-
-
-_MATRICES = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601", "smpte240m": "smpte240m", "bt2020nc": "bt2020"}
 
 
 def _chroma(video: VideoInfo) -> str:

@@ -31,6 +31,7 @@ from pipelines.media.comparison.pooling import (
 from pipelines.media.comparison.table import Column, Table, read_tables
 from pipelines.media.comparison.xpsnr import psnr_db, xpsnr_db
 from pipelines.media.frames import PictureMaker
+from pipelines.media.images.info import EXTENSIONS
 from pipelines.media.info import VideoInfo
 from pipelines.media.mux import write_errors
 from pipelines.media.progress import OnProgress, Progress
@@ -41,7 +42,6 @@ _COLUMNS = {
     **dict.fromkeys(("psnr_db", "psnr_y_db", "psnr_u_db", "psnr_v_db"), "%.4f"),
     **dict.fromkeys(("xpsnr_y_db", "xpsnr_u_db", "xpsnr_v_db"), "%.4f"),
 }
-_SUFFIXES = {"jpeg": "jpg", "png": "png"}
 _QUALITY = 95
 _FAST_PNG = 1  # better compression of large stills takes seconds
 
@@ -147,7 +147,7 @@ def _worst(
     for side, film, video, times in sides:
         ranked = sorted(range(len(rows)), key=lambda rank: float(times[rows[rank]]))
         wanted = [
-            (int(times[rows[rank]]), folder / f"{names[rank]}-{side}.{_SUFFIXES[spec.format]}") for rank in ranked
+            (int(times[rows[rank]]), folder / f"{names[rank]}-{side}.{EXTENSIONS[spec.format]}") for rank in ranked
         ]
         for rank, path in zip(ranked, _stills(film, video, wanted, size), strict=True):
             stills[side, rank] = path.name

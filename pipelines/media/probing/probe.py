@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _LOWEST_BIT_RATE_BPS = 1000  # a header that implies less than this tells a duration that isn't so
 _SCAN_LIMIT_BYTES = 256 * 2**20
-_MICROSECONDS = 1_000_000
 
 
 def probe(source: Source) -> MediaInfo:
@@ -42,9 +41,9 @@ def _read(container: InputContainer, size_bytes: int) -> MediaInfo:
         container=container.format.name,
         container_name=container.format.long_name,
         size_bytes=size_bytes,
-        duration_s=container.duration / _MICROSECONDS if container.duration else None,
+        duration_s=container.duration / av.time_base if container.duration else None,
         start_s=float(start),
-        container_start_s=None if container.start_time is None else container.start_time / _MICROSECONDS,
+        container_start_s=None if container.start_time is None else container.start_time / av.time_base,
         bit_rate_bps=container.bit_rate or None,
         streams=tuple(
             stream_info(container, stream, dump.streams.get(stream.index, StreamDump())) for stream in container.streams
