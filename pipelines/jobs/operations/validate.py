@@ -1,23 +1,21 @@
 """``validate``: does a file decode to its end, and is it whole?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
 from cluster.errors import ChildCrashedError
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.crashes import crashed, survived
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.parts import Part
-from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.hash_file import HashComparison, join_files
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
 from pipelines.media.validation.validate_spec import QUICK_BYTES, ValidationPlan, ValidationSpec
-
-T = TypeVar("T")
 
 _QUICK, _PART = "quick", "part"
 _HASHES_FILE, _HASHES_TYPE = "frames.parquet", "application/vnd.apache.parquet"
@@ -69,9 +67,9 @@ def plan(bench: Workbench) -> Plan:
 
 def _planned(bench: Workbench) -> ValidationPlan:
     call = partial(bench.call, "pipelines.media.validation.full:plan_validation", ValidationPlan, bench.sources[0])
-    planned = _survived(partial(call, slots=bench.slots), partial(call, slots=1, whole_s=_NEVER_CUT_S))
+    planned = survived(partial(call, slots=bench.slots), partial(call, slots=1, whole_s=_NEVER_CUT_S))
     if isinstance(planned, ChildCrashedError):
-        return ValidationPlan(looked=_crashed(planned), parts=(), packets_read=False, reason="looking at it crashes")
+        return ValidationPlan(looked=crashed(planned), parts=(), packets_read=False, reason="looking at it crashes")
     return planned
 
 
@@ -116,9 +114,9 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
 
 def _quick(bench: Workbench) -> ValidationResult:
     call = partial(bench.call, "pipelines.media.validation.quick:validate_quick", ValidationResult, bench.sources[0])
-    result = _survived(call, call)
+    result = survived(call, call)
     if isinstance(result, ChildCrashedError):
-        return conclude(_crashed(result), level="quick", packets_read="none", decoded="none")
+        return conclude(crashed(result), level="quick", packets_read="none", decoded="none")
     return result
 
 
@@ -133,36 +131,15 @@ def _checked(bench: Workbench, part: Part, hashes: str) -> Checked:
         threads=max(1, bench.cpus),
         hashes=str(bench.scratch / hashes) if _keeps_hashes(bench) else None,
     )
-    checked = _survived(call, call)
+    checked = survived(call, call)
     if not isinstance(checked, ChildCrashedError):
         return checked
     if len(part.streams) == 1:
-        return _crashed(checked, part)
+        return crashed(checked, part)
     apart = {f"{index}-{hashes}": part.model_copy(update={"streams": (index,)}) for index in part.streams}
     pieces = [_checked(bench, stream, own) for own, stream in apart.items()]
     _join_hashes(bench, [bench.scratch / own for own in apart], hashes)
     return merge(pieces)
-
-
-def _survived(*calls: Callable[[], T]) -> T | ChildCrashedError:
-    """What comes of the first of ``calls`` that doesn't crash the media process, or how the last one crashed it."""
-    for call in calls:
-        try:
-            return call()
-        except ChildCrashedError as error:
-            if not error.by_fault:
-                raise
-            crash = error
-    return crash
-
-
-def _crashed(crash: ChildCrashedError, part: Part | None = None) -> Checked:
-    log = FindingLog()
-    if part is None:
-        log.add("decoder_crashed", evidence=crash.message)
-    else:
-        log.add("decoder_crashed", part.streams[0], part.begin_s, crash.message, last_s=part.end_s)
-    return Checked(findings=tuple(log))
 
 
 def _keeps_hashes(bench: Workbench) -> bool:
