@@ -15,7 +15,7 @@ from pipelines.media.validation.report import Checked, ValidationResult, conclud
 from pipelines.media.validation.scan import ScannedStream
 from pipelines.media.validation.validate_spec import ValidationPlan
 
-_WHOLE_S = 2.0  # of work: less isn't worth a second process
+WHOLE_S = 2.0  # of work: less isn't worth a second process
 _SOUND_BYTES_PER_S = 8e6  # decoded on one CPU: AAC
 
 
@@ -35,14 +35,14 @@ def validate_full(source: Source, threads: int, on_progress: OnProgress) -> Vali
     )
 
 
-def plan_validation(source: Source, slots: int, on_progress: OnProgress, whole_s: float = _WHOLE_S) -> ValidationPlan:
+def plan_validation(source: Source, slots: int, on_progress: OnProgress, whole_s: float = WHOLE_S) -> ValidationPlan:
     """Look at ``source`` and cut what is to be decoded into parts, for ``slots`` CPUs; not what takes ``whole_s``.
 
     Raises:
         SourceNotFoundError, SourceUnsupportedError: there is no such file, or it isn't a regular one.
     """
     looked = look(source, on_progress)
-    parts, reason = _parts(source, looked, slots, whole_s)
+    parts, reason = parts_of(source, looked, slots, whole_s)
     return ValidationPlan(looked=looked.checked, parts=parts, packets_read=looked.head is not None, reason=reason)
 
 
@@ -63,7 +63,8 @@ def check_part_hashed(
     return checked
 
 
-def _parts(source: Source, looked: Looked, slots: int, whole_s: float) -> tuple[tuple[Part, ...], str]:
+def parts_of(source: Source, looked: Looked, slots: int, whole_s: float) -> tuple[tuple[Part, ...], str]:
+    """The parts to decode, for ``slots`` CPUs, and why the picture is cut so; what takes ``whole_s`` isn't cut."""
     streams = looked.decodable
     if not streams:
         return (), "there is nothing to decode"
