@@ -1,6 +1,6 @@
 """Which frames tell most about a video: sharp, well lit, rich in detail, unlike one another, each of another shot."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,11 @@ _BINS = 64
 _SHARP = 1500.0  # variance of the Laplacian of a crisp picture at this width
 _LEAST = 0.08  # the score of a picture that shows something
 _ALIKE = 0.25  # two frames whose histograms differ by less show the same
+_UNLIKE = 0.7  # a difference of more counts for no more
 _ALIKE_BITS = 12  # so do two whose hashes differ by fewer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A frame's score from 0 to 1 and what it looks like: its luma histogram, summing to 1, and its pHash."""
 
@@ -67,39 +68,46 @@ def judge(frame: VideoFrame) -> Candidate:
 
 
 def choose(
-    candidates: Iterable[Candidate],
+    candidates: Sequence[Candidate],
     count: int,
     is_changing: Callable[[int], bool] = lambda _: False,
     one_shot: Callable[[int, int], bool] = lambda _, __: False,
 ) -> list[Candidate]:
     """The best ``count`` that show something, are unlike one another and of different shots, in order of time.
 
-    ``is_changing`` tells whether the frame of a time is on its way to another picture, ``one_shot`` whether no boundary
-    lies between two; they are asked as seldom as can be. Where too few are left, others of the shots that there are
-    come next, those first that differ most from what is taken; then what is changing, then what shows nothing.
+    Of two, one that differs more from what is taken may go before one with a higher score. ``is_changing`` tells
+    whether the frame of a time is on its way to another picture, ``one_shot`` whether no boundary lies between two;
+    they are asked as seldom as can be. Where too few are left, others of the shots that there are come next, then what
+    is changing, then what shows nothing.
     """
+    nothing = [each for each in candidates if each.shows_nothing]
+    left = sorted((each for each in candidates if not each.shows_nothing), key=lambda each: -each.score)
     chosen: list[Candidate] = []
     others: list[Candidate] = []
     changing: list[Candidate] = []
-    nothing: list[Candidate] = []
-    for each in sorted(candidates, key=lambda candidate: -candidate.score):
-        if len(chosen) == count:
-            break
-        if each.shows_nothing:
-            nothing.append(each)
-        elif any(each.is_like(other) for other in chosen):
-            others.append(each)
-        elif is_changing(each.pts):
-            changing.append(each)
-        elif any(one_shot(*sorted((each.pts, near))) for near in _neighbours(each.pts, chosen)):
-            others.append(each)
+    while len(chosen) < count and left:
+        best = _most_wanted(left, chosen)
+        left.remove(best)
+        if any(map(best.is_like, chosen)):
+            others.append(best)
+        elif is_changing(best.pts):
+            changing.append(best)
+        elif any(one_shot(*sorted((best.pts, near))) for near in _neighbours(best.pts, chosen)):
+            others.append(best)
         else:
-            chosen.append(each)
+            chosen.append(best)
     while len(chosen) < count and others:
-        best = max(others, key=lambda each: each.score * min(each.difference(other) for other in chosen))
+        best = _most_wanted(others, chosen)
         others.remove(best)
         (changing if is_changing(best.pts) else chosen).append(best)
     return sorted([*chosen, *changing, *nothing][:count], key=lambda candidate: candidate.pts)
+
+
+def _most_wanted(candidates: Sequence[Candidate], chosen: Sequence[Candidate]) -> Candidate:
+    def wanted(candidate: Candidate) -> float:
+        return candidate.score * min([_UNLIKE, *map(candidate.difference, chosen)])
+
+    return max(candidates, key=wanted)
 
 
 def _neighbours(pts: int, chosen: Sequence[Candidate]) -> list[int]:

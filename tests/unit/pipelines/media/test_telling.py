@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,7 +61,17 @@ def test_a_picture_differs_from_another_more_than_from_its_moved_self() -> None:
 
 def test_the_best_are_chosen_in_order_of_time() -> None:
     candidates = _candidates(5)
-    assert [each.pts for each in choose(reversed(candidates), 3)] == [0, 10, 20]
+    assert [each.pts for each in choose(candidates[::-1], 3)] == [0, 10, 20]
+
+
+def test_of_nearly_the_same_score_the_one_that_differs_more_is_chosen() -> None:
+    (first,), (second,) = shot(1, 1), shot(2, 1)
+    mixed = first.copy()
+    mixed[:HEIGHT, : WIDTH // 3] = second[:HEIGHT, : WIDTH // 3]
+    best, partly, wholly = _judged(first, 0), _judged(mixed, 10), _judged(second, 20)
+    assert not best.is_like(partly)
+    scored = [replace(each, score=score) for each, score in ((best, 0.9), (partly, 0.61), (wholly, 0.6))]
+    assert [each.pts for each in choose(scored, 2)] == [0, 20]
 
 
 def test_near_duplicates_wait_until_nothing_else_is_left() -> None:
