@@ -31,6 +31,15 @@ def validate_quick(source: Source, on_progress: OnProgress, limit_bytes: int = Q
     """
     started_s = time.monotonic()
     looked = look(source, on_progress, limit_bytes)
+    return validate_looked(source, looked, started_s)
+
+
+def validate_looked(source: Source, looked: Looked, started_s: float) -> ValidationResult:
+    """What ``look`` saw of ``source``, with the edges of its streams decoded. ``started_s``: monotonic.
+
+    Raises:
+        SourceNotFoundError, SourceUnsupportedError: there is no such file any more.
+    """
     pieces = [looked.checked]
     pieces += [check_part(source, part, 1, lambda _: None) for part in edges(source, looked)]
     merged = merge(pieces)

@@ -40,7 +40,7 @@ class _Track:
 
 def check_mp4(data: FileBytes, log: FindingLog) -> bool:
     """Returns whether its headers were looked at."""
-    boxes = list(_top_boxes(data, log))
+    boxes = list(top_boxes(data, log))
     media = [(begin, end) for kind, begin, end in boxes if kind == b"mdat"]
     for kind, begin, end in boxes:
         if kind == b"moov" and end - begin <= _MOST_BYTES:
@@ -50,7 +50,7 @@ def check_mp4(data: FileBytes, log: FindingLog) -> bool:
     return True
 
 
-def _top_boxes(data: FileBytes, log: FindingLog) -> Iterator[tuple[bytes, int, int]]:
+def top_boxes(data: FileBytes, log: FindingLog) -> Iterator[tuple[bytes, int, int]]:
     """Kind, begin and end of what each box of the file holds."""
     begin = 0
     while begin < data.size:
