@@ -4,7 +4,6 @@ What is wrong with one picture stands in its place and holds up no other. A job 
 be done.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -154,7 +153,9 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
             name=f"pictures-{number:04d}",
             needs=_needs(each_s * len(batch), heavy=heavy, threads=threads, memory_bytes=memory_bytes),
             payload={_PICTURES: [entry.model_dump() for entry in batch]},
-            key=_key(bench, work, spec, batch) if len(entries) > 1 else None,
+            key=bench.content_key([entry.source for entry in batch], BUILD, work.function, spec.model_dump_json())
+            if len(entries) > 1
+            else None,
         )
         for number, batch in enumerate(batches)
     )
@@ -204,18 +205,6 @@ def _look(bench: Workbench, entries: Sequence[Entry]) -> list[ImageInfo]:
     chosen = sorted({len(entries) * part // _LOOKED_AT for part in range(_LOOKED_AT)})
     looked = bench.call_each(_LOOK, ImageInfo, [entries[at].source for at in chosen], [{}] * len(chosen))
     return [each for each in looked if isinstance(each, ImageInfo)]
-
-
-def _key(bench: Workbench, work: PictureWork[Any], spec: BaseModel, batch: Sequence[Entry]) -> str | None:
-    """The address of what a batch makes; None where one of its files is missing, or may still be written."""
-    try:
-        stamps = [bench.stamp(entry.source) for entry in batch]
-    except StorageError:
-        return None
-    if not all(stamp.settled for stamp in stamps):
-        return None
-    parts = (BUILD, work.function, spec.model_dump_json(), *(stamp.digest for stamp in stamps))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _run(bench: Workbench, unit: Unit, work: PictureWork[Any]) -> _Manifest:

@@ -1,6 +1,7 @@
 """What an operation gets to work with: its parameters, sources, scratch, and the child that runs media functions."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,16 @@ class Workbench:
         """What tells a file from any other, and from itself once it was changed, without reading it."""
         with open_source(source, self._roots.read) as opened:
             return stamp(opened.descriptor)
+
+    def content_key(self, sources: Sequence[str], *parts: str) -> str | None:
+        """The address of what ``parts`` make of ``sources``; None where one is missing, or may still be written."""
+        try:
+            stamps = [self.stamp(source) for source in sources]
+        except StorageError:
+            return None
+        if not all(stamp.settled for stamp in stamps):
+            return None
+        return hashlib.sha256("\n".join((*parts, *(stamp.digest for stamp in stamps))).encode()).hexdigest()
 
     def size_bytes(self, source: str) -> int:
         with open_source(source, self._roots.read) as opened:
