@@ -40,12 +40,12 @@ def targets(
     found = [_source(each) for each in sources]
     if output is not None and not output.strip():
         raise typer.BadParameter("the output has no name", param_hint=_OUTPUT)
-    if many:
-        return [Target(tuple(found), None if output is None else f"{os.path.abspath(output)}/")]  # noqa: PTH100
     if output is None or kind == "none":
-        return [Target((source,), None) for source in found]
+        return [Target(tuple(found), None)] if many else [Target((source,), None) for source in found]
     folder = output.endswith("/") or Path(output).is_dir()
     place = os.path.abspath(output)  # not resolved: the name given is the name used  # noqa: PTH100
+    if many:
+        return [Target(tuple(found), f"{place}/" if folder or kind == "folder" else place)]
     if len(found) == 1:
         return [Target((found[0],), f"{place}/" if folder else place)]
     if kind == "file" and not folder:

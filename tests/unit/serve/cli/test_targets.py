@@ -51,6 +51,16 @@ def test_folders_of_several_sources_are_apart(films):
     assert [each.output for each in chosen] == [f"{films}/out/a", f"{films}/out/b"]
 
 
+def test_one_result_of_many_sources_is_a_file_of_the_name_given(films):
+    assert targets(["a.mkv", "b.mkv"], "plan.json", "file", many=True)[0].output == f"{films}/plan.json"
+
+
+@pytest.mark.parametrize(("output", "kind"), [("other", "file"), ("new/", "file"), ("new", "folder")])
+def test_many_sources_fill_a_folder(films, output, kind):
+    (target,) = targets(["a.mkv", "b.mkv"], output, kind, many=True)
+    assert target.output == f"{films}/{output.rstrip('/')}/"
+
+
 def test_two_results_never_share_a_name(films):
     with pytest.raises(typer.BadParameter, match="same name"):
         targets(["a.mkv", "other/a.mkv"], "out/", "file")
