@@ -1,15 +1,18 @@
 """``mediaray jobs``: look at jobs, and steer them."""
 
 import itertools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.filesize import decimal
 
 from serve.cli.display import JsonLines, display_for
 from serve.cli.failures import FAILED, reported
-from serve.cli.operations import Json, PriorityName, show_jobs
+from serve.cli.launch import ensure_server
+from serve.cli.operations import Json, PriorityName, show_jobs, submit_each
+from serve.cli.plans import orders_of
 from serve.cli.render import Screen, print_json
 from serve.cli.session import Place
 from serve.cli.watch import watch
@@ -114,11 +117,36 @@ def retry(
         jobs = [client.retry(job_id)]
     if watch_it:
         jobs = watch(place, jobs, display_for(jobs, as_json=json_output))
+    show_jobs(jobs, told=_told_of(jobs[0]), watched=watch_it, as_json=json_output)
+
+
+def _told_of(job: "JobView") -> Callable[[Mapping[str, Any]], Mapping[str, Any]] | None:
     from serve.catalogue import catalogue  # slow to import
 
-    name = jobs[0].operation
-    told = catalogue()[name].told if name in catalogue() else None
-    show_jobs(jobs, told=told, watched=watch_it, as_json=json_output)
+    return catalogue()[job.operation].told if job.operation in catalogue() else None
+
+
+@app.command()
+@reported
+def submit(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file of jobs, as upgrade-candidates makes it.")],
+    first: Annotated[int | None, typer.Option(min=1, help="Only so many: the first of them.")] = None,
+    level: Annotated[PriorityName | None, typer.Option("--priority", help="Before which other jobs.")] = None,
+    watch_it: Annotated[bool, typer.Option("--watch/--no-watch", help="Wait and show the progress.")] = True,
+    json_output: Json = False,
+) -> None:
+    """Submit the jobs of a plan. One that is refused holds up no other."""
+    orders = orders_of(plan, level)[:first]
+    if not orders:
+        Screen(stderr=json_output).say("There are no jobs in the plan.")
+        return
+    place = Place.here()
+    ensure_server(place, Screen(stderr=True))
+    with place.client() as client:
+        jobs, refused = submit_each(client, place, orders, as_json=json_output)
+    if watch_it and jobs:
+        jobs = watch(place, jobs, display_for(jobs, as_json=json_output))
+    show_jobs(jobs, refused, told=_told_of(jobs[0]) if jobs else None, watched=watch_it, as_json=json_output)
 
 
 @app.command()

@@ -37,6 +37,17 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Order:
+    """A job to be submitted. ``files``: what its parameters name beside sources and output."""
+
+    operation: str
+    target: Target
+    params: Mapping[str, Any]
+    priority: str
+    files: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Wish:
     """What a command line asks for."""
 
@@ -146,27 +157,33 @@ def _carry_out(operation: "Operation", wish: Wish) -> None:
             with granted(place, wish.targets, wish.files):
                 _explain(client, operation.name, wish)
             return
-        jobs, refused = _submit(client, place, operation.name, wish)
+        orders = [
+            Order(operation.name, target, wish.params_for(target), wish.priority, wish.files) for target in wish.targets
+        ]
+        jobs, refused = submit_each(client, place, orders, as_json=wish.as_json)
     if wish.watch and jobs:
         jobs = watch(place, jobs, display_for(jobs, as_json=wish.as_json))
     show_jobs(jobs, refused, told=operation.told, watched=wish.watch, as_json=wish.as_json)
 
 
-def _submit(client: "Client", place: Place, operation: str, wish: Wish) -> tuple[list["JobView"], list[Refused]]:
-    """A job for each source. Of several, one that is refused holds up none of the others."""
+def submit_each(
+    client: "Client", place: Place, orders: Sequence[Order], *, as_json: bool
+) -> tuple[list["JobView"], list[Refused]]:
+    """A job for each order. Of several, one that is refused holds up none of the others."""
     from serve.client import ProblemError  # slow to import
 
     jobs: list[JobView] = []
     refused: list[Refused] = []
-    for target in wish.targets:
+    for order in orders:
+        target = order.target
         try:
-            with granted(place, [target], wish.files):
-                jobs.append(client.submit(operation, list(target.sources), wish.params_for(target), wish.priority))
+            with granted(place, [target], order.files):
+                jobs.append(client.submit(order.operation, list(target.sources), order.params, order.priority))
         except ProblemError as error:
-            if len(wish.targets) == 1 or not error.code.startswith(_OF_ONE):
+            if len(orders) == 1 or not error.code.startswith(_OF_ONE):
                 raise
             refused.append(Refused(target.name, error.code, error.detail))
-            if not wish.as_json:
+            if not as_json:
                 Screen(stderr=True).error(f"{target.name}: {error.detail} ({error.code})")
     return jobs, refused
 
