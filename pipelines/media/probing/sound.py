@@ -10,13 +10,12 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.filter import Graph
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from pipelines.media.audio_plan import LAYOUTS
-from pipelines.media.audio_track import SoundDecoder, through
+from pipelines.media.audio_track import SoundDecoder
 from pipelines.media.damage import Damage, first_times
 from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import EncodeError
@@ -24,16 +23,14 @@ from pipelines.media.info import AudioInfo, MediaInfo
 from pipelines.media.loudness import SAMPLE_FORMAT, LoudnessMeter
 from pipelines.media.passes import Fault
 from pipelines.media.plan import AudioEncode
-from pipelines.media.probing.probe_result import AllSoundFindings, Silence, SoundFindings
+from pipelines.media.probing.probe_result import AllSoundFindings, SoundFindings
+from pipelines.media.probing.silence import SILENCE_DBFS, SILENCE_S, SilenceMeter
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import seconds
 from pipelines.media.timing import start_of
 from pipelines.media.tracks import Clock, Window
 
-# What libavfilter's silencedetect takes if it isn't told: an encoder's noise is below, and a breath is shorter.
-_SILENCE_DBFS = -60.0
-_SILENCE_S = 2.0
 _KEPT_SILENCES = 1000
 # Gaps are filled with silence, which is measured: times that a fault sends far ahead would never come to an end.
 _MOST_GAPS_S = 3600.0
@@ -227,8 +224,8 @@ class _Track:
             integrated_lufs=measured.lufs,
             range_lu=measured.range_lu,
             true_peak_dbtp=measured.peak_dbtp,
-            silence_dbfs=_SILENCE_DBFS,
-            silence_s=_SILENCE_S,
+            silence_dbfs=SILENCE_DBFS,
+            silence_s=SILENCE_S,
             silences=tuple(silences[:_KEPT_SILENCES]),
             silent_s=round(sum(silence.end_s - silence.start_s for silence in silences), 6),
             decode_errors=self._damage.errors,
@@ -244,40 +241,3 @@ class _Track:
     def _fail(self, why: str) -> None:
         self._decoder = None
         self.warnings.append(f"Sound stream {self._index} isn't measured: {why}.")
-
-
-class SilenceMeter:
-    """libavfilter's ``silencedetect``, which writes beginnings and ends on the frames that they are found with."""
-
-    def __init__(self) -> None:
-        self._graph: Graph | None = None
-        self._silences: list[Silence] = []
-        self._since_s: float | None = None
-
-    def push(self, frame: AudioFrame) -> None:
-        if self._graph is None:
-            self._graph = Graph()
-            source = self._graph.add_abuffer(
-                sample_rate=frame.sample_rate,
-                format=frame.format.name,
-                layout=frame.layout.name,
-                time_base=frame.time_base,
-            )
-            detect = self._graph.add("silencedetect", f"noise={_SILENCE_DBFS}dB:duration={_SILENCE_S}")
-            self._graph.link_nodes(source, detect, self._graph.add("abuffersink")).configure()
-        for heard in through(self._graph, frame):
-            told = heard.metadata
-            if "lavfi.silence_start" in told:
-                self._since_s = float(told["lavfi.silence_start"])
-            if "lavfi.silence_end" in told:
-                self._end(float(told["lavfi.silence_end"]))
-
-    def finish(self, end_s: float) -> list[Silence]:
-        """All silences; one that goes on ends with the track."""
-        self._end(end_s)
-        return self._silences
-
-    def _end(self, end_s: float) -> None:
-        if self._since_s is not None:
-            self._silences.append(Silence(start_s=round(max(0.0, self._since_s), 6), end_s=round(end_s, 6)))
-        self._since_s = None

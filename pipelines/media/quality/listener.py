@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipelines.media.info import VideoInfo
 from pipelines.media.passes import Fault
 from pipelines.media.probing.bars import luma_of
-from pipelines.media.probing.sound import SilenceMeter
+from pipelines.media.probing.silence import SilenceMeter
 from pipelines.media.quality.flaws import FlawMeter
 from pipelines.media.quality.measures import Luma, measure
 from pipelines.media.quality.quality_spec import Flaw, Measured, Point
