@@ -223,7 +223,7 @@ def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
     if stills := result["stills"]:
         told["stills"] = [f"{each['name']} at {each['time_s']:.1f} s" for each in stills["items"]]
     if board := result["storyboard"]:
-        told["storyboard"] = f"{board['count']} tiles, one each {board['interval_s']:g} s"
+        told["storyboard"] = {"tiles": board["count"], "interval_s": board["interval_s"]}
     return told
 
 

@@ -61,7 +61,7 @@ def test_pictures_that_are_not_wanted_are_not_made(film: Path, child: MediaChild
 def test_a_person_is_told_the_gist(film: Path, child: MediaChild) -> None:
     told = OPERATION.told(done(OPERATION, film, child).result.model_dump(mode="json"))
     assert told["verdict"] == "ok"
-    assert told["storyboard"] == "2 tiles, one each 1 s"
+    assert told["storyboard"] == {"tiles": 2, "interval_s": 1}
     assert told["video 0"] == "h264 96x64"
 
 
