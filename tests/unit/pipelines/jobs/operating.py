@@ -1,6 +1,7 @@
 """Operations done as a job does them: planned, each unit run by itself, and joined."""
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Plan
+from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.workbench import Finished, Workbench
 
 _numbers = count()
@@ -28,7 +30,7 @@ def bench(
         slots=2,
         shared=shared,
         estimate_s=1.0,
-        profiles=dict,
+        profiles=partial(all_profiles, source.parent / "profiles"),
     )
 
 
