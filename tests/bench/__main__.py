@@ -2,6 +2,7 @@
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
                                   images pictures storyboard thumbnails compare scenes validation damages quality
+                                  inspect
 """
 
 import argparse
@@ -23,6 +24,7 @@ from tests.bench import (
     encode,
     films,
     images,
+    inspection,
     quality,
     scenes,
     storyboard,
@@ -55,6 +57,7 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "validation": validation.validation,
     "damages": validation.damages,
     "quality": quality.quality,
+    "inspect": inspection.inspection,
 }
 
 
