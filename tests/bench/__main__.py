@@ -2,7 +2,7 @@
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
                                   images pictures storyboard thumbnails compare scenes validation damages quality
-                                  inspect
+                                  upgrades inspect
 """
 
 import argparse
@@ -29,6 +29,7 @@ from tests.bench import (
     scenes,
     storyboard,
     thumbnails,
+    upgrades,
     validation,
     whole,
 )
@@ -58,6 +59,7 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "damages": validation.damages,
     "quality": quality.quality,
     "inspect": inspection.inspection,
+    "upgrades": upgrades.upgrades,
 }
 
 

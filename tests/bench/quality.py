@@ -41,7 +41,7 @@ class Ladder:
     extension: str
 
 
-_FILMS = {
+FILMS = {
     "night": Film("h264_pcm_1080p50.mov", 0.2, fitted=True),
     "slides": Film("mpeg2_mp2_1080p.ts", 0.2, fitted=True),
     "valley": Film("av1_10bit_hdr10_1080p60.mp4", 0.1, fitted=True),
@@ -79,7 +79,7 @@ def quality() -> list[Figure]:
     figures = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        references = {film: _reference(_FILMS[film], folder / f"{film}.mkv") for film in _FILMS}
+        references = {film: reference_of(FILMS[film], folder / f"{film}.mkv") for film in FILMS}
         figures += _of_ladder("H.264", _H264, references, folder)
         for codec, ladder in _OTHERS.items():
             chosen = {film: references[film] for film in _FILMS_OF_OTHERS}
@@ -93,7 +93,7 @@ def _of_ladder(codec: str, ladder: Ladder, references: dict[str, Path], folder: 
     within = {film: _spearman(*zip(*pairs, strict=True)) for film, pairs in scored.items()}
     all_pairs = [pair for pairs in scored.values() for pair in pairs]
     worst = min(within, key=lambda film: within[film])
-    new = [value for film, value in within.items() if not _FILMS[film].fitted]
+    new = [value for film, value in within.items() if not FILMS[film].fitted]
     how = ", ".join(f"{film} {value:.3f}" for film, value in within.items())
     bar = 0.9 if codec == "H.264" else None
     return [
@@ -115,18 +115,18 @@ def _ladder(reference: Path, ladder: Ladder, folder: Path) -> list[tuple[float, 
         for crf in ladder.qualities:
             encode = folder / f"encode.{ladder.extension}"
             size = ("-vf", f"scale={width}:{height}:flags=bicubic", "-fps_mode", "passthrough")
-            _run("-i", reference, *size, *ladder.settings, str(crf), "-pix_fmt", "yuv420p", encode)
+            run("-i", reference, *size, *ladder.settings, str(crf), "-pix_fmt", "yuv420p", encode)
             score = quality_of(encode, QualitySpec(), 1, lambda _: None).score
             assert score is not None
             pairs.append((score, _vmaf(reference, encode, video.width, video.height, folder)))
     return pairs
 
 
-def _reference(film: Film, target: Path) -> Path:
+def reference_of(film: Film, target: Path) -> Path:
     """Frames of a clip, without loss, of an even size, with 8 bits."""
     even = ("-vf", "scale=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", "-fps_mode", "passthrough")
     source = ("-noautorotate", "-ss", str(film.begin_s), "-i", program.MEDIA / film.clip, "-map", "0:v:0")
-    _run(*source, *even, "-frames:v", str(_FRAMES), "-c:v", "libx264", "-qp", "0", "-preset", "ultrafast", target)
+    run(*source, *even, "-frames:v", str(_FRAMES), "-c:v", "libx264", "-qp", "0", "-preset", "ultrafast", target)
     return target
 
 
@@ -136,11 +136,11 @@ def _vmaf(reference: Path, distorted: Path, width: int, height: int, folder: Pat
         f"[0:v]settb=1/25,setpts=N,scale={width}:{height}:flags=bicubic[d];[1:v]settb=1/25,setpts=N[r];"
         f"[d][r]libvmaf=n_threads=2:n_subsample={_VMAF_EACH}:log_fmt=json:log_path={log.name}"
     )
-    _run("-i", distorted, "-i", reference, "-lavfi", graph, "-f", "null", "-", cwd=folder)
+    run("-i", distorted, "-i", reference, "-lavfi", graph, "-f", "null", "-", cwd=folder)
     return float(json.loads(log.read_text())["pooled_metrics"]["vmaf"]["mean"])
 
 
-def _run(*arguments: str | Path, cwd: Path | None = None) -> None:
+def run(*arguments: str | Path, cwd: Path | None = None) -> None:
     subprocess.run([*program.FFMPEG, *arguments], check=True, cwd=cwd, stderr=subprocess.DEVNULL)
 
 
