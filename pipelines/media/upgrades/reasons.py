@@ -20,7 +20,7 @@ def broken(film: SeenFilm) -> tuple[str, ...]:
         for each in film.errors[:_TOLD]
     ]
     more = len(film.errors) - _TOLD
-    return (*dict.fromkeys(told), *((f"And {more} more findings: validate it.",) if more > 0 else ()))
+    return (*dict.fromkeys(told), *((f"And {more} more: validate it.",) if more > 0 else ()))
 
 
 def low(quality: QualityResult, score: float) -> tuple[str, ...]:
