@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import av
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
 
 from pipelines.media.mux import Writer, write_errors
 
@@ -86,11 +86,16 @@ class CopyTrack:
         self.decode_errors = 0
         self._from_zero = from_zero
         self._is_sound = source.type == "audio"
+        self._is_cover = source.type == "video" and bool(source.disposition & Disposition.attached_pic)
         self._offset = clock.offset(source.time_base or Fraction(1, 1000))
         self._undated: list[Packet[Any]] = []
         self._last_dts: int | None = None
 
     def take(self, packet: "Packet[Any]") -> None:
+        if self._is_cover:  # it has no time, and libav writes none without
+            packet.pts = packet.dts = 0
+            self._write(packet)
+            return
         if packet.pts is not None:
             packet.pts -= self._offset
         if packet.dts is not None:

@@ -243,6 +243,20 @@ def test_sources_without_mark_of_their_range_keep_full_range(tmp_path: Path, tra
     assert video.color_range == "pc"
 
 
+@pytest.mark.parametrize("audio_codec", ["copy", "opus"])
+def test_mp4_keeps_a_cover(audio_codec: str, shared_video: Path, transcoded: Transcode) -> None:
+    source = shared_video / "h264_cover_art_png.mp4"
+    target, _ = transcoded(source, "web-1080p", audio_codec=audio_codec)
+    assert _cover_of(target) == _cover_of(source)
+    assert probe(target).cover is not None
+
+
+def _cover_of(path: Path) -> bytes:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[1]
+        return next(bytes(packet) for packet in container.demux(stream) if packet.size)
+
+
 def test_matroska_keeps_a_cover_as_an_attachment(shared_video: Path, transcoded: Transcode) -> None:
     target, _ = transcoded(shared_video / "h264_cover_art_png.mp4", "archive-hevc", preset="ultrafast")
     cover = probe(target).cover
