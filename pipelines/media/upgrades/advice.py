@@ -91,7 +91,8 @@ def _reencoded(
     """To be encoded again, or to be kept, and why."""
     if facts.score is None or film.quality is None or not film.picture_bytes:
         return _with(facts, reasons=("Its bit rate or its quality can't be told.",))
-    if facts.score < _COMPRESSED:
+    coarse = any(each.code == "coarse" for each in film.quality.recommendations)
+    if facts.score < _COMPRESSED or coarse:
         return _with(facts, reasons=(lossy(facts.score),))
     if video.alpha or video.dolby_vision_profile is not None:
         lost = "transparency" if video.alpha else "Dolby Vision data"

@@ -1,6 +1,7 @@
 """Advice on films of known make."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import media_factory as factory
@@ -9,7 +10,9 @@ from unit.pipelines.media.upgrades.films import settings_of, textured_film
 
 from pipelines.media.errors import SourceNotFoundError
 from pipelines.media.profiles import Profile
-from pipelines.media.upgrades.advice import advise
+from pipelines.media.quality.quality_spec import Recommendation
+from pipelines.media.upgrades.advice import advice_of, advise
+from pipelines.media.upgrades.film import see
 from pipelines.media.upgrades.upgrades_spec import Advice, UpgradeSpec
 
 Judge = Callable[..., Advice]
@@ -66,6 +69,19 @@ def test_a_film_that_lost_much_is_not_encoded_again(tmp_path: Path, judge: Judge
     assert advice.score is not None
     assert advice.score < 60
     assert (advice.action, advice.gain) == ("keep", None)
+
+
+def test_a_film_that_is_coarsely_compressed_is_kept_at_any_score(
+    tmp_path: Path, judge: Judge, profiles: dict[str, Profile]
+) -> None:
+    film = textured_film(tmp_path / "film.mkv", qp="10")
+    assert judge(film).action == "re-encode"
+    seen = see(film, lambda _: None)
+    assert seen.quality is not None
+    coarse = seen.quality.model_copy(update={"recommendations": (Recommendation(code="coarse", message="Coarse."),)})
+    advice = advice_of(replace(seen, quality=coarse), UpgradeSpec(), settings_of(profiles))
+    assert (advice.action, advice.recipe) == ("keep", None)
+    assert "lose more" in advice.reasons[0]
 
 
 def test_a_low_score_asks_for_a_better_copy_and_says_why(tmp_path: Path, judge: Judge) -> None:
