@@ -11,17 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.damage import first_times
+from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.encoding import Borders
 from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnreadableError
 from pipelines.media.mux import Writer, open_file, sha256_of, write_errors
@@ -130,7 +129,7 @@ def _pump(
     begun = chunk.key_pts is None
     if chunk.key_pts is not None and seeks:
         container.seek(chunk.key_pts, stream=original)
-    for packet in container.demux(original):
+    for packet in packets_of(container, original):
         if not packet.size:
             continue
         begun = begun or (packet.is_keyframe and time_of(packet) == chunk.key_pts)
@@ -140,10 +139,6 @@ def _pump(
         if track.done:
             break
     track.finish()
-
-
-def time_of(packet: "Packet[Any]") -> int | None:
-    return packet.pts if packet.pts is not None else packet.dts
 
 
 @dataclass(frozen=True)

@@ -247,3 +247,12 @@ def test_a_damaged_frame_is_told_and_does_not_hinder_joining(film: Path, tmp_pat
     _, serial = pieces.serial()
     assert result.video_frames == serial.video_frames
     assert any("concealed" in warning for warning in result.warnings)
+
+
+def test_the_last_chunk_ends_where_a_stream_turned_up_late(tmp_path: Path, looked_at: Look) -> None:
+    film = factory.with_unlisted_sound(tmp_path / "film.flv", frames=2600)
+    plan = looked_at(film, chunk_s=52, codec="h264", crf=40, preset="ultrafast")
+    last = plan.chunks[-1]
+    result = encode_chunk(film, tmp_path / "last.nut", plan, last, lambda _: None)
+    assert last.number
+    assert result.frames == last.frames
