@@ -25,9 +25,10 @@ from pipelines.media.encoding import Borders
 from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnreadableError
 from pipelines.media.mux import Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_picture, clock_of, picture_track, set_threads
-from pipelines.media.plan import Chunk, ChunkResult, TranscodePlan
+from pipelines.media.plan import Chunk, TranscodePlan
 from pipelines.media.profiles import rate_of
 from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.results import ChunkResult
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.tracks import Window
 from pipelines.media.video_track import VideoTrack

@@ -34,7 +34,9 @@ from pipelines.media.mux import (
     write_errors,
 )
 from pipelines.media.output_streams import add_picture, add_stream, clock_of, track_of
-from pipelines.media.plan import (
+from pipelines.media.plan import StreamPlan, TranscodePlan
+from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.results import (
     ChunkResult,
     EncodedChunk,
     EncodedSound,
@@ -42,11 +44,8 @@ from pipelines.media.plan import (
     ExpectedStream,
     Seams,
     SoundResult,
-    StreamPlan,
-    TranscodePlan,
     TranscodeResult,
 )
-from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, open_input
 from pipelines.media.ticks import rescaled
 from pipelines.media.tracks import Clock, CopyTrack, Track

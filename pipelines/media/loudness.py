@@ -19,8 +19,9 @@ from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.mux import write_errors
 from pipelines.media.output_streams import clock_of, sound_damage
-from pipelines.media.plan import AudioEncode, Loudness, TranscodePlan
+from pipelines.media.plan import AudioEncode, TranscodePlan
 from pipelines.media.progress import ProgressMeter
+from pipelines.media.results import Loudness
 from pipelines.media.source import Source, name_of, open_input
 
 SAMPLE_FORMAT = "fltp"  # louder than full scale isn't clipped before it's measured, or made softer

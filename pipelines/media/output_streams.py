@@ -12,8 +12,9 @@ from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import Damage
 from pipelines.media.encoding import ALONE, Borders, add_audio_encoder, add_video_encoder
 from pipelines.media.mux import Writer, copy_tags
-from pipelines.media.plan import Loudness, StreamPlan, TranscodePlan, VideoEncode
+from pipelines.media.plan import StreamPlan, TranscodePlan, VideoEncode
 from pipelines.media.profiles import rate_of
+from pipelines.media.results import Loudness
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.timing import start_of
 from pipelines.media.tracks import Clock, CopyTrack, Track, Window

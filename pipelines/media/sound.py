@@ -13,8 +13,9 @@ from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import MUXERS, Writer, nothing_of, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_stream, clock_of, track_of
-from pipelines.media.plan import Expected, ExpectedStream, SoundResult, TranscodePlan
+from pipelines.media.plan import TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.results import Expected, ExpectedStream, SoundResult
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.verify import verify_output
 

@@ -25,16 +25,9 @@ from pipelines.media.mux import (
     write_errors,
 )
 from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_threads, track_of
-from pipelines.media.plan import (
-    TOLERANCE_S,
-    Expected,
-    ExpectedStream,
-    Loudness,
-    StreamPlan,
-    TranscodePlan,
-    TranscodeResult,
-)
+from pipelines.media.plan import StreamPlan, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.results import TOLERANCE_S, Expected, ExpectedStream, Loudness, TranscodeResult
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.ticks import end_s_of

@@ -11,8 +11,8 @@ from av.packet import Packet
 from pydantic import BaseModel
 
 from pipelines.media.errors import OutputInvalidError, SourceError
-from pipelines.media.plan import Expected, ExpectedStream
 from pipelines.media.progress import OnProgress, Progress, ProgressMeter
+from pipelines.media.results import Expected, ExpectedStream
 from pipelines.media.source import open_input
 from pipelines.media.ticks import end_s_of
 from pipelines.media.timing import start_of

@@ -13,18 +13,9 @@ from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.estimate import picture_memory_bytes, sound_cost_s
-from pipelines.media.plan import (
-    Chunk,
-    ChunkResult,
-    Cutting,
-    EncodedChunk,
-    EncodedSound,
-    SoundResult,
-    StreamPlan,
-    TranscodePlan,
-    TranscodeResult,
-)
+from pipelines.media.plan import Chunk, Cutting, StreamPlan, TranscodePlan
 from pipelines.media.profiles import Profile, TranscodeParams, TranscodeSettings, merge
+from pipelines.media.results import ChunkResult, EncodedChunk, EncodedSound, SoundResult, TranscodeResult
 
 _FILM, _CHUNK, _SOUND = "film", "chunk", "sound"
 _MEDIA_TYPES = {

@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from cluster.child import ChildSpec, MediaChild, SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from pipelines.media.info import MediaInfo
-from pipelines.media.plan import ChunkResult, Cutting, TranscodePlan
+from pipelines.media.plan import Cutting, TranscodePlan
 from pipelines.media.profiles import TranscodeParams, load_profiles, merge
+from pipelines.media.results import ChunkResult
 from pipelines.media.sample import make_sample
 
 PROFILES = Path(__file__).parents[3] / "configs" / "profiles"

@@ -10,10 +10,11 @@ import pytest
 from pipelines.media.chunk import encode_chunk
 from pipelines.media.info import MediaInfo
 from pipelines.media.join import join
-from pipelines.media.plan import Cutting, EncodedChunk, EncodedSound, TranscodePlan, TranscodeResult
+from pipelines.media.plan import Cutting, TranscodePlan
 from pipelines.media.preflight import preflight
 from pipelines.media.probing.probe import probe
 from pipelines.media.profiles import Profile, TranscodeParams, load_profiles, merge
+from pipelines.media.results import EncodedChunk, EncodedSound, TranscodeResult
 from pipelines.media.sound import encode_sound
 from pipelines.media.streams import plan_streams
 from pipelines.media.transcode import transcode_verified

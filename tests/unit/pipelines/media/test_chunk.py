@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pipelines.media import chunk as chunk_module
 from pipelines.media.chunk import encode_chunk, reorder_of
 from pipelines.media.errors import OutOfSpaceError, OutputInvalidError, SourceError, SourceUnreadableError
-from pipelines.media.plan import ChunkResult, TranscodePlan
+from pipelines.media.plan import TranscodePlan
 from pipelines.media.progress import Progress
+from pipelines.media.results import ChunkResult
 
 Look = Callable[..., TranscodePlan]
 CutUp = Callable[..., Any]

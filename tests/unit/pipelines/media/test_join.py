@@ -10,8 +10,9 @@ import media_factory as factory
 import pytest
 
 from pipelines.media.errors import OutputInvalidError
-from pipelines.media.plan import ChunkResult, EncodedChunk, TranscodePlan, TranscodeResult
+from pipelines.media.plan import TranscodePlan
 from pipelines.media.probing.probe import probe
+from pipelines.media.results import ChunkResult, EncodedChunk, TranscodeResult
 
 # Built as fixtures in conftest.py, whose classes can't be imported from here.
 Pieces = Any

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipelines.media.errors import SourceUnreadableError
-from pipelines.media.plan import TranscodePlan, TranscodeResult
+from pipelines.media.plan import TranscodePlan
+from pipelines.media.results import TranscodeResult
 from pipelines.media.transcode import transcode_verified
 
 Transcode = Callable[..., tuple[Path, TranscodeResult]]

@@ -9,8 +9,9 @@ import media_factory as factory
 import pytest
 
 from pipelines.media.errors import MediaError
-from pipelines.media.plan import TranscodePlan, TranscodeResult
+from pipelines.media.plan import TranscodePlan
 from pipelines.media.probing.probe import probe
+from pipelines.media.results import TranscodeResult
 
 Transcode = Callable[..., tuple[Path, TranscodeResult]]
 Plan = Callable[..., TranscodePlan]

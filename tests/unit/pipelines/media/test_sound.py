@@ -6,8 +6,9 @@ import pytest
 
 from pipelines.media.errors import OutOfSpaceError, SourceUnreadableError
 from pipelines.media.mux import sha256_of
-from pipelines.media.plan import SoundResult, TranscodePlan
+from pipelines.media.plan import TranscodePlan
 from pipelines.media.progress import Progress
+from pipelines.media.results import SoundResult
 from pipelines.media.sound import encode_sound
 
 Look = Callable[..., TranscodePlan]

@@ -16,9 +16,10 @@ from pipelines.media.errors import (
     SourceTruncatedError,
     SourceUnreadableError,
 )
-from pipelines.media.plan import TranscodePlan, TranscodeResult
+from pipelines.media.plan import TranscodePlan
 from pipelines.media.probing.probe import probe
 from pipelines.media.progress import Progress
+from pipelines.media.results import TranscodeResult
 from pipelines.media.transcode import transcode
 from pipelines.media.verify import verify_output
 
