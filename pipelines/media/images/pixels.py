@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import SAMPLEFORMAT, TiffImageFile
 
 from pipelines.media.errors import LimitError, SourceUnreadableError
 from pipelines.media.images.colour import is_srgb, print_to_srgb, to_srgb
@@ -25,6 +25,8 @@ _SCAN = b"\xff\xda"  # its marker, which can't stand in compressed data
 _MAX_SCANS = 500
 _CHEAP_PIXELS = 1_000_000
 _CLEAR = frozenset({"PA", "LA", "La", "RGBa"})
+_SIGNED = 2  # of TIFF's sample formats
+_DEEP_PNG = 16  # bits
 
 cv2.setNumThreads(1)  # one image a thread: threads of its own would fight for the same CPUs
 
@@ -64,7 +66,7 @@ def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: 
         image.load()
         # A JPEG is turned when it is small, since the uncovered part of a reduced one is at its end.
         stored = image if info.format == "jpeg" else ImageOps.exif_transpose(image)
-        array, left = _eight_bits(stored, foreign)
+        array, left = _eight_bits(stored, foreign, info.bits, signed=_is_signed(image))
     if _white_is_zero(image):
         array = 255 - array
     if stored is not image:
@@ -97,11 +99,19 @@ def _factor(ratio: float, pixels: int) -> int:
     return 1
 
 
-def _eight_bits(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8], bytes | None]:
-    """Pixels of any of Pillow's modes, and the profile that they are left in."""
+def _eight_bits(
+    image: Image.Image, profile: bytes | None, bits: int, *, signed: bool
+) -> tuple[NDArray[np.uint8], bytes | None]:
+    """Pixels of any of Pillow's modes, and the profile that they are left in. ``bits`` are of a channel as stored."""
+    clear = image.info.get("transparency")
     if image.mode in DEEP:
-        return _with_clear(_scaled_down(np.asarray(image)), image), profile
-    if image.mode in _CLEAR or "transparency" in image.info:
+        levels = _levels(image, signed=signed)
+        return _with_clear(_scaled_down(levels, bits), levels == clear if isinstance(clear, int) else None), profile
+    if isinstance(clear, int | tuple) and image.mode in ("L", "RGB"):
+        pixels = np.asarray(image)
+        colours = pixels[..., None] if pixels.ndim == 2 else pixels
+        return _with_clear(colours, (colours == _clear_level(clear, bits)).all(axis=2)), profile
+    if image.mode in _CLEAR or clear is not None:
         return np.asarray(image.convert("RGBA")), profile
     if image.mode == "1":
         return np.asarray(image.convert("L"))[..., None], None
@@ -122,18 +132,34 @@ def _white_is_zero(image: Image.Image) -> bool:
     return isinstance(image, TiffImageFile) and image.mode in DEEP and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
-def _with_clear(grey: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
-    """A PNG of 16-bit grey may name one level that is clear: RGB and alpha then."""
-    level = image.info.get("transparency")
-    if not isinstance(level, int):
-        return grey
-    alpha = np.where(np.asarray(image) == level, 0, 255).astype(np.uint8)[..., None]
-    return np.concatenate([np.repeat(grey, 3, axis=2), alpha], axis=2)
+def _is_signed(image: Image.Image) -> bool:
+    """Whether a TIFF's levels may lie below 0."""
+    return isinstance(image, TiffImageFile) and _SIGNED in image.tag_v2.get(SAMPLEFORMAT, ())
 
 
-def _scaled_down(deep: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """16 bits to 8: 65535 becomes 255. Floats are taken to lie between 0 and 1."""
-    factor = 255.0 if deep.dtype.kind == "f" else 1 / 257
-    levels = np.nan_to_num(deep.astype(np.float32)) * factor
+def _with_clear(colours: NDArray[np.uint8], clear: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """RGB and alpha, where some pixels (height, width) are clear: a PNG may name one level or colour that is."""
+    if clear is None:
+        return colours
+    alpha = np.where(clear, 0, 255).astype(np.uint8)[..., None]
+    return np.concatenate([np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours, alpha], axis=2)
+
+
+def _clear_level(level: int | tuple[int, ...], bits: int) -> NDArray[np.int64]:
+    """The level that is clear, told in ``bits``, in the 8 that Pillow makes of them: of 16, the upper ones."""
+    told = np.asarray(level)
+    return told >> 8 if bits == _DEEP_PNG else told * 255 // (2**bits - 1)
+
+
+def _levels(image: Image.Image, *, signed: bool) -> NDArray[np.generic]:
+    """Deep grey. Pillow has 32 bits without a sign as numbers with one."""
+    levels = np.asarray(image)
+    return levels if levels.dtype != np.int32 or signed else levels.view(np.uint32)
+
+
+def _scaled_down(deep: NDArray[np.generic], bits: int) -> NDArray[np.uint8]:
+    """To 8 bits: 0 is black, the highest level of ``bits`` white. Floats are taken to lie between 0 and 1."""
+    highest = {"f": 1, "u": 2**bits - 1, "i": 2 ** (bits - 1) - 1}[deep.dtype.kind]
+    levels = np.nan_to_num(deep.astype(np.float32)) * np.float32(255 / highest)
     eight: NDArray[np.uint8] = np.clip(levels + 0.5, 0, 255).astype(np.uint8)
     return eight[..., None]
