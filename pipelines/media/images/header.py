@@ -34,6 +34,7 @@ _MAX_BYTES = 256 << 20
 _MAX_PAGES = 1000
 _MAX_PROFILE_BYTES = 4 << 20
 _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
+_MAX_NAME = 200  # of a profile
 PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0  # TIFF's tag of what levels mean, and a value of it
 _GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
 _ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
@@ -146,12 +147,13 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
         width=width,
         height=height,
         orientation=orientation,
+        _drop_odd_blocks(image)
         colour=_colour(image),
         bits=bits,
         alpha=image.mode in _ALPHA or "transparency" in image.info,
         palette=image.mode in ("P", "PA"),
         progressive=bool(image.info.get("progressive")),
-        frames=1 if stored == "MPO" else frames,
+        frames=frames,
         profile=_profile_name(image),
         gain_map=b"hdrgm" in (image.info.get("xmp") or b""),
     )
@@ -160,7 +162,8 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
 def _frames(image: Image.Image, name: str) -> int:
     """How many. A TIFF's pages are a chain that is as long as it is: it's followed so far, page by page.
 
-    Pillow tells a wrong number after it was sent further than there are pages.
+    Pillow tells a wrong number after it was sent further than there are pages. The further pictures of an MPO (a
+    gain map, another view, a preview) are no frames of the first.
     """
     if image.format != "TIFF":
         return getattr(image, "n_frames", 1)
@@ -174,6 +177,8 @@ def _frames(image: Image.Image, name: str) -> int:
 
 def _orientation(image: Image.Image) -> int:
     """EXIF's: 1 where it is missing or means nothing."""
+    if image.format == "MPO":
+        return 1
     value: Any = image.getexif().get(_ORIENTATION)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -182,6 +187,13 @@ def _colour(image: Image.Image) -> ColourModel:
     if image.mode in _GREY:
         return "grey"
     return "cmyk" if image.mode == "CMYK" else "rgb"
+
+
+def _drop_odd_blocks(image: Image.Image) -> None:
+    """A TIFF's tag may be of any type, as a text, which neither Pillow's EXIF nor anything else here can take."""
+    for key in ("xmp", "icc_profile"):
+        if not isinstance(image.info.get(key), bytes):
+            image.info.pop(key, None)
 
 
 def _bits(image: Image.Image) -> int:
@@ -207,6 +219,7 @@ def _profile_name(image: Image.Image) -> str | None:
     if profile is None:
         return None
     try:
-        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip() or "unnamed"
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()
     except (ImageCms.PyCMSError, OSError, ValueError):
         return "unreadable"
+    return name[:_MAX_NAME] or "unnamed"

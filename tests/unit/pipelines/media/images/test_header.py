@@ -1,9 +1,11 @@
 """What the headers of pictures with known content tell."""
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from pipelines.media.images.header import look
 
@@ -28,3 +30,29 @@ def test_a_palette_s_bits_are_those_of_its_numbers(tmp_path, colours, bits):
 def test_a_jpeg_has_eight_bits(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "source.jpg")
     assert look(tmp_path / "source.jpg").bits == 8
+
+
+_XMP, _ICC = 700, 34675
+_ASCII = 2
+
+
+@pytest.mark.parametrize("tag", [_XMP, _ICC])
+def test_a_block_that_is_a_text_is_none(tmp_path, tag):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[tag] = _ASCII
+    tags[tag] = "some text"
+    Image.new("L", (4, 4)).save(tmp_path / "source.tif", tiffinfo=tags)
+    info = look(tmp_path / "source.tif")
+    assert (info.profile, info.gain_map) == (None, False)
+
+
+def test_a_profile_s_name_is_cut(tmp_path):
+    name = ("n" * 5000).encode("utf-16-be")
+    told = struct.pack(">4sLLL2s2sLL", b"mluc", 0, 1, 12, b"en", b"US", len(name), 28) + name
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    at = profile.index(b"desc", 128)
+    profile[at + 4 : at + 12] = struct.pack(">LL", len(profile), len(told))
+    profile += told
+    profile[:4] = struct.pack(">L", len(profile))
+    Image.new("RGB", (4, 4)).save(tmp_path / "source.png", icc_profile=bytes(profile))
+    assert look(tmp_path / "source.png").profile == "n" * 200
