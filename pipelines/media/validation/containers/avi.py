@@ -15,6 +15,7 @@ _INDEX_ENTRY = struct.Struct("<4s4xII")
 _LISTS = frozenset({b"RIFF", b"LIST"})
 _STREAM_KINDS = frozenset({b"dc", b"db", b"wb", b"tx", b"pc", b"iv", b"sb"})
 _MOST_INDEX_BYTES = 256 << 20
+_DEEPEST = 16  # lists within lists; chunks are three below the file
 
 
 class _Walk:
@@ -41,7 +42,10 @@ class _Walk:
             self._list(begin + 12, min(end, self._data.size), first=begin == 0)
             begin = end + size % 2
 
-    def _list(self, begin: int, end: int, *, first: bool, movie: bool = False, stream: int = 0) -> None:
+    def _list(self, begin: int, end: int, *, first: bool, movie: bool = False, stream: int = 0, depth: int = 0) -> None:
+        if depth > _DEEPEST:
+            self._log.add("container_damaged", evidence=f"lists lie within lists at byte {begin}, {depth} deep")
+            return
         while begin + 8 <= end:
             if begin > self._data.limit:
                 self.whole = False
@@ -59,7 +63,8 @@ class _Walk:
                 kind = self._data.read(begin + 8, 4)
                 if kind == b"movi" and first:
                     self.movie = begin + 8
-                self._list(begin + 12, behind, first=first, movie=movie or kind == b"movi", stream=stream)
+                movies = movie or kind == b"movi"
+                self._list(begin + 12, behind, first=first, movie=movies, stream=stream, depth=depth + 1)
                 stream += kind == b"strl"
             elif name == b"strh":
                 self._stream_header(begin + 8, stream)

@@ -31,7 +31,7 @@ _IN_CLUSTER = frozenset({_TIMESTAMP, _POSITION, _PREVIOUS_SIZE, _SIMPLE_BLOCK, _
 _CUE_POINT, _CUE_POSITIONS, _CUE_CLUSTER = 0xBB, 0xB7, 0xF1
 _SEEK, _SEEK_ID, _SEEK_POSITION = 0x4DBB, 0x53AB, 0x53AC
 _MOST_BYTES = 64 << 20  # of an element that is read whole
-_HEAD_BYTES = 12
+_HEAD_BYTES, _MOST_NUMBER_BYTES = 12, 8
 
 
 @dataclass(frozen=True)
@@ -120,22 +120,27 @@ class _Walk:
 
     def _cluster(self, cluster: _Element, end: int) -> int:
         """Walk through a cluster; returns where it ends."""
-        base, behind = cluster.data, cluster.end if cluster.end is not None else end
-        content = self._data.read(base, min(behind - base, _MOST_BYTES))
+        base, behind, content = cluster.data, end, b""
         if cluster.end is not None:
+            behind = cluster.end
+            content = self._data.read(base, min(behind - base, _MOST_BYTES))
             self._check_sum(cluster, content)
-        place = 0
-        while place < len(content):
-            inner = _element(content, place, base)
+        begin = base
+        while begin < behind:
+            if begin > self._data.limit:
+                return begin
+            held = begin - base + _HEAD_BYTES <= len(content)
+            inner = _element(content, begin - base, base) if held else self.element(begin)
             if cluster.end is None and inner is not None and inner.name in _TOP and inner.name not in (_VOID, _CRC):
                 return inner.begin
             if inner is None or inner.name not in _IN_CLUSTER or inner.end is None or inner.end > behind:
-                evidence = f"what begins at byte {base + place} is no part of a cluster"
+                evidence = f"what begins at byte {begin} is no part of a cluster"
                 self._log.add("container_damaged", evidence=evidence)
-                return behind if cluster.end is not None else end
+                return behind
             if inner.name == _TIMESTAMP:
-                self._check_time(int.from_bytes(content[inner.data - base : inner.end - base]), cluster)
-            place = inner.end - base
+                number = self._data.read(inner.data, min(inner.end - inner.data, _MOST_NUMBER_BYTES))
+                self._check_time(int.from_bytes(number), cluster)
+            begin = inner.end
         return behind
 
     def _check_time(self, timestamp: int, cluster: _Element) -> None:

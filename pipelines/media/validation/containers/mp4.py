@@ -18,6 +18,7 @@ _MOST_BYTES = 512 << 20  # of headers
 _HOLDERS = frozenset({b"moov", b"trak", b"edts", b"mdia", b"minf", b"dinf", b"stbl", b"mvex", b"udta"})
 _MEDIA_HEADERS = {b"vide": b"vmhd", b"soun": b"smhd"}
 _TABLES = frozenset({b"stts", b"ctts", b"stsz", b"stz2", b"stsc", b"stco", b"co64", b"stss"})
+_DEEPEST = 16  # boxes within boxes; the tables of samples are four below the movie
 _OFF_S = 0.5  # lengths in headers are rounded, and edited
 _OFF = 0.05
 
@@ -36,6 +37,21 @@ class _Track:
     shown_length: int = 0
     edits: list[tuple[int, int]] = field(default_factory=list)  # length, and from when on
     tables: dict[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Bytes of ``count`` samples: of each one, or ``same`` of all. PCM has a sample for each value of its clock."""
+
+    count: int
+    each: _Numbers | None = None
+    same: int = 0
+
+    def before(self, places: _Numbers) -> _Numbers:
+        """Bytes of all samples before each of ``places``."""
+        if self.each is None:
+            return places * self.same
+        return np.concatenate(([0], np.cumsum(self.each)))[places]
 
 
 def check_mp4(data: FileBytes, log: FindingLog) -> bool:
@@ -80,9 +96,12 @@ class _Movie:
         self._fragmented = False
 
     def read(self, content: bytes, base: int) -> None:
-        self._boxes(content, base, b"moov")
+        self._boxes(content, base, b"moov", 0)
 
-    def _boxes(self, content: bytes, base: int, parent: bytes) -> None:
+    def _boxes(self, content: bytes, base: int, parent: bytes, depth: int) -> None:
+        if depth > _DEEPEST:
+            self._log.add("container_damaged", evidence=f"boxes lie within boxes at byte {base}, {depth} deep")
+            return
         place = 0
         while place + 8 <= len(content):
             size, kind = struct.unpack_from(">I4s", content, place)
@@ -92,20 +111,24 @@ class _Movie:
                 where = f"byte {base + place} in {parent.decode('latin-1')}"
                 self._log.add("container_damaged", evidence=f"what begins at {where} is no box")
                 return
-            self._box(kind, content[place + 8 : place + size], base + place + 8)
+            self._box(kind, content[place + 8 : place + size], base + place + 8, depth)
             place += size
 
-    def _box(self, kind: bytes, payload: bytes, base: int) -> None:
+    def _box(self, kind: bytes, payload: bytes, base: int, depth: int) -> None:
         if kind == b"trak":
             self._tracks.append(_Track(len(self._tracks)))
         if kind == b"mvex":
             self._fragmented = True
         if kind in _HOLDERS:
-            self._boxes(payload, base, kind)
+            self._boxes(payload, base, kind, depth + 1)
         elif kind == b"mvhd":
             self._time_scale, self._length = _times(payload)
         elif self._tracks:
-            _note(self._tracks[-1], kind, payload)
+            try:
+                _note(self._tracks[-1], kind, payload)
+            except struct.error:
+                evidence = f"{kind.decode('latin-1')} at byte {base} is too short"
+                self._log.add("container_damaged", self._tracks[-1].number, evidence=evidence)
 
     def check(self, size: int, media: list[tuple[int, int]]) -> None:
         chunks = []
@@ -130,9 +153,9 @@ class _Movie:
                 self._contradict(track, "a table of its samples is missing")
             return np.empty((0, 2), np.int64)
         sizes = _sizes(track)
-        if not len(sizes):
+        if not sizes.count:
             return np.empty((0, 2), np.int64)
-        self._check_times(track, len(sizes))
+        self._check_times(track, sizes.count)
         return self._check_chunks(track, sizes, size, media)
 
     def _check_times(self, track: _Track, samples: int) -> None:
@@ -169,18 +192,15 @@ class _Movie:
         if told_s and abs(length_s - told_s) > max(_OFF_S, _OFF * length_s):
             self._contradict(track, f"its samples last {length_s:.3f} s, {where} says {told_s:.3f} s")
 
-    def _check_chunks(
-        self, track: _Track, sizes: _Numbers, size: int, media: list[tuple[int, int]]
-    ) -> NDArray[np.int64]:
+    def _check_chunks(self, track: _Track, sizes: _Sizes, size: int, media: list[tuple[int, int]]) -> NDArray[np.int64]:
         """Begin and end of each chunk, as far as the tables agree."""
         begins = _chunk_begins(track)
         per_chunk = _per_chunk(track, len(begins))
-        if int(per_chunk.sum()) != len(sizes):
-            self._contradict(track, f"{len(sizes)} samples have sizes, {int(per_chunk.sum())} have places")
+        if int(per_chunk.sum()) != sizes.count:
+            self._contradict(track, f"{sizes.count} samples have sizes, {int(per_chunk.sum())} have places")
             return np.empty((0, 2), np.int64)
-        ends_at = np.concatenate(([0], np.cumsum(sizes)))
-        borders = np.concatenate(([0], np.cumsum(per_chunk)))
-        chunks = np.stack([begins, begins + ends_at[borders[1:]] - ends_at[borders[:-1]]], axis=1)
+        lengths = np.diff(sizes.before(np.concatenate(([0], np.cumsum(per_chunk)))))
+        chunks = np.stack([begins, begins + lengths], axis=1)
         behind = int((chunks[:, 1] > size).sum())
         if behind:
             evidence = f"{behind} of {len(chunks)} chunks end behind byte {size}"
@@ -246,21 +266,21 @@ def _column(table: bytes, kind: str = ">u4") -> _Numbers:
     return np.frombuffer(table, kind, count, 8).astype(np.int64)
 
 
-def _sizes(track: _Track) -> _Numbers:
+def _sizes(track: _Track) -> _Sizes:
     if b"stz2" in track.tables:
         table = track.tables[b"stz2"]
         bits, count = struct.unpack_from(">II", table, 4)
         if bits in (8, 16):
-            return np.frombuffer(table, ">u1" if bits == 8 else ">u2", count, 12).astype(np.int64)
+            return _Sizes(count, np.frombuffer(table, ">u1" if bits == 8 else ">u2", count, 12).astype(np.int64))
         halves = np.frombuffer(table, np.uint8, (count + 1) // 2, 12)
-        return np.stack([halves >> 4, halves & 15], axis=1).reshape(-1)[:count].astype(np.int64)
+        return _Sizes(count, np.stack([halves >> 4, halves & 15], axis=1).reshape(-1)[:count].astype(np.int64))
     table = track.tables[b"stsz"]
     same, count = struct.unpack_from(">II", table, 4)
+    if same * count >= 1 << 62:
+        raise ValueError("more bytes than a file holds")
     if same:
-        if count > 1 << 31:
-            raise ValueError("more samples than a file holds")
-        return np.full(count, same, np.int64) if count < 1 << 28 else np.empty(0, np.int64)
-    return np.frombuffer(table, ">u4", count, 12).astype(np.int64)
+        return _Sizes(count, same=same)
+    return _Sizes(count, np.frombuffer(table, ">u4", count, 12).astype(np.int64))
 
 
 def _chunk_begins(track: _Track) -> _Numbers:

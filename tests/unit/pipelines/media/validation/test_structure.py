@@ -1,7 +1,10 @@
 """Containers that are damaged where libav says nothing, or little."""
 
+import os
 import struct
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import media_factory as factory
@@ -9,6 +12,8 @@ import pytest
 from damage import rewritten
 
 from pipelines.media.source import open_input
+from pipelines.media.validation.containers.file_bytes import FileBytes, file_bytes
+from pipelines.media.validation.containers.matroska import check_matroska
 from pipelines.media.validation.containers.structure import check_structure
 from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.report import Finding
@@ -140,6 +145,17 @@ class TestTransportStream:
         assert "packet_marked_corrupt" in found(path, container)
 
 
+@dataclass(frozen=True)
+class CountingBytes(FileBytes):
+    """Notes how many bytes each reading asked for."""
+
+    counts: list[int] = field(default_factory=list)
+
+    def read(self, begin: int, count: int) -> bytes:
+        self.counts.append(count)
+        return super().read(begin, count)
+
+
 class TestMatroska:
     def test_a_changed_byte_is_told_by_its_checksum(self, made: Made) -> None:
         path, container = made("film.mkv")
@@ -166,6 +182,29 @@ class TestMatroska:
         film = factory.film(tmp_path / "film.mkv", options=PLAIN)
         live = rewritten(film, tmp_path / "live.mkv", lambda *_: True, options={"live": "1"})
         assert not found(live, "matroska,webm")
+
+    @pytest.fixture
+    def endless(self, tmp_path: Path) -> Path:
+        """As what is written live: none of its 50 clusters says how long it is."""
+        film = factory.film(tmp_path / "film.mkv", frames=100, options=PLAIN)
+        options = {"live": "1", "cluster_time_limit": "80", "write_crc32": "0"}
+        live = rewritten(film, tmp_path / "live.mkv", lambda *_: True, options=options)
+        content, cluster = bytearray(live.read_bytes()), b"\x1f\x43\xb6\x75"
+        place = content.find(cluster)
+        while place >= 0:
+            length = 9 - content[place + 4].bit_length()
+            content[place + 4 : place + 4 + length] = ((1 << 7 * length + 1) - 1).to_bytes(length)
+            place = content.find(cluster, place + 4)
+        live.write_bytes(content)
+        return live
+
+    def test_clusters_without_sizes_are_read_once(self, endless: Path) -> None:
+        log = FindingLog()
+        with file_bytes(endless, None) as data:
+            counting = CountingBytes(data.descriptor, data.size, data.limit)
+            assert check_matroska(counting, log)
+        assert not list(log)
+        assert sum(counting.counts) < 2 * data.size
 
 
 class TestMp4:
@@ -207,8 +246,90 @@ class TestMp4:
         fragments = rewritten(film, tmp_path / "film.mp4", lambda *_: True, options=options)
         assert not found(fragments, "mov,mp4,m4a,3gp,3g2,mj2")
 
+    def test_sound_of_hours_takes_no_memory_for_each_sample(self, tmp_path: Path) -> None:
+        sound = factory.write_sound(tmp_path / "tone.mov", [(0.0, factory.tone(4, -20))])
+        assert not found(sound, "mov,mp4,m4a,3gp,3g2,mj2")
+        hours = changed(changed(sound, b"stsz", 12, 300_000_000), b"stts", 12, 300_000_000)
+        tracemalloc.start()
+        try:
+            assert "headers_contradict" in found(hours, "mov,mp4,m4a,3gp,3g2,mj2")
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()
+
+    def test_sound_whose_samples_lie_behind_the_end_is_told(self, tmp_path: Path) -> None:
+        sound = factory.write_sound(tmp_path / "tone.mov", [(0.0, factory.tone(4, -20))])
+        assert "index_beyond_end" in found(changed(sound, b"stsz", 8, 400), "mov,mp4,m4a,3gp,3g2,mj2")
+
+    @pytest.mark.parametrize("size", [32, 20])
+    def test_a_header_that_is_too_short_is_damage(self, tmp_path: Path, size: int) -> None:
+        header = box(b"tkhd", b"\1" + bytes(size - 1))
+        film = tmp_path / "film.mp4"
+        film.write_bytes(box(b"moov", box(b"trak", header)))
+        assert "container_damaged" in found(film) or size < 24
+
+    def test_boxes_without_end_are_damage(self, tmp_path: Path) -> None:
+        content = b""
+        for _ in range(2000):
+            content = box(b"udta", content)
+        film = tmp_path / "film.mp4"
+        film.write_bytes(box(b"moov", content))
+        assert "container_damaged" in found(film)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def changed(film: Path, kind: bytes, at: int, number: int) -> Path:
+    """With another number in a table, ``at`` bytes behind its kind."""
+    content = bytearray(film.read_bytes())
+    struct.pack_into(">I", content, content.find(kind) + at, number)
+    film.write_bytes(content)
+    return film
+
+
+class TestWave:
+    @pytest.fixture
+    def long(self, tmp_path: Path) -> Path:
+        """As those of more than 4 GB are written."""
+        sound = factory.write_sound(tmp_path / "tone.wav", [(0.0, factory.tone(4, -20))])
+        return rewritten(sound, tmp_path / "long.wav", lambda *_: True, options={"rf64": "always"})
+
+    def test_one_with_long_sizes_is_whole(self, long: Path) -> None:
+        assert long.read_bytes()[:4] == b"RF64"
+        assert not found(long, "wav")
+
+    def test_one_of_more_than_4_gib_is_whole(self, long: Path) -> None:
+        content = bytearray(long.read_bytes())
+        begin = content.find(b"data") + 8
+        struct.pack_into("<Q", content, content.find(b"ds64") + 16, 5 << 30)
+        long.write_bytes(content[:begin])
+        os.truncate(long, begin + (5 << 30))  # takes no room on the disk
+        assert not found(long, "wav")
+
+    def test_one_with_long_sizes_that_was_cut_off_is_told(self, long: Path) -> None:
+        long.write_bytes(long.read_bytes()[:-1000])
+        assert found(long, "wav").keys() == {"cut_off"}
+
+    @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+    def test_one_that_was_never_finished_has_no_size(self, made: Made, size: int) -> None:
+        path, container = made("tone.wav")
+        content = bytearray(path.read_bytes())
+        struct.pack_into("<I", content, content.find(b"data") + 4, size)
+        path.write_bytes(content)
+        assert not found(path, container)
+
 
 class TestAvi:
+    def test_lists_without_end_are_damage(self, tmp_path: Path) -> None:
+        content = b""
+        for _ in range(2000):
+            content = struct.pack("<4sI4s", b"LIST", 4 + len(content), b"rec ") + content
+        film = tmp_path / "film.avi"
+        film.write_bytes(struct.pack("<4sI4s", b"RIFF", 4 + len(content), b"AVI ") + content)
+        assert "container_damaged" in found(film)
+
     def test_an_index_that_names_another_place_is_told(self, made: Made) -> None:
         path, container = made("film.avi")
         content = bytearray(path.read_bytes())
