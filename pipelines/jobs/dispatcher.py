@@ -5,6 +5,7 @@ queue, and after each the next units are started. So no state needs a lock, and 
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Coroutine
@@ -55,7 +56,7 @@ class Dispatcher:
         self.ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Lead until another dispatcher does."""
+        """Lead until another dispatcher does. Raises what goes wrong in it: a fresh one rebuilds everything."""
         try:
             await self._begin()
             self._spawn(self._follow())
@@ -382,7 +383,8 @@ class Dispatcher:
         while ids := await self._store.finished_before(before, keep=self._settings.max_finished_jobs):
             for job_id in ids:
                 await self._lanes.clean_up(job_id, [], [], artifacts=True)
-                await self._store.delete(job_id)
+                with contextlib.suppress(UnknownError):  # a user deleted it just now
+                    await self._store.delete(job_id)
 
     def _flights(self) -> int:
         return sum(len(tracked.flights) for tracked in self._jobs.values())
@@ -390,4 +392,14 @@ class Dispatcher:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._is_over)
+
+    def _is_over(self, task: asyncio.Task[Any]) -> None:
+        """What goes wrong beside the queue ends this dispatcher: one that leads and is deaf is worse than none."""
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self.ended.is_set():
+            self._inbox.put_nowait(_raising(error))
+
+
+async def _raising(error: BaseException) -> None:
+    raise error

@@ -80,6 +80,7 @@ class PretendLanes:
 
     def done(self, ticket: Ticket) -> None:
         """The worker does the unit and tries to commit it."""
+        self._tell()
         order = ticket.order
         manifest = self._manifest(order)
         held = self.units.commit(order.job_id, order.unit.name, order.fence, manifest)

@@ -671,6 +671,53 @@ def test_a_job_that_is_damaged_while_it_runs_is_quarantined_and_the_others_go_on
 
     play(body)
 
+def breaks(*_: object, **__: object) -> None:
+    raise ValueError("broken")
+
+
+@pytest.mark.parametrize("broken", ["log", "clean-up"])
+def test_what_fails_beside_the_queue_ends_the_dispatcher_and_a_new_one_goes_on(play, monkeypatch, broken):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        job_id = await scene.submit()
+        with monkeypatch.context() as patched:
+            if broken == "log":
+                patched.setattr(LeaderStore, "read_log", breaks)
+            else:
+                patched.setattr(scene.lanes, "clean_up", breaks)
+            deaf = Dispatcher(scene.settings, scene.url, pretend_catalogue(), scene.lanes)
+            with pytest.raises(ValueError, match="broken"):
+                await asyncio.wait_for(deaf.run(), 10)
+            await deaf._store.close()
+        async with scene.dispatcher():
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)
+
+
+def test_a_job_deleted_while_old_ones_are_forgotten_harms_nothing(play, monkeypatch):
+    async def body(scene: Scene) -> None:
+        clean_up = scene.lanes.clean_up
+
+        async def and_then_a_user_deletes_it(job_id: str, *given, artifacts: bool) -> None:
+            await clean_up(job_id, *given, artifacts=artifacts)
+            if artifacts:
+                await scene.store.delete(job_id)
+
+        scene.lanes.works = True
+        async with scene.dispatcher():
+            first, second = await scene.submit(), await scene.submit()
+            await scene.ended(first)
+            await scene.ended(second)
+        monkeypatch.setattr(scene.lanes, "clean_up", and_then_a_user_deletes_it)
+        async with scene.dispatcher() as dispatcher:
+            await scene.lanes.until(lambda: (first, True) in scene.lanes.cleaned)
+            assert await scene.ended(await scene.submit()) == State.SUCCEEDED
+            assert not dispatcher.ended.is_set()
+
+    play(body, max_finished_jobs=1)
+
+
 
 def test_a_job_of_an_operation_that_is_gone_is_quarantined(play):
     async def body(scene: Scene) -> None:
