@@ -20,7 +20,7 @@ from cluster.storage import local_path
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.file_sources import PICTURES, Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
-from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.jobs.workbench import Finished, PlaceError, Workbench
 from pipelines.media.images.info import MEDIA_TYPES, ImageInfo, ImageResult
 
 R = TypeVar("R", bound=ImageResult)
@@ -228,7 +228,7 @@ def _run(bench: Workbench, unit: Unit, work: PictureWork[Any]) -> _Manifest:
     return _Manifest(
         results=[None if isinstance(each, JobError) else each.model_dump(mode="json") for each in made],
         errors=[Failure(code=each.code, message=each.message) if isinstance(each, JobError) else None for each in made],
-        lasting=not any(each.retryable for each in failed),
+        lasting=not any(each.retryable or isinstance(each, PlaceError) for each in failed),
     )
 
 

@@ -39,6 +39,10 @@ class Finished:
     reused: bool = False
 
 
+class PlaceError(JobError):
+    """What was wrong with where a source is: it couldn't be opened, or changed. Its content is at no fault."""
+
+
 class Workbench:
     """One unit's place of work. Media is touched only by ``call``, in the child."""
 
@@ -156,7 +160,7 @@ class Workbench:
             for name, source in sources.items():
                 planned = self.shared.get("identities", {}).get(source)
                 if planned is not None and identify(opened[name].descriptor).digest != planned:
-                    raise _changed(opened[name])
+                    raise changed(opened[name])
             descriptors = {name: SourceDescriptor(one.descriptor, one.path.name) for name, one in opened.items()}
             size_bytes = sum(one.size_bytes for one in opened.values())
             try:
@@ -168,11 +172,11 @@ class Workbench:
                     on_progress=self._on_progress,
                 )
             except ChildFailedError as error:  # a file that is being written looks damaged
-                if other := next(filter(_is_other, opened.values()), None):
-                    raise _changed(other) from error
+                if other := next(filter(is_other, opened.values()), None):
+                    raise changed(other) from error
                 raise
-            if other := next(filter(_is_other, opened.values()), None):
-                raise _changed(other)
+            if other := next(filter(is_other, opened.values()), None):
+                raise changed(other)
             return made
 
     def call_each(
@@ -187,8 +191,9 @@ class Workbench:
     ) -> list[T | JobError]:
         """Run a media function on up to MAX_EACH sources, with arguments of ``each`` of them and ``common`` ones.
 
-        What goes wrong with one stands in its place. One that ends the child, or takes for ever, is found by halving;
-        one that ended it, or wanted more memory than was left, is tried once more by itself.
+        What goes wrong with one stands in its place, as PlaceError where it couldn't be opened, or changed. One that
+        ends the child, or takes for ever, is found by halving; one that ended it, or wanted more memory than was left,
+        is tried once more by itself.
 
         Raises:
             ChildFailedError: no space is left.
@@ -200,7 +205,7 @@ class Workbench:
                 try:
                     opened[number] = stack.enter_context(open_source(source, self._roots.read))
                 except StorageError as error:
-                    made[number] = job_error(error)
+                    made[number] = _place_error(error)
             threads = min(max(1, self.cpus), most_threads)
             made |= self._call_opened(function, result, opened, each, common, threads=threads)
             if threads > 1:  # those beside it may have taken the memory
@@ -258,8 +263,8 @@ class Workbench:
     def _told(self, outcome: T | ChildFailedError, opened: OpenSource) -> T | JobError:
         if isinstance(outcome, ChildFailedError) and outcome.code == "disk_full":
             raise outcome
-        if _is_other(opened):
-            return job_error(_changed(opened))
+        if is_other(opened):
+            return _place_error(changed(opened))
         return job_error(outcome) if isinstance(outcome, ChildFailedError) else outcome
 
 
@@ -267,12 +272,18 @@ def _wants_more(made: BaseModel) -> bool:
     return isinstance(made, JobError) and made.code == "limit_exceeded"
 
 
-def _is_other(opened: OpenSource) -> bool:
+def _place_error(error: StorageError) -> PlaceError:
+    return PlaceError.model_validate(job_error(error).model_dump())
+
+
+def is_other(opened: OpenSource) -> bool:
+    """Whether an open file was written to since it was opened."""
     facts = os.fstat(opened.descriptor)
     return (facts.st_size, facts.st_mtime_ns) != (opened.size_bytes, opened.modified_ns)
 
 
-def _changed(opened: OpenSource) -> StorageError:
+def changed(opened: OpenSource) -> StorageError:
+    """``source_changed``, to be raised of a file that ``is_other``."""
     return StorageError(
         "source_changed", f"{opened.path} changed while it was read; wait until it is complete and submit again."
     )

@@ -302,6 +302,23 @@ def test_a_batch_with_a_failure_that_another_try_may_mend_isn_t_kept(desk, tmp_p
     assert desk.run(unit).manifest["lasting"] is lasting
 
 
+def test_a_batch_of_which_a_picture_couldn_t_be_opened_isn_t_kept(desk, tmp_path):
+    """What is wrong with a place may be mended, and the picture is the same."""
+    sources = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png")]
+    (unit,) = desk.plan(*sources).units
+    sources[1].rename(tmp_path / "away.png")
+    done = desk.run(unit)
+    assert [error and error["code"] for error in done.manifest["errors"]] == [None, "source_not_found"]
+    assert done.manifest["lasting"] is False
+
+
+def test_a_batch_with_a_broken_picture_is_kept(desk, tmp_path):
+    sources = [picture(tmp_path / "a.png"), tmp_path / "b.png"]
+    sources[1].write_bytes(b"no picture")
+    (unit,) = desk.plan(*sources).units
+    assert desk.run(unit).manifest["lasting"] is True
+
+
 def test_what_of_a_folder_has_no_name_in_text_is_left_out_with_a_warning(desk, tmp_path):
     picture(tmp_path / "photos" / "a.png")
     (tmp_path / "photos" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
