@@ -9,10 +9,11 @@ from pathlib import Path
 
 from cluster.child import MediaChild, SourceDescriptor
 from cluster.file_cache import FileCache
-from cluster.identity import Identity, identify
-from cluster.storage import open_source
+from cluster.identity import identify, stamp
+from cluster.storage import OpenSource, open_source
 from pipelines.jobs.models import Value
 from pipelines.jobs.pictures import BUILD
+from pipelines.jobs.workbench import changed, is_other
 from pipelines.media.images.info import MEDIA_TYPES
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
 
@@ -44,14 +45,13 @@ class ServedPictures:
             StorageError, ChildError: as a job of it would fail.
         """
         with open_source(source, roots) as opened:
-            identity = identify(opened.descriptor)
-            key = _key(identity, spec)
+            key = _key(opened, spec)
             path = self._cache.find(key)
             if path is None:
-                path = self._made(key, spec, SourceDescriptor(opened.descriptor, opened.path.name))
+                path = self._made(key, spec, opened)
         return ServedPicture(path=str(path), media_type=MEDIA_TYPES[spec.format], etag=key[:32])
 
-    def _made(self, key: str, spec: ThumbnailSpec, source: SourceDescriptor) -> Path:
+    def _made(self, key: str, spec: ThumbnailSpec, source: OpenSource) -> Path:
         with self._lock:
             waiting = self._making.get(key)
             mine = waiting is None
@@ -68,18 +68,25 @@ class ServedPictures:
                 del self._making[key]
         return future.result()
 
-    def _make(self, key: str, spec: ThumbnailSpec, source: SourceDescriptor) -> Path:
+    def _make(self, key: str, spec: ThumbnailSpec, source: OpenSource) -> Path:
         target = self._cache.place()
         try:
+            sent = SourceDescriptor(source.descriptor, source.path.name)
             with self._lend() as child:
-                arguments = {"source": source, "target": str(target), "spec": spec}
+                arguments = {"source": sent, "target": str(target), "spec": spec}
                 made = child.call(_FUNCTION, arguments, ThumbnailsResult, limit_s=_LIMIT_S)
+            if is_other(source):  # what was made may be of the new content, and the key is of the old
+                raise changed(source)
             return self._cache.keep(key, target.with_name(target.name + made.files[0].name))
         finally:
             for left in target.parent.glob(f"{target.name}*"):
                 left.unlink(missing_ok=True)
 
 
-def _key(identity: Identity, spec: ThumbnailSpec) -> str:
-    """Of a file that may still be written the key holds for this content too: its mtime tells writes apart."""
-    return hashlib.sha256(f"{BUILD}\n{identity.digest}\n{spec.model_dump_json()}".encode()).hexdigest()
+def _key(source: OpenSource, spec: ThumbnailSpec) -> str:
+    """Of content and how it's shown. A file that may still be written has keys of its own, by when it was written last:
+    nobody asks for them later.
+    """
+    identity, stamped = identify(source.descriptor), stamp(source.descriptor)
+    of = identity.digest if stamped.settled else f"{identity.digest} {stamped.digest}"
+    return hashlib.sha256(f"{BUILD}\n{of}\n{spec.model_dump_json()}".encode()).hexdigest()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cluster import identity
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
 from cluster.file_cache import FileCache
@@ -94,3 +95,45 @@ def test_a_failure_is_told_to_all_and_tried_again(shop, tmp_path):
 def test_a_source_outside_the_roots_is_refused(shop):
     with pytest.raises(StorageError):
         shop.get(Path("/etc/passwd"))
+
+
+class Rewriting:
+    """The real child, before which somebody writes another picture into the file, in place."""
+
+    def __init__(self, child: MediaChild, path: Path, colour: str) -> None:
+        self._child, self._path, self._colour = child, path, colour
+
+    def call(self, *given: Any, **more: Any) -> Any:
+        Image.new("RGB", (64, 48), self._colour).save(self._path)
+        return self._child.call(*given, **more)
+
+
+def test_a_picture_that_is_rewritten_while_it_is_made_isn_t_kept(child, shop, tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    photo = tmp_path / "photo.bmp"
+    Image.new("RGB", (64, 48), "red").save(photo)
+    os.utime(photo, (1, 1))
+    shop._child = Rewriting(child, photo, "blue")
+    with pytest.raises(StorageError) as changed:
+        shop.get(photo)
+    assert changed.value.code == "source_changed"
+    Image.new("RGB", (64, 48), "red").save(photo)
+    os.utime(photo, (1, 1))
+    shop._child = child
+    assert Image.open(shop.get(photo).path).getpixel((5, 5))[0] > 200
+
+
+def test_what_may_still_be_written_is_another_picture_after_a_write_that_keeps_its_time(shop, tmp_path):
+    """Between the places that tell contents apart, too."""
+    photo = tmp_path / "photo.bmp"
+    image = Image.new("RGB", (1200, 1000), "red")
+    image.save(photo)
+    os.utime(photo, (1, 1))
+    first = shop.get(photo)
+    size_bytes = photo.stat().st_size
+    at = next(at for at in range(54, size_bytes) if at > 65 << 10 and at % ((size_bytes - 65536) // 17) > 64 << 10)
+    with photo.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes(100))
+    os.utime(photo, (1, 1))
+    assert shop.get(photo).etag != first.etag
