@@ -99,7 +99,7 @@ def pictures(jobs: JobService, signer: Signer) -> APIRouter:
         """A link to a picture that needs no token, for a page: good until it expires."""
         body.spec("")
         jobs.check_source(body.source)
-        query = body.model_dump(mode="json", exclude={"expires_s"}, exclude_unset=True)
+        query = body.model_dump(mode="json", exclude={"expires_s"}, exclude_unset=True, exclude_none=True)
         url, at = signer.signed(PICTURES_PATH, {name: str(value) for name, value in query.items()}, body.expires_s)
         return Link(url=url, expires_at=at)
 

@@ -85,6 +85,12 @@ def test_a_signed_link_needs_no_token_and_may_be_cached_by_anybody(pictures):
     assert pictures.lane.asked[0][0] == str(pictures.films / "film.mkv")
 
 
+def test_a_link_to_a_picture_of_which_a_side_is_null_works(pictures):
+    answer = pictures.client.get(link(pictures, w=300, h=None), headers={"Authorization": ""})
+    assert answer.status_code == 200
+    assert pictures.lane.asked[0][1].sizes == ("300",)
+
+
 def test_a_changed_link_is_refused(pictures):
     url = link(pictures, w=300).replace("w=300", "w=301")
     assert problem(pictures.client.get(url, headers={"Authorization": ""})) == (403, "signature_refused")
