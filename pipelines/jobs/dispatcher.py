@@ -158,7 +158,7 @@ class Dispatcher:
         elif entry.type == "want":
             await self._adopt(entry.job_id)
         elif entry.type == "priority" and tracked is not None:
-            tracked.priority = Priority(entry.body)
+            tracked.give_priority(Priority(entry.body))
 
     async def _adopt(self, job_id: str) -> None:
         """Take on a job from the store. Nobody waits for units that an earlier dispatcher started: they are lost."""
@@ -193,7 +193,7 @@ class Dispatcher:
         flight = tracked.flights.get(name)
         if flight is None or flight.fence != fence:
             return
-        del tracked.flights[name]
+        tracked.land(name)
         if isinstance(report, Exception):
             _log.warning("job %s unit %s lost its place: %s", tracked.job.id, name, type(report).__name__)
         if flight.through:
@@ -267,9 +267,10 @@ class Dispatcher:
 
     async def _advance(self, tracked: Tracked) -> None:
         """Bring a job on: end it, stop it, or let it wait for its units."""
-        stopping = tracked.failure is not None or tracked.wanted != "run"
+        aim = tracked.aim
+        stopping = tracked.failure is not None or aim != "run"
         if stopping:
-            grace_s = self._settings.pause_grace_s if tracked.wanted == "pause" and not tracked.failure else 0.0
+            grace_s = self._settings.pause_grace_s if aim == "pause" and not tracked.failure else 0.0
             if time.monotonic() - tracked.stopping_since >= grace_s:
                 for name in list(tracked.flights):
                     await self._drop(tracked, name)
@@ -278,14 +279,14 @@ class Dispatcher:
         finished = next_units(tracked.plan, tracked.units, publishes=tracked.publishes) is None
         if finished and not tracked.failure:
             self._end(tracked, State.SUCCEEDED)
-        elif tracked.wanted == "cancel":
+        elif aim == "cancel":
             self._end(tracked, State.CANCELLED)
         elif tracked.failure:
             self._end(tracked, State.FAILED)
-        elif tracked.wanted == "pause" and tracked.state != State.PAUSED:
+        elif aim == "pause" and tracked.state != State.PAUSED:
             await self._store.move(self._epoch, tracked.job.id, State.PAUSED)
             tracked.state = State.PAUSED
-        elif tracked.wanted == "run" and tracked.state == State.PAUSED:
+        elif aim == "run" and tracked.state == State.PAUSED:
             await self._store.move(self._epoch, tracked.job.id, State.QUEUED)
             tracked.state = State.QUEUED
 

@@ -10,12 +10,16 @@ _CLASSES = (Priority.LOW, Priority.NORMAL, Priority.HIGH, Priority.URGENT)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A job that has a unit to start. ``last_served`` numbers grants: 0 is never."""
+    """A job that has a unit to start. ``last_served`` numbers grants: 0 is never.
+
+    ``waited_s``: how long nothing of it has run though it could have.
+    """
 
     job_id: str
     owner: str
     priority: Priority
     created_at: int
+    waited_s: float
     cpus_in_use: int
     last_served: int
 
@@ -27,7 +31,7 @@ def effective_class(priority: Priority, waited_s: float, lift_s: float) -> int:
     return max(base, min(lifted, _CLASSES.index(Priority.HIGH)))
 
 
-def in_order(candidates: Iterable[Candidate], *, now_ms: int, lift_s: float) -> list[Candidate]:
+def in_order(candidates: Iterable[Candidate], *, lift_s: float) -> list[Candidate]:
     """Candidates, the one to serve first in front.
 
     Higher class first; inside a class the key with fewer CPUs in use, then the job with fewer, then whoever was
@@ -41,9 +45,8 @@ def in_order(candidates: Iterable[Candidate], *, now_ms: int, lift_s: float) -> 
         owner_served[each.owner] = max(owner_served.get(each.owner, 0), each.last_served)
 
     def key(each: Candidate) -> tuple[int, int, int, int, int, int, str]:
-        waited_s = (now_ms - each.created_at) / 1000
         return (
-            -effective_class(each.priority, waited_s, lift_s),
+            -effective_class(each.priority, each.waited_s, lift_s),
             by_owner[each.owner],
             owner_served[each.owner],
             each.cpus_in_use,

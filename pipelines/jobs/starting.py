@@ -36,7 +36,7 @@ def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, n
     """The first unit there is room for; None where there is none. ``now_s`` is since the epoch."""
     waiting = {job_id: units for job_id, tracked in jobs.items() if (units := _startable(tracked))}
     # All jobs are put in order, also those with nothing to start: what they hold counts for their key's share.
-    order = in_order((tracked.candidate for tracked in jobs.values()), now_ms=int(now_s * 1000), lift_s=lift_s)
+    order = in_order((tracked.candidate(now_s) for tracked in jobs.values()), lift_s=lift_s)
     flights = [flight for tracked in jobs.values() for flight in tracked.flights.values()]
     free = capacity.cpus - sum(flight.cpus for flight in flights)
     free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in flights)
@@ -58,7 +58,7 @@ def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, n
 
 
 def _startable(tracked: Tracked) -> list[Unit]:
-    if tracked.wanted != "run" or tracked.failure or tracked.ending or tracked.state == State.PAUSED:
+    if tracked.aim != "run" or tracked.failure or tracked.ending or tracked.state == State.PAUSED:
         return []
     units = next_units(tracked.plan, tracked.units, publishes=tracked.publishes) or []
     return [unit for unit in units if unit.name not in tracked.flights]
@@ -92,4 +92,4 @@ def _plans_now(tracked: Tracked, jobs: Iterable[Tracked], capacity: Capacity, li
 
 
 def _class_of(tracked: Tracked, lift_s: float, now_s: float) -> int:
-    return effective_class(tracked.priority, now_s - tracked.job.created_at / 1000, lift_s)
+    return effective_class(tracked.priority, tracked.waited_s(now_s), lift_s)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from pipelines.jobs.models import Job, JobError, Joined, Plan, Priority, State, UnitStatus, Want
 from pipelines.jobs.schedule import Candidate
+from pipelines.jobs.states import PUBLISH
 from pipelines.jobs.store import LoadedJob
 
 
@@ -26,7 +27,7 @@ class Flight:
 
 @dataclass
 class Tracked:
-    """An active job."""
+    """An active job. ``waiting_since_s``, since the epoch, counts while none of its units is on its way."""
 
     job: Job
     state: State
@@ -36,6 +37,7 @@ class Tracked:
     plan: Plan | None
     joined: Joined | None
     heavy: bool  # its operation isn't planned at once, even behind a long queue
+    waiting_since_s: float
     flights: dict[str, Flight] = field(default_factory=dict)
     last_served: int = 0
     launched: bool = False
@@ -47,7 +49,19 @@ class Tracked:
     @classmethod
     def of(cls, loaded: LoadedJob, *, heavy: bool) -> "Tracked":
         job = loaded.job
-        tracked = cls(job, job.state, job.priority, job.want, units={}, plan=None, joined=None, heavy=heavy)
+        # When one that was served already was served last, the store doesn't tell.
+        since_s = job.created_at / 1000 if job.started_at is None else time.time()
+        tracked = cls(
+            job,
+            job.state,
+            job.priority,
+            job.want,
+            units={},
+            plan=None,
+            joined=None,
+            heavy=heavy,
+            waiting_since_s=since_s,
+        )
         tracked.take_over(loaded)
         return tracked
 
@@ -70,6 +84,26 @@ class Tracked:
         if want != self.wanted:
             self.wanted = cast("Want", want)
             self.stopping_since = time.monotonic()
+            self.waiting_since_s = time.time()  # a paused job doesn't wait
+
+    def give_priority(self, priority: Priority) -> None:
+        """Its waiting begins anew: what is asked for now counts, not what the old one was lifted to."""
+        self.priority = priority
+        self.waiting_since_s = time.time()
+
+    def land(self, name: str) -> None:
+        """A unit isn't on its way any more."""
+        del self.flights[name]
+        self.waiting_since_s = time.time()
+
+    def waited_s(self, now_s: float) -> float:
+        """How long it has waited; ``now_s`` is since the epoch."""
+        return 0.0 if self.flights else now_s - self.waiting_since_s
+
+    @property
+    def aim(self) -> Want:
+        """What is wanted of it. But what has begun to be published may be seen in part: it is published to its end."""
+        return "run" if self.status(PUBLISH).fence else self.wanted
 
     @property
     def publishes(self) -> bool:
@@ -85,13 +119,13 @@ class Tracked:
         joined = self.joined.warnings if self.joined else ()
         return tuple(dict.fromkeys((*planned, *joined)))
 
-    @property
-    def candidate(self) -> Candidate:
+    def candidate(self, now_s: float) -> Candidate:
         return Candidate(
             self.job.id,
             self.job.owner,
             self.priority,
             self.job.created_at,
+            self.waited_s(now_s),
             self.cpus_in_use,
             self.last_served,
         )

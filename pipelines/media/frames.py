@@ -15,14 +15,11 @@ from PIL import Image
 from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.info import VideoInfo
-from pipelines.media.keyframe_seeking import KeyframeSeeker
+from pipelines.media.keyframe_seeking import MAX_READ, STEPS_BACK_S, KeyframeSeeker, decoded_alone
 from pipelines.media.side_data import Orientation
 from pipelines.media.source import shown_at
 from pipelines.media.video_filters import TONEMAP, PictureFilter, Step, orient
 
-# A seek may land behind the time asked for (MPEG-TS and -PS, RealMedia, old AVI): then look farther back.
-_STEPS_BACK_S = (0, 1, 4, 16, 64)
-_MAX_READ = 3000  # packets from where a seek landed to a keyframe
 _FORWARD_S = 0.5  # nearer than this, decoding on is cheaper than a seek
 _SCALER = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 _HD_HEIGHT = 720
@@ -31,10 +28,17 @@ _HD_HEIGHT = 720
 class FrameReader:
     """Reads frames of one stream by time, on the stream's own clock; asking in rising order is fastest.
 
-    ``keyframes``, their times as ``Keyframes`` has them, save vain seeks where the container has no index.
+    ``keyframes``, their times as ``Keyframes`` has them, save vain seeks where the container has no index. ``threads``
+    decode; ``None`` leaves it to the decoder, which takes every CPU.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, keyframes: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        keyframes: Sequence[int] = (),
+        threads: int | None = 1,
+    ) -> None:
         self._container = container
         self._stream = stream
         self._seeker = KeyframeSeeker(container, stream, keyframes)
@@ -43,7 +47,7 @@ class FrameReader:
         self._shown: VideoFrame | None = None
         self._next: VideoFrame | None = None
         self._seeks = True
-        stream.codec_context.thread_type = "AUTO"
+        stream.codec_context.thread_type, stream.codec_context.thread_count = "AUTO", threads or 0
 
     def at(self, pts: int) -> VideoFrame:
         """The frame shown at ``pts``: the last one that starts at or before it, or the first if all start later.
@@ -76,20 +80,14 @@ class FrameReader:
     def keyframe_at(self, pts: int) -> VideoFrame | None:
         """A keyframe near ``pts``; no other packet is given to the decoder."""
         self._rewind(pts)
-        decoder = self._stream.codec_context
-        packets = islice(packets_of(self._container, self._stream), _MAX_READ)
+        packets = islice(packets_of(self._container, self._stream), MAX_READ)
         try:
             keyframe = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
-            frames = [] if keyframe is None else [*decoder.decode(keyframe), *decoder.decode(None)]
         except av.error.FFmpegError:
             return None
         finally:
             self._begin(iter(()))
-            decoder.flush_buffers()
-        frame = next((frame for frame in frames if not frame.is_corrupt), None)
-        if frame is not None:
-            frame.pts = shown_at(frame)
-        return None if frame is None or frame.pts is None else frame
+        return None if keyframe is None else decoded_alone(keyframe, self._stream.codec_context)
 
     def _reaches(self, pts: int) -> bool:
         """Whether decoding on from here gets to ``pts`` without passing a keyframe that a seek would go to."""
@@ -107,14 +105,14 @@ class FrameReader:
     def _seek_before(self, pts: int) -> None:
         if self._from_keyframe(pts):
             return
-        for back_s in _STEPS_BACK_S:
+        for back_s in STEPS_BACK_S:
             self._rewind(pts - int(back_s / self._time_base))
             self._step()
             self._step()
             if self._shown is not None and _start(self._shown) <= pts:
                 return
         # In MPEG-TS a seek to the first picture's time lands behind it.
-        self._rewind((self._stream.start_time or 0) - int(_STEPS_BACK_S[-1] / self._time_base))
+        self._rewind((self._stream.start_time or 0) - int(STEPS_BACK_S[-1] / self._time_base))
         self._step()
         self._step()
 

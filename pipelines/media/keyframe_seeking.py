@@ -9,14 +9,16 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipelines.media.demuxing import packets_of
 from pipelines.media.source import shown_at
 
-_STEPS_BACK_S = (0, 1, 4, 16, 64)  # a seek may land behind the keyframe (MPEG-TS and -PS): then look farther back
-_MAX_READ = 3000  # packets from where a seek landed: more is no seek
+# A seek may land behind the time asked for (MPEG-TS and -PS, RealMedia, old AVI): then look farther back.
+STEPS_BACK_S = (0, 1, 4, 16, 64)
+MAX_READ = 3000  # packets from where a seek landed: more is no seek
 
 
 def packets_from_keyframe(
@@ -26,7 +28,7 @@ def packets_from_keyframe(
 
     It has ``size_bytes``, if that is known. The first seek goes to ``aim``, the next ones to earlier times.
     """
-    for back_s in _STEPS_BACK_S:
+    for back_s in STEPS_BACK_S:
         try:
             container.seek((time if aim is None else aim) - _ticks(back_s, stream), stream=stream)
             found = from_keyframe(packets_of(container, stream), time, size_bytes, near=True)
@@ -52,7 +54,7 @@ def from_keyframe(
 
 def _near(packets: "Iterator[Packet[Any]]", time: int) -> "Iterator[Packet[Any]]":
     """Up to the first that is decoded after ``time``."""
-    for packet in islice(packets, _MAX_READ):
+    for packet in islice(packets, MAX_READ):
         yield packet
         if packet.dts is not None and packet.dts > time:
             return
@@ -87,20 +89,23 @@ class KeyframeReader:
         """``times`` as ``Keyframes`` has them."""
         self._seeker = KeyframeSeeker(container, stream, times)
         self._decoder = stream.codec_context
-        self._decoder.thread_type = "SLICE"  # with threads for frames, none comes until each has one
+        self._decoder.thread_count = 1  # with threads for frames, none comes until each has one
 
     def frame(self, place: int) -> VideoFrame | None:
         """The keyframe at ``place`` in the times; ``None`` where it isn't found or doesn't decode."""
         packets = self._seeker.packets_from(place)
-        if packets is None:
-            return None
-        try:
-            frames = [*self._decoder.decode(next(packets)), *self._decoder.decode(None)]
-        except av.error.FFmpegError:
-            return None
-        finally:
-            self._decoder.flush_buffers()
-        frame = next((frame for frame in frames if not frame.is_corrupt), None)
-        if frame is not None:
-            frame.pts = shown_at(frame)
-        return None if frame is None or frame.pts is None else frame
+        return None if packets is None else decoded_alone(next(packets), self._decoder)
+
+
+def decoded_alone(keyframe: "Packet[VideoStream]", decoder: VideoCodecContext) -> VideoFrame | None:
+    """The frame of ``keyframe``, which is all that is given to ``decoder``; ``None`` where it doesn't decode."""
+    try:
+        frames = [*decoder.decode(keyframe), *decoder.decode(None)]
+    except av.error.FFmpegError:
+        return None
+    finally:
+        decoder.flush_buffers()
+    frame = next((frame for frame in frames if not frame.is_corrupt), None)
+    if frame is not None:
+        frame.pts = shown_at(frame)
+    return None if frame is None or frame.pts is None else frame

@@ -13,7 +13,6 @@ from pipelines.media.comparison.compare_spec import Span
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.frames import FrameReader
 from pipelines.media.info import VideoInfo
-from pipelines.media.output_streams import set_threads
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import seconds
 from pipelines.media.timing import start_of
@@ -66,8 +65,7 @@ def open_film(
     with open_input(source) as container:
         stream = container.streams[video.index]
         assert isinstance(stream, VideoStream)
-        reader = FrameReader(container, stream, [pts for pts in keyframes if pts is not None])
-        set_threads(stream, threads)
+        reader = FrameReader(container, stream, [pts for pts in keyframes if pts is not None], threads)
         yield Film(name_of(source), video, reader, stream.time_base or Fraction(1, 1000), start_of(container))
 
 

@@ -528,6 +528,30 @@ def test_a_cancel_that_comes_while_it_is_published_is_too_late(play):
     play(body)
 
 
+@pytest.mark.parametrize("want", ["cancel", "pause"])
+@pytest.mark.parametrize("dies", ["worker", "dispatcher"])
+def test_what_has_begun_to_be_published_is_published_to_its_end(play, want, dies):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        scene.lanes.by_hand = {"publish"}
+        scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            publish = await scene.lanes.start_of(1, "publish")
+            await scene.store.want(job_id, want)
+            await seen(scene)
+            scene.lanes.by_hand = set()
+            if dies == "worker":
+                scene.lanes.lost(publish)
+                assert await scene.ended(job_id) == State.SUCCEEDED
+        async with scene.dispatcher():
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        assert (await scene.store.get(job_id)).artifacts == scene.lanes.artifacts
+        assert [ticket.order.job_id for ticket in scene.lanes.started("publish")].count(job_id) == 2
+
+    play(body)
+
+
 def test_a_paused_job_starts_nothing_and_goes_on_when_resumed(play):
     async def body(scene: Scene) -> None:
         async with scene.dispatcher():

@@ -10,19 +10,19 @@ from pipelines.jobs.models import Needs, Priority
 from pipelines.jobs.schedule import Candidate, effective_class, grant_cpus, in_order
 
 LIFT_S = 900.0
-NOW_MS = 10_000_000
+CREATED_AT = 10_000_000
 
 
 def job(job_id: str = "a", **changes) -> Candidate:
-    return replace(Candidate(job_id, "anna", Priority.NORMAL, NOW_MS, 0, 0), **changes)
+    return replace(Candidate(job_id, "anna", Priority.NORMAL, CREATED_AT, 0.0, 0, 0), **changes)
 
 
-def first(*candidates: Candidate, now_ms: int = NOW_MS) -> str:
-    return in_order(candidates, now_ms=now_ms, lift_s=LIFT_S)[0].job_id
+def first(*candidates: Candidate) -> str:
+    return in_order(candidates, lift_s=LIFT_S)[0].job_id
 
 
 def test_a_higher_priority_goes_first_whoever_else_waits():
-    waiting = job("old", created_at=0, priority=Priority.LOW)
+    waiting = job("old", waited_s=100 * LIFT_S, priority=Priority.LOW)
     assert first(waiting, job("new", priority=Priority.URGENT, cpus_in_use=9, last_served=9)) == "new"
 
 
@@ -46,7 +46,7 @@ def test_inside_a_key_jobs_take_turns():
 
 
 def test_of_two_jobs_never_served_the_older_goes_first():
-    assert first(job("a"), job("b", created_at=NOW_MS - 1)) == "b"
+    assert first(job("a"), job("b", created_at=CREATED_AT - 1)) == "b"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,8 @@ candidates = st.lists(
         job_id=st.uuids().map(str),
         owner=st.sampled_from(["anna", "ben", "cleo"]),
         priority=st.sampled_from(Priority),
-        created_at=st.integers(0, NOW_MS),
+        created_at=st.integers(0, CREATED_AT),
+        waited_s=st.floats(-60, 10 * LIFT_S),
         cpus_in_use=st.integers(0, 4),
         last_served=st.integers(0, 20),
     ),
@@ -85,15 +86,15 @@ candidates = st.lists(
 @given(candidates, st.integers(0, 2**32))
 def test_the_order_keeps_everybody_and_doesn_t_depend_on_the_listing(listed, seed):
     shuffled = random.Random(seed).sample(listed, len(listed))
-    ordered = in_order(shuffled, now_ms=NOW_MS, lift_s=LIFT_S)
+    ordered = in_order(shuffled, lift_s=LIFT_S)
     assert sorted(each.job_id for each in ordered) == sorted(each.job_id for each in listed)
-    assert ordered == in_order(listed, now_ms=NOW_MS, lift_s=LIFT_S)
+    assert ordered == in_order(listed, lift_s=LIFT_S)
 
 
 @given(candidates)
 def test_classes_never_rise_along_the_order(listed):
-    ordered = in_order(listed, now_ms=NOW_MS, lift_s=LIFT_S)
-    classes = [effective_class(each.priority, (NOW_MS - each.created_at) / 1000, LIFT_S) for each in ordered]
+    ordered = in_order(listed, lift_s=LIFT_S)
+    classes = [effective_class(each.priority, each.waited_s, LIFT_S) for each in ordered]
     assert classes == sorted(classes, reverse=True)
 
 
@@ -116,18 +117,18 @@ def test_turns_are_shared_evenly_between_keys_and_between_their_jobs(owners, tur
 
 @given(st.sampled_from([Priority.LOW, Priority.NORMAL]), st.integers(1, 300))
 def test_a_job_behind_an_endless_stream_of_high_ones_is_served_when_it_was_lifted(priority, step_s):
-    patient = job("patient", priority=priority, created_at=0)
     for turn in range(10_000):
-        now_ms = turn * step_s * 1000
-        newcomer = job(f"new{turn}", priority=Priority.HIGH, created_at=now_ms)
-        if first(patient, newcomer, now_ms=now_ms) == "patient":
-            assert now_ms <= (2 * LIFT_S + step_s) * 1000
+        waited_s = float(turn * step_s)
+        patient = job("patient", priority=priority, waited_s=waited_s)
+        newcomer = job(f"new{turn}", priority=Priority.HIGH, created_at=CREATED_AT + turn)
+        if first(patient, newcomer) == "patient":
+            assert waited_s <= 2 * LIFT_S + step_s
             return
     pytest.fail("starved")
 
 
 def test_urgent_jobs_stay_in_front_of_one_that_waited_for_ever():
-    assert first(job("patient", created_at=0), job("urgent", priority=Priority.URGENT), now_ms=10**12) == "urgent"
+    assert first(job("patient", waited_s=10.0**9), job("urgent", priority=Priority.URGENT)) == "urgent"
 
 
 def test_a_unit_without_its_minimum_gets_no_cpu():

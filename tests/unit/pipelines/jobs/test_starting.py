@@ -1,7 +1,10 @@
 """What may start next, of jobs and a cluster that exist only here."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
+from hypothesis import given
+from hypothesis import strategies as st
 from unit.pipelines.jobs.pretend import HEAVY
 
 from pipelines.jobs.models import Job, Needs, Plan, Priority, State, Unit, UnitStatus
@@ -62,6 +65,37 @@ def test_a_full_cluster_starts_only_what_takes_no_cpu():
 
 def test_the_job_with_fewer_cpus_is_next():
     assert start(flying(job("a", HEAVY, HEAVY), "unit-0"), job("b", HEAVY)) == ("b", "unit-0", 1)
+
+
+def test_a_job_at_work_isn_t_lifted_however_old_it_is():
+    old = flying(job("a", HEAVY, HEAVY, priority=Priority.LOW, created_at=0), "unit-0")
+    assert start(old, job("b", HEAVY)) == ("b", "unit-0", 1)
+
+
+def test_a_job_that_has_waited_is_lifted():
+    waiting = job("a", HEAVY, priority=Priority.LOW, created_at=0)
+    assert start(waiting, job("b", HEAVY)) == ("a", "unit-0", 1)
+
+
+@given(st.sampled_from([Priority.LOW, Priority.NORMAL]), st.floats(1.0, 100.0))
+def test_a_long_film_gets_a_piece_for_each_lift_and_no_more_beside_better_ones(priority, piece_s):
+    """A film of many pieces beside an endless stream of high ones, one of which ends when another comes."""
+    film = job("film", *[HEAVY] * 100, priority=priority, created_at=0)
+    film.waiting_since_s, now_s, served = 0.0, 0.0, []
+    while now_s < 10 * LIFT_S:
+        better = job("better", HEAVY, priority=Priority.HIGH, created_at=int(now_s * 1000))
+        found = next_start({"film": film, "better": better}, Cluster(cpus=1), LIFT_S, now_s)
+        assert found is not None
+        now_s += piece_s
+        if found.tracked is film:
+            served.append(now_s)
+            film.units[found.unit.name] = DONE
+            film.waiting_since_s = now_s
+    lifts = 2 if priority == Priority.LOW else 1
+    gaps = [after - before for before, after in pairwise([0.0, *served])]
+    assert served
+    assert min(gaps) >= lifts * LIFT_S
+    assert max(gaps) <= lifts * LIFT_S + 2 * piece_s + 1e-6
 
 
 def test_a_paused_job_starts_nothing():

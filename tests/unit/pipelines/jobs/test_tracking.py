@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from pipelines.jobs.models import Artifact, Job, Joined, Plan, Priority, State, Unit, UnitStatus
@@ -8,7 +10,7 @@ PLAN = Plan(units=(Unit(name="a"),), warnings=("odd", "slow"))
 JOINED = Joined(result={}, artifacts=(Artifact(name="f", path="/f", size_bytes=1),), warnings=("slow", "late"))
 
 
-def loaded(plan: Plan | None = None, joined: Joined | None = None) -> LoadedJob:
+def loaded(plan: Plan | None = None, joined: Joined | None = None, started_at: int | None = None) -> LoadedJob:
     job = Job(
         id="job",
         operation="copy",
@@ -19,6 +21,7 @@ def loaded(plan: Plan | None = None, joined: Joined | None = None) -> LoadedJob:
         sources=(),
         params={},
         created_at=5,
+        started_at=started_at,
     )
     return LoadedJob(job, {"plan": UnitStatus(state="done")}, plan, joined)
 
@@ -38,6 +41,13 @@ def test_a_unit_nothing_is_known_of_waits():
     assert Tracked.of(loaded(), heavy=True).status("a") == UnitStatus()
 
 
+@pytest.mark.parametrize(("fence", "aim"), [(0, "pause"), (7, "run")])
+def test_what_has_begun_to_be_published_is_published_whatever_is_wanted(fence, aim):
+    tracked = Tracked.of(loaded(), heavy=True)
+    tracked.units["publish"] = UnitStatus(fence=fence)
+    assert tracked.aim == aim
+
+
 @pytest.mark.parametrize(("joined", "publishes"), [(JOINED, True), (Joined(result={}), False)])
 def test_only_a_job_with_files_publishes(joined, publishes):
     assert Tracked.of(loaded(plan=PLAN, joined=joined), heavy=True).publishes == publishes
@@ -50,7 +60,33 @@ def test_warnings_of_plan_and_join_are_told_once():
 def test_a_candidate_counts_the_cpus_of_its_running_units():
     tracked = Tracked.of(loaded(), heavy=True)
     tracked.flights = {"a": Flight(1, 2, 0, None), "b": Flight(2, 1, 0, None), "plan": Flight(3, 0, 0, None)}
-    assert tracked.candidate.cpus_in_use == 3
+    assert tracked.candidate(0.0).cpus_in_use == 3
+
+
+def test_a_job_waits_from_its_creation_until_a_unit_of_it_is_on_its_way():
+    tracked = Tracked.of(loaded(), heavy=True)
+    assert tracked.waited_s(2.0) == 1.995
+    tracked.flights["a"] = Flight(1, 1, 0, None)
+    assert tracked.waited_s(10_000.0) == 0.0
+    before_s = time.time()
+    tracked.land("a")
+    assert tracked.waited_s(before_s + 10) <= 10
+
+
+@pytest.mark.parametrize("asked", ["priority", "run"])
+def test_waiting_begins_anew_when_another_priority_is_asked_for_or_a_pause_is_over(asked):
+    tracked = Tracked.of(loaded(), heavy=True)
+    before_s = time.time()
+    if asked == "priority":
+        tracked.give_priority(Priority.LOW)
+    else:
+        tracked.want("run")
+    assert tracked.waited_s(before_s + 10) <= 10
+
+
+def test_a_job_found_at_work_has_waited_since_then_only():
+    before_s = time.time()
+    assert Tracked.of(loaded(started_at=6), heavy=True).waited_s(before_s + 10) <= 10
 
 
 def test_wanting_the_same_again_doesn_t_start_the_grace_anew():
