@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipelines.media import colour
-from pipelines.media.errors import LimitError
+from pipelines.media.errors import MediaError
 from pipelines.media.info import ContentLight, MasteringDisplay, MediaInfo, VideoInfo
 from pipelines.media.limits import check_picture
 from pipelines.media.output_streams import set_threads
@@ -64,6 +64,9 @@ def look_at_picture(source: Source, info: MediaInfo, threads: int, on_progress: 
     warnings: list[str] = []
     try:
         check_picture(info.video)
+    except MediaError as error:
+        warnings.append(error.message)
+    else:
         with open_input(source) as container:
             _look(container, sample, _looks(info, info.video), threads, on_progress)
         if not sample.pictures:  # it can't be sought in
@@ -71,8 +74,6 @@ def look_at_picture(source: Source, info: MediaInfo, threads: int, on_progress: 
                 _look(container, sample, [_ALL], threads, on_progress)
         if not sample.pictures:
             warnings.append(f"No picture of {name_of(source)} decodes.")
-    except LimitError as error:
-        warnings.append(error.message)
     on_progress(Progress(fraction=1.0, frames=sample.pictures, position_s=info.duration_s or 0.0))
     return sample.findings(tuple(warnings), time.monotonic() - started_s)
 
