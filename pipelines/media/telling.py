@@ -33,17 +33,27 @@ class Candidate:
         return self.score < _LEAST
 
     def is_like(self, other: "Candidate") -> bool:
-        return self._recoloured(other) < _ALIKE or self._redrawn(other) < _ALIKE_BITS
+        (alike,), _ = _Looks([self]).compared(other)
+        return bool(alike)
 
     def difference(self, other: "Candidate") -> float:
         """From 0 to 2: how much the histogram changed, and the shapes."""
-        return self._recoloured(other) / 2 + self._redrawn(other) / 64
+        _, (difference,) = _Looks([self]).compared(other)
+        return float(difference)
 
-    def _recoloured(self, other: "Candidate") -> float:
-        return float(np.abs(self.histogram - other.histogram).sum())
 
-    def _redrawn(self, other: "Candidate") -> int:
-        return (self.hash ^ other.hash).bit_count()
+class _Looks:
+    """What candidates look like, to be compared with another all at once: of a film there may be thousands."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self._histograms = np.array([each.histogram for each in candidates]).reshape(-1, _BINS)
+        self._hashes = np.array([each.hash for each in candidates], np.uint64)
+
+    def compared(self, other: Candidate) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Which show the same as ``other``, and how each differs from it."""
+        recoloured = np.abs(self._histograms - other.histogram).sum(axis=1)
+        redrawn = np.bitwise_count(self._hashes ^ np.uint64(other.hash))
+        return (recoloured < _ALIKE) | (redrawn < _ALIKE_BITS), recoloured / 2 + redrawn / 64
 
 
 def judge(frame: VideoFrame) -> Candidate:
@@ -81,33 +91,62 @@ def choose(
     is changing, then what shows nothing.
     """
     nothing = [each for each in candidates if each.shows_nothing]
-    left = sorted((each for each in candidates if not each.shows_nothing), key=lambda each: -each.score)
-    chosen: list[Candidate] = []
-    others: list[Candidate] = []
+    pool = _Pool([each for each in candidates if not each.shows_nothing])
     changing: list[Candidate] = []
-    while len(chosen) < count and left:
-        best = _most_wanted(left, chosen)
-        left.remove(best)
-        if any(map(best.is_like, chosen)):
-            others.append(best)
-        elif is_changing(best.pts):
-            changing.append(best)
-        elif any(one_shot(*sorted((best.pts, near))) for near in _neighbours(best.pts, chosen)):
-            others.append(best)
+    others: list[int] = []
+    while len(pool.chosen) < count and (place := pool.taken()) is not None:
+        pts = pool.candidates[place].pts
+        if pool.alike[place]:
+            others.append(place)
+        elif is_changing(pts):
+            changing.append(pool.candidates[place])
+        elif any(one_shot(*sorted((pts, near))) for near in _neighbours(pts, pool.chosen)):
+            others.append(place)
         else:
-            chosen.append(best)
-    while len(chosen) < count and others:
-        best = _most_wanted(others, chosen)
-        others.remove(best)
-        (changing if is_changing(best.pts) else chosen).append(best)
-    return sorted([*chosen, *changing, *nothing][:count], key=lambda candidate: candidate.pts)
+            pool.choose(place)
+    pool.put_back(others)
+    while len(pool.chosen) < count and (place := pool.taken()) is not None:
+        if is_changing(pool.candidates[place].pts):
+            changing.append(pool.candidates[place])
+        else:
+            pool.choose(place)
+    return sorted([*pool.chosen, *changing, *nothing][:count], key=lambda candidate: candidate.pts)
 
 
-def _most_wanted(candidates: Sequence[Candidate], chosen: Sequence[Candidate]) -> Candidate:
-    def wanted(candidate: Candidate) -> float:
-        return candidate.score * min([_UNLIKE, *map(candidate.difference, chosen)])
+class _Pool:
+    """Candidates by their places, the best first. What differs more from those chosen is wanted more.
 
-    return max(candidates, key=wanted)
+    ``alike``: which show the same as one that was chosen.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self.candidates = sorted(candidates, key=lambda each: -each.score)
+        self.chosen: list[Candidate] = []
+        self.alike = np.zeros(len(candidates), bool)
+        self._scores = np.array([each.score for each in self.candidates])
+        self._looks = _Looks(self.candidates)
+        self._unlike = np.full(len(candidates), _UNLIKE)  # how each differs from what was chosen, as far as that counts
+        self._left = np.ones(len(candidates), bool)
+
+    def taken(self) -> int | None:
+        """Take out the one that is wanted most; ``None`` where none is left."""
+        if not self._left.any():
+            return None
+        place = int(np.where(self._left, self._scores * self._unlike, -1).argmax())
+        self._left[place] = False
+        return place
+
+    def put_back(self, places: Sequence[int]) -> None:
+        """Have these left, and no others."""
+        self._left[:] = False
+        self._left[list(places)] = True
+
+    def choose(self, place: int) -> None:
+        chosen = self.candidates[place]
+        self.chosen.append(chosen)
+        alike, differences = self._looks.compared(chosen)
+        self.alike |= alike
+        self._unlike = np.minimum(self._unlike, differences)
 
 
 def _neighbours(pts: int, chosen: Sequence[Candidate]) -> list[int]:

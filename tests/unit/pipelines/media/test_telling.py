@@ -100,3 +100,15 @@ def test_what_shows_nothing_comes_last() -> None:
 
 def test_without_a_choice_all_that_there_is_is_taken() -> None:
     assert [each.pts for each in choose([_judged(grey(16, WIDTH), 7)], 3)] == [7]
+
+
+def test_of_a_thousand_those_that_are_alike_wait_for_all_others() -> None:
+    random = np.random.default_rng(1)
+    shots = random.dirichlet(np.full(64, 0.1), 500), random.integers(2**63, size=500)
+    candidates = [
+        Candidate(2 * number + copy, 0.9 - 0.1 * copy, histogram, int(hash_))
+        for number, (histogram, hash_) in enumerate(zip(*shots, strict=True))
+        for copy in range(2)
+    ]
+    assert [each.pts for each in choose(candidates, 450) if each.pts % 2] == []
+    assert len(choose(candidates, 750)) == 750
