@@ -4,12 +4,15 @@ A few short stretches of the reference are looked for in the distorted film wher
 If they aren't there, or fit as well beside, the beginnings of both films are held against each other at every offset.
 """
 
+import math
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
 import numpy as np
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from pipelines.media.comparison.compare_spec import (
@@ -31,9 +34,10 @@ _STRETCH_FRAMES = 12
 _BEGINNING_FRAMES = 100  # looked at instead, of films that are short or can't be read from anywhere
 _AROUND_FRAMES = 6  # on each side of where a stretch should be
 _SEARCHED_S = 20.0  # of both films, beside the offset
-_MOST_FRAMES = 4000  # of each, in the search
-_LOOKED_FOR = 150  # of those of the reference
-_LEAST_OVERLAP = 0.25
+_MOST_FRAMES = 4000  # of each, in the search; of more, some that are spread over all of it
+_LEAST_OVERLAP = 0.25  # of what both films have; less, where that is longer than four times what is searched
+_LOOKED_FOR = 40  # of the frames of the reference, in the least overlap
+_AT_ONCE = 1 << 20  # partners that are looked for
 _SHARP = 0.1
 _BETTER, _MUCH_BETTER = 0.1, 0.5  # an offset is moved for a misfit that is less by this share
 _OFFSET_DECIMALS = 4
@@ -171,18 +175,39 @@ class _Looker:
         )
 
     def search(self, most_s: float) -> float:
-        """The offset at which the beginnings of both films fit best."""
+        """The offset at which the beginnings of both films fit best.
+
+        Where these have too many frames, it's found by some of them, and then more closely by all around it.
+        """
+        begins_s = [float(timeline.times_s[0]) for timeline in self._timelines]
+        length_s = most_s + _SEARCHED_S
+        apart_s = length_s / _MOST_FRAMES
+        if apart_s <= self._steps_s[0]:
+            return self._fitting(begins_s, length_s, 0.0, most_s, 0.0)
+        about_s = self._fitting(begins_s, length_s, 0.0, most_s, apart_s)
+        begin_s = max(begins_s[0], begins_s[1] - about_s)
+        near_s = apart_s + self.step_s
+        return self._fitting([begin_s, begin_s + about_s - near_s], _SEARCHED_S + near_s, about_s, near_s, 0.0)
+
+    def _fitting(
+        self, begins_s: Sequence[float], length_s: float, around_s: float, most_s: float, apart_s: float
+    ) -> float:
+        """The best offset up to ``most_s`` away from ``around_s``, by frames that are ``apart_s`` or more."""
         reference, distorted = (
-            self._read(film, float(timeline.times_s[0]), float(timeline.times_s[0]) + most_s + _SEARCHED_S)
-            for film, timeline in zip((self._reference, self._distorted), self._timelines, strict=True)
+            self._read(film, begin_s, begin_s + length_s, apart_s=apart_s)
+            for film, begin_s in zip((self._reference, self._distorted), begins_s, strict=True)
         )
-        chosen = np.unique(np.linspace(0, len(reference) - 1, _LOOKED_FOR).astype(int))
+        if not len(reference) or not len(distorted):
+            return around_s
+        both_s = min(float(strip.times_s[-1] - strip.times_s[0]) for strip in (reference, distorted))
+        overlap = min(_LEAST_OVERLAP, _SEARCHED_S / max(both_s, _SEARCHED_S))
+        chosen = np.unique(np.linspace(0, len(reference) - 1, int(_LOOKED_FOR / overlap)).astype(int))
         reference = Strip(reference.times_s[chosen], reference.shapes[chosen], reference.levels[chosen])
-        step_s = self._steps_s[0] / 2
-        count = int(most_s / step_s)
-        offsets = np.arange(-count, count + 1, dtype=np.float64) * step_s
-        fits = _View(reference, distorted, *self._steps_s).fits(offsets, _LEAST_OVERLAP)
-        return float(offsets[_best(fits, offsets, 0.0)])
+        steps_s = [step_s + apart_s for step_s in self._steps_s]
+        count = int(most_s / (steps_s[0] / 2))
+        offsets = around_s + np.arange(-count, count + 1, dtype=np.float64) * (steps_s[0] / 2)
+        fits = _View(reference, distorted, *steps_s).fits(offsets, overlap)
+        return float(offsets[_best(fits, offsets, around_s)])
 
     def _stretches(self, offset_s: float) -> list[Strip]:
         """Of each third of what both films have at this offset, where there is most to see.
@@ -216,10 +241,22 @@ class _Looker:
         begin_s = float(stretch.times_s[0]) + offset_s - margin_s
         return self._read(self._distorted, begin_s, float(stretch.times_s[-1]) + offset_s + margin_s)
 
-    def _read(self, film: Film, begin_s: float, end_s: float | None, count: int = _MOST_FRAMES) -> Strip:
+    def _read(
+        self, film: Film, begin_s: float, end_s: float | None, count: int = _MOST_FRAMES, apart_s: float = 0.0
+    ) -> Strip:
+        """Up to ``count`` frames, with so many seconds from one to the next, or what there is."""
         span = Span(begin_pts=film.pts_at(begin_s), last_pts=None if end_s is None else film.pts_at(end_s))
-        frames = islice(film.frames(span), count)
-        return strip_of(((film.time_s(shown_pts(frame)), frame) for frame in frames), film.video)
+        timed = ((film.time_s(shown_pts(frame)), frame) for frame in film.frames(span))
+        return strip_of(islice(_thinned(timed, apart_s), count), film.video)
+
+
+def _thinned(frames: Iterable[tuple[float, VideoFrame]], apart_s: float) -> Iterator[tuple[float, VideoFrame]]:
+    """The first, and each that is ``apart_s`` or more behind the one before: none is missed where all are."""
+    last_s = -math.inf
+    for time_s, frame in frames:
+        if time_s - last_s >= apart_s:
+            yield time_s, frame
+            last_s = time_s
 
 
 class _View:
@@ -245,11 +282,15 @@ class _View:
         """How alike the frames are at each offset, from 0 to 1; 0 where too few have a partner."""
         if not len(self._strip) or not len(self.stretch):
             return np.zeros(len(offsets))
+        least = max(1.0, least_overlap * self._most_pairs())
+        parts = np.array_split(offsets, -(-len(offsets) * len(self.stretch) // _AT_ONCE))
+        return np.concatenate([self._fits(part, least) for part in parts])
+
+    def _fits(self, offsets: NDArray[np.float64], least: float) -> NDArray[np.float64]:
         partners, near = self._partners(offsets)
         alike = np.where(near, self._alike[np.arange(len(self.stretch)), partners], 0).sum(axis=1)
         count = near.sum(axis=1)
-        least = max(1.0, least_overlap * self._most_pairs())
-        return np.where(count >= least, alike / np.maximum(count, 1), 0.0)
+        return np.asarray(np.where(count >= least, alike / np.maximum(count, 1), 0.0), np.float64)
 
     def _most_pairs(self) -> float:
         """How many there can be, if all of the shorter lies within the longer."""

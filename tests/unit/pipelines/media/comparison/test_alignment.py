@@ -107,3 +107,16 @@ def test_a_part_cut_out_in_the_middle_is_told(compare: Compare, reference: Path,
 def test_a_clip_is_found_in_its_film(reference: Path, tmp_path: Path) -> None:
     found = aligned(coarse(tmp_path / "clip.mp4", scenes(10, first=50)), reference)
     assert (found.verdict, found.offset_s) == ("same", pytest.approx(-2.0))
+
+
+def test_an_offset_of_minutes_is_found_where_it_is_searched_for(reference: Path, tmp_path: Path) -> None:
+    longer = coarse(tmp_path / "longer.mp4", [factory.grey(16)] * 4210 + scenes(120))
+    found = aligned(longer, reference, max_offset=200)
+    assert (found.verdict, found.offset_s, found.found) == ("same", pytest.approx(168.4), "search")
+
+
+def test_an_offset_that_leaves_little_that_both_have_is_found(tmp_path: Path) -> None:
+    slow = {"time_base": Fraction(1, 5), "rate": Fraction(5)}
+    before = coarse(tmp_path / "before.mp4", [*scenes(120), *scenes(500, first=1000)], **slow)
+    behind = coarse(tmp_path / "behind.mp4", [*scenes(500, first=1500), *scenes(120)], **slow)
+    assert aligned(behind, before, max_offset=200).offset_s == pytest.approx(100)
