@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipelines.media.info import VideoInfo
 from pipelines.media.passes import Fault
 from pipelines.media.probing.bars import luma_of
+from pipelines.media.probing.probe_result import Silence
 from pipelines.media.probing.silence import SilenceMeter
 from pipelines.media.quality.flaws import FlawMeter
 from pipelines.media.quality.measures import Luma, measure
@@ -25,7 +26,7 @@ from pipelines.media.source import shown_at
 from pipelines.media.ticks import seconds
 from pipelines.media.timing import start_of
 from pipelines.media.video_plan import nominal_rate
-from pipelines.media.waveform.sound_peaks import channels_of
+from pipelines.media.waveform.sound_peaks import channels_of, form_of
 
 _STEP = 4  # pixels: every fourth of every fourth line tells whether a picture is black, or as the one before
 _BLACK_SHARE = 0.98  # blackdetect's picture_black_ratio_th
@@ -178,7 +179,9 @@ class _Sound:
         self._start_s = float(start)
         self._end_s = 0.0
         self._clipped = FlawMeter("clipping", index)
-        self._silences: SilenceMeter | None = SilenceMeter()
+        self._form: tuple[str, str, int] | None = None
+        self._silences: SilenceMeter | None = None
+        self._silent: list[Silence] = []
 
     def take(self, frame: AudioFrame) -> None:
         self.samples += frame.samples
@@ -187,19 +190,27 @@ class _Sound:
             begin_s = seconds(frame.pts, frame.time_base) - self._start_s
         self._clipped.add(begin_s, flawed=_clips(frame))
         self._end_s = begin_s + frame.samples / (frame.sample_rate or 1)
+        if form_of(frame) != self._form:
+            self._end_silences(begin_s)
+            self._form, self._silences = form_of(frame), SilenceMeter()
         if self._silences is not None:
             try:
                 self._silences.push(frame)
-            except (av.error.FFmpegError, ValueError):  # its form changes, or is none that filters know
-                self._silences = None
+            except (av.error.FFmpegError, ValueError):  # a form that filters don't know
+                self._end_silences(begin_s)
 
     def leap(self) -> None:
         self._clipped.end(self._end_s)
         self._silences = None
 
+    def _end_silences(self, time_s: float) -> None:
+        if self._silences is not None:
+            self._silent += self._silences.finish(time_s + self._start_s)
+        self._silences = None
+
     def flaws(self) -> list[Flaw]:
         found = self._clipped.result(self._end_s)
-        silences = [] if self._silences is None else self._silences.finish(self._end_s + self._start_s)
+        self._end_silences(self._end_s)
         return found + [
             Flaw(
                 kind="silence",
@@ -207,7 +218,7 @@ class _Sound:
                 start_s=round(max(0.0, silence.start_s - self._start_s), 6),
                 end_s=round(silence.end_s - self._start_s, 6),
             )
-            for silence in silences
+            for silence in self._silent
         ]
 
 

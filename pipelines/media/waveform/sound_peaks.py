@@ -87,7 +87,7 @@ class SoundPeaks:
     def _alike(self, frame: AudioFrame) -> list[AudioFrame]:
         """The frame in the format, layout and rate of the first."""
         assert self._first is not None
-        if _shape_of(frame) == _shape_of(self._first):
+        if form_of(frame) == form_of(self._first):
             self._resampler = None
             return [frame]
         if self._resampler is None:
@@ -125,7 +125,8 @@ class SoundPeaks:
         self._waiting, self._waiting_samples = [], 0
 
 
-def _shape_of(frame: AudioFrame) -> tuple[str, str, int]:
+def form_of(frame: AudioFrame) -> tuple[str, str, int]:
+    """What its samples are: their format, the channels, and the rate in Hz."""
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
