@@ -171,6 +171,41 @@ def part_from_keyframe(film: Path, target: Path, number: int) -> Path:
     return target
 
 
+def live_film(film: Path, target: Path) -> Path:
+    """A copy of ``film`` in Matroska that doesn't tell how long it lasts, as of a recorder that crashed.
+
+    A hole makes it larger than a file whose packets are read only to learn that; it takes no room on most disks.
+    """
+    copied = target.with_suffix(".whole")
+    with (
+        av.open(str(film)) as container,
+        av.open(str(copied), "w", format="matroska", options={"live": "1"}) as output,
+    ):
+        source = container.streams[0]
+        stream = output.add_stream_from_template(source, opaque=True)
+        for packet in container.demux(source):
+            if packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    data = copied.read_bytes()
+    begin = data.index(bytes.fromhex("1f43b675"))  # of the first cluster
+    hole_bytes = 257 << 20
+    with target.open("wb") as file:
+        file.write(data[:begin] + b"\xec\x01" + hole_bytes.to_bytes(7, "big"))
+        file.seek(hole_bytes, 1)
+        file.write(data[begin:])
+    return target
+
+
+def without_size(film: Path, target: Path) -> Path:
+    """A copy of a transport stream of H.264 in which nothing tells the size of its pictures, as if scrambled."""
+    data = film.read_bytes()
+    for parameters in (b"\x67", b"\x68"):
+        data = data.replace(b"\0\0\1" + parameters, b"\0\0\1\x0c")
+    target.write_bytes(data)
+    return target
+
+
 def with_sound(film: Path, sound: Path, target: Path) -> Path:
     """A copy of ``film`` beside a copy of ``sound``."""
     with av.open(str(film)) as first, av.open(str(sound)) as second, av.open(str(target), "w") as output:

@@ -66,6 +66,11 @@ def pictures_end_s(info: MediaInfo, video: VideoInfo, keyframes: Keyframes, star
     """Where the pictures end, in seconds from the container's start, which is ``start_s`` on its own clock."""
     if keyframes.end_s is not None:
         return max(0.0, keyframes.end_s - start_s)
+    return told_end_s(info, video, start_s)
+
+
+def told_end_s(info: MediaInfo, video: VideoInfo, start_s: float) -> float:
+    """``pictures_end_s`` as far as the headers tell."""
     if video.duration_s is not None:
         return max(0.0, (video.start_s or 0.0) - start_s) + video.duration_s
     return info.duration_s or 0.0

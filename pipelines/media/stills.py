@@ -16,6 +16,7 @@ from pipelines.media.frames import FrameReader, PictureMaker
 from pipelines.media.images.encode import encoded
 from pipelines.media.images.info import EXTENSIONS
 from pipelines.media.info import MediaInfo, VideoInfo
+from pipelines.media.keyframes import told_end_s
 from pipelines.media.limits import check_picture
 from pipelines.media.mux import write_errors
 from pipelines.media.probing.probe import probe
@@ -27,7 +28,7 @@ from pipelines.media.telling import choose
 from pipelines.media.timing import Timing
 
 
-def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgress) -> StillsResult:
+def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgress, threads: int = 1) -> StillsResult:
     """Write the stills into ``folder`` and list them in order of time, sizes in the order asked for.
 
     The frame of a time is the one shown then; times count from the container's start.
@@ -38,7 +39,7 @@ def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgre
         LimitError: the pictures are too large.
         SourceUnreadableError: nothing decodes.
     """
-    info = probe(source)
+    info = probe(source, measured=not spec.times)
     video = info.video or info.cover
     if video is None:
         raise NoVideoStreamError(f"{name_of(source)} has no pictures; take stills of a video.")
@@ -50,7 +51,7 @@ def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgre
             count = 1
         else:
             timing = Timing.of(container, video.index)
-            frames = _pick(container, video, timing, info, spec)
+            frames = _pick(container, video, timing, info, spec, threads)
             count = len(spec.times) or spec.count or 1
         return _write_all(frames, count, folder, spec, video, timing, on_progress)
 
@@ -64,13 +65,13 @@ def _cover(container: InputContainer, video: VideoInfo) -> VideoFrame:
 
 
 def _pick(
-    container: InputContainer, video: VideoInfo, timing: Timing, info: MediaInfo, spec: StillsSpec
+    container: InputContainer, video: VideoInfo, timing: Timing, info: MediaInfo, spec: StillsSpec, threads: int
 ) -> Iterator[VideoFrame]:
     """The frames to make stills of, one at a time: a thousand decoded ones would fill the memory."""
     _check_times(spec.times, info)
     stream = container.streams[video.index]
     assert isinstance(stream, VideoStream)
-    reader = FrameReader(container, stream)
+    reader = FrameReader(container, stream, threads=threads)
     if spec.is_telling:
         wanted = _telling_pts(reader, video, timing, info, spec.count or 1)
     else:
@@ -91,14 +92,14 @@ def _check_times(times: Sequence[float], info: MediaInfo) -> None:
 
 def _even_times(video: VideoInfo, info: MediaInfo, timing: Timing, count: int) -> list[float]:
     """The centres of ``count`` equal parts of the time that has pictures."""
-    begin_s = max(0.0, (video.start_s or 0.0) - float(timing.start))
-    end_s = begin_s + video.duration_s if video.duration_s else (info.duration_s or begin_s)
+    end_s = told_end_s(info, video, float(timing.start))
+    begin_s = min(end_s, max(0.0, (video.start_s or 0.0) - float(timing.start)))
     part_s = (end_s - begin_s) / count
     return [begin_s + (number + 0.5) * part_s for number in range(count)]
 
 
 def _telling_pts(reader: FrameReader, video: VideoInfo, timing: Timing, info: MediaInfo, count: int) -> list[int]:
-    points = _even_times(video, info, timing, max(count, candidate_count(count)))
+    points = _even_times(video, info, timing, candidate_count(count))
     margin = int(len(points) * MARGIN)
     wanted = [timing.pts_of(time_s) for time_s in points[margin : len(points) - margin or None]]
     candidates, around = candidates_at(reader, wanted, count, video, timing.time_base)

@@ -6,13 +6,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pipelines.media.info import MediaInfo
+from pipelines.media.probing.probe_spec import measuring_cost_s
 from pipelines.media.profiles import rate_of
 from pipelines.media.units import Seconds
 
 StillFormat = Literal["jpeg", "png", "webp", "avif"]
 _SIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
 _CANDIDATES = 12  # looked at for one telling frame; each further one adds half as many
-_MAX_CANDIDATES = 60
+_USUAL_CANDIDATES = 60  # for nine and more, until that is no choice any more
+_LEAST_CHOICE = 2  # candidates for each still
 
 
 def parse_size(value: object) -> str:
@@ -102,7 +104,8 @@ class StillsResult(BaseModel, frozen=True, extra="forbid"):
 
 def candidate_count(count: int) -> int:
     """How many frames are looked at to choose ``count`` telling ones."""
-    return min(_MAX_CANDIDATES, _CANDIDATES + max(0, count - 1) * _CANDIDATES // 2)
+    usual = min(_USUAL_CANDIDATES, _CANDIDATES + max(0, count - 1) * _CANDIDATES // 2)
+    return max(usual, _LEAST_CHOICE * count)
 
 
 def estimate_s(info: MediaInfo, spec: StillsSpec) -> float:
@@ -121,4 +124,5 @@ def estimate_s(info: MediaInfo, spec: StillsSpec) -> float:
     files = stills * max(1, len(spec.sizes)) * len(spec.format)
     slow = 10 if "avif" in spec.format else 1
     tonemap_s = 3.0 if video.hdr != "sdr" else 0.0
-    return round(0.05 + decoded * megapixels / 150 + files * slow * megapixels / 50 + tonemap_s, 3)
+    measuring_s = 0.0 if spec.times else measuring_cost_s(info)
+    return round(0.05 + measuring_s + decoded * megapixels / 150 + files * slow * megapixels / 50 + tonemap_s, 3)

@@ -102,7 +102,7 @@ def _units_beside(planned: InspectionPlan, params: Params) -> Iterator[Unit]:
     if info.video is not None:
         yield Unit(name=_PICTURE, needs=_needs(picture_cost_s(info), memory, _MOST_PICTURE_CPUS))
     if params.stills and (info.video or info.cover) is not None:
-        yield Unit(name=_STILLS, needs=_needs(estimate_s(info, params.telling), memory, 1))
+        yield Unit(name=_STILLS, needs=_needs(estimate_s(info, params.telling), memory, _MOST_PICTURE_CPUS))
 
 
 def _needs(seconds: float, memory: int, most_cpus: int) -> Needs:
@@ -149,9 +149,9 @@ def _picture(bench: Workbench, planned: InspectionPlan) -> _Beside:
 
 
 def _stills(bench: Workbench) -> _Beside:
-    folder, spec = str(bench.scratch), bench.params.telling
+    folder, spec, threads = str(bench.scratch), bench.params.telling, max(1, bench.cpus)
     (made,) = bench.call_each(
-        "pipelines.media.stills:stills", StillsResult, bench.sources, [{}], folder=folder, spec=spec
+        "pipelines.media.stills:stills", StillsResult, bench.sources, [{}], folder=folder, spec=spec, threads=threads
     )
     return _Beside(failed=(made.message,)) if isinstance(made, JobError) else _Beside(stills=made)
 

@@ -6,9 +6,10 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
-from pipelines.media.preview.preview_spec import MEDIA_TYPES, PreviewResult, PreviewSpec, estimate_s
+from pipelines.media.preview.preview_spec import MEDIA_TYPES, PreviewResult, PreviewSpec, estimate_s, memory_bytes
 
 _UNIT = "preview"
+_MOST_CPUS = 4
 
 
 class Params(PreviewSpec, CommonParams):
@@ -17,8 +18,11 @@ class Params(PreviewSpec, CommonParams):
 
 def plan(bench: Workbench) -> Plan:
     info = bench.call("pipelines.media.probing.probe:probe", MediaInfo, bench.sources[0])
-    seconds = estimate_s(info, bench.params_as(PreviewSpec))
-    needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
+    spec = bench.params_as(PreviewSpec)
+    seconds = estimate_s(info, spec)
+    needs = Needs(
+        cpus=0 if seconds < 1 else 1, max_cpus=_MOST_CPUS, memory_bytes=memory_bytes(info, spec), seconds=seconds
+    )
     return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})
 
 
@@ -29,6 +33,7 @@ def run(bench: Workbench, _unit: Unit) -> PreviewResult:
         bench.sources[0],
         folder=str(bench.scratch),
         spec=bench.params_as(PreviewSpec),
+        threads=max(1, bench.cpus),
     )
 
 

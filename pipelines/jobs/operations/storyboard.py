@@ -6,9 +6,11 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
+from pipelines.media.probing.probe_spec import picture_memory_bytes
 from pipelines.media.storyboard.storyboard_spec import JSON, VTT, StoryboardResult, StoryboardSpec, estimate_s
 
 _UNIT = "tiles"
+_MOST_CPUS = 4
 _MEDIA_TYPES = {"jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -19,7 +21,9 @@ class Params(StoryboardSpec, CommonParams):
 def plan(bench: Workbench) -> Plan:
     info = bench.call("pipelines.media.probing.probe:probe", MediaInfo, bench.sources[0])
     seconds = estimate_s(info, bench.params_as(StoryboardSpec))
-    needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
+    needs = Needs(
+        cpus=0 if seconds < 1 else 1, max_cpus=_MOST_CPUS, memory_bytes=picture_memory_bytes(info), seconds=seconds
+    )
     return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})
 
 
@@ -30,6 +34,7 @@ def run(bench: Workbench, _unit: Unit) -> StoryboardResult:
         bench.sources[0],
         folder=str(bench.scratch),
         spec=bench.params_as(StoryboardSpec),
+        threads=max(1, bench.cpus),
     )
 
 

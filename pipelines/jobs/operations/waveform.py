@@ -6,7 +6,7 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
-from pipelines.media.waveform.waveform_spec import JSON, PICTURE, WaveformResult, WaveformSpec, estimate_s
+from pipelines.media.waveform.waveform_spec import JSON, MEMORY_BYTES, PICTURE, WaveformResult, WaveformSpec, estimate_s
 
 _UNIT = "peaks"
 _MEDIA_TYPES = {JSON: "application/json", PICTURE: "image/png"}
@@ -19,7 +19,7 @@ class Params(WaveformSpec, CommonParams):
 def plan(bench: Workbench) -> Plan:
     info = bench.call("pipelines.media.probing.probe:probe", MediaInfo, bench.sources[0])
     seconds = estimate_s(info)
-    needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
+    needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, memory_bytes=MEMORY_BYTES, seconds=seconds)
     return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})
 
 

@@ -50,7 +50,7 @@ def plan_inspection(
     looked = look(source, on_progress)
     if looked.head is None:
         return InspectionPlan(looked=looked.checked, reason="it can't be opened")
-    info = probe(source)
+    info = probe(source, measured=True)
     parts, reason = parts_of(source, looked, slots, whole_s)
     every_s, tiles, warnings = None, None, []
     try:

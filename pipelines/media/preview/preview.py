@@ -27,7 +27,9 @@ _CHOICE_SHARE = 0.6  # of the work up to there
 _MAX_PIXELS = 100_000_000  # in all frames of a picture that moves, which are held at once
 
 
-def preview(source: Source, folder: Path, spec: PreviewSpec, on_progress: OnProgress) -> PreviewResult:
+def preview(
+    source: Source, folder: Path, spec: PreviewSpec, on_progress: OnProgress, threads: int = 1
+) -> PreviewResult:
     """Write ``preview.webp``, ``.avif`` or ``.mp4`` into ``folder``.
 
     Raises:
@@ -37,7 +39,7 @@ def preview(source: Source, folder: Path, spec: PreviewSpec, on_progress: OnProg
         SourceUnreadableError: nothing decodes.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
-    info = probe(source)
+    info = probe(source, measured=True)
     video = info.video
     if video is None:
         raise NoVideoStreamError(f"{name_of(source)} has no moving pictures; make a preview of a video.")
@@ -49,7 +51,7 @@ def preview(source: Source, folder: Path, spec: PreviewSpec, on_progress: OnProg
         stream = container.streams[video.index]
         assert isinstance(stream, VideoStream)
         timing = Timing.of(container, video.index)
-        reader = FrameReader(container, stream, keyframes.times)
+        reader = FrameReader(container, stream, keyframes.times, threads)
         end_s = pictures_end_s(info, video, keyframes, float(timing.start))
         begin_s = min(end_s, max(0.0, (video.start_s or 0.0) - float(timing.start)))
 

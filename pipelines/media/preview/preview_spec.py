@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 
 from pipelines.media.info import MediaInfo, VideoInfo
+from pipelines.media.probing.probe_spec import measuring_cost_s, picture_memory_bytes
 from pipelines.media.profiles import rate_of
 from pipelines.media.units import FrameRate, Seconds
 from pipelines.media.video_plan import nominal_rate
@@ -18,6 +19,7 @@ _MAX_LENGTH_S = 120.0
 _IMAGE_RATE, _VIDEO_RATE = 12, 30
 _NTSC = 1001
 _QUALITIES: dict[PreviewFormat, int] = {"webp": 65, "avif": 50, "mp4": 75}
+_FRAME_BYTES_PER_PIXEL = 9  # of a picture that moves: all its frames are held, some as they are encoded
 _PIXELS_PER_S: dict[PreviewFormat, float] = {"webp": 6e6, "avif": 2e6, "mp4": 12e6}
 
 
@@ -90,14 +92,25 @@ def estimate_s(info: MediaInfo, spec: PreviewSpec) -> float:
     Twice the time to encode where it's to fit a size.
     """
     video = info.video
-    if video is None:
+    if video is None or not video.display_width:
         return 0.1
     megapixels = video.width * video.height / 1e6
     rate = min(60.0, float(nominal_rate(video)))
     decoded = spec.segments * (CANDIDATES + (LOOK_BACK_S + 2 * spec.segment_s + 2) * rate)
-    width = min(spec.width, video.display_width)
-    pixels = width * width * video.display_height / video.display_width
-    frames = spec.segments * spec.segment_s * float(rate_for(video, spec))
-    encode_s = frames * pixels / _PIXELS_PER_S[spec.format] * (2 if spec.max_bytes else 1)
+    encode_s = _pixels(video, spec) / _PIXELS_PER_S[spec.format] * (2 if spec.max_bytes else 1)
     tonemap_s = 3.0 if video.hdr != "sdr" else 0.0
-    return round(0.1 + decoded * megapixels / 150 + encode_s + tonemap_s, 3)
+    return round(0.1 + measuring_cost_s(info) + decoded * megapixels / 150 + encode_s + tonemap_s, 3)
+
+
+def memory_bytes(info: MediaInfo, spec: PreviewSpec) -> int:
+    """To decode the film and, but for an MP4, to hold all frames of the preview."""
+    video = info.video
+    held = 0.0 if video is None or not video.display_width or spec.format == "mp4" else _pixels(video, spec)
+    return picture_memory_bytes(info) + int(held * _FRAME_BYTES_PER_PIXEL)
+
+
+def _pixels(video: VideoInfo, spec: PreviewSpec) -> float:
+    """Of all frames of a preview."""
+    width = min(spec.width, video.display_width)
+    frames = spec.segments * spec.segment_s * float(rate_for(video, spec))
+    return frames * width * width * video.display_height / video.display_width

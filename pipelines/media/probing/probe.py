@@ -20,8 +20,11 @@ _LOWEST_BIT_RATE_BPS = 1000  # a header that implies less than this tells a dura
 _SCAN_LIMIT_BYTES = 256 * 2**20
 
 
-def probe(source: Source) -> MediaInfo:
+def probe(source: Source, *, measured: bool = False) -> MediaInfo:
     """Read the technical metadata of ``source``.
+
+    Where the headers don't tell how long it lasts, its packets do: of a file of more than 256 MiB only if it is to be
+    ``measured``, for that takes as long as reading it.
 
     Raises:
         SourceError: see ``open_input``.
@@ -29,7 +32,7 @@ def probe(source: Source) -> MediaInfo:
     size_bytes = size_of(source)
     with open_input(source) as container:
         info = _read(container, size_bytes)
-    if not _duration_is_plausible(info.duration_s, size_bytes):
+    if not _duration_is_plausible(info.duration_s, size_bytes) and (measured or size_bytes <= _SCAN_LIMIT_BYTES):
         info = _with_scanned_duration(source, info)
     return info
 
@@ -73,9 +76,7 @@ def _duration_is_plausible(duration_s: float | None, size_bytes: int) -> bool:
 
 
 def _with_scanned_duration(source: Source, info: MediaInfo) -> MediaInfo:
-    """Take the duration from the packets; a file too large to scan keeps what its header says."""
-    if info.size_bytes > _SCAN_LIMIT_BYTES:
-        return info
+    """Take the duration from the packets."""
     ends: dict[int, Fraction] = {}
     with open_input(source) as container:
         start = start_of(container)

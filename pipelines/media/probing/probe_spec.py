@@ -29,6 +29,11 @@ class ProbeSpec(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+def measuring_cost_s(info: MediaInfo) -> float:
+    """Of reading all packets, where the headers don't tell how long it lasts."""
+    return 0.0 if info.duration_s is not None else round(info.size_bytes / _READ_BYTES_PER_S, 3)
+
+
 def packets_cost_s(info: MediaInfo) -> float:
     video = info.video
     rate = float(nominal_rate(video)) if video else 0.0

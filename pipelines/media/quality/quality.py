@@ -39,7 +39,7 @@ def plan_quality(source: Source, spec: QualitySpec, slots: int, on_progress: OnP
         SourceError: see ``open_input``; SourceUnsupportedError: it has neither moving pictures nor sound.
         LimitError: its pictures are too large.
     """
-    info = probe(source)
+    info = probe(source, measured=True)
     check_measurable(name_of(source), info)
     if not spec.full:
         return QualityPlan(info=info)

@@ -29,7 +29,9 @@ from pipelines.media.storyboard.webvtt import vtt_of
 _SEARCH_SHARE = 0.3  # of the work, where packets are read to find keyframes
 
 
-def storyboard(source: Source, folder: Path, spec: StoryboardSpec, on_progress: OnProgress) -> StoryboardResult:
+def storyboard(
+    source: Source, folder: Path, spec: StoryboardSpec, on_progress: OnProgress, threads: int = 1
+) -> StoryboardResult:
     """Write the sheets, ``storyboard.vtt`` and ``storyboard.json`` into ``folder``.
 
     A tile shows the middle of its time. Of a file that was cut off, the tiles end where its pictures do.
@@ -40,7 +42,7 @@ def storyboard(source: Source, folder: Path, spec: StoryboardSpec, on_progress: 
         ParamsError: its sheets would be too large.
         SourceUnreadableError: nothing decodes.
     """
-    info = probe(source)
+    info = probe(source, measured=True)
     video = info.video
     if video is None:
         raise NoVideoStreamError(f"{name_of(source)} has no moving pictures; make a storyboard of a video.")
@@ -50,7 +52,7 @@ def storyboard(source: Source, folder: Path, spec: StoryboardSpec, on_progress: 
     searched = _SEARCH_SHARE if keyframes.scanned else 0.0
     with ExitStack() as stack:
         board = plan_board(name_of(source), info, video, keyframes, spec)
-        frames = TileFrames(source, video, keyframes, spec, board.size, stack)
+        frames = TileFrames(source, video, keyframes, spec, board.size, stack, threads)
 
         def tiles() -> Iterator[Found]:
             for number, slot in enumerate(board.slots, start=1):

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from pipelines.media.info import MediaInfo
+from pipelines.media.probing.probe_spec import measuring_cost_s
 from pipelines.media.profiles import rate_of
 from pipelines.media.stills_spec import Size
 from pipelines.media.units import Seconds
@@ -130,4 +131,4 @@ def estimate_s(info: MediaInfo, spec: StoryboardSpec) -> float:
     exact_s = count * min(interval_s, 10) * rate * megapixels / 500
     keyframes_s = count * (0.003 + 0.005 * megapixels)
     taken_s = {"exact": exact_s, "keyframes": keyframes_s, "auto": min(exact_s, max(1.0, keyframes_s))}[spec.mode]
-    return round(0.05 + taken_s + (3.0 if video.hdr != "sdr" else 0.0), 3)
+    return round(0.05 + measuring_cost_s(info) + taken_s + (3.0 if video.hdr != "sdr" else 0.0), 3)

@@ -47,12 +47,14 @@ class TileFrames:
         spec: StoryboardSpec,
         size: tuple[int, int],
         stack: ExitStack,
+        threads: int = 1,
     ) -> None:
         self._source = source
         self._video = video
         self._keyframes = keyframes
         self._mode = spec.mode
         self._stack = stack
+        self._threads = threads
         container = stack.enter_context(open_input(source))
         self.timing = Timing.of(container, video.index)
         self._maker = PictureMaker(video, self.timing.time_base, size=size)
@@ -79,7 +81,7 @@ class TileFrames:
     @cached_property
     def _exact_reader(self) -> FrameReader:
         container = self._stack.enter_context(open_input(self._source))
-        return FrameReader(container, _stream(container, self._video), self._keyframes.times)
+        return FrameReader(container, _stream(container, self._video), self._keyframes.times, self._threads)
 
     def _found(self, frame: VideoFrame, *, keyframe: bool) -> Found:
         assert frame.pts is not None

@@ -12,6 +12,7 @@ _COLOUR = re.compile(r"#(?:[0-9a-f]{6}|[0-9a-f]{8})")
 _SPEED = 400  # times as fast as it plays; AAC goes 1000 times as fast
 _USUAL_WIDTH = 1800
 _MAX_PIXELS = 16_000_000
+MEMORY_BYTES = 320 << 20  # a process, the largest picture, and four million peaks while they are written
 
 
 def parse_colour(value: object) -> str:

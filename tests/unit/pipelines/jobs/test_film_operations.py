@@ -46,6 +46,7 @@ def test_its_result_is_small_and_as_declared(operation: Operation, film: Path, c
 def test_its_plan_tells_what_it_takes(operation: Operation, film: Path, child: MediaChild) -> None:
     plan = planned(operation, film, child)
     assert plan.explain["estimated_seconds"] == plan.units[0].needs.seconds > 0
+    assert plan.units[0].needs.memory_bytes > 100 << 20
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)

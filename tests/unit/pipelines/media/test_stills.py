@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 from shots import black, dissolved, faded, shot
 
-from pipelines.media.errors import NoVideoStreamError, TimeOutOfRangeError
+from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError, TimeOutOfRangeError
 from pipelines.media.probing.probe import probe
 from pipelines.media.progress import Progress
 from pipelines.media.stills import stills
@@ -217,6 +217,13 @@ def test_keyframes_are_looked_at_where_they_are_dense_and_told(tmp_path: Path) -
     assert not any(still.keyframe for still in sparse)
 
 
+def test_of_dense_keyframes_as_many_are_chosen_as_are_wanted_however_many(tmp_path: Path) -> None:
+    pictures = [picture for number in range(14) for picture in shot(number, 50)]
+    taken = _take(_shots_film(tmp_path, pictures, 5), tmp_path, count=60, telling=True, sizes=["16"], format="jpeg")
+    assert len({still.pts for still in taken}) == 60
+    assert all(still.keyframe for still in taken)
+
+
 def test_telling_frames_are_the_same_each_time(tmp_path: Path) -> None:
     clip = _shots_film(tmp_path, [picture for number in range(6) for picture in shot(number, 50)], 10)
     assert _take(clip, tmp_path, count=3, telling=True) == _take(clip, tmp_path, count=3, telling=True)
@@ -226,6 +233,17 @@ def test_telling_frames_are_the_same_each_time(tmp_path: Path) -> None:
 def test_of_hardly_any_frames_what_is_there_is_taken(tmp_path: Path, frames: int) -> None:
     clip = factory.grey_ramp(tmp_path / "short.mkv", frames=frames)
     assert len(_take(clip, tmp_path, count=4, telling=True)) == frames
+
+
+def test_stills_are_spread_over_a_film_that_does_not_tell_how_long_it_is(tmp_path: Path) -> None:
+    clip = factory.live_film(factory.grey_ramp(tmp_path / "ramp.mp4", frames=100), tmp_path / "live.mkv")
+    assert [still.time_s for still in _take(clip, tmp_path, count=2)] == pytest.approx([1.0, 3.0], abs=0.001)
+
+
+def test_pictures_without_a_size_are_told_to_be_unreadable(tmp_path: Path) -> None:
+    clip = factory.without_size(factory.grey_ramp(tmp_path / "ramp.ts"), tmp_path / "scrambled.ts")
+    with pytest.raises(SourceUnreadableError, match="size of its pictures"):
+        _take(clip, tmp_path)
 
 
 def test_a_cover_stands_in_for_missing_pictures(shared_video: Path, tmp_path: Path) -> None:

@@ -176,3 +176,12 @@ def test_a_file_that_cannot_be_opened_is_broken(tmp_path: Path) -> None:
     _, found = inspected(film, tmp_path, 1)
     assert found.validation.verdict == "broken"
     assert (found.probe, found.quality, found.storyboard) == (None, None, None)
+
+
+def test_a_film_that_does_not_tell_how_long_it_is_gets_tiles_all_over(tmp_path: Path) -> None:
+    film = factory.live_film(factory.film(tmp_path / "film.mp4", frames=100), tmp_path / "live.mkv")
+    plan = plan_inspection(film, InspectSpec(), 1, unwatched)
+    assert plan.info is not None
+    assert plan.tiles is not None
+    assert plan.info.duration_s == pytest.approx(4, abs=0.05)
+    assert len(plan.tiles.board.slots) == 4

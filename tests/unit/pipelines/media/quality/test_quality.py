@@ -12,6 +12,7 @@ from pipelines.media.errors import SourceError, SourceUnsupportedError
 from pipelines.media.parts import Part
 from pipelines.media.profiles import Profile
 from pipelines.media.quality.advice import profile_for
+from pipelines.media.quality.listener import QualityListener
 from pipelines.media.quality.quality import measure_part, plan_quality, quality_of
 from pipelines.media.quality.quality_result import conclude
 from pipelines.media.quality.quality_spec import QualityResult, QualitySpec
@@ -83,6 +84,25 @@ def test_silence_and_clipping_are_found(tmp_path: Path) -> None:
     assert spans["clipping"] == pytest.approx((4, 5), abs=0.1)
     assert result.score is None
     assert [each.code for each in result.recommendations] == ["sound_clips"]
+
+
+def test_silences_are_found_before_and_behind_a_change_of_channels() -> None:
+    listener = QualityListener(None, 1.0)
+    for second in range(8):
+        channels, layout = (2, "stereo") if second < 4 else (1, "mono")
+        silent = second not in {3, 4}
+        samples = np.zeros((channels, 48_000), np.float32) if silent else factory.tone(1, -20, channels)
+        listener.sound(0, factory.sound_frame(samples, second, layout))
+    assert [(each.start_s, each.end_s) for each in listener.result().flaws] == [
+        pytest.approx((0, 3), abs=0.05),
+        pytest.approx((5, 8), abs=0.05),
+    ]
+
+
+def test_a_film_that_does_not_tell_how_long_it_is_is_looked_at_all_over(encoded: Encode, tmp_path: Path) -> None:
+    film = factory.live_film(encoded(moving(100), gop=25), tmp_path / "live.mkv")
+    assert measured(film).points[-1].time_s > 2
+    assert plan_quality(film, FULL, 1, lambda _: None).info.duration_s == pytest.approx(4, abs=0.05)
 
 
 def test_a_loud_sound_that_is_whole_does_not_clip(tmp_path: Path) -> None:
