@@ -17,9 +17,13 @@ _LOOKS_PER_S = 25.0  # at most: what lasts needn't be looked at more often
 class ShotDetector:
     """Is given the thumbs of all frames of a stretch, in the order they are shown in."""
 
-    def __init__(self, frame_rate: float, *, from_start: bool = True) -> None:
-        """``from_start``: the stretch begins where the film does."""
+    def __init__(self, frame_rate: float, *, from_start: bool = True, frames_before: int = 0) -> None:
+        """``from_start``: the stretch begins where the film does.
+
+        ``frames_before``: how many of the film come before it; looks are then at the same frames wherever it begins.
+        """
         self._step = look_of(frame_rate)
+        self._first_look = -frames_before % self._step
         self._from_start = from_start
         self._cuts = CutFinder(self._step)
         self._dissolves = DissolveFinder()
@@ -28,7 +32,7 @@ class ShotDetector:
 
     def push(self, thumb: Thumb, pts: int) -> None:
         self._cuts.push(thumb)
-        if len(self._pts) % self._step == 0:
+        if len(self._pts) % self._step == self._first_look:
             self._dissolves.push(thumb)
         self._pts.append(pts)
         self._contrasts.append(float(thumb[0].std()))
@@ -56,7 +60,9 @@ class ShotDetector:
 
     def _in_frames(self, looks: Gradual) -> Gradual:
         last = len(self._pts) - 1
-        first, middle, end = (min(last, look * self._step) for look in (looks.first, looks.middle, looks.last))
+        first, middle, end = (
+            min(last, self._first_look + look * self._step) for look in (looks.first, looks.middle, looks.last)
+        )
         return Gradual(first, middle, end, looks.confidence)
 
     def _boundary(self, kind: Kind, confidence: float, first: int, middle: int, last: int) -> Boundary:

@@ -46,7 +46,7 @@ def plan_scenes(source: Source, slots: int, on_progress: OnProgress) -> ScenesPl
         NoVideoStreamError: there is no video stream but maybe a cover.
         LimitError: its pictures are too large.
     """
-    info = probe(source)
+    info = probe(source, measured=True)
     video = info.video
     if video is None:
         raise NoVideoStreamError(f"{name_of(source)} has no moving pictures; look for scenes in a video.")
@@ -54,12 +54,14 @@ def plan_scenes(source: Source, slots: int, on_progress: OnProgress) -> ScenesPl
     keyframes = find_keyframes(source, info, video.index, ProgressMeter(on_progress, info.duration_s))
     with open_input(source) as container:
         timing = Timing.of(container, video.index)
+        first_pts = container.streams[video.index].start_time
     end_s = pictures_end_s(info, video, keyframes, float(timing.start))
     return ScenesPlan(
         stretches=tuple(_stretches(video, keyframes, timing, end_s, slots)),
         stream=video.index,
         time_base=str(timing.time_base),
         start=str(timing.start),
+        first_pts=first_pts or 0,
         end_s=round(end_s, 6),
         frame_rate=frame_rate_of(video),
         memory_bytes=memory_bytes(video),
@@ -93,7 +95,7 @@ def find_shots(
     """Look through a stretch, decoding all of it; what is damaged is passed over."""
     own = Window(stretch.begin_pts, stretch.end_pts)
     thumbs = ThumbMaker()
-    detector = ShotDetector(plan.frame_rate, from_start=stretch.from_pts is None)
+    detector: ShotDetector | None = None
     meter = ProgressMeter(on_progress, stretch.length_s)
     frames, damaged = 0, 0
     with open_input(source) as container:
@@ -114,10 +116,16 @@ def find_shots(
             shown = frame.pts
             if stretch.until_pts is not None and shown >= stretch.until_pts:
                 break
+            if detector is None:
+                frames_before = round((shown - plan.first_pts) * float(time_base) * plan.frame_rate)
+                detector = ShotDetector(
+                    plan.frame_rate, from_start=stretch.from_pts is None, frames_before=frames_before
+                )
             detector.push(thumbs.make(frame), shown)
             frames += own.holds(shown)
             meter.update(float((shown - begin) * time_base), frames)
-    boundaries = tuple(each for each in detector.result() if own.holds(each.pts))
+    found = () if detector is None else detector.result()
+    boundaries = tuple(each for each in found if own.holds(each.pts))
     return StretchResult(boundaries=boundaries, frames=frames, decode_errors=damaged)
 
 

@@ -59,13 +59,14 @@ class Stretch(BaseModel, frozen=True, extra="forbid"):
 class ScenesPlan(BaseModel, frozen=True, extra="forbid"):
     """``end_s``: where the pictures end, in seconds from ``start``, which is the container's, on its own clock.
 
-    ``start`` and ``time_base`` are fractions in text.
+    ``start`` and ``time_base`` are fractions in text. ``first_pts``: when the first picture is shown.
     """
 
     stretches: tuple[Stretch, ...]
     stream: int
     time_base: str
     start: str
+    first_pts: int
     end_s: float
     frame_rate: float
     memory_bytes: int

@@ -16,10 +16,12 @@ from pipelines.media.scenes.thumbs import ThumbMaker
 SLOW = 0.1
 
 
-def found(pictures: Pictures, rate: float = 25, *, from_start: bool = True) -> tuple[Boundary, ...]:
+def found(
+    pictures: Pictures, rate: float = 25, *, from_start: bool = True, frames_before: int = 0
+) -> tuple[Boundary, ...]:
     """The boundaries; the frame ``n`` is shown at 10 times that."""
-    thumbs, detector = ThumbMaker(), ShotDetector(rate, from_start=from_start)
-    for number, picture in enumerate(pictures):
+    thumbs, detector = ThumbMaker(), ShotDetector(rate, from_start=from_start, frames_before=frames_before)
+    for number, picture in enumerate(pictures, start=frames_before):
         detector.push(thumbs.make(VideoFrame.from_ndarray(picture, format="yuv420p")), 10 * number)
     return detector.result()
 
@@ -172,3 +174,11 @@ def test_in_real_clips_all_cuts_are_found_and_nothing_else(material: dict[str, j
     assert score.found["cut"] == score.all["cut"]
     assert score.recall > 0.85
     assert score.precision > 0.95
+
+
+@pytest.mark.parametrize("begin", [10, 11])
+def test_a_dissolve_lies_where_it_does_wherever_the_stretch_begins(begin: int) -> None:
+    pictures = dissolved(shot(1, 120, SLOW), shot(2, 120, SLOW), 36)
+    whole = found(pictures, 50)
+    assert found(pictures[begin:], 50, from_start=False, frames_before=begin) == whole
+    assert [boundary.kind for boundary in whole] == ["dissolve"]

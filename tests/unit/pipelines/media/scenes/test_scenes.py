@@ -8,7 +8,7 @@ import av
 import media_factory as factory
 import pytest
 from pydantic import ValidationError
-from shots import Pictures, black, faded, shot
+from shots import Pictures, black, dissolved, faded, shot
 
 from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError
 from pipelines.media.progress import Progress
@@ -213,3 +213,18 @@ def test_progress_rises(long_film: Path) -> None:
     fractions = [progress.fraction for progress in seen]
     assert fractions == sorted(fractions)
     assert all(0 <= fraction <= 1 for fraction in fractions)
+
+
+def test_a_stretch_finds_what_the_whole_film_does_at_fifty_frames_a_second(tmp_path: Path) -> None:
+    shots = dissolved(shot(1, 120, 0.1), shot(2, 120, 0.1), 36)
+    film = factory.write_video(
+        tmp_path / "fast.mp4", shots, time_base=Fraction(1, 50), rate=Fraction(50), gop=25, options={"crf": "18"}
+    )
+    plan = plan_scenes(film, 1, lambda _: None)
+    (whole,) = plan.stretches
+    with av.open(str(film)) as container:
+        keyframes = [packet.pts for packet in container.demux(video=0) if packet.is_keyframe]
+    later = whole.model_copy(update={"from_pts": keyframes[1]})
+    one, other = (find_shots(film, plan, stretch, 1, lambda _: None).boundaries for stretch in (whole, later))
+    assert {boundary.kind for boundary in one} == {"dissolve"}
+    assert other == one
