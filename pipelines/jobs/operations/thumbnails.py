@@ -5,6 +5,7 @@ A unit is a film. What is wrong with one of many stands in its place and holds u
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,12 +16,15 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
 from pipelines.jobs.pictures import Failure
-from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.jobs.workbench import Finished, PlaceError, Workbench
 from pipelines.media.images.info import MEDIA_TYPES
 from pipelines.media.info import MediaInfo
+from pipelines.media.probing.probe_spec import picture_memory_bytes
 from pipelines.media.stills_spec import StillsResult, StillsSpec, estimate_s
 
 _PROBE, _STILLS = "pipelines.media.probing.probe:probe", "pipelines.media.stills:stills"
+_BUILD = f"1 {version('mediaray')} {version('av')} {version('pillow')}"  # what stills depend on beside film and spec
+_MOST_CPUS = 4  # of a film by itself
 _FILM, _ALONE = "film", "alone"  # in a unit's payload
 _LOOKED_AT = 6  # of many, to tell how long all take
 _TOLD = 1000  # stills in a job's result; all are in its report
@@ -38,6 +42,13 @@ class Film(BaseModel, frozen=True, extra="forbid"):
     name: str
     result: StillsResult | None = None
     error: Failure | None = None
+
+
+class _Manifest(BaseModel):
+    """A unit's. It is ``lasting`` where another try would come to the same."""
+
+    film: Film
+    lasting: bool = True
 
 
 class ThumbnailsResult(BaseModel, frozen=True, extra="forbid"):
@@ -58,9 +69,21 @@ def plan(bench: Workbench) -> Plan:
     infos = _look(bench, entries, alone=alone)
     known = [estimate_s(info, spec) for info in infos]
     each_s = sum(known) / len(known) if known else 1.0
-    needs = Needs(cpus=0 if each_s < 1 else 1, max_cpus=1, seconds=each_s)
+    needs = Needs(
+        cpus=0 if each_s < 1 else 1,
+        max_cpus=_MOST_CPUS if alone else 1,
+        memory_bytes=max(map(picture_memory_bytes, infos), default=0),
+        seconds=each_s,
+    )
     units = tuple(
-        Unit(name=f"film-{number:04d}", needs=needs, payload={_FILM: entry.model_dump(), _ALONE: alone})
+        Unit(
+            name=f"film-{number:04d}",
+            needs=needs,
+            payload={_FILM: entry.model_dump(), _ALONE: alone},
+            key=None
+            if alone
+            else bench.content_key([entry.source], _BUILD, _STILLS, spec.model_dump_json(), entry.model_dump_json()),
+        )
         for number, entry in enumerate(entries)
     )
     explain = {"films": len(entries), "estimated_seconds": round(each_s * len(entries), 3)}
@@ -76,20 +99,23 @@ def _look(bench: Workbench, entries: Sequence[Entry], *, alone: bool) -> list[Me
     return [each for each in looked if isinstance(each, MediaInfo)]
 
 
-def run(bench: Workbench, unit: Unit) -> Film:
+def run(bench: Workbench, unit: Unit) -> _Manifest:
     film = Entry.model_validate(unit.payload[_FILM])
-    folder, spec = str(bench.scratch), bench.params_as(StillsSpec)
+    spec, threads = bench.params_as(StillsSpec), max(1, bench.cpus)
+    wanted: dict[str, Any] = {"folder": str(bench.scratch), "spec": spec, "threads": threads}
     if unit.payload[_ALONE]:
-        made: StillsResult | JobError = bench.call(_STILLS, StillsResult, film.source, folder=folder, spec=spec)
+        made: StillsResult | JobError = bench.call(_STILLS, StillsResult, film.source, **wanted)
     else:
-        (made,) = bench.call_each(_STILLS, StillsResult, [film.source], [{}], folder=folder, spec=spec)
+        (made,) = bench.call_each(_STILLS, StillsResult, [film.source], [{}], **wanted)
     if isinstance(made, JobError):
-        return Film(source=film.source, name=film.name, error=Failure(code=made.code, message=made.message))
-    return Film(source=film.source, name=film.name, result=made)
+        error = Failure(code=made.code, message=made.message)
+        lasting = not made.retryable and not isinstance(made, PlaceError)
+        return _Manifest(film=Film(source=film.source, name=film.name, error=error), lasting=lasting)
+    return _Manifest(film=Film(source=film.source, name=film.name, result=made))
 
 
 def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
-    films = {name: Film.model_validate(units[name].manifest) for name in sorted(units)}
+    films = {name: _Manifest.model_validate(units[name].manifest).film for name in sorted(units)}
     made = [
         Made(
             units[name].folder / still.name,

@@ -8,6 +8,7 @@ from typing import Any
 import media_factory as factory
 import pytest
 
+from cluster import identity
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
 from cluster.storage import Roots
@@ -141,3 +142,24 @@ def test_a_record_tells_only_so_many_stills(monkeypatch):
     still = Still(name="a", format="png", time_s=0, width=1, height=1, size_bytes=1, pts=0, keyframe=True)
     films = [Film(source=name, name=name, result=StillsResult(items=(still, still))) for name in "abc"]
     assert [each.name for each in thumbnails._first(films)] == ["a"]
+
+
+def test_stills_of_one_of_many_are_found_again_by_film_and_parameters(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    sources = film(desk.folder / "a.mkv"), film(desk.folder / "b.mkv")
+
+    def keys(**params: Any) -> list[str | None]:
+        return [unit.key for unit in OPERATION.plan(desk.bench(sources, "plan", **params)).units]
+
+    first, second = keys()
+    assert None is not first != second is not None
+    assert keys() == [first, second]
+    assert not {first, second} & set(keys(sizes=["16"]))
+
+
+def test_a_film_by_itself_claims_the_memory_of_its_pictures(desk: Desk) -> None:
+    (unit,) = OPERATION.plan(desk.bench((film(desk.folder / "a.mkv"),), "plan")).units
+    assert unit.needs.memory_bytes > 100 << 20
+    assert unit.key is None
