@@ -9,7 +9,6 @@ from PIL import Image
 from pipelines.media.errors import LimitError
 from pipelines.media.images.info import MAX_FRAME_PIXELS, MAX_FRAMES, ImageInfo
 
-_ANIMATED = frozenset({"gif", "webp", "png", "avif"})  # the pages of a TIFF have no time
 _UNTIMED_MS = 100  # what browsers make of a frame that is to be shown for no time
 
 
@@ -28,10 +27,6 @@ class Timing:
             "duration": list(self.durations_ms),
             "loop": self.plays,
         }
-
-
-def is_moving(info: ImageInfo) -> bool:
-    return info.frames > 1 and info.format in _ANIMATED
 
 
 def moving_frames(image: Image.Image, info: ImageInfo, name: str) -> tuple[int, ...]:

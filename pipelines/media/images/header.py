@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedIm
 
 from pipelines.media.errors import LimitError, NotMediaError, SourceUnreadableError
 from pipelines.media.images.info import ColourModel, ImageFormat, ImageInfo
+from pipelines.media.images.metadata import gif_blocks
 from pipelines.media.source import Source, name_of, open_file
 
 # Pillow's names. Left out on purpose: what runs programs (EPS, WMF), what is text or vector, and formats whose readers
@@ -33,8 +34,8 @@ MAX_SIDE = 65_500
 _MAX_BYTES = 256 << 20
 _MAX_PAGES = 1000
 _MAX_PROFILE_BYTES = 4 << 20
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
 _MAX_NAME = 200  # of a profile
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
 PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0  # TIFF's tag of what levels mean, and a value of it
 _GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
 _ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
@@ -92,7 +93,7 @@ def open_image(data: bytes | BinaryIO, name: str) -> Iterator[Image.Image]:
     Raises:
         NotMediaError: no format that is read here.
         SourceUnreadableError: its header is damaged.
-        LimitError: it has too many pixels.
+        LimitError: it has too many pixels, or blocks of a GIF.
     """
     with reading(name):
         try:
@@ -102,6 +103,8 @@ def open_image(data: bytes | BinaryIO, name: str) -> Iterator[Image.Image]:
             raise NotMediaError(f"{name} is no image of a format that is read here ({known}).") from error
     with image:
         check_size(image.size, name)
+        if image.format == "GIF":
+            _check_blocks(image)
         yield image
 
 
@@ -127,6 +130,15 @@ def check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
+def _check_blocks(image: Image.Image) -> None:
+    """Pillow goes through all of them, one by one, to tell how many frames there are."""
+    file: Any = image.fp
+    at = file.tell()
+    file.seek(0)
+    gif_blocks.check_count(file.read())
+    file.seek(at)
+
+
 def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
     """What the header tells of ``frame`` (from 0; of what has fewer, the last), which is then the image's current one.
 
@@ -135,6 +147,7 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
     with reading(name):
         frames = _frames(image, name)
         image.seek(min(frame, frames - 1))
+        _drop_odd_blocks(image)
         bits = _bits(image)  # before EXIF: Pillow decodes a PNG to look for it, and forgets how it was stored
         orientation = _orientation(image)
     check_size(image.size, name)
@@ -147,7 +160,6 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
         width=width,
         height=height,
         orientation=orientation,
-        _drop_odd_blocks(image)
         colour=_colour(image),
         bits=bits,
         alpha=image.mode in _ALPHA or "transparency" in image.info,
@@ -165,6 +177,8 @@ def _frames(image: Image.Image, name: str) -> int:
     Pillow tells a wrong number after it was sent further than there are pages. The further pictures of an MPO (a
     gain map, another view, a preview) are no frames of the first.
     """
+    if image.format == "MPO":
+        return 1
     if image.format != "TIFF":
         return getattr(image, "n_frames", 1)
     for page in range(1, _MAX_PAGES + 1):
@@ -175,10 +189,15 @@ def _frames(image: Image.Image, name: str) -> int:
     raise LimitError(f"{name} has more than {_MAX_PAGES} pages.")
 
 
+def _drop_odd_blocks(image: Image.Image) -> None:
+    """A TIFF's tag may be of any type, as a text, which neither Pillow's EXIF nor anything else here can take."""
+    for key in ("xmp", "icc_profile"):
+        if not isinstance(image.info.get(key), bytes):
+            image.info.pop(key, None)
+
+
 def _orientation(image: Image.Image) -> int:
     """EXIF's: 1 where it is missing or means nothing."""
-    if image.format == "MPO":
-        return 1
     value: Any = image.getexif().get(_ORIENTATION)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -187,13 +206,6 @@ def _colour(image: Image.Image) -> ColourModel:
     if image.mode in _GREY:
         return "grey"
     return "cmyk" if image.mode == "CMYK" else "rgb"
-
-
-def _drop_odd_blocks(image: Image.Image) -> None:
-    """A TIFF's tag may be of any type, as a text, which neither Pillow's EXIF nor anything else here can take."""
-    for key in ("xmp", "icc_profile"):
-        if not isinstance(image.info.get(key), bytes):
-            image.info.pop(key, None)
 
 
 def _bits(image: Image.Image) -> int:

@@ -28,6 +28,7 @@ OTHER_SUFFIXES = frozenset(
         *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
     )
 )
+_ANIMATED = frozenset({"gif", "webp", "png", "avif"})  # the pages of a TIFF have no time
 MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000  # of an animation, in all, that are dealt with
 ColourModel = Literal["grey", "rgb", "cmyk"]
 _HEX = r"^#[0-9a-fA-F]{6}$"
@@ -61,6 +62,10 @@ class ImageInfo(BaseModel, frozen=True, extra="forbid"):
     frames: int = 1
     profile: str | None = None
     gain_map: bool = False
+
+    @property
+    def is_moving(self) -> bool:
+        return self.frames > 1 and self.format in _ANIMATED
 
     def as_stored(self, shown: tuple[int, int]) -> tuple[int, int]:
         """A width and height as shown, as they are before the orientation is applied."""

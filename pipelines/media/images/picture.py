@@ -1,5 +1,6 @@
 """Read an image as it is shown: upright, in sRGB."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,15 @@ class Picture:
     array: NDArray[np.uint8]
 
 
-def picture_of(source: Source, frame: int = 0, most_pixels: int | None = None) -> Picture:
+def picture_of(
+    source: Source,
+    frame: int = 0,
+    most_pixels: int | None = None,
+    told: Callable[[ImageInfo], None] = lambda _info: None,
+) -> Picture:
     """The picture of ``frame``; where it has more than ``most_pixels``, a JPEG is decoded at a part of its size.
+
+    ``told`` is called with what its header tells, before it is decoded.
 
     Raises:
         SourceError: it's no image that is read here, or it's damaged.
@@ -35,6 +43,7 @@ def picture_of(source: Source, frame: int = 0, most_pixels: int | None = None) -
     data = bytes_of(source)
     with open_image(data, name) as image:
         info = describe(image, name, frame)
+        told(info)
         pixels = decode(data, image, info, name, _needed(info, most_pixels))
     # The last column or row of a reduced JPEG may be covered in part.
     size = max(1, round(pixels.span[0])), max(1, round(pixels.span[1]))

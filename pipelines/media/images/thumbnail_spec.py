@@ -1,17 +1,20 @@
 """Which renditions of an image to make, and what came of it: the values that travel."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from pipelines.media.images.geometry import Fit, place
+from pipelines.media.images.geometry import Fit, Placement, place
 from pipelines.media.images.info import EXTENSIONS, Colour, ImageInfo, ImageResult
 from pipelines.media.images.metadata.metadata_spec import Keep
+from pipelines.media.images.room import decoded_bytes
 from pipelines.media.stills_spec import box_of, parse_size
 
 ThumbnailFormat = Literal["jpeg", "webp", "avif", "png"]
 _PIXELS_PER_S = {"jpeg": 60e6, "webp": 8e6, "avif": 2e6, "png": 20e6}  # encoded, on one core
 _DECODED_PER_S = {True: 300e6, False: 60e6}  # pixels of the source: JPEGs are decoded at a part of their size
+_MADE_BYTES = 24  # of a pixel that is made, with what the encoder needs
 Position = Literal["centre", "entropy", "attention"]
 
 
@@ -105,9 +108,20 @@ class ThumbnailsResult(ImageResult, frozen=True, extra="forbid"):
     blurhash: str | None = None
 
 
+def memory_bytes(info: ImageInfo, spec: ThumbnailSpec) -> int:
+    """Bytes held at most while they are made. Of an animation all frames are, and all of one size."""
+    made = max(math.prod(_placed(info, spec, size).scaled) for size in spec.sizes)
+    following = info.frames - 1 if spec.animated and info.is_moving else 0
+    return decoded_bytes(info, made) + _MADE_BYTES * made + following * (4 * info.width * info.height + 8 * made)
+
+
+def _placed(info: ImageInfo, spec: ThumbnailSpec, size: str) -> Placement:
+    return place(info.width, info.height, *spec.box(size), enlarge=spec.enlarge)
+
+
 def estimate_s(info: ImageInfo, spec: ThumbnailSpec) -> float:
     """Rough seconds on one core."""
     decoded = info.width * info.height / _DECODED_PER_S[info.format == "jpeg" and not info.progressive]
     frames = info.frames if spec.animated else 1
-    made = sum(place(info.width, info.height, *spec.box(size), enlarge=spec.enlarge).pixels for size in spec.sizes)
+    made = sum(_placed(info, spec, size).pixels for size in spec.sizes)
     return round(0.01 + frames * (decoded + made / _PIXELS_PER_S[spec.format]), 3)

@@ -1,13 +1,13 @@
 """Make renditions of an image: several sizes of one decode, upright, in sRGB, without the source's metadata."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.media.images.animation import Timing, duration_ms, is_moving, moving_frames, plays
+from pipelines.media.images.animation import Timing, duration_ms, moving_frames, plays
 from pipelines.media.images.colour import rgb_of_hex, with_channels
 from pipelines.media.images.crop import window
 from pipelines.media.images.encode import encoded, written
@@ -18,8 +18,9 @@ from pipelines.media.images.metadata.carried import carried
 from pipelines.media.images.picture import in_srgb, warnings_of
 from pipelines.media.images.pixels import Pixels, decode
 from pipelines.media.images.placeholder import blurhash
+from pipelines.media.images.room import ROOM, Room
 from pipelines.media.images.scaling import flattened, scaled, upright
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, label_of
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, label_of, memory_bytes
 from pipelines.media.source import Source, name_of
 
 _HASHED_SIDE = 64  # pixels: more tell a BlurHash nothing
@@ -27,7 +28,7 @@ _WHITE = (255, 255, 255)
 _STILL = "It is no animation: this is a still."
 
 
-def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ThumbnailsResult:
+def thumbnails(source: Source, target: Path, spec: ThumbnailSpec, room: Room = ROOM) -> ThumbnailsResult:
     """Write the renditions: ``target`` without an extension is what their names begin with, their sizes follow.
 
     Raises:
@@ -35,6 +36,11 @@ def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ThumbnailsR
         LimitError: it has too many pixels or bytes.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
+    with room.place() as take:
+        return _made(source, target, spec, take)
+
+
+def _made(source: Source, target: Path, spec: ThumbnailSpec, take: Callable[[int], None]) -> ThumbnailsResult:
     name = name_of(source)
     data = bytes_of(source)
     with open_image(data, name) as image:
@@ -42,7 +48,8 @@ def thumbnails(source: Source, target: Path, spec: ThumbnailSpec) -> ThumbnailsR
         placements = [place(info.width, info.height, *spec.box(size), enlarge=spec.enlarge) for size in spec.sizes]
         needed = max(each.scaled[0] for each in placements), max(each.scaled[1] for each in placements)
         check_size(needed, f"A rendition of {name}")  # enlarged, or made to cover a box, it has no other bound
-        if spec.animated and is_moving(info):
+        take(memory_bytes(info, spec))
+        if spec.animated and info.is_moving:
             numbers = moving_frames(image, info, name)
             pixels, timing = _moving(data, image, name, numbers, needed)
             warnings = warnings_of(info)

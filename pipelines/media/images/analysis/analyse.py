@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.media.images.analysis.analysis_spec import Analysis, AnalysisSpec, Measures
+from pipelines.media.images.analysis.analysis_spec import MOST_PIXELS, Analysis, AnalysisSpec, Measures, memory_bytes
 from pipelines.media.images.analysis.measures import (
     Sample,
     cast_of,
@@ -20,17 +20,16 @@ from pipelines.media.images.analysis.measures import (
 from pipelines.media.images.analysis.palette import palette
 from pipelines.media.images.analysis.perceptual_hash import dct_hash, difference_hash
 from pipelines.media.images.analysis.quality import issues_of, quality_of
-from pipelines.media.images.picture import picture_of, warnings_of
+from pipelines.media.images.picture import Picture, picture_of, warnings_of
 from pipelines.media.images.placeholder import blurhash
+from pipelines.media.images.room import ROOM, Room
 from pipelines.media.images.salience import salient_box
 from pipelines.media.source import Source
 
-# Noise shows at full size alone, so most pictures are decoded whole; a larger JPEG is taken at a half, fourth, eighth.
-_MOST_PIXELS = 24_000_000
 _PLACEHOLDER_SIDE = 64
 
 
-def analyse(source: Source, target: Path, spec: AnalysisSpec) -> Analysis:  # noqa: ARG001  image functions are called alike
+def analyse(source: Source, target: Path, spec: AnalysisSpec, room: Room = ROOM) -> Analysis:  # noqa: ARG001  image functions are called alike
     """What ``source`` is like. Nothing is written: ``target`` isn't used.
 
     All but the noise is measured of the picture as seen whole on a screen, at most 1024 pixels a side; the measures
@@ -40,7 +39,12 @@ def analyse(source: Source, target: Path, spec: AnalysisSpec) -> Analysis:  # no
         SourceError: it's no image that is read here, or it's damaged.
         LimitError: it has too many pixels or bytes.
     """
-    picture = picture_of(source, spec.frame, _MOST_PIXELS)
+    with room.place() as take:
+        picture = picture_of(source, spec.frame, MOST_PIXELS, lambda info: take(memory_bytes(info, spec)))
+        return _analysis(picture, spec)
+
+
+def _analysis(picture: Picture, spec: AnalysisSpec) -> Analysis:
     sample = sample_of(picture.array)
     measures = measures_of(sample, picture.array)
     return Analysis(

@@ -8,6 +8,9 @@ from pipelines.media.images.info import Box, ImageInfo, ImageResult
 
 _DECODED_PER_S = 60e6  # pixels of the source, on one core
 _MEASURED_S = 0.35  # what is measured at a bounded size
+# Noise shows at full size alone, so most pictures are decoded whole; a larger JPEG is taken at a half, fourth, eighth.
+MOST_PIXELS = 24_000_000
+_BYTES = 44  # of a pixel: as it is decoded, and in floating point
 
 CastDirection = Literal["red", "orange", "yellow", "green", "cyan", "blue", "violet", "magenta"]
 IssueCode = Literal[
@@ -160,6 +163,12 @@ class Analysis(ImageResult, frozen=True, extra="forbid"):
     dhash: str
     salience: Box | None
     blurhash: str
+
+
+def memory_bytes(info: ImageInfo, _spec: AnalysisSpec) -> int:
+    """Bytes held at most while it's measured."""
+    pixels = info.width * info.height
+    return _BYTES * (min(pixels, MOST_PIXELS) if info.format == "jpeg" else pixels)
 
 
 def estimate_s(info: ImageInfo, _spec: AnalysisSpec) -> float:

@@ -1,5 +1,6 @@
 """Write an image in another format, or smaller in its own: upright, in sRGB, without the source's metadata."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -20,12 +21,13 @@ from pipelines.media.images.conversion.kept import own_bytes
 from pipelines.media.images.encode import written
 from pipelines.media.images.header import bytes_of, open_image
 from pipelines.media.images.metadata.carried import carried
+from pipelines.media.images.room import ROOM, Room
 from pipelines.media.source import Source, name_of
 
 _LARGER = "It is larger than the source: at a lower quality, or in the format it has, it may be smaller."
 
 
-def convert(source: Source, target: Path, spec: ConvertSpec) -> Converted:
+def convert(source: Source, target: Path, spec: ConvertSpec, room: Room = ROOM) -> Converted:
     """Write one file: ``target`` and its format's extension.
 
     Raises:
@@ -34,10 +36,15 @@ def convert(source: Source, target: Path, spec: ConvertSpec) -> Converted:
         ParamsError: what is asked can't be had of this image: fields tell what can.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
+    with room.place() as take:
+        return _converted(source, target, spec, take)
+
+
+def _converted(source: Source, target: Path, spec: ConvertSpec, take: Callable[[int], None]) -> Converted:
     name = name_of(source)
     data = bytes_of(source)
     with open_image(data, name) as image:
-        frames = read_frames(data, image, name, spec)
+        frames = read_frames(data, image, name, spec, take)
         along = carried(data, image, spec.keep)
         own = _own(data, image, frames, spec, name)
         deep = deep_pixels(data, image, frames) if spec.depth == "keep" else None

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pipelines.media.images.geometry import Placement, place
 from pipelines.media.images.info import MAX_FRAMES, Colour, ImageInfo, ImageResult
 from pipelines.media.images.metadata.metadata_spec import Keep
+from pipelines.media.images.room import decoded_bytes
 from pipelines.media.stills_spec import box_of, parse_size
 
 ConvertFormat = Literal["jpeg", "webp", "avif", "png"]
@@ -26,6 +27,7 @@ _PIXELS_PER_S: dict[str, dict[Effort, float]] = {
 }
 _SEARCHED = 1_500_000  # more pixels aren't searched, see conversion/search.py
 _DECODED_PER_S = 60e6
+_MADE_BYTES, _FRAME_BYTES = 44, 12  # of a pixel: what tries, measures and encoders need; of a further frame
 
 
 Size = Annotated[str, BeforeValidator(parse_size)]
@@ -148,6 +150,13 @@ class Converted(ImageResult, frozen=True, extra="forbid"):
     kept: bool
     reason: str
     candidates: tuple[Candidate, ...]
+
+
+def memory_bytes(info: ImageInfo, spec: ConvertSpec) -> int:
+    """Bytes held at most while it's written. Of an animation all frames are."""
+    made = spec.placed(info.width, info.height).pixels
+    following = info.frames - 1 if spec.frame is None and info.is_moving and spec.allowed != ("jpeg",) else 0
+    return decoded_bytes(info, made) + (_MADE_BYTES + following * _FRAME_BYTES) * made
 
 
 def estimate_s(info: ImageInfo, spec: ConvertSpec) -> float:

@@ -1,13 +1,14 @@
 """Read what is converted: upright, in sRGB, at the size it gets; of an animation all frames."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from pipelines.media.images.animation import Timing, duration_ms, first_frame, is_moving, moving_frames, plays
+from pipelines.media.images.animation import Timing, duration_ms, first_frame, moving_frames, plays
 from pipelines.media.images.colour import rgb_of_hex, with_channels
-from pipelines.media.images.conversion.convert_spec import ConvertSpec
+from pipelines.media.images.conversion.convert_spec import ConvertSpec, memory_bytes
 from pipelines.media.images.conversion.encoders import Array
 from pipelines.media.images.header import describe
 from pipelines.media.images.info import ImageInfo
@@ -44,8 +45,10 @@ class Frames:
         return bool(self.arrays[0].shape[2] == 4)
 
 
-def read_frames(data: bytes, image: Image.Image, name: str, spec: ConvertSpec) -> Frames:
-    """The frames that are to be written.
+def read_frames(
+    data: bytes, image: Image.Image, name: str, spec: ConvertSpec, take: Callable[[int], None] = lambda _needed: None
+) -> Frames:
+    """The frames that are to be written; ``take`` is given the bytes that they need, before they are decoded.
 
     Raises:
         SourceError: it's damaged.
@@ -54,6 +57,7 @@ def read_frames(data: bytes, image: Image.Image, name: str, spec: ConvertSpec) -
     info = describe(image, name, spec.frame or 0)
     warnings = [*warnings_of(info)]
     numbers = _numbers(image, info, spec, name, warnings)
+    take(memory_bytes(info, spec))
     shown: list[Array] = []
     durations: list[int] = []
     for number in numbers:
@@ -73,7 +77,7 @@ def _numbers(image: Image.Image, info: ImageInfo, spec: ConvertSpec, name: str, 
     """Which frames; what is left out is warned of."""
     if spec.frame is not None or info.frames == 1:
         return (min(spec.frame or 0, info.frames - 1),)
-    if not is_moving(info):
+    if not info.is_moving:
         warnings.append(f"It has {info.frames} pages, of which this is the first.")
         return (0,)
     if spec.allowed == ("jpeg",):

@@ -20,12 +20,13 @@ from pipelines.media.images.enhancement.detail import (
     with_local_contrast,
     with_sharpness,
 )
-from pipelines.media.images.enhancement.enhance_spec import Enhanced, EnhanceSpec, Step, StepName, format_of
+from pipelines.media.images.enhancement.enhance_spec import Enhanced, EnhanceSpec, Step, StepName, format_of, memory_bytes
 from pipelines.media.images.enhancement.remedies import remedies
 from pipelines.media.images.enhancement.tones import STEPS, curves_of, toned
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.metadata.carried import carried_by
 from pipelines.media.images.picture import Picture, picture_of, warnings_of
+from pipelines.media.images.room import ROOM, Room
 from pipelines.media.images.scaling import flattened
 from pipelines.media.source import Source
 
@@ -41,7 +42,7 @@ _AFTER_TONES: tuple[tuple[StepName, Callable[[NDArray[np.uint8], float], NDArray
 _WHITE = (255, 255, 255)
 
 
-def enhance(source: Source, target: Path, spec: EnhanceSpec) -> Enhanced:
+def enhance(source: Source, target: Path, spec: EnhanceSpec, room: Room = ROOM) -> Enhanced:
     """Write the picture as ``target`` + ``-enhanced``: whole, upright, in sRGB, without the source's metadata.
 
     Alpha is as it was. Where nothing is to be done, the picture is written as it is; what ``auto`` chose is left undone
@@ -52,7 +53,12 @@ def enhance(source: Source, target: Path, spec: EnhanceSpec) -> Enhanced:
         LimitError: it has too many pixels or bytes.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
-    picture = picture_of(source, spec.frame)
+    with room.place() as take:
+        picture = picture_of(source, spec.frame, told=lambda info: take(memory_bytes(info, spec)))
+        return _enhanced(picture, source, target, spec)
+
+
+def _enhanced(picture: Picture, source: Source, target: Path, spec: EnhanceSpec) -> Enhanced:
     sample = sample_of(picture.array)
     before = _judged(sample, picture)
     chosen = remedies(before.measures, issues_of(before.measures, picture.info), sample) if spec.auto else ()

@@ -24,6 +24,7 @@ StepName = Literal[
 _MEASURED_S = 0.6  # before and after
 _PER_S = {"jpeg": 12e6, "webp": 6e6, "avif": 1.8e6, "png": 8e6}  # pixels decoded, changed and written, on one core
 _DENOISED_PER_S = 3e6
+_BYTES = 48  # of a pixel: before, after and in floating point
 
 
 class EnhanceSpec(BaseModel, frozen=True, extra="forbid"):
@@ -106,6 +107,11 @@ def format_of(info: ImageInfo, spec: EnhanceSpec) -> Literal["jpeg", "webp", "av
     if info.format in ("jpeg", "webp", "avif", "png"):
         return info.format
     return "png" if info.alpha or info.format in ("gif", "tiff", "bmp") else "jpeg"
+
+
+def memory_bytes(info: ImageInfo, _spec: EnhanceSpec) -> int:
+    """Bytes held at most while it's changed."""
+    return _BYTES * info.width * info.height
 
 
 def estimate_s(info: ImageInfo, spec: EnhanceSpec) -> float:

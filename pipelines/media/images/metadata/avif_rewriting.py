@@ -23,13 +23,11 @@ from pipelines.media.images.metadata.avif_boxes import (
     damaged,
     parse,
 )
-from pipelines.media.images.metadata.blocks import Blocks, Pictures
+from pipelines.media.images.metadata.blocks import Change, Pictures
 
 # Of the boxes that aren't items: what frames need. Others may have anything, places too, and are made empty.
 _SHOWN = frozenset({b"ftyp", b"meta", b"moov", b"mdat"})
 _TOLD_BESIDE = frozenset({b"udta", b"uuid", b"free", b"skip"})
-
-Change = Callable[[Blocks, Pictures], Blocks]
 
 
 def rewritten(data: bytes, change: Change, bare: bool) -> bytes:

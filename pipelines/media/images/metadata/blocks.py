@@ -1,5 +1,6 @@
 """The metadata of an image file as blocks of bytes, whatever its format, and what a policy makes of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipelines.media.errors import LimitError
@@ -31,6 +32,9 @@ class Pictures:
     first: bool = True
     gain_map: bool = True
     gain_map_bytes: int | None = None
+
+
+Change = Callable[[Blocks, Pictures], Blocks]  # what becomes of a picture's metadata
 
 
 def changed(blocks: Blocks, spec: MetadataSpec, pictures: Pictures, with_iptc: bool) -> Blocks:

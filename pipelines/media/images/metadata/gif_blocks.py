@@ -1,10 +1,12 @@
 """GIF files as blocks: their metadata, and the same pixels with other metadata. Source: GIF89a; XMP part 3, 1.1.2."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from pipelines.media.errors import SourceUnreadableError
-from pipelines.media.images.metadata.blocks import Blocks, Pictures
+from pipelines.media.errors import LimitError, SourceUnreadableError
+from pipelines.media.images.metadata.blocks import Blocks, Change, Pictures
 
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
 _CONTROL, _COMMENT, _APPLICATION = 0xF9, 0xFE, 0xFF
@@ -13,6 +15,7 @@ _SHOWN = (*_LOOPS, b"ICCRGBG1012")
 # A packet isn't cut into sub-blocks; wherever a reader that doesn't know it lands, this leads it to the end.
 _TRAILER = b"\x01" + bytes(range(0xFF, -1, -1)) + b"\0"
 MAX_BLOCKS = 100_000
+MAX_SUB_BLOCKS = 2_000_000  # encoders put 255 bytes into each: twice as many as the largest file that is read has
 
 
 @dataclass(frozen=True)
@@ -39,43 +42,69 @@ def parse(data: bytes) -> Gif:
 
     Raises:
         SourceUnreadableError: they can't be told apart.
+        LimitError: there are too many.
     """
-    if len(data) < 13:
-        raise SourceUnreadableError("A GIF file's header is cut off.")
-    at = 13 + _table_bytes(data[10])
+    at = _first(data)
     header = data[:at]
     blocks: list[Block] = []
+    for label, start, end in _spans(data, at):
+        blocks.append(Block(label, data[start:end]))
+        at = end
+    return Gif(header, tuple(blocks), min(at + 1, len(data)))
+
+
+def check_count(data: bytes) -> None:
+    """Raise LimitError where a file has more blocks, or parts of them, than anybody needs. Damage is no matter here."""
+    with suppress(SourceUnreadableError):
+        for _ in _spans(data, _first(data)):
+            pass
+
+
+def _first(data: bytes) -> int:
+    """Where the first block begins."""
+    if len(data) < 13:
+        raise SourceUnreadableError("A GIF file's header is cut off.")
+    return 13 + _table_bytes(data[10])
+
+
+def _spans(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """Label, begin and end of each block from ``at`` on. Raises as ``parse``."""
+    blocks = parts = 0
     while at < len(data) and data[at] != _END:
         start = at
         if data[at] == _EXTENSION and at + 2 < len(data):
             label = data[at + 1]
-            at = _after_xmp(data, at) or _after_sub_blocks(data, at + 2)
+            at, more = _after_xmp(data, at) or _after_sub_blocks(data, at + 2, MAX_SUB_BLOCKS - parts)
         elif data[at] == _IMAGE and at + 10 < len(data):
             label = 0
-            at = _after_sub_blocks(data, at + 11 + _table_bytes(data[at + 9]))
+            at, more = _after_sub_blocks(data, at + 11 + _table_bytes(data[at + 9]), MAX_SUB_BLOCKS - parts)
         else:
             raise SourceUnreadableError("A GIF file's blocks are damaged.")
-        blocks.append(Block(label, data[start:at]))
-        if len(blocks) > MAX_BLOCKS:
-            raise SourceUnreadableError(f"A GIF file has more than {MAX_BLOCKS} blocks.")
-    return Gif(header, tuple(blocks), min(at + 1, len(data)))
+        blocks, parts = blocks + 1, parts + more
+        if blocks > MAX_BLOCKS or parts >= MAX_SUB_BLOCKS:
+            raise LimitError(f"A GIF file has more than {MAX_BLOCKS} blocks, or {MAX_SUB_BLOCKS} parts of them.")
+        yield label, start, at
 
 
 def _table_bytes(flags: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _after_xmp(data: bytes, at: int) -> int | None:
+def _after_xmp(data: bytes, at: int) -> tuple[int, int] | None:
+    """As ``_after_sub_blocks``, of a packet that is there."""
     if data[at + 1] != _APPLICATION or data[at + 3 : at + 14] != _XMP:
         return None
     end = data.find(_TRAILER[:1] + b"\xff\xfe\xfd", at)
-    return end + len(_TRAILER) if end >= 0 and end + len(_TRAILER) <= len(data) else None
+    return (end + len(_TRAILER), 1) if end >= 0 and end + len(_TRAILER) <= len(data) else None
 
 
-def _after_sub_blocks(data: bytes, at: int) -> int:
-    while at < len(data) and data[at]:
+def _after_sub_blocks(data: bytes, at: int, most: int) -> tuple[int, int]:
+    """Where sub-blocks that begin at ``at`` end, and how many were gone through: no more than ``most``."""
+    count = 0
+    while at < len(data) and data[at] and count < most:
         at += 1 + data[at]
-    return min(at + 1, len(data))
+        count += 1
+    return min(at + 1, len(data)), count
 
 
 def blocks_of(gif: Gif) -> Blocks:
@@ -92,26 +121,24 @@ def _joined(sub_blocks: bytes) -> bytes:
     return b"".join(parts)
 
 
-Change = Callable[[Blocks, Pictures], Blocks]
-
-
 def rewritten(data: bytes, change: Change, bare: bool) -> bytes:
     """The file with changed metadata: GIF has XMP and comments, no EXIF.
 
     Raises:
-        SourceUnreadableError: its blocks can't be told apart.
+        SourceUnreadableError, LimitError: see ``parse``.
     """
     gif = parse(data)
     after = change(blocks_of(gif), Pictures())
     out = bytearray(b"GIF89a" + gif.header[6:])
-    comments = list(after.comments)
+    comments = Counter(after.comments)
     for each in gif.blocks:
         if each.application == _XMP or (bare and each.label == _APPLICATION and each.application not in _SHOWN):
             continue
         if each.label == _COMMENT:
-            if _joined(each.raw[2:]) not in comments:
+            comment = _joined(each.raw[2:])
+            if not comments[comment]:
                 continue
-            comments.remove(_joined(each.raw[2:]))
+            comments[comment] -= 1
         out += each.raw
     if after.xmp:
         out += bytes((_EXTENSION, _APPLICATION, len(_XMP))) + _XMP + after.xmp + _TRAILER

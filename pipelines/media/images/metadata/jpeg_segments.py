@@ -6,16 +6,18 @@ an index in the first tells where they are, in bytes that are counted from that 
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.images.metadata import ifd, iptc
-from pipelines.media.images.metadata.blocks import Blocks, Pictures, check_bytes
+from pipelines.media.images.metadata.blocks import Blocks, Change, Pictures, check_bytes
 from pipelines.media.images.metadata.exif import PREFIX
 
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 _APP0, _APP1, _APP2, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
+_JFIF, _JFXX = b"JFIF\0", b"JFXX\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _MPF, _ICC, _ISO_MAP = b"MPF\0", b"ICC_PROFILE\0", b"urn:iso:std:iso:ts:21496:-1\0"
@@ -24,6 +26,7 @@ MAX_SEGMENT_BYTES = 65_533  # of payload
 MAX_MORE_XMP_BYTES = 16 << 20
 MAX_PICTURES = 64
 MAX_SEGMENTS = 50_000
+_FILL = re.compile(rb"\xff+(?=\xff)")  # before a marker
 _ENDS_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
@@ -38,6 +41,10 @@ class Segment:
     @property
     def is_metadata(self) -> bool:
         return self.marker == _COM or _APP0 <= self.marker <= 0xEF
+
+    @property
+    def begins_file(self) -> bool:
+        return self.marker == _APP0 and self.payload.startswith((_JFIF, _JFXX))
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,8 @@ def parse(data: bytes, at: int = 0) -> Jpeg:
     mpf_at = None
     at += 2
     while at < len(data):
-        while data[at : at + 2] == b"\xff\xff":  # fill bytes
-            at += 1
+        if filled := _FILL.match(data, at):
+            at = filled.end()
         if data[at : at + 1] != b"\xff" or at + 2 > len(data):
             raise SourceUnreadableError("A JPEG file's segments are damaged.")
         marker = data[at + 1]
@@ -160,9 +167,6 @@ def _entries(index: bytes) -> list[tuple[int, int]] | None:
     return [struct.unpack_from(order + "LL", found.raw, at + 4) for at in range(0, len(found.raw), 16)]
 
 
-Change = Callable[[Blocks, Pictures], Blocks]
-
-
 def rewritten(data: bytes, change: Change, bare: bool, keep_others: bool) -> tuple[bytes, tuple[str, ...]]:
     """The file with changed metadata, and what is to be told of it.
 
@@ -200,18 +204,18 @@ def rewritten(data: bytes, change: Change, bare: bool, keep_others: bool) -> tup
 
 def _assembled(jpeg: Jpeg, blocks: Blocks, bare: bool, with_index: bool) -> bytes:
     """A picture's bytes: what it began with, the metadata, and the rest as it was."""
-    head = [each for each in jpeg.segments if each.marker == _APP0 and each.payload.startswith((b"JFIF\0", b"JFXX\0"))]
+    head = [each for each in jpeg.segments if each.begins_file]
+    rest = [each for each in jpeg.segments if not each.begins_file and _stays(each, blocks, bare, with_index)]
     if bare:
-        head = [each for each in head if each.payload.startswith(b"JFIF\0")]
-    rest = [each for each in jpeg.segments if each not in head and _stays(each, blocks, bare, with_index)]
-    comments = list(blocks.comments)
+        head = [each for each in head if each.payload.startswith(_JFIF)]
+    comments = Counter(blocks.comments)
     made = [*head, *_metadata(blocks), *rest]
     out = bytearray(b"\xff\xd8")
     for each in made:
         if each.marker == _COM:
-            if each.payload not in comments:
+            if not comments[each.payload]:
                 continue
-            comments.remove(each.payload)
+            comments[each.payload] -= 1
         out += bytes((0xFF, each.marker)) + struct.pack(">H", len(each.payload) + 2) + each.payload + each.scan
     return bytes(out) + b"\xff\xd9"
 

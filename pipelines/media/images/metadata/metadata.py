@@ -4,12 +4,12 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image, ImageCms, ImageSequence
 
-from pipelines.media.errors import MediaError, OutputInvalidError, SourceUnreadableError
+from pipelines.media.errors import LimitError, MediaError, OutputInvalidError, SourceUnreadableError
 from pipelines.media.images.encode import written
 from pipelines.media.images.header import bytes_of, check_size, describe, open_image, reading
 from pipelines.media.images.info import ImageInfo
@@ -17,49 +17,74 @@ from pipelines.media.images.metadata import exif, iptc, xmp
 from pipelines.media.images.metadata.blocks import places_in
 from pipelines.media.images.metadata.container import Held, held_by, rewritten
 from pipelines.media.images.metadata.ifd import text_of
-from pipelines.media.images.metadata.metadata_spec import Animation, GainMap, Icc, Metadata, MetadataSpec, Texts
+from pipelines.media.images.metadata.metadata_spec import (
+    Animation,
+    GainMap,
+    Icc,
+    Metadata,
+    MetadataSpec,
+    Texts,
+    memory_bytes,
+)
+from pipelines.media.images.room import ROOM, Room
 from pipelines.media.source import Source, name_of
 
 MAX_DURATIONS = 1000
 MAX_TEXT = 2000
 MAX_TEXTS = 100
 MAX_PROFILE_BYTES = 4 << 20
+MAX_PROVED_BYTES = 1 << 30  # of all pages' pixels: they may share bytes of the file, which unpack to far more
+_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}  # of a pixel in Pillow's modes; in others 8 a channel
 
 
-def metadata(source: Source, target: Path, spec: MetadataSpec) -> Metadata:
+def metadata(source: Source, target: Path, spec: MetadataSpec, room: Room = ROOM) -> Metadata:
     """Tell the source's metadata. Where ``spec`` changes some, write the changed file to ``target`` with an extension.
 
     Raises:
         SourceError: it's no image that is read here, its header is damaged, or its format's metadata can't be changed.
-        LimitError: it has too many pixels or bytes, or what is written doesn't fit.
+        LimitError: it has too many pixels or bytes, a TIFF's pages in all too, or what is written doesn't fit.
         OutputInvalidError: what was made tells a place still; it isn't kept.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
+    with room.place() as take:
+        return _metadata(source, target, spec, take)
+
+
+def _metadata(source: Source, target: Path, spec: MetadataSpec, take: Callable[[int], None]) -> Metadata:
     name = name_of(source)
     data = bytes_of(source)
     with open_image(data, name) as image:
         info = describe(image, name)
+        take(memory_bytes(info, spec))
         told = _told(data, image, info)
     if not spec.changes:
         return told
+    if info.format == "tiff":
+        _check_pages(data, name)
     made, warnings = rewritten(data, info, spec, name)
     _check(made, info, spec, name)
-    if info.format == "tiff" and _pixels(data, name) != _pixels(
-        made, name
-    ):  # where they are is only told by the source
+    # Where they are is only told by the source.
+    if info.format == "tiff" and _pixels(data, name) != _pixels(made, name):
         raise SourceUnreadableError(f"{name} is too damaged for its metadata to be changed: pixels would differ.")
     file = written(target, "", made, info.format, (info.width, info.height))
     return told.model_copy(update={"files": (file,), "warnings": (*told.warnings, *warnings)})
 
 
-def _pixels(data: bytes, name: str) -> list[bytes]:
-    """A digest of each page's pixels."""
-    digests = []
+def _check_pages(data: bytes, name: str) -> None:
+    """Raise LimitError where the pages of a TIFF have too many pixels in all."""
+    left_bits = 8 * MAX_PROVED_BYTES
     with open_image(data, name) as image, reading(name):
         for page in ImageSequence.Iterator(image):
             check_size(page.size, name)
-            digests.append(hashlib.sha256(page.tobytes()).digest())
-    return digests
+            left_bits -= page.width * page.height * _BITS.get(page.mode, 8 * len(page.getbands()))
+            if left_bits < 0:
+                raise LimitError(f"{name} has pages of more than {MAX_PROVED_BYTES >> 20} MiB in all. Split it.")
+
+
+def _pixels(data: bytes, name: str) -> list[bytes]:
+    """A digest of each page's pixels."""
+    with open_image(data, name) as image, reading(name):
+        return [hashlib.sha256(page.tobytes()).digest() for page in ImageSequence.Iterator(image)]
 
 
 def _told(data: bytes, image: Image.Image, info: ImageInfo) -> Metadata:

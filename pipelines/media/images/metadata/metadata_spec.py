@@ -147,6 +147,12 @@ class Metadata(ImageResult, frozen=True, extra="forbid"):
 
 
 _COPIED_PER_S = 100e6
+_BYTES = 8  # of a pixel: the file before and after, and a TIFF's page
+
+
+def memory_bytes(info: ImageInfo, _spec: MetadataSpec) -> int:
+    """Bytes held at most while they are read or changed."""
+    return _BYTES * info.width * info.height
 
 
 def estimate_s(info: ImageInfo, spec: MetadataSpec) -> float:

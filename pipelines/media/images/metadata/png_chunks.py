@@ -3,11 +3,11 @@
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipelines.media.errors import SourceUnreadableError
-from pipelines.media.images.metadata.blocks import Blocks, Pictures
+from pipelines.media.images.metadata.blocks import Blocks, Change, Pictures
 from pipelines.media.images.metadata.exif import PREFIX
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,6 +25,7 @@ _SHOWN = frozenset(
     }
 )  # fmt: skip
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_Text = tuple[str, str]  # its keyword, and what it says
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,6 @@ def _raw_profile(keyword: str, text: str) -> tuple[str, bytes]:
         return kind, b""
 
 
-Change = Callable[[Blocks, Pictures], Blocks]
-
-
 def rewritten(data: bytes, change: Change, bare: bool) -> bytes:
     """The file with changed metadata. ``bare``: of chunks that nobody here knows, and after the end, nothing is kept.
 
@@ -138,9 +136,11 @@ def rewritten(data: bytes, change: Change, bare: bool) -> bytes:
     png = parse(data)
     before, _ = blocks_of(png)
     after = change(before, Pictures())
+    remade = (before.exif, before.xmp) != (after.exif, after.xmp)
+    kept, gone = frozenset(after.texts), frozenset(before.texts) - frozenset(after.texts)
     out = bytearray(_SIGNATURE)
     for chunk in png.chunks:
-        if chunk.type == b"eXIf" or (chunk.type in _TEXTS and not _text_stays(chunk, before, after, bare)):
+        if chunk.type == b"eXIf" or (chunk.type in _TEXTS and not _text_stays(chunk, kept, gone, bare, remade)):
             continue
         if bare and chunk.type not in _SHOWN and chunk.type not in _TEXTS:
             continue
@@ -151,7 +151,8 @@ def rewritten(data: bytes, change: Change, bare: bool) -> bytes:
     return bytes(out) + (b"" if bare else data[png.end :])
 
 
-def _text_stays(chunk: Chunk, before: Blocks, after: Blocks, bare: bool) -> bool:
+def _text_stays(chunk: Chunk, kept: frozenset[_Text], gone: frozenset[_Text], bare: bool, remade: bool) -> bool:
+    """``remade``: other EXIF or XMP is written, so that no old ones may stay."""
     told = _text(chunk)
     if told is None:
         return not bare
@@ -159,9 +160,8 @@ def _text_stays(chunk: Chunk, before: Blocks, after: Blocks, bare: bool) -> bool
     if keyword == _XMP:
         return False  # made anew
     if raw := _RAW.fullmatch(keyword):
-        remade = raw[1].lower() not in ("iptc", "8bim") and (before.exif, before.xmp) != (after.exif, after.xmp)
-        return not bare and not remade
-    return (keyword, text) in after.texts or (not bare and (keyword, text) not in before.texts)
+        return not bare and not (remade and raw[1].lower() not in ("iptc", "8bim"))
+    return (keyword, text) in kept or (not bare and (keyword, text) not in gone)
 
 
 def _metadata(blocks: Blocks) -> Iterator[Chunk]:

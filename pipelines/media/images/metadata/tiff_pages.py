@@ -5,16 +5,19 @@ directories, are overwritten with zeros. Source: TIFF 6.0, section 2; BigTIFF.
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pipelines.media.errors import SourceUnreadableError, SourceUnsupportedError
+from pipelines.media.errors import LimitError, SourceUnreadableError, SourceUnsupportedError
 from pipelines.media.images.metadata import exif, ifd, iptc
-from pipelines.media.images.metadata.blocks import Blocks, Pictures
+from pipelines.media.images.metadata.blocks import Blocks, Change, Pictures
 from pipelines.media.images.metadata.ifd import Field, Fields, Order
 from pipelines.media.images.metadata.metadata_spec import MetadataSpec
 
 MAX_PAGES = 1000
+MAX_VALUES_BYTES = 64 << 20  # of all pages' fields: they may share bytes, and so be more than the file
+MAX_SPANS = 1_000_000  # of pixels, and values that stay
 _SUB_PAGES, _COMPRESSION, _OLD_JPEG = 0x014A, 0x0103, 6
 _OFFSETS = ((0x0111, 0x0117), (0x0144, 0x0145), (0x0201, 0x0202))  # of pixels, and their lengths
 # How pixels are shown, besides how they're packed: transfer, white, primaries, inks, levels; codecs' parameters.
@@ -61,9 +64,11 @@ def pages(data: bytes, layout: Layout) -> Iterator[Page]:
 
     Raises:
         SourceUnreadableError: they lead back to themselves, or out of the file.
+        LimitError: they have too much.
     """
     head, entry, size = (8, 20, 8) if layout.big else (2, 12, 4)
     seen: set[int] = set()
+    left_bytes = MAX_VALUES_BYTES
     try:
         at = struct.unpack_from(layout.word, data, 8 if layout.big else 4)[0]
         while at:
@@ -76,13 +81,16 @@ def pages(data: bytes, layout: Layout) -> Iterator[Page]:
                 tag, type_, number = struct.unpack_from(layout.order + ("HHQ" if layout.big else "HHL"), data, place)
                 entries[tag] = (type_, number, data[place + entry - size : place + entry])
             end = at + head + count * entry + size
-            yield Page(at, end, entries, ifd.parse(data, at=at))
+            block = ifd.parse(data, at=at)
+            left_bytes -= sum(len(each.raw) for each in block.image.values())
+            if left_bytes < 0:
+                raise LimitError(
+                    f"A TIFF file's pages have more than {MAX_VALUES_BYTES >> 20} MiB beside their pixels."
+                )
+            yield Page(at, end, entries, block)
             at = struct.unpack_from(layout.word, data, end - size)[0]
     except struct.error as error:
         raise SourceUnreadableError("A TIFF file's directories are cut off.") from error
-
-
-Change = Callable[[Blocks, Pictures], Blocks]
 
 
 def rewritten(data: bytes, change: Change, spec: MetadataSpec) -> bytes:
@@ -91,6 +99,7 @@ def rewritten(data: bytes, change: Change, spec: MetadataSpec) -> bytes:
     Raises:
         SourceUnreadableError: its directories are damaged.
         SourceUnsupportedError: it has pages within pages, or metadata share bytes with pixels.
+        LimitError: its pages have too much, or too many parts.
     """
     layout = _layout(data)
     found = list(pages(data, layout))
@@ -124,19 +133,34 @@ def rewritten(data: bytes, change: Change, spec: MetadataSpec) -> bytes:
         at = writer.directory(image)
         struct.pack_into(layout.word, out, link, at)
         link = len(out) - struct.calcsize(layout.word)
-    for start, end in gone:
-        if any(start < stop and first < end for first, stop in kept):
+        if len(kept) > MAX_SPANS:
+            raise LimitError(f"A TIFF file's pixels are in more than {MAX_SPANS} parts.")
+    staying = _merged(kept)
+    for start, end in _merged(gone):
+        at = bisect_right(staying, start, key=lambda span: span[1])
+        if at < len(staying) and staying[at][0] < end:
             raise SourceUnsupportedError("A TIFF file's pixels and metadata share bytes; they aren't changed here.")
         out[start:end] = bytes(end - start)
     if spec.strip != "nothing":  # programs leave directories behind that nothing points at any more
-        for start, end in _between(kept, 16 if layout.big else 8, len(data)):
+        for start, end in _between(staying, 16 if layout.big else 8, len(data)):
             out[start:end] = bytes(end - start)
     return bytes(out)
 
 
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same bytes as spans in order that neither overlap nor touch."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        elif start < end:
+            merged.append((start, end))
+    return merged
+
+
 def _between(kept: list[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
-    """What of a file isn't kept."""
-    for first, stop in sorted(kept):
+    """What of a file isn't ``kept``: spans in order."""
+    for first, stop in kept:
         if first > start:
             yield start, min(first, end)
         start = max(start, stop)

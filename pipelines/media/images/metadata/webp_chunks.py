@@ -4,11 +4,10 @@ Source: the WebP container specification. A file with metadata begins with VP8X,
 """
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipelines.media.errors import SourceUnreadableError
-from pipelines.media.images.metadata.blocks import Blocks, Pictures
+from pipelines.media.images.metadata.blocks import Blocks, Change, Pictures
 from pipelines.media.images.metadata.exif import PREFIX
 
 _EXIF_FLAG, _XMP_FLAG, _ALPHA_FLAG = 0x08, 0x04, 0x10
@@ -51,9 +50,6 @@ def blocks_of(webp: Webp) -> Blocks:
     exif = next((each.payload for each in webp.chunks if each.type == b"EXIF"), None)
     packet = next((each.payload for each in webp.chunks if each.type == b"XMP "), None)
     return Blocks(exif=exif[len(PREFIX) :] if exif and exif.startswith(PREFIX) else exif, xmp=packet)
-
-
-Change = Callable[[Blocks, Pictures], Blocks]
 
 
 def rewritten(data: bytes, size: tuple[int, int], change: Change, bare: bool) -> bytes:
