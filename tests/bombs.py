@@ -13,9 +13,18 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 def bombs(folder: Path) -> list[Path]:
     """One file of each kind, named after it."""
+    return _written(folder, _contents())
+
+
+def metadata_bombs(folder: Path) -> list[Path]:
+    """Of those that are hostile to who changes their metadata, too."""
+    return _written(folder, _metadata_contents())
+
+
+def _written(folder: Path, contents: dict[str, bytes]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     made = []
-    for name, data in _contents().items():
+    for name, data in contents.items():
         path = folder / name
         path.write_bytes(data)
         made.append(path)
@@ -39,6 +48,7 @@ def _contents() -> dict[str, bytes]:
         "lying-chunk.png": _png(8, 8, struct.pack(">I", 0x7FFFFFF0) + b"tEXt" + b"x" * 100),
         "pixels-too-many.png": _png(8, 8, b"", _deflated(400 << 20)),
         "frames.gif": _gif(16, [16] * 400_000),
+        "parts.gif": _gif(16, [16])[:-2] + b"\1\0" * 2_500_000 + b"\0;",
         "frames-growing.gif": _gif(16, list(range(16, 60_000, 60))),
         "scans.jpg": _many_scans(2000),
         "segments.jpg": b"\xff\xd8"
@@ -48,6 +58,29 @@ def _contents() -> dict[str, bytes]:
         "many-entries.tif": b"II*\0" + struct.pack("<IH", 8, 65_535) + b"\0\1\4\0\xff\xff\xff\x7f\0\0\0\0" * 65_535,
         "pages.tif": _pages(50_000),
     }
+
+
+def _metadata_contents() -> dict[str, bytes]:
+    jpeg, strip = _jpeg(), _deflated(100 << 20)
+    large = _page(10_240, 10_240, _DEFLATE, len(strip))
+    crowded = [(1000 + number, 1, 1_000_000, 8) for number in range(4)]
+    return {
+        "beginnings.jpg": jpeg[:2] + _segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0") * 49_000 + jpeg[2:],
+        "comments.jpg": jpeg[:2]
+        + b"".join(_segment(0xFE, b"%d" % number) for number in range(49_000))
+        + b"".join(_segment(0xFE, b"%d" % number) for number in range(49_000, 49_500))
+        + jpeg[2:],
+        "fill.jpg": jpeg[:2] + b"\xff" * (1 << 20) + jpeg[2:],
+        "texts-many.png": _png(8, 8, b"".join(_chunk(b"tEXt", b"a\0%d" % number) for number in range(400_000))),
+        "parts.gif": _gif(16, [16])[:-1] + b"!\xfe" + b"\1x" * 2_500_000 + b"\0;",
+        "pages-of-one-strip.tif": _pages(900, large, strip),
+        "pages-of-one-value.tif": _pages(900, sorted([*_page(8, 8, _RAW, 64), *crowded]), bytes(1_000_000)),
+        "strips.tif": _pages(900, _page(1, 200_000, _RAW, 1, rows=1), bytes(800_000)),
+    }
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -106,14 +139,31 @@ def _tiff(width: int, height: int) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4)
 
 
-def _pages(count: int) -> bytes:
-    """A TIFF whose pages follow each other without an end that is near."""
-    page = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, 64)]
-    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in page)
-    size = 2 + len(body) + 4
-    parts = [b"II*\0", struct.pack("<I", 8)]
+_RAW, _DEFLATE = 1, 8
+_Entry = tuple[int, int, int, int]  # tag, type, count, value or where it is
+
+
+def _page(width: int, height: int, compression: int, strip_bytes: int, rows: int | None = None) -> list[_Entry]:
+    """A grey page whose strips of ``rows`` lie behind the header, all in one place but for their offsets' own."""
+    values = {256: width, 257: height, 258: 8, 259: compression, 262: 1, 277: 1, 278: rows or height}
+    strips = -(-height // (rows or height))
+    return sorted(
+        [
+            *((tag, 4, 1, value) for tag, value in values.items()),
+            *((tag, 4, strips, 8) for tag in (273,)),
+            (279, 4, strips, strip_bytes if strips == 1 else 8),
+        ]
+    )
+
+
+def _pages(count: int, page: list[_Entry] | None = None, data: bytes = b"") -> bytes:
+    """A TIFF whose pages, all alike, follow each other behind ``data`` without an end that is near."""
+    page = page or _page(8, 8, _RAW, 64)
+    body = b"".join(struct.pack("<HHII", *entry) for entry in page)
+    size, first = 2 + len(body) + 4, 8 + len(data)
+    parts = [b"II*\0", struct.pack("<I", first), data]
     for number in range(count):
-        following = 8 + (number + 1) * size if number + 1 < count else 0
+        following = first + (number + 1) * size if number + 1 < count else 0
         parts.append(struct.pack("<H", len(page)) + body + struct.pack("<I", following))
     return b"".join(parts)
 

@@ -19,7 +19,7 @@ from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.scratch import clean_up, sweep_kept, sweep_scratch
 from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
-from pipelines.jobs.worker import CHILD_MODULE, do_unit, plan_only
+from pipelines.jobs.worker import CHILD_MODULE, do_unit, heavy_child, plan_only
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.info import MediaInfo
 
@@ -41,7 +41,7 @@ class Runner:
         for _ in range(config.settings.interactive_slots):
             self._children.put(self._fresh())
         pictures = FileCache(Home(config.settings.home).pictures, config.settings.pictures_bytes)
-        self._pictures = ServedPictures(pictures, self._child)
+        self._pictures = ServedPictures(pictures, self._child, self._slow_child)
 
     def _fresh(self) -> MediaChild:
         memory_bytes = self._config.settings.child_memory_bytes
@@ -57,6 +57,15 @@ class Runner:
                 child.close()
                 child = self._fresh()
             self._children.put(child)
+
+    @contextlib.contextmanager
+    def _slow_child(self) -> Iterator[MediaChild]:
+        """One for something large, beside the warm ones and behind all other work."""
+        child = MediaChild(heavy_child(self._config.settings))
+        try:
+            yield child
+        finally:
+            child.close()
 
     def warm(self) -> None:
         with contextlib.ExitStack() as stack:

@@ -2,12 +2,14 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from cluster.child import MediaChild, SourceDescriptor
+from cluster.errors import ChildFailedError, ChildLimitError
 from cluster.file_cache import FileCache
 from cluster.identity import identify, stamp
 from cluster.storage import OpenSource, open_source
@@ -15,10 +17,13 @@ from pipelines.jobs.models import Value
 from pipelines.jobs.pictures import BUILD
 from pipelines.jobs.workbench import changed, is_other
 from pipelines.media.images.info import MEDIA_TYPES
+from pipelines.media.images.room import Room
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
 
 _FUNCTION = "pipelines.media.images.thumbnails:thumbnails"
 _LIMIT_S = 15.0  # somebody waits
+_ROOM = Room(size_bytes=640 << 20, alone=False)  # in a child that claims nothing: a PNG of some 25 megapixels
+_Lend = Callable[[], AbstractContextManager[MediaChild]]
 
 
 class ServedPicture(Value):
@@ -30,11 +35,15 @@ class ServedPicture(Value):
 
 
 class ServedPictures:
-    """Makes and finds them. ``lend`` gives a child for as long as one is needed."""
+    """Makes and finds them. ``lend`` gives a child for as long as one is needed, ``lend_slow`` one for a giant.
 
-    def __init__(self, cache: FileCache, lend: Callable[[], AbstractContextManager[MediaChild]]) -> None:
+    Giants are made one at a time, and hold up no other picture.
+    """
+
+    def __init__(self, cache: FileCache, lend: _Lend, lend_slow: _Lend) -> None:
         self._cache = cache
-        self._lend = lend
+        self._lend, self._lend_slow = lend, lend_slow
+        self._giants = threading.Lock()
         self._lock = threading.Lock()
         self._making: dict[str, Future[Path]] = {}
 
@@ -72,15 +81,32 @@ class ServedPictures:
         target = self._cache.place()
         try:
             sent = SourceDescriptor(source.descriptor, source.path.name)
-            with self._lend() as child:
-                arguments = {"source": sent, "target": str(target), "spec": spec}
-                made = child.call(_FUNCTION, arguments, ThumbnailsResult, limit_s=_LIMIT_S)
+            made = self._thumbnails({"source": sent, "target": str(target), "spec": spec})
             if is_other(source):  # what was made may be of the new content, and the key is of the old
                 raise changed(source)
             return self._cache.keep(key, target.with_name(target.name + made.files[0].name))
         finally:
             for left in target.parent.glob(f"{target.name}*"):
                 left.unlink(missing_ok=True)
+
+    def _thumbnails(self, arguments: Mapping[str, Any]) -> ThumbnailsResult:
+        try:
+            with self._lend() as child:
+                return child.call(_FUNCTION, {**arguments, "room": _ROOM}, ThumbnailsResult, limit_s=_LIMIT_S)
+        except ChildFailedError as error:
+            if "needed_bytes" not in error.fields:
+                raise
+        with self._alone(), self._lend_slow() as child:
+            return child.call(_FUNCTION, arguments, ThumbnailsResult, limit_s=_LIMIT_S)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._giants.acquire(timeout=_LIMIT_S):
+            raise ChildLimitError("others as large are being made")
+        try:
+            yield
+        finally:
+            self._giants.release()
 
 
 def _key(source: OpenSource, spec: ThumbnailSpec) -> str:

@@ -1,7 +1,7 @@
 """``image-analyze``: what pictures are like: quality with its parts, issues, colours, hashes, what stands out."""
 
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.analysis.analysis_spec import Analysis, AnalysisSpec, estimate_s
+from pipelines.media.images.analysis.analysis_spec import Analysis, AnalysisSpec, estimate_s, memory_bytes
 
 OPERATION = picture_operation(
     name="image-analyze",
@@ -12,7 +12,7 @@ OPERATION = picture_operation(
         spec=AnalysisSpec,
         result=Analysis,
         estimate_s=estimate_s,
-        bytes_per_pixel=44,
+        memory_bytes=memory_bytes,
     ),
     output="none",
     examples=({"sources": ["/photos/example.jpg"], "params": {}},),

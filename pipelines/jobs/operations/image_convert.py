@@ -2,7 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.conversion.convert_spec import Converted, ConvertSpec, estimate_s
+from pipelines.media.images.conversion.convert_spec import Converted, ConvertSpec, estimate_s, memory_bytes
 from pipelines.media.images.info import EXTENSIONS
 
 
@@ -19,7 +19,7 @@ OPERATION = picture_operation(
         spec=ConvertSpec,
         result=Converted,
         estimate_s=estimate_s,
-        bytes_per_pixel=56,
+        memory_bytes=memory_bytes,
         endings=lambda spec: () if spec.format == "auto" else (f".{EXTENSIONS[spec.format]}",),
     ),
     examples=(

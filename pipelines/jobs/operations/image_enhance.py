@@ -2,7 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.enhancement.enhance_spec import Enhanced, EnhanceSpec, estimate_s
+from pipelines.media.images.enhancement.enhance_spec import Enhanced, EnhanceSpec, estimate_s, memory_bytes
 
 
 class Params(EnhanceSpec, CommonParams):
@@ -18,7 +18,7 @@ OPERATION = picture_operation(
         spec=EnhanceSpec,
         result=Enhanced,
         estimate_s=estimate_s,
-        bytes_per_pixel=48,
+        memory_bytes=memory_bytes,
     ),
     examples=({"sources": ["/photos/example.jpg"], "params": {"auto": True}},),
 )

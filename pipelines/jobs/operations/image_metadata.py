@@ -2,7 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.metadata.metadata_spec import Metadata, MetadataSpec, estimate_s
+from pipelines.media.images.metadata.metadata_spec import Metadata, MetadataSpec, estimate_s, memory_bytes
 
 
 class Params(MetadataSpec, CommonParams):
@@ -18,7 +18,7 @@ OPERATION = picture_operation(
         spec=MetadataSpec,
         result=Metadata,
         estimate_s=estimate_s,
-        bytes_per_pixel=8,
+        memory_bytes=memory_bytes,
     ),
     examples=(
         {"sources": ["/photos/example.jpg"], "params": {}},

@@ -2,7 +2,7 @@
 
 from pipelines.jobs.catalogue import CommonParams
 from pipelines.jobs.pictures import PictureWork, picture_operation
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, endings, estimate_s
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, endings, estimate_s, memory_bytes
 
 
 class Params(ThumbnailSpec, CommonParams):
@@ -18,7 +18,7 @@ OPERATION = picture_operation(
         spec=ThumbnailSpec,
         result=ThumbnailsResult,
         estimate_s=estimate_s,
-        bytes_per_pixel=44,
+        memory_bytes=memory_bytes,
         endings=endings,
     ),
     examples=({"sources": ["/photos/example.jpg"], "params": {"sizes": ["720", "square"]}},),

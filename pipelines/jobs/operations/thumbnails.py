@@ -15,7 +15,7 @@ from cluster.storage import local_path
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
-from pipelines.jobs.pictures import Failure
+from pipelines.jobs.picture_report import Failure
 from pipelines.jobs.workbench import Finished, PlaceError, Workbench
 from pipelines.media.images.info import MEDIA_TYPES
 from pipelines.media.info import MediaInfo

@@ -18,7 +18,7 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
-from pipelines.jobs.pictures import Failure
+from pipelines.jobs.picture_report import Failure
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import TranscodeParams, TranscodeSettings, merge

@@ -16,10 +16,8 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
-from pipelines.jobs.file_sources import Entry
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
-from pipelines.jobs.pictures import _batches
 from pipelines.jobs.workbench import Finished, Workbench
 
 SLEEP = time.sleep
@@ -203,26 +201,6 @@ def test_many_pictures_are_cut_into_batches_of_work(desk, tmp_path):
     assert plan.explain["pictures"] == 100
 
 
-@pytest.mark.parametrize(
-    ("count", "slots", "most", "sizes"),
-    [
-        (1, 2, 48, {1}),
-        (8, 2, 48, {8}),
-        (20, 2, 48, {10}),
-        (500, 2, 48, {41, 42}),
-        (500, 64, 48, {7, 8}),
-        (12, 2, 1, {1}),
-        (100, 2, 5, {5}),
-    ],
-)
-def test_batches_are_equal_and_as_many_for_each_slot(count, slots, most, sizes):
-    entries = [Entry(source=f"/{number}", name=str(number)) for number in range(count)]
-    batches = _batches(entries, slots, most)
-    assert [each for batch in batches for each in batch] == entries
-    assert {len(batch) for batch in batches} == sizes
-    assert len(batches) == 1 or len(batches) % slots == 0 or len(batches) == count
-
-
 def test_a_batch_has_an_address_when_its_files_are_settled(desk, tmp_path, monkeypatch):
     sources = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png", "blue")]
     assert [unit.key for unit in desk.plan(*sources).units] == [None]
@@ -236,6 +214,25 @@ def test_a_batch_has_an_address_when_its_files_are_settled(desk, tmp_path, monke
     desk.params["quality"] = 33
     (other,) = desk.plan(*sources).units
     assert other.key != touched.key
+
+
+def test_a_large_picture_among_many_is_claimed_for(desk, tmp_path):
+    for number in range(60):
+        picture(tmp_path / "photos" / f"{number:03d}.png", size=(8, 8))
+    small = desk.plan(tmp_path / "photos").units[0].needs
+    Image.new("L", (8000, 7000)).save(tmp_path / "photos" / "033.png", compress_level=0)
+    large = desk.plan(tmp_path / "photos").units[0].needs
+    assert (small.memory_bytes, small.cpus) == (0, 0)
+    assert large.memory_bytes > 56_000_000 * 4
+
+
+def test_frames_that_are_all_held_are_claimed_for(desk, tmp_path):
+    frames = [Image.new("RGB", (1000, 1000), colour) for colour in ("red", "lime", "blue", "white") * 20]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True, method=0)
+    sources = tmp_path / "moving.webp", picture(tmp_path / "a.png")
+    still = desk.plan(*sources).units[0].needs.memory_bytes
+    desk.params |= {"animated": True}
+    assert desk.plan(*sources).units[0].needs.memory_bytes > max(still, 80 * 4_000_000)
 
 
 def test_a_folder_without_pictures_is_refused(desk, tmp_path):

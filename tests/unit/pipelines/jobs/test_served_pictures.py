@@ -29,15 +29,20 @@ def child():
 
 class Shop:
     def __init__(self, child: MediaChild, folder: Path) -> None:
-        self.folder, self.lent, self.gate = folder, 0, threading.Event()
+        self.folder, self.lent, self.lent_slow, self.gate = folder, 0, 0, threading.Event()
         self.gate.set()
         self._child = child
-        self.pictures = ServedPictures(FileCache(folder / "cache", 1 << 20), self.lend)
+        self.pictures = ServedPictures(FileCache(folder / "cache", 1 << 20), self.lend, self.lend_slow)
 
     @contextlib.contextmanager
     def lend(self) -> Any:
         self.lent += 1
         assert self.gate.wait(20)
+        yield self._child
+
+    @contextlib.contextmanager
+    def lend_slow(self) -> Any:
+        self.lent_slow += 1
         yield self._child
 
     def get(self, source: Path, spec: ThumbnailSpec = SPEC) -> ServedPicture:
@@ -60,6 +65,19 @@ def test_a_picture_is_made_once(shop, photo):
     assert first == second
     assert Image.open(first.path).size == (32, 24)
     assert (first.media_type, shop.lent) == ("image/jpeg", 1)
+
+
+def test_a_giant_is_made_in_a_child_of_its_own(shop, tmp_path):
+    giant = tmp_path / "giant.png"
+    Image.new("L", (6000, 5000), 99).save(giant)
+    assert Image.open(shop.get(giant).path).getpixel((5, 5)) == 99
+    assert (shop.lent, shop.lent_slow) == (1, 1)
+
+
+def test_a_giant_jpeg_is_made_with_all_others_as_it_is_decoded_at_a_part_of_its_size(shop, tmp_path):
+    Image.new("L", (6000, 5000), 99).save(tmp_path / "giant.jpg")
+    shop.get(tmp_path / "giant.jpg")
+    assert (shop.lent, shop.lent_slow) == (1, 0)
 
 
 def test_other_parameters_or_content_are_another_picture(shop, photo):

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from bombs import bombs
+from bombs import bombs, metadata_bombs
 from PIL import Image
 
 from cluster.child import ChildSpec, MediaChild, SourceDescriptor
 from cluster.errors import ChildFailedError
+from pipelines.media.images.metadata.metadata_spec import Metadata
 from pipelines.media.images.thumbnail_spec import ThumbnailsResult
 
 SHARED = Path(__file__).resolve().parents[6] / "shared" / "media" / "bad" / "image"
@@ -52,7 +53,8 @@ def test_every_bomb_ends_in_a_typed_error_or_small_and_the_child_lives(child, ho
     assert {name for name in codes if name.startswith("pixels.")} <= {
         name for name, code in codes.items() if code == "limit_exceeded"
     }
-    assert codes["pages.tif"] == codes["scans.jpg"] == "limit_exceeded"
+    counted = ("pages.tif", "scans.jpg", "frames.gif", "parts.gif")
+    assert {codes[name] for name in counted} == {"limit_exceeded"}
     assert peak_bytes(child) < PEAK_BYTES
     Image.new("RGB", (100, 100), "red").save(tmp_path / "next.png")
     assert isinstance(done(child, tmp_path / "next.png", tmp_path), ThumbnailsResult)
@@ -64,3 +66,31 @@ def test_every_bomb_ends_in_a_typed_error_or_small_and_the_child_lives(child, ho
 def test_a_shared_broken_picture_ends_in_a_typed_error_or_a_result(child, tmp_path, name):
     made = done(child, SHARED / name, tmp_path)
     assert isinstance(made, ThumbnailsResult) or made.code in CODES
+
+
+def test_metadata_of_a_bomb_are_changed_soon_or_not_at_all(child, tmp_path):
+    """Each takes minutes or gigabytes where work grows with the square of what a file has, or pages share bytes."""
+    codes = {}
+    for path in metadata_bombs(tmp_path / "bombs"):
+        with path.open("rb") as file:
+            arguments = {
+                "source": SourceDescriptor(file.fileno(), path.name),
+                "target": str(tmp_path / path.stem),
+                "spec": {"strip": "gps"},
+            }
+            try:
+                child.call("pipelines.media.images.metadata.metadata:metadata", arguments, Metadata, limit_s=20)
+                codes[path.name] = None
+            except ChildFailedError as error:
+                codes[path.name] = error.code
+    assert codes == {
+        "beginnings.jpg": None,
+        "comments.jpg": None,
+        "fill.jpg": None,
+        "texts-many.png": None,
+        "parts.gif": "limit_exceeded",
+        "pages-of-one-strip.tif": "limit_exceeded",
+        "pages-of-one-value.tif": "limit_exceeded",
+        "strips.tif": "limit_exceeded",
+    }
+    assert peak_bytes(child) < PEAK_BYTES
