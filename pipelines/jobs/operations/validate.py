@@ -13,7 +13,7 @@ from pipelines.jobs.crashes import crashed, survived
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.parts import Part
-from pipelines.media.validation.hash_file import HashComparison, join_files
+from pipelines.media.validation.hash_file import HashComparison, HashFile
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
 from pipelines.media.validation.validate_spec import QUICK_BYTES, ValidationPlan, ValidationSpec
 
@@ -24,7 +24,10 @@ _QUICK_S, _QUICK_BYTES_PER_S = 0.3, 400e6
 _MIN_HEAVY_S = 1.0
 _MEMORY_BYTES, _BYTES_PER_PIXEL = 192 << 20, 100
 _MAX_SERIAL_CPUS = 16
+_HASHES_PER_S, _HASH_BYTES = 1e6, 200  # joined and compared, both files in memory
+_TIMED = frozenset({"video", "audio"})
 _NEVER_CUT_S = 1e9
+_JOIN_NEEDS: Needs = Plan.model_fields["join"].default
 _NO_HASHES = "No frame has a hash: nothing could be decoded."
 _TOLD = ("verdict", "findings", "frames", "samples", "packets_read", "decoded", "worked_s")
 _TOLD_OF_COMPARED = ("compared", "changed", "missing", "added", "moved")
@@ -62,7 +65,8 @@ def plan(bench: Workbench) -> Plan:
         cpus = 0 if seconds < _MIN_HEAVY_S else 1
         return Plan(units=(Unit(name=_QUICK, needs=Needs(cpus=cpus, max_cpus=cpus, seconds=seconds)),))
     identity = bench.identity(source)
-    return plan_of(_planned(bench), {source: identity.digest})
+    planned = _planned(bench)
+    return plan_of(planned, {source: identity.digest}, _join_needs(planned) if _keeps_hashes(bench) else _JOIN_NEEDS)
 
 
 def _planned(bench: Workbench) -> ValidationPlan:
@@ -73,7 +77,15 @@ def _planned(bench: Workbench) -> ValidationPlan:
     return planned
 
 
-def plan_of(planned: ValidationPlan, identities: Mapping[str, str]) -> Plan:
+def _join_needs(planned: ValidationPlan) -> Needs:
+    """Of a join that has a hash of each frame and packet."""
+    hashes = sum(stream.packets for stream in planned.looked.streams if stream.kind in _TIMED)
+    seconds = _JOIN_NEEDS.seconds + hashes / _HASHES_PER_S
+    cpus = 0 if seconds < _MIN_HEAVY_S else 1
+    return Needs(cpus=cpus, max_cpus=cpus, memory_bytes=_MEMORY_BYTES + _HASH_BYTES * hashes, seconds=seconds)
+
+
+def plan_of(planned: ValidationPlan, identities: Mapping[str, str], join: Needs = _JOIN_NEEDS) -> Plan:
     """The units that decode the parts of ``planned``, the longest first."""
     units = [
         Unit(
@@ -90,6 +102,7 @@ def plan_of(planned: ValidationPlan, identities: Mapping[str, str]) -> Plan:
             "packets_read": planned.packets_read,
             "identities": dict(identities),
         },
+        join=join,
         explain={
             "parts": len(planned.parts),
             "reason": planned.reason,
@@ -178,8 +191,10 @@ def _join_hashes(bench: Workbench, paths: Sequence[Path], name: str) -> Path | N
     kept = [path for path in paths if path.exists()]
     if not kept:
         return None
-    join_files(kept, bench.scratch / name)
-    return bench.scratch / name
+    joined = bench.scratch / name
+    function = "pipelines.media.validation.hash_file:join_files"
+    bench.call_with(function, HashFile, {}, paths=[str(path) for path in kept], target=str(joined))
+    return joined
 
 
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:

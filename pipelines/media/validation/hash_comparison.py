@@ -2,24 +2,40 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from pipelines.media.demuxing import UNDATED, Ticks
 from pipelines.media.errors import SourceUnsupportedError
 from pipelines.media.source import Source, name_of, open_file
 from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.hash_file import Difference, HashComparison, HashedStream, Run, head_of
 
 _KEPT_RUNS = 1000
-_CODES = {
+_CODES: dict[Difference, str] = {
     "changed": "frame_changed",
     "missing": "frame_missing_now",
     "added": "frame_added",
     "moved": "frame_moved",
 }
+_Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The digests of a stream in their order. ``times`` are ``UNDATED`` where there are none."""
+
+    times: Ticks
+    digests: NDArray[np.int64]
+
+
+_NONE = _Rows(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def compare(source: Source, hashes: Path) -> HashComparison:
@@ -31,21 +47,26 @@ def compare(source: Source, hashes: Path) -> HashComparison:
     before, now = _opened(source), pq.read_table(hashes)
     log = FindingLog()
     then = {stream.index: stream for stream in head_of(before).streams}
+    streams = {stream.index: stream for stream in head_of(now).streams} | then
     rows_then, rows_now = _rows(before), _rows(now)
-    totals: Counter[str] = Counter()
+    totals: Counter[Difference] = Counter()
     runs: list[Run] = []
+    compared = 0
     for stream in sorted(head_of(now).streams, key=lambda each: each.index):
-        if stream.index in then and stream.header != then[stream.index].header:
+        if stream.header != streams[stream.index].header:
             log.add("header_differs", stream.index)
     for index in sorted(rows_then.keys() | rows_now.keys()):
-        stream = then.get(index) or next(each for each in head_of(now).streams if each.index == index)
-        found = list(_differing(rows_then.get(index, {}), rows_now.get(index, {})))
-        totals.update(what for _, what in found)
-        runs += _runs(stream, found, list(rows_then.get(index, rows_now.get(index, {}))))
-        for key, what in found:
-            log.add(_CODES[what], index, _time(stream, key))
+        one, other = rows_then.get(index, _NONE), rows_now.get(index, _NONE)
+        both = _matched(one.times, other.times)
+        compared += len(both[0])
+        found: list[Run] = []
+        for what, rows, places in _differing(one, other, both):
+            totals[what] += len(places)
+            _note(log, _CODES[what], streams[index], rows.times[places])
+            found += _runs(streams[index], what, rows.times, places)
+        runs += sorted(found, key=lambda run: run.begin_s)
     return HashComparison(
-        compared=sum(len(rows_then[index].keys() & rows_now.get(index, {}).keys()) for index in rows_then),
+        compared=compared,
         changed=totals["changed"],
         missing=totals["missing"],
         added=totals["added"],
@@ -53,10 +74,6 @@ def compare(source: Source, hashes: Path) -> HashComparison:
         runs=tuple(runs[:_KEPT_RUNS]),
         findings=tuple(log),
     )
-
-
-_Key = tuple[int | None, int]  # when it is shown, and how many were at that time before
-_Rows = dict[_Key, bytes]
 
 
 def _opened(source: Source) -> pa.Table:
@@ -73,46 +90,65 @@ def _opened(source: Source) -> pa.Table:
 
 
 def _rows(table: pa.Table) -> dict[int, _Rows]:
-    """Digests by stream and key, in their order."""
-    rows: dict[int, _Rows] = {}
-    seen: Counter[tuple[int, int | None]] = Counter()
-    columns = (table.column(name).to_pylist() for name in ("stream", "pts", "digest"))
-    for stream, pts, digest in zip(*columns, strict=True):
-        rows.setdefault(stream, {})[pts, seen[stream, pts]] = digest
-        seen[stream, pts] += 1
-    return rows
+    """Digests by stream, in their order."""
+    streams = table.column("stream").to_numpy()
+    times = table.column("pts").fill_null(UNDATED).to_numpy()
+    digests = table.column("digest").combine_chunks().view(pa.int64()).fill_null(0).to_numpy()
+    places = {int(index): np.flatnonzero(streams == index) for index in np.unique(streams)}
+    return {index: _Rows(times[at], digests[at]) for index, at in places.items()}
 
 
-def _differing(then: _Rows, now: _Rows) -> Iterator[tuple[_Key, Difference]]:
-    places = {key: place for place, key in enumerate(now)}
-    latest = -1
-    for key, digest in then.items():
-        if key not in now:
-            yield key, "missing"
-            continue
-        if now[key] != digest:
-            yield key, "changed"
-        elif places[key] < latest:
-            yield key, "moved"
-        latest = max(latest, places[key])
-    for key in now:
-        if key not in then:
-            yield key, "added"
+def _matched(then: Ticks, now: Ticks) -> tuple[_Places, _Places]:
+    """Where those are that there are in both, in the order of ``then``: the n-th at one time is the n-th at that."""
+    numbers = np.unique(np.concatenate([then, now]), return_inverse=True)[1]
+    most = len(numbers) + 1
+    keys_then, keys_now = (each * most + _repeats(each) for each in (numbers[: len(then)], numbers[len(then) :]))
+    _, at_then, at_now = np.intersect1d(keys_then, keys_now, assume_unique=True, return_indices=True)
+    order = np.argsort(at_then)
+    return at_then[order], at_now[order]
 
 
-def _runs(stream: HashedStream, found: Sequence[tuple[_Key, Difference]], order: Sequence[_Key]) -> Iterator[Run]:
-    places = {key: place for place, key in enumerate(order)}
-    begin = 0
-    for number in range(1, len(found) + 1):
-        (key, what), last = found[begin], found[number - 1]
-        follows = number < len(found) and found[number][1] == what
-        place = places.get(last[0])
-        if follows and place is not None and places.get(found[number][0]) == place + 1:
-            continue
-        first_s, last_s = _time(stream, key) or 0.0, _time(stream, last[0]) or 0.0
-        yield Run(stream=stream.index, what=what, begin_s=first_s, last_s=last_s, frames=number - begin)
-        begin = number
+def _repeats(numbers: _Places) -> _Places:
+    """How many equal ones come before each."""
+    order = np.argsort(numbers, kind="stable")
+    begins = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    repeats = np.empty_like(numbers)
+    repeats[order] = np.arange(len(numbers)) - np.repeat(begins, np.diff(begins, append=len(numbers)))
+    return repeats
 
 
-def _time(stream: HashedStream, key: _Key) -> float | None:
-    return None if key[0] is None else round(stream.seconds(key[0]), 3)
+def _differing(then: _Rows, now: _Rows, both: tuple[_Places, _Places]) -> Iterator[tuple[Difference, _Rows, _Places]]:
+    """What differs, and at which places of which rows."""
+    at_then, at_now = both
+    changed = then.digests[at_then] != now.digests[at_now]
+    moved = at_now < np.maximum.accumulate(at_now)
+    yield "missing", then, _others(at_then, len(then.times))
+    yield "changed", then, at_then[changed]
+    yield "moved", then, at_then[moved & ~changed]
+    yield "added", now, _others(at_now, len(now.times))
+
+
+def _others(places: _Places, count: int) -> _Places:
+    mask = np.ones(count, bool)
+    mask[places] = False
+    return np.flatnonzero(mask)
+
+
+def _note(log: FindingLog, code: str, stream: HashedStream, times: Ticks) -> None:
+    if len(times):
+        dated = times[times != UNDATED]
+        first_s, last_s = (_time(stream, dated.min()), _time(stream, dated.max())) if len(dated) else (None, None)
+        log.add(code, stream.index, first_s, last_s=last_s, count=len(times))
+
+
+def _runs(stream: HashedStream, what: Difference, times: Ticks, places: _Places) -> Iterator[Run]:
+    """The first of those that follow each other."""
+    begins = np.flatnonzero(np.diff(places, prepend=-2) != 1)
+    ends = np.append(begins[1:], len(places))
+    for begin, end in zip(begins[:_KEPT_RUNS], ends, strict=False):
+        first_s, last_s = _time(stream, times[places[begin]]) or 0.0, _time(stream, times[places[end - 1]]) or 0.0
+        yield Run(stream=stream.index, what=what, begin_s=first_s, last_s=last_s, frames=int(end - begin))
+
+
+def _time(stream: HashedStream, pts: np.int64) -> float | None:
+    return None if pts == UNDATED else round(stream.seconds(int(pts)), 3)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
@@ -90,9 +91,9 @@ def join_files(paths: Sequence[Path], target: Path) -> HashFile:
     tables = [pq.read_table(path) for path in paths]
     streams = {stream.index: stream for table in tables for stream in head_of(table).streams}
     table = pa.concat_tables([each.replace_schema_metadata(None) for each in tables])
-    order = pa.array(sorted(range(len(table)), key=table.column("stream").to_pylist().__getitem__), pa.int64())
     head = Head(version=_VERSION, streams=tuple(streams[index] for index in sorted(streams)))
-    table = table.take(order).replace_schema_metadata({_KEY: head.model_dump_json()})
+    table = table.take(pc.sort_indices(table.column("stream")))  # which is stable
+    table = table.replace_schema_metadata({_KEY: head.model_dump_json()})
     pq.write_table(table, target, compression="zstd")
     return HashFile(count=len(table))
 
@@ -105,4 +106,6 @@ def head_of(table: pa.Table) -> Head:
         raise ValueError("not a head of frame hashes") from error
     if head.version != _VERSION or not table.schema.remove_metadata().equals(_SCHEMA):
         raise ValueError("frame hashes of another version")
+    if not {stream.index for stream in head.streams}.issuperset(table.column("stream").unique().to_pylist()):
+        raise ValueError("frame hashes of a stream that the head doesn't name")
     return head

@@ -16,6 +16,8 @@ from pipelines.media.source import shown_at
 from pipelines.media.timing import start_of
 from pipelines.media.validation.hash_file import DIGEST_BYTES, HashedStream, write_rows
 
+_COLOUR_BYTES = 4
+
 
 class FrameHashes:
     """The listener. ``write`` once the pass is over."""
@@ -68,12 +70,11 @@ def digest_of(frame: VideoFrame) -> blake3:
     """Of what is seen of a picture: its lines have padding behind them, which differs from run to run."""
     digest = blake3()
     for number, plane in enumerate(frame.planes):
-        wide = _line_bytes(frame, number, plane.width)
-        if wide >= plane.line_size:
-            digest.update(memoryview(plane)[: plane.line_size * plane.height])
-        else:
-            lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-            digest.update(np.ascontiguousarray(lines[: plane.height, :wide]).data)
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+        seen = lines[:, : _line_bytes(frame, number, plane.width)]
+        if plane.line_size < 0:  # from the bottom up
+            seen = seen[::-1]
+        digest.update(np.ascontiguousarray(seen).data)
     return digest
 
 
@@ -83,4 +84,6 @@ def _line_bytes(frame: VideoFrame, number: int, width: int) -> int:
     if len(frame.planes) == 1:
         return -(-frame.format.padded_bits_per_pixel * width // 8)
     inside = [component for component in components if component.plane == number]
+    if not inside:
+        return _COLOUR_BYTES * width  # a palette
     return width * sum(-(-component.bits // 8) for component in inside)
