@@ -11,6 +11,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 
+from pipelines.media.demuxing import UNDATED, time_of
 from pipelines.media.libav_log import ERROR, WARNING
 from pipelines.media.parts import Part
 from pipelines.media.passes import Fault, Listener, run_pass
@@ -45,7 +46,8 @@ def check_part(
     """
     started_s = time.monotonic()
     log = FindingLog()
-    listener = Decoding(log, whole=part.begin_pts is None and part.end_pts is None)
+    from_start = part.begin_pts is None
+    listener = Decoding(log, whole=from_start and part.end_pts is None, from_start=from_start)
     failed = run_pass(source, part, (listener, *also), threads, on_progress)
     if failed is not None:
         log.add("read_error", evidence=failed)
@@ -54,9 +56,13 @@ def check_part(
 
 
 class _Stream:
-    """What was seen of one stream."""
+    """What was seen of one stream.
 
-    def __init__(self, container: InputContainer, index: int) -> None:
+    A recording that begins between keyframes, or with one that others lead, has packets first that need what was before
+    it. ``entry``: when the first keyframe is shown, or a whole frame that comes before it.
+    """
+
+    def __init__(self, container: InputContainer, index: int, *, from_start: bool) -> None:
         stream = container.streams[index]
         context = stream.codec_context
         self.index = index
@@ -71,19 +77,38 @@ class _Stream:
         self.waiting: dict[int, None] = {}  # packets whose frames haven't come yet
         self.expects = self.kind == "video" and not self.attached and self.codec in _ONE_EACH
         self.unwritten = Unwritten() if self.codec in _SILENT else None
+        self.first_pts: int | None = None
         self.last_pts: int | None = None
+        self.entry: int | None = None if from_start else UNDATED
+        self.entering = from_start  # packets may still come that are shown before the entry
+        self.held_back = 0 if context is None else context.thread_count  # packets that are decoded beside each other
+        self.unneeded = 0  # up to which packet faults are of those
         self.form: tuple[object, ...] | None = None
         self.digest = FlacDigest.of(stream)
         self.clock = SoundClock(float(self.time_base), loose=container.format.name in LOOSE)
         self.synced = True  # the last packet begins as one of the stream does
         self.foreign: tuple[int | None, str] | None = None  # one that doesn't, and can't be decoded
 
+    def enter(self, packet: "Packet[Any]") -> None:
+        time = time_of(packet)
+        if self.entry is None and packet.is_keyframe:
+            self.entry = UNDATED if time is None else time
+        elif self.entry is None or (time is not None and time < self.entry):
+            self.unneeded = self.packets + max(1, self.held_back) - 1
+        else:
+            self.entering = False
+
+    def leads(self, pts: int | None) -> bool:
+        """Whether what is shown at ``pts`` is shown before the entry."""
+        return self.entry is None or (pts is not None and pts < self.entry)
+
 
 class Decoding:
     """The listener that makes findings of a pass; of ``whole`` streams, or of a part of one."""
 
-    def __init__(self, log: FindingLog, *, whole: bool = True) -> None:
+    def __init__(self, log: FindingLog, *, whole: bool = True, from_start: bool = True) -> None:
         self._whole = whole
+        self._from_start = from_start
         self._start = Fraction(0)
         self._container_name = ""
         self._streams: dict[int, _Stream] = {}
@@ -92,11 +117,15 @@ class Decoding:
     def opened(self, container: InputContainer) -> None:
         self._start = start_of(container)
         self._container_name = container.format.name
-        self._streams = {stream.index: _Stream(container, stream.index) for stream in container.streams}
+        self._streams = {
+            stream.index: _Stream(container, stream.index, from_start=self._from_start) for stream in container.streams
+        }
 
     def packet(self, packet: "Packet[Any]") -> None:
         seen = self._streams[packet.stream_index]
         seen.packets += 1
+        if seen.entering:
+            seen.enter(packet)
         if self._container_name in _BARE:
             self._flush_foreign(seen)
             seen.synced = bytes(memoryview(packet)[:2])[:1] == b"\xff"
@@ -111,9 +140,13 @@ class Decoding:
             seen.waiting.pop(pts, None)
             if seen.last_pts is not None and pts < seen.last_pts:
                 self._note("frames_disordered", seen, pts)
+            if seen.first_pts is None:
+                seen.first_pts = pts
             seen.last_pts = pts
         if frame.is_corrupt:
-            self._note("frame_concealed", seen, pts)
+            self._note("lead_in" if seen.leads(pts) else "frame_concealed", seen, pts)
+        elif seen.entry is None:
+            seen.entry = UNDATED if pts is None else pts
         form = (frame.width, frame.height)
         if form != seen.form:
             if seen.form is not None:
@@ -153,13 +186,17 @@ class Decoding:
             seen = by_decoder.get(message.name)
             if seen is None or not seen.synced or message.text.startswith(_HARMLESS):
                 continue  # the demuxer's were heard when all packets were read
+            if seen.packets <= seen.unneeded:
+                continue
             if message.level <= ERROR:
                 self._note("decoder_error", seen, fault.pts, message.text)
             elif message.level <= WARNING:
                 self._note("decoder_warning", seen, fault.pts, message.text)
-        if fault.raised is not None and mine.synced:
+        if fault.raised is None or mine.packets <= mine.unneeded:
+            return
+        if mine.synced:
             self._note("packet_undecodable", mine, fault.pts, fault.raised)
-        elif fault.raised is not None:
+        else:
             mine.foreign = (fault.pts, fault.raised)
 
     def _flush_foreign(self, seen: _Stream) -> None:
@@ -172,7 +209,8 @@ class Decoding:
         """What was found and counted, once the pass is over."""
         for seen in self._streams.values():
             for pts in seen.waiting:
-                self._note("frame_missing", seen, pts)
+                leads = seen.leads(pts) and (seen.first_pts is None or pts < seen.first_pts)
+                self._note("lead_in" if leads else "frame_missing", seen, pts)
             if seen.foreign is not None:
                 self._note("foreign_data", seen, *seen.foreign)
             if self._whole and seen.frames and seen.digest is not None and not seen.digest.fits():

@@ -40,6 +40,7 @@ _MEANS: dict[str, tuple[Severity, str]] = {
     "slow_start": ("info", "Time is missing right after the start, as where a recorder took its time."),
     "no_keyframe_first": ("warning", "The picture doesn't begin with a keyframe: its first frames can't be whole."),
     # what decodes
+    "lead_in": ("info", "What is shown before the first keyframe needs what was before the start: it is left out."),
     "decoder_crashed": ("error", "A decoder crashed each time that it was tried: what it was given can't be checked."),
     "packet_undecodable": ("error", "A packet doesn't decode."),
     "frame_concealed": ("error", "A frame is damaged: its decoder made up what is missing."),

@@ -33,8 +33,7 @@ class FlacDigest:
     def add(self, frame: AudioFrame) -> None:
         samples = frame.to_ndarray()
         interleaved = np.ascontiguousarray(samples.T if frame.format.is_planar else samples).astype(np.int32)
-        if samples.itemsize == interleaved.itemsize:  # libav has them in the upper bits
-            interleaved = interleaved >> (32 - self._bits)
+        interleaved >>= 8 * samples.itemsize - self._bits  # libav has them in the upper bits
         data = interleaved.reshape(-1).view(np.uint8).reshape(-1, interleaved.itemsize)[:, : -(-self._bits // 8)]
         self._md5.update(np.ascontiguousarray(data).data)
 

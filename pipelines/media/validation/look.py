@@ -8,16 +8,19 @@ from pipelines.media.source import Source, size_of
 from pipelines.media.validation.containers.structure import check_structure
 from pipelines.media.validation.finding_log import FindingLog
 from pipelines.media.validation.report import Checked, StreamReport, kind_of
-from pipelines.media.validation.scan import Scan, ScannedStream, scan
+from pipelines.media.validation.scan import Scan, ScannedStream, scan, scan_end
 from pipelines.media.validation.timeline import check_timelines, span
 
-_TAIL_S = 20.0  # of a file that isn't read whole, the end is
+TAIL_S = 20.0  # of a file that isn't read whole, the end is
 _TIMED = frozenset({"video", "audio"})
 
 
 @dataclass(frozen=True)
 class Looked:
-    """``head`` are the packets that were read, ``tail`` those of the end where not all were. None if nothing opens."""
+    """``head`` are the packets that were read, ``tail`` those of the end where not all were and it can be gone to.
+
+    Both are ``None`` if nothing opens.
+    """
 
     checked: Checked
     head: Scan | None
@@ -34,8 +37,8 @@ class Looked:
         return tuple(stream for stream in streams if stream.kind in _TIMED and stream.codec is not None)
 
 
-def look(source: Source, on_progress: OnProgress, limit_bytes: int | None = None) -> Looked:
-    """Look at ``source``; of more than ``limit_bytes`` only at what comes first, and at the end.
+def look(source: Source, on_progress: OnProgress, limit_bytes: int | None = None, tail_s: float = TAIL_S) -> Looked:
+    """Look at ``source``; of more than ``limit_bytes`` only at what comes first, and at the last ``tail_s`` seconds.
 
     A file that can't be opened is a finding.
 
@@ -55,8 +58,9 @@ def look(source: Source, on_progress: OnProgress, limit_bytes: int | None = None
     check_timelines(head, size_bytes, log)
     tail = None
     if not head.to_end:
-        tail = scan(source, on_progress, from_end_s=_TAIL_S)
-        check_timelines(tail, size_bytes, log)
+        tail = scan_end(source, on_progress, tail_s)
+    if tail is not None:
+        check_timelines(tail, size_bytes, log, head)
     looked = Looked(Checked(), head, tail)
     if not looked.decodable:
         log.add("no_media")

@@ -12,7 +12,7 @@ from pipelines.media.source import Source
 from pipelines.media.validation.cutting import entrances
 from pipelines.media.validation.decoding import check_part
 from pipelines.media.validation.entering import opens
-from pipelines.media.validation.look import Looked, look
+from pipelines.media.validation.look import TAIL_S, Looked, look
 from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
 from pipelines.media.validation.scan import ScannedStream
 from pipelines.media.validation.validate_spec import QUICK_BYTES
@@ -23,14 +23,18 @@ _TRIED = 3  # of the last keyframes: some can't be begun with, or are damaged
 _RUN_IN = 12  # packets before: sound is carried over from some before it
 
 
-def validate_quick(source: Source, on_progress: OnProgress, limit_bytes: int = QUICK_BYTES) -> ValidationResult:
-    """Validate ``source`` without decoding more than its edges; of more than ``limit_bytes`` read only a part.
+def validate_quick(
+    source: Source, on_progress: OnProgress, limit_bytes: int = QUICK_BYTES, tail_s: float = TAIL_S
+) -> ValidationResult:
+    """Validate ``source`` without decoding more than its edges.
+
+    Of more than ``limit_bytes`` only so many are read, and the last ``tail_s`` seconds.
 
     Raises:
         SourceNotFoundError, SourceUnsupportedError: there is no such file, or it isn't a regular one.
     """
     started_s = time.monotonic()
-    looked = look(source, on_progress, limit_bytes)
+    looked = look(source, on_progress, limit_bytes, tail_s)
     return validate_looked(source, looked, started_s)
 
 
@@ -40,19 +44,21 @@ def validate_looked(source: Source, looked: Looked, started_s: float) -> Validat
     Raises:
         SourceNotFoundError, SourceUnsupportedError: there is no such file any more.
     """
-    pieces = [looked.checked]
-    pieces += [check_part(source, part, 1, lambda _: None) for part in edges(source, looked)]
-    merged = merge(pieces)
+    pieces = [check_part(source, part, 1, lambda _: None) for part in edges(source, looked)]
+    merged = merge([looked.checked, *pieces])
     return conclude(
         Checked(findings=merged.findings, streams=merged.streams, elapsed_s=time.monotonic() - started_s),
         level="quick",
         packets_read="none" if looked.head is None else "all" if looked.whole else "part",
-        decoded="none" if not looked.decodable else "edges",
+        decoded="edges" if pieces else "none",
     )
 
 
 def edges(source: Source, looked: Looked) -> Iterator[Part]:
-    """The first and the last group of pictures of each picture, and the first and last sounds of each track."""
+    """The first and the last group of pictures of each picture, and the first and last sounds of each track.
+
+    Where packets have no times, as in raw streams, only the first can be told.
+    """
     for stream in looked.decodable:
         if len(stream.sizes):
             last = stream if looked.tail is None else looked.tail.streams[stream.index]
@@ -68,6 +74,7 @@ def _picture_edges(source: Source, stream: ScannedStream, last: ScannedStream) -
     doors = entrances(stream)
     end = doors[1].pts if len(doors) > 1 and doors[1].place <= _PICTURES else int(times[min(_PICTURES, len(times) - 1)])
     if end == UNDATED:
+        yield Part(streams=streams, packets=_PICTURES)
         return
     yield Part(streams=streams, end_pts=end, leading=True)
     for door in reversed(entrances(last)[-_TRIED:]):
@@ -93,6 +100,7 @@ def _sound_edges(stream: ScannedStream, last: ScannedStream) -> Iterator[Part]:
         return
     end = int(stream.times[min(_SOUNDS, len(stream.sizes) - 1)])
     if end == UNDATED:
+        yield Part(streams=streams, packets=_SOUNDS)
         return
     yield Part(streams=streams, end_pts=end)
     begin = len(last.sizes) - _SOUNDS

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -52,8 +53,8 @@ class ScannedStream(PacketTable):
 class Scan:
     """``failed``: why it can't be read to its end. ``messages``: what the demuxer said, and when.
 
-    ``whole``: all packets were read; ``to_end``: the last ones were. ``unlisted``: there are packets of a stream that
-    wasn't there at the beginning.
+    ``from_start`` and ``to_end``: the first packets were read, and the last ones. ``unlisted``: there are packets of a
+    stream that wasn't there at the beginning.
     """
 
     container: str
@@ -62,60 +63,90 @@ class Scan:
     failed: str | None
     duration_s: float | None
     index_end_bytes: int
-    whole: bool = True
+    from_start: bool = True
     to_end: bool = True
     unlisted: bool = False
 
+    @property
+    def whole(self) -> bool:
+        """All packets were read."""
+        return self.from_start and self.to_end
 
-def scan(
-    source: Source, on_progress: OnProgress, *, limit_bytes: int | None = None, from_end_s: float | None = None
-) -> Scan:
-    """Read every packet of ``source``; or as many as have ``limit_bytes``; or those of the last seconds.
+
+def scan(source: Source, on_progress: OnProgress, *, limit_bytes: int | None = None) -> Scan:
+    """Read every packet of ``source``; or as many as have ``limit_bytes``.
 
     Raises:
         SourceError: see ``open_input``.
     """
-    said: list[tuple[float | None, Message]] = []
+    with captured_messages() as messages, open_input(source) as container:
+        return _read(container, messages, on_progress, limit_bytes)
+
+
+def scan_end(source: Source, on_progress: OnProgress, length_s: float) -> Scan | None:
+    """Read the packets of the last seconds of ``source``; ``None`` where there is no way to them but through all.
+
+    A seek may land on any packet: the first one needn't be a keyframe.
+
+    Raises:
+        SourceError: see ``open_input``.
+    """
+    with captured_messages() as messages, open_input(source) as container:
+        if not container.duration:
+            return None
+        try:
+            container.seek((container.start_time or 0) + container.duration - int(length_s * av.time_base))
+        except av.error.FFmpegError:
+            return None
+        del messages[:]  # those of opening were heard before, those of seeking tell nothing of the film
+        return _read(container, messages, on_progress, None, from_start=False)
+
+
+def _read(
+    container: InputContainer,
+    messages: list[Message],
+    on_progress: OnProgress,
+    limit_bytes: int | None,
+    *,
+    from_start: bool = True,
+) -> Scan:
+    """Read on from where ``container`` stands."""
     failed, last_s, size_bytes, to_end = None, None, 0, True
     unlisted: list[bool] = []
-    with captured_messages() as messages, open_input(source) as container:
-        said += [(None, Message(*each)) for each in messages]
-        del messages[:]
-        streams = [_timeline(stream, start_of(container)) for stream in container.streams]
-        index_end_bytes = max((_index_end(stream) for stream in container.streams), default=0)
-        duration_s = container.duration / av.time_base if container.duration else None
-        meter = ProgressMeter(on_progress, duration_s)
-        try:
-            if from_end_s is not None and container.duration:
-                container.seek((container.start_time or 0) + container.duration - int(from_end_s * av.time_base))
-            for packet in packets_of(container, on_unlisted=lambda: unlisted.append(True)):
-                if not packet.size:
-                    continue
-                if messages:
-                    said += [(last_s, Message(*each)) for each in messages]
-                    del messages[:]
-                timeline = streams[packet.stream_index]
-                timeline.note(packet)
-                size_bytes += packet.size
-                if limit_bytes is not None and size_bytes > limit_bytes:
-                    to_end = False
-                    break
-                time = time_of(packet)
-                if time is not None:
-                    last_s = timeline.seconds(time)
-                    meter.update(last_s, 0)
-        except av.error.FFmpegError as error:
-            failed = error.strerror or str(error)
-        said += [(last_s, Message(*each)) for each in messages]
-        container_name = container.format.name
+    said: list[tuple[float | None, Message]] = [(None, Message(*each)) for each in messages]
+    del messages[:]
+    streams = [_timeline(stream, start_of(container)) for stream in container.streams]
+    index_end_bytes = max((_index_end(stream) for stream in container.streams), default=0)
+    duration_s = container.duration / av.time_base if container.duration else None
+    meter = ProgressMeter(on_progress, duration_s)
+    try:
+        for packet in packets_of(container, on_unlisted=lambda: unlisted.append(True)):
+            if not packet.size:
+                continue
+            if messages:
+                said += [(last_s, Message(*each)) for each in messages]
+                del messages[:]
+            timeline = streams[packet.stream_index]
+            timeline.note(packet)
+            size_bytes += packet.size
+            if limit_bytes is not None and size_bytes > limit_bytes:
+                to_end = False
+                break
+            time = time_of(packet)
+            if time is not None:
+                last_s = timeline.seconds(time)
+                meter.update(last_s, 0)
+    except av.error.FFmpegError as error:
+        failed = error.strerror or str(error)
+    said += [(last_s, Message(*each)) for each in messages]
     return Scan(
-        container=container_name,
+        container=container.format.name,
         streams=tuple(streams),
         messages=tuple(said),
         failed=failed,
         duration_s=duration_s,
         index_end_bytes=index_end_bytes,
-        whole=to_end and from_end_s is None,
+        from_start=from_start,
         to_end=to_end,
         unlisted=bool(unlisted),
     )

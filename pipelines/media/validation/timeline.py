@@ -32,14 +32,19 @@ _STREAM_LENGTHS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi", "wav", "flac"})
 _FILE_LENGTHS = frozenset({MATROSKA, "flv", "asf"})
 
 
-def check_timelines(scan: Scan, size_bytes: int, log: FindingLog) -> None:
-    """Check all streams of ``scan``, and each against the others and the header."""
-    _check_reading(scan, size_bytes, log)
+def check_timelines(scan: Scan, size_bytes: int, log: FindingLog, head: Scan | None = None) -> None:
+    """Check all streams of ``scan``, and each against the others and the header.
+
+    ``head``: what was read from the start, where ``scan`` is only the end.
+    """
+    _check_reading(scan, log)
+    if head is None:
+        _check_index(scan, size_bytes, log)
     timed = [stream for stream in scan.streams if stream.kind in _TIMED and not stream.attached]
     for stream in timed:
-        _check_stream(stream, log, loose=scan.container in LOOSE)
+        _check_stream(stream, scan, log)
         if scan.container in _STREAM_LENGTHS and scan.to_end:
-            _check_length(stream, log)
+            _check_length(stream, stream if head is None else head.streams[stream.index], log)
     if scan.container in _FILE_LENGTHS and scan.duration_s is not None and scan.to_end:
         _check_file_length(scan, log)
     if scan.to_end:
@@ -56,14 +61,21 @@ def span(stream: ScannedStream) -> tuple[float | None, float | None]:
     return stream.seconds(int(times[dated].min())), stream.seconds(int(ends[dated].max()))
 
 
-def _check_reading(scan: Scan, size_bytes: int, log: FindingLog) -> None:
+def _check_index(scan: Scan, size_bytes: int, log: FindingLog) -> None:
+    if scan.index_end_bytes > size_bytes:
+        log.add("index_beyond_end", evidence=f"{scan.index_end_bytes} of {size_bytes} bytes")
+
+
+def _check_reading(scan: Scan, log: FindingLog) -> None:
     if scan.failed is not None:
         log.add("read_error", evidence=scan.failed)
     if scan.unlisted:
         log.add("stream_unlisted")
-    if scan.index_end_bytes > size_bytes:
-        log.add("index_beyond_end", evidence=f"{scan.index_end_bytes} of {size_bytes} bytes")
+    pictures = [stream for stream in scan.streams if stream.kind == "video" and len(stream)]
+    entry_s = max((each.seconds(entry) for each in pictures if (entry := _entry(each)) != UNDATED), default=None)
     for time_s, message in scan.messages:  # of decoders, too: a look at the first packets tells what streams are
+        if message.name != scan.container and entry_s is not None and (time_s is None or time_s < entry_s):
+            continue
         if message.level <= ERROR:
             code = "container_damaged" if message.name == scan.container else "decoder_error"
             log.add(code, None, time_s, f"{message.name}: {message.text}")
@@ -71,9 +83,21 @@ def _check_reading(scan: Scan, size_bytes: int, log: FindingLog) -> None:
             log.add("container_odd", None, time_s, f"{message.name}: {message.text}")
 
 
-def _check_stream(stream: ScannedStream, log: FindingLog, *, loose: bool) -> None:
+def _entry(stream: ScannedStream) -> int:
+    """When the first keyframe is shown, where others are shown before it; ``UNDATED`` where none are.
+
+    Until then decoders miss what was before, and libav's guesses of when packets of Matroska are decoded are off.
+    """
+    times = stream.times[stream.times != UNDATED]
+    keys = stream.times[np.array(stream.keys, bool)]
+    entry = int(keys[0]) if len(keys) else int(stream.times[-1])
+    return entry if len(times) and times.min() < entry else UNDATED
+
+
+def _check_stream(stream: ScannedStream, scan: Scan, log: FindingLog) -> None:
     if not len(stream.sizes):
         return
+    loose = scan.container in LOOSE
     shown, decoded = np.array(stream.shown, np.int64), np.array(stream.decoded, np.int64)
     corrupt = np.flatnonzero(np.array(stream.corrupt, bool))
     _add(log, "packet_marked_corrupt", stream, stream.times, corrupt)
@@ -84,20 +108,36 @@ def _check_stream(stream: ScannedStream, log: FindingLog, *, loose: bool) -> Non
     if not loose:
         dated, durations = decoded[decoded != UNDATED], np.array(stream.durations, np.int64)[decoded != UNDATED]
         least = np.minimum(durations[:-1], 2) // 2  # packets of less than two ticks may come at the same
-        _add(log, "times_disordered", stream, dated, np.flatnonzero(np.diff(dated) < least) + 1)
+        disordered = np.flatnonzero(np.diff(dated) < least) + 1
+        if scan.container == MATROSKA:
+            disordered = disordered[dated[disordered] > _entry(stream)]
+        _add(log, "times_disordered", stream, dated, disordered)
         both = (shown != UNDATED) & (decoded != UNDATED)
         _add(log, "shown_before_decoded", stream, decoded, np.flatnonzero(both & (shown < decoded)))
     if stream.kind == "video":
-        if not stream.keys[0]:
+        if scan.from_start and not stream.keys[0]:
             log.add("no_keyframe_first", stream.index, 0.0)
-        _check_pictures(stream, log, loose=loose)
+        _check_pictures(stream, _all_read(stream, scan), log, loose=loose)
     else:
         _check_sound(stream, log, loose=loose)
 
 
-def _check_pictures(stream: ScannedStream, log: FindingLog, *, loose: bool) -> None:
-    times = stream.times
-    times = np.sort(times[(times != UNDATED) & ~np.array(stream.hidden, bool)])
+def _all_read(stream: ScannedStream, scan: Scan) -> Ticks:
+    """When pictures are shown, in order, but for those at a border of what was read: others lie between them.
+
+    Behind a keyframe nothing is shown that is decoded before it, and nothing is shown before it is decoded.
+    """
+    times, decoded = stream.times, np.array(stream.decoded, np.int64)
+    seen = (times != UNDATED) & ~np.array(stream.hidden, bool)
+    keys = times[np.array(stream.keys, bool) & seen]
+    if not scan.from_start or (len(keys) and not stream.keys[0]):
+        seen &= times >= keys[0] if len(keys) else False
+    if not scan.to_end:
+        seen &= times <= decoded.max()
+    return np.sort(times[seen])
+
+
+def _check_pictures(stream: ScannedStream, times: Ticks, log: FindingLog, *, loose: bool) -> None:
     steps = np.diff(times)
     usual = _usual(steps, stream)
     if loose and usual is not None:
@@ -146,8 +186,8 @@ def _usual(steps: Ticks, stream: ScannedStream) -> float | None:
     return usual if usual > 0 and others <= max(few, (1 - _CONSTANT) * len(steps)) else None
 
 
-def _check_length(stream: ScannedStream, log: FindingLog) -> None:
-    begin_s, end_s = span(stream)
+def _check_length(stream: ScannedStream, head: ScannedStream, log: FindingLog) -> None:
+    begin_s, end_s = span(head)[0], span(stream)[1]
     if stream.length is None or begin_s is None or end_s is None:
         return
     length_s = float(stream.length * stream.time_base)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import damage
+import flac
 import media_factory as factory
 import pytest
 from damage import rewritten
@@ -17,6 +18,10 @@ from pipelines.media.validation.report import ValidationResult
 
 PLAIN = {"preset": "veryfast", "x264-params": "bframes=0:keyint=10"}
 GROUPS = {"preset": "veryfast", "x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:scenecut=0"}
+HEVC_GROUPS = {
+    "preset": "ultrafast",
+    "x265-params": "log-level=none:pools=1:open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:scenecut=0",
+}
 
 
 def full(path: Path, threads: int = 1) -> ValidationResult:
@@ -29,6 +34,47 @@ def quick(path: Path) -> ValidationResult:
 
 def codes(result: ValidationResult) -> set[str]:
     return {finding.code for finding in result.findings}
+
+
+OPEN: dict[str, dict[str, object]] = {
+    "film.mkv": {"options": GROUPS},
+    "film.ts": {"options": GROUPS},
+    "hevc.mkv": {"codec": "libx265", "options": HEVC_GROUPS},
+    "hevc.ts": {"codec": "libx265", "options": HEVC_GROUPS},
+    "mpeg2.ts": {"codec": "mpeg2video", "options": {"b": "900000", "bf": "2", "sc_threshold": "1000000000"}},
+}
+
+
+@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_was_cut_out_at_an_open_group_is_whole(tmp_path: Path, name: str, threads: int) -> None:
+    film = factory.film(tmp_path / name, **OPEN[name])
+    cut = factory.part_from_keyframe(film, tmp_path / f"cut.{name}", 1)
+    for result in (full(cut, threads), quick(cut)):
+        assert (result.verdict, [f for f in result.findings if f.severity != "info"]) == ("ok", [])
+        assert "lead_in" in codes(result)
+
+
+@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("first", [3, 11])
+def test_what_begins_between_keyframes_is_doubtful_and_no_more(
+    tmp_path: Path, name: str, threads: int, first: int
+) -> None:
+    film = factory.film(tmp_path / name, **OPEN[name])
+    cut = rewritten(film, tmp_path / f"cut.{name}", lambda number, _: number >= first)
+    for result in (full(cut, threads), quick(cut)):
+        assert (result.verdict, [f.code for f in result.findings if f.severity != "info"]) == (
+            "suspect",
+            ["no_keyframe_first"],
+        )
+
+
+def test_what_is_missing_behind_the_first_keyframe_is_damage(tmp_path: Path) -> None:
+    film = factory.film(tmp_path / "film.ts", options=GROUPS)
+    cut = factory.part_from_keyframe(film, tmp_path / "cut.ts", 1)
+    spoilt = factory.with_noise(cut, tmp_path / "spoilt.ts", [4])
+    assert full(spoilt).verdict == "broken"
 
 
 OUTPUTS: dict[str, dict[str, object]] = {
@@ -175,6 +221,12 @@ def test_what_is_damaged_before_a_border_is_found_by_one_part(tmp_path: Path) ->
     assert sum(bool(findings) for findings in found) == 1
 
 
+@pytest.mark.parametrize("bits", [8, 12, 20])
+def test_sound_of_few_bits_is_what_was_encoded(tmp_path: Path, bits: int) -> None:
+    sound = flac.write(tmp_path / "tone.flac", bits)
+    assert (full(sound).verdict, full(sound).samples) == ("ok", flac.SAMPLES)
+
+
 def test_sound_that_isnt_what_was_encoded_is_told_by_its_checksum(tmp_path: Path) -> None:
     tone = factory.write_sound(tmp_path / "tone.flac", [(0.0, factory.tone(4, -20))], codec="flac")
     assert full(tone).verdict == "ok"
@@ -197,6 +249,33 @@ def test_of_a_large_file_a_quick_look_reads_the_beginning_and_the_end(tmp_path: 
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(film.read_bytes()[: film.stat().st_size * 9 // 10])
     assert validate_quick(cut, lambda _: None, limit_bytes=film.stat().st_size // 8).verdict == "broken"
+
+
+LARGE: dict[str, dict[str, object]] = {
+    "film.mkv": {"options": GROUPS},
+    "film.mp4": {"options": GROUPS},
+    "film.ts": {"options": GROUPS},
+    "film.avi": {"codec": "mpeg4"},
+    "film.mpg": {"codec": "mpeg2video", "options": {"b": "900000", "bf": "2"}},
+    "film.flv": {"options": PLAIN},
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_file_is_whole_wherever_a_look_at_its_end_begins(tmp_path: Path, name: str) -> None:
+    film = factory.film(tmp_path / name, frames=250, **LARGE[name])
+    for tail_s in (1.3, 2.0, 3.1):
+        result = validate_quick(film, lambda _: None, film.stat().st_size // 4, tail_s)
+        assert (result.verdict, [f for f in result.findings if f.severity != "info"]) == ("ok", [])
+        assert (result.packets_read, result.decoded) == ("part", "edges")
+
+
+def test_what_is_found_where_no_end_can_be_sought_is_counted_once(tmp_path: Path) -> None:
+    film = factory.film(tmp_path / "film.mkv", frames=200, options=PLAIN)
+    live = rewritten(film, tmp_path / "live.mkv", lambda number, _: number != 25, options={"live": "1"})
+    result = validate_quick(live, lambda _: None, live.stat().st_size // 2)
+    (gap,) = (finding for finding in result.findings if finding.code == "gap")
+    assert (gap.count, result.packets_read) == (1, "part")
 
 
 def test_a_picture_that_ends_too_early_is_found(shared_video: Path, tmp_path: Path) -> None:
