@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.media.errors import EncodeError
+from pipelines.media.errors import EncodeError, LimitError
 from pipelines.media.images.info import EXTENSIONS, ImageFile, ImageFormat
 from pipelines.media.mux import write_errors
 
 _FULL_CHROMA_QUALITY = 90  # from here on colour keeps its full resolution
 _WEBP_EFFORT, _AVIF_SPEED = 4, 8
+MAX_SIDES = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768, "png": 65_536}
 
 
 def encoded(
@@ -31,11 +32,26 @@ def encoded(
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
     options = _OPTIONS[format_](quality) | dict(carried)
     try:
-        return _saved(image, format_, options)
-    except (OSError, ValueError) as error:
-        if options.pop("optimize", False):  # Pillow makes room for a byte a pixel then, which noise needs more than
+        try:
             return _saved(image, format_, options)
+        except OSError:
+            if not options.pop("optimize", False):
+                raise
+            # Pillow made room for a byte a pixel, which noise needs more than.
+            return _saved(image, format_, options)
+    except (OSError, ValueError) as error:
         raise EncodeError(f"A picture can't be written as {format_}: {error}.") from error
+
+
+def check_sides(size: tuple[int, int], format_: str, name: str) -> None:
+    """Raise LimitError where a format can't hold what is to be written: ``size`` is its width and height."""
+    width, height = size
+    if max(size) > MAX_SIDES[format_]:
+        raise LimitError(
+            f"{name} has {width}x{height} pixels; {format_} holds at most {MAX_SIDES[format_]} a side.",
+            width=width,
+            height=height,
+        )
 
 
 def _saved(image: Image.Image, format_: str, options: Mapping[str, Any]) -> bytes:

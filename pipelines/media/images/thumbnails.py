@@ -10,7 +10,7 @@ from PIL import Image
 from pipelines.media.images.animation import Timing, duration_ms, moving_frames, plays
 from pipelines.media.images.colour import rgb_of_hex, with_channels
 from pipelines.media.images.crop import window
-from pipelines.media.images.encode import encoded, written
+from pipelines.media.images.encode import check_sides, encoded, written
 from pipelines.media.images.geometry import Placement, place
 from pipelines.media.images.header import bytes_of, check_size, describe, open_image
 from pipelines.media.images.info import ImageInfo
@@ -33,7 +33,7 @@ def thumbnails(source: Source, target: Path, spec: ThumbnailSpec, room: Room = R
 
     Raises:
         SourceError: it's no image that is read here, or it's damaged.
-        LimitError: it has too many pixels or bytes.
+        LimitError: it has too many pixels or bytes, or is too large for the format.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
     with room.place() as take:
@@ -48,6 +48,8 @@ def _made(source: Source, target: Path, spec: ThumbnailSpec, take: Callable[[int
         placements = [place(info.width, info.height, *spec.box(size), enlarge=spec.enlarge) for size in spec.sizes]
         needed = max(each.scaled[0] for each in placements), max(each.scaled[1] for each in placements)
         check_size(needed, f"A rendition of {name}")  # enlarged, or made to cover a box, it has no other bound
+        for each in placements:
+            check_sides(each.size, spec.format, f"A rendition of {name}")
         take(memory_bytes(info, spec))
         if spec.animated and info.is_moving:
             numbers = moving_frames(image, info, name)

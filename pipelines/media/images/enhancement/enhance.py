@@ -12,7 +12,7 @@ from pipelines.media.images.analysis.analyse import measures_of
 from pipelines.media.images.analysis.analysis_spec import Measures
 from pipelines.media.images.analysis.measures import Sample, sample_of
 from pipelines.media.images.analysis.quality import issues_of, quality_of
-from pipelines.media.images.encode import encoded, written
+from pipelines.media.images.encode import check_sides, encoded, written
 from pipelines.media.images.enhancement.detail import (
     denoised,
     saturated,
@@ -28,7 +28,7 @@ from pipelines.media.images.metadata.carried import carried_by
 from pipelines.media.images.picture import Picture, picture_of, warnings_of
 from pipelines.media.images.room import ROOM, Room
 from pipelines.media.images.scaling import flattened
-from pipelines.media.source import Source
+from pipelines.media.source import Source, name_of
 
 # Noise goes before anything could bring it out. Then light, from what is wrong with it to what is a matter of taste;
 # colour after it, as its strength goes with lightness; edges last, as all before would blunt or double them.
@@ -50,7 +50,7 @@ def enhance(source: Source, target: Path, spec: EnhanceSpec, room: Room = ROOM) 
 
     Raises:
         SourceError: it's no image that is read here, or it's damaged.
-        LimitError: it has too many pixels or bytes.
+        LimitError: it has too many pixels or bytes, or is too large for the format.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
     with room.place() as take:
@@ -59,6 +59,8 @@ def enhance(source: Source, target: Path, spec: EnhanceSpec, room: Room = ROOM) 
 
 
 def _enhanced(picture: Picture, source: Source, target: Path, spec: EnhanceSpec) -> Enhanced:
+    format_ = format_of(picture.info, spec)
+    check_sides((picture.info.width, picture.info.height), format_, name_of(source))
     sample = sample_of(picture.array)
     before = _judged(sample, picture)
     chosen = remedies(before.measures, issues_of(before.measures, picture.info), sample) if spec.auto else ()
@@ -69,7 +71,6 @@ def _enhanced(picture: Picture, source: Source, target: Path, spec: EnhanceSpec)
         steps = _steps(spec, ())
         made = enhanced(picture.array, sample, steps)
         after = _judged(sample_of(made), Picture(picture.info, made)) if steps else before
-    format_ = format_of(picture.info, spec)
     shown = flattened(made, _WHITE) if format_ == "jpeg" else made
     data = encoded(shown, format_, spec.quality, carried_by(source, spec.keep).options(format_))
     return Enhanced(

@@ -209,6 +209,14 @@ def test_a_rendition_of_too_many_pixels_is_refused(made, tmp_path):
         made(source, sizes=("20000x20000",), enlarge=True, fit="fill")
 
 
+@pytest.mark.parametrize(("format_", "side"), [("webp", 16_384), ("avif", 32_769)])
+def test_a_rendition_that_its_format_can_t_hold_is_refused(made, tmp_path, format_, side):
+    Image.new("L", (side, 2)).save(tmp_path / "wide.png")
+    with pytest.raises(LimitError):
+        made(tmp_path / "wide.png", sizes=(str(side),), format=format_)
+    assert made(tmp_path / "wide.png", sizes=(str(side),)).size == (side, 2)
+
+
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
 def test_a_picture_that_was_cut_off_is_refused(tmp_path, made, format_):
     source = tmp_path / "cut"

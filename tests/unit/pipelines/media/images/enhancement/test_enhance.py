@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance
 from pydantic import ValidationError
 
-from pipelines.media.errors import NotMediaError
+from pipelines.media.errors import LimitError, NotMediaError
 from pipelines.media.images.enhancement.enhance import ORDER, enhance
 from pipelines.media.images.enhancement.enhance_spec import Enhanced, EnhanceSpec
 from pipelines.media.images.header import look
@@ -361,3 +361,8 @@ def test_auto_makes_no_picture_that_is_read_worse(bettered, source):
     assert made.shape[:2] == (info.height, info.width)
     assert result.score_after >= result.score_before
     assert Enhanced.model_validate_json(result.model_dump_json()) == result
+
+
+def test_a_picture_that_the_format_can_t_hold_is_refused(bettered):
+    with pytest.raises(LimitError):
+        bettered(np.zeros((2, 16_384, 3), np.uint8), format="webp", brightness=1.1)
