@@ -26,9 +26,9 @@ from pipelines.media.images.conversion.search import (
     sample_attempts,
     start_for,
 )
+from pipelines.media.images.encode import MAX_SIDES
 
 _FULL_CHROMA_QUALITY = 90
-_MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768, "png": 65_536}
 _NEAR = 1.2  # of the samples' bytes of the best: what is larger isn't made whole
 _MOVING = 4.0  # times as much for animations: what frames have in common isn't seen on samples
 # How much larger a PNG made quickly may be for each to be tried: a PNG with more effort has 0.7 to 1 of its bytes,
@@ -40,12 +40,13 @@ _SLACK, _WHOLE_SLACK, _WHOLE_TRIES = 0.7, 1.5, 3
 
 @dataclass(frozen=True)
 class Made:
-    """A candidate, and its whole file if there is one; ``sampled_bytes`` are of the samples."""
+    """A candidate, and its whole file if there is one; ``sampled_bytes`` are of the samples, ``bits`` of a channel."""
 
     way: Way
     row: Candidate
     data: bytes | None = None
     sampled_bytes: int = 0
+    bits: int = 8
 
     @property
     def score(self) -> float:
@@ -53,10 +54,10 @@ class Made:
 
 
 class Candidates:
-    """Makes the candidates for one picture."""
+    """Makes the candidates for one picture. ``beside`` are bytes that its file gets besides, see ``too_small``."""
 
-    def __init__(self, frames: Frames, spec: ConvertSpec, name: str) -> None:
-        self._frames, self._spec, self._name = frames, spec, name
+    def __init__(self, frames: Frames, spec: ConvertSpec, name: str, beside: int = 0) -> None:
+        self._frames, self._spec, self._name, self._beside = frames, spec, name, beside
         self._judge = Judge(frames)
 
     def tried(self, own: Made | None) -> Iterator[Made]:
@@ -104,7 +105,7 @@ class Candidates:
         animated = self._frames.timing is not None
         only_jpeg = spec.allowed == ("jpeg",)
         for format_ in spec.allowed:
-            if max(self._frames.size) > _MAX_SIDE[format_]:
+            if max(self._frames.size) > MAX_SIDES[format_]:
                 continue
             if format_ == "jpeg" and (animated or (self._frames.has_alpha and not only_jpeg)):
                 continue
@@ -239,7 +240,7 @@ class Candidates:
             yield each
         if not made:
             assert least is not None
-            raise too_small(limit, *least)
+            raise too_small(limit, *least, self._beside)
 
     def _guess(self, way: Way, limit: int) -> tuple[int, float]:
         attempt = sample_attempts(way, self._judge)
@@ -266,8 +267,10 @@ def _note(made: Made, goal: float) -> str:
     return "" if made.score >= goal - NEAR_ENOUGH else f"doesn't reach {goal:g}"
 
 
-def too_small(limit: int, least: int, what: str) -> ParamsError:
+def too_small(limit: int, least: int, what: str, beside: int) -> ParamsError:
+    """What to raise where ``limit`` bytes are less than the ``least`` that are needed, both without ``beside``."""
     return ParamsError(
-        f"It doesn't fit into {limit} bytes: the least is {least}, as {what}. A max_size makes it smaller.",
-        least_bytes=least,
+        f"It doesn't fit into {limit + beside} bytes: the least is {least + beside}, as {what}. "
+        "A max_size makes it smaller.",
+        least_bytes=least + beside,
     )

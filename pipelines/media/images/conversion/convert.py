@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipelines.media.errors import EncodeError, MediaError
-from pipelines.media.images.conversion.candidates import Candidates, Made, too_small
+from pipelines.media.errors import EncodeError, MediaError, ParamsError
+from pipelines.media.images.conversion.candidates import Candidates, Made, size_of, too_small
 from pipelines.media.images.conversion.convert_spec import (
     Candidate,
     Converted,
@@ -20,10 +20,11 @@ from pipelines.media.images.conversion.frames import Frames, read_frames
 from pipelines.media.images.conversion.kept import own_bytes
 from pipelines.media.images.encode import written
 from pipelines.media.images.header import bytes_of, open_image
-from pipelines.media.images.metadata.carried import carried
+from pipelines.media.images.metadata.carried import Carried, carried
 from pipelines.media.images.room import ROOM, Room
 from pipelines.media.source import Source, name_of
 
+_AROUND = 512  # bytes at most that a format puts around metadata, see ``metadata.container``
 _LARGER = "It is larger than the source: at a lower quality, or in the format it has, it may be smaller."
 
 
@@ -47,12 +48,10 @@ def _converted(source: Source, target: Path, spec: ConvertSpec, take: Callable[[
         frames = read_frames(data, image, name, spec, take)
         along = carried(data, image, spec.keep)
         own = _own(data, image, frames, spec, name)
-        deep = deep_pixels(data, image, frames) if spec.depth == "keep" else None
-    if deep is not None:
-        made, reason, bits = [_deep(deep, frames, spec, name)], "PNG keeps 16 bits.", 16
-    else:
-        made, bits = list(Candidates(frames, spec, name).tried(own)), 8
-        made, reason = decided(made, spec)
+        deep = deep_pixels(data, image, frames) if spec.keeps_depth and "png" in spec.allowed else None
+    beside = _size_of(along)
+    pixels = _for_pixels(spec, beside)
+    made, reason = decided(_tried(frames, own, deep, pixels, name, beside), pixels)
     best = next(each for each in made if each.row.chosen)
     assert best.data is not None
     whole = along.within(best.data, best.row.format, frames.size)
@@ -61,14 +60,14 @@ def _converted(source: Source, target: Path, spec: ConvertSpec, take: Callable[[
     return Converted(
         source=frames.info,
         files=(file,),
-        warnings=(*_warnings(frames, best, spec, bits), *((_LARGER,) if saved < 0 else ())),
+        warnings=(*_warnings(frames, best, spec), *((_LARGER,) if saved < 0 else ())),
         format=best.row.format,
         quality=best.row.quality,
-        lossless=best.row.method in ("lossless", "kept"),
+        lossless=best.row.method in ("lossless", "kept") and best.bits >= frames.info.bits,
         chroma=best.way.chroma if best.row.method == "lossy" and frames.arrays[0].shape[2] > 1 else None,
         progressive=_is_progressive(best.data, best.row.format),
         frames=len(frames.arrays),
-        bits=bits,
+        bits=best.bits,
         ssimulacra2=round(best.score, 2),
         source_size_bytes=len(data),
         size_bytes=len(whole),
@@ -76,7 +75,7 @@ def _converted(source: Source, target: Path, spec: ConvertSpec, take: Callable[[
         saved_percent=round(100 * saved / len(data), 1),
         tries=sum(each.row.tries for each in made),
         kept=best.row.method == "kept",
-        reason=reason,
+        reason="PNG keeps 16 bits." if best.bits > 8 and best.row.method != "kept" else reason,
         candidates=tuple(each.row for each in made),
     )
 
@@ -91,15 +90,52 @@ def _own(data: bytes, image: Image.Image, frames: Frames, spec: ConvertSpec, nam
     if kept is None:
         return None
     row = Candidate(format=format_, method="kept", ssimulacra2=100.0, size_bytes=len(kept))
-    return Made(Way(format_, "lossless"), row, kept, len(kept))
+    return Made(Way(format_, "lossless"), row, kept, len(kept), max(8, frames.info.bits))
 
 
-def _deep(deep: Deep, frames: Frames, spec: ConvertSpec, name: str) -> Made:
+def _size_of(along: Carried) -> int:
+    """Bytes that metadata take in a file, at most."""
+    size = len(along.exif or b"") + len(along.xmp or b"")
+    return size + _AROUND if size else 0
+
+
+def _for_pixels(spec: ConvertSpec, beside: int) -> ConvertSpec:
+    """With what is left of a limit of bytes."""
+    if spec.target_bytes is None or not beside:
+        return spec
+    if spec.target_bytes <= beside:
+        raise ParamsError(f"Its metadata alone take {beside} bytes, more than the {spec.target_bytes} asked for.")
+    return spec.model_copy(update={"target_bytes": spec.target_bytes - beside})
+
+
+def _tried(
+    frames: Frames, own: Made | None, deep: Deep | None, spec: ConvertSpec, name: str, beside: int
+) -> list[Made]:
+    """What it may become; where its depth is to be kept, that which keeps it."""
+    ways = Candidates(frames, spec, name, beside)
+    limit = spec.target_bytes
+    if not spec.keeps_depth or frames.info.bits <= 8:
+        return list(ways.tried(own))
+    if own is not None and limit is not None and size_of(own) <= limit:
+        return [own]
+    keeping = [own] if own is not None and limit is None else []
+    if deep is not None:
+        keeping.append(_deep(deep, frames, spec, name, beside))
+    if not keeping and spec.lossless:
+        raise ParamsError(
+            f"{name} has {frames.info.bits} bits a channel, which can't all be kept; PNG has up to 16. "
+            "A depth of 8 leaves the others out.",
+            formats="png",
+        )
+    return keeping or list(ways.tried(own))
+
+
+def _deep(deep: Deep, frames: Frames, spec: ConvertSpec, name: str, beside: int) -> Made:
     made = deep_png(deep, frames.size, spec, name)
     if spec.target_bytes is not None and len(made) > spec.target_bytes:
-        raise too_small(spec.target_bytes, len(made), "a PNG of 16 bits")
-    row = Candidate(format="png", method="lossless", ssimulacra2=100, size_bytes=len(made), tries=1, chosen=True)
-    return Made(Way("png", "lossless"), row, made)
+        raise too_small(spec.target_bytes, len(made), "a PNG of 16 bits", beside)
+    row = Candidate(format="png", method="lossless", ssimulacra2=100, size_bytes=len(made), tries=1)
+    return Made(Way("png", "lossless"), row, made, len(made), bits=16)
 
 
 def _is_progressive(data: bytes, format_: ConvertFormat) -> bool:
@@ -112,14 +148,14 @@ def _is_progressive(data: bytes, format_: ConvertFormat) -> bool:
         raise EncodeError(f"What was written doesn't open: {error.message}") from error
 
 
-def _warnings(frames: Frames, best: Made, spec: ConvertSpec, bits: int) -> tuple[str, ...]:
+def _warnings(frames: Frames, best: Made, spec: ConvertSpec) -> tuple[str, ...]:
     warnings = list(frames.warnings)
     if frames.timing is not None and frames.timing.plays and best.row.format == "avif":
         warnings.append("AVIF plays it for ever; the source ends after a while.")
     if spec.chroma == "4:4:4" and best.row.format == "webp" and best.row.method == "lossy":
         warnings.append("WebP has colour at half the resolution only.")
-    if spec.depth == "keep" and frames.info.bits > bits:
-        warnings.append(f"Its {frames.info.bits} bits a channel can't be kept; it has {bits}.")
+    if spec.depth == "keep" and frames.info.bits > best.bits:
+        warnings.append(f"Its {frames.info.bits} bits a channel can't be kept; it has {best.bits}.")
     if frames.info.gain_map:
         warnings.append("Its gain map (HDR) is left out.")
     return tuple(warnings)

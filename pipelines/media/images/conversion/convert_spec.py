@@ -33,6 +33,13 @@ _MADE_BYTES, _FRAME_BYTES = 44, 12  # of a pixel: what tries, measures and encod
 Size = Annotated[str, BeforeValidator(parse_size)]
 
 
+def _parse_depth(value: object) -> object:
+    return 8 if value == "8" else value
+
+
+Depth = Annotated[Literal[8, "keep"], BeforeValidator(_parse_depth)]
+
+
 class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
     """Into which format, and how well. At most one of quality, target_quality, target_bytes and lossless."""
 
@@ -73,7 +80,10 @@ class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
     frame: int | None = Field(
         default=None, ge=0, le=MAX_FRAMES - 1, description="Only this one; default: all of an animation."
     )
-    depth: Literal[8, "keep"] = Field(default=8, description="Bits of a channel; keep: 16 of a 16-bit source, in PNG.")
+    depth: Depth | None = Field(
+        default=None,
+        description="Bits of a channel; keep: 16 of a 16-bit source, in PNG. Default: 8, keep where lossless.",
+    )
     keep: Keep = Field(default="none", description="Of the metadata; also who made the picture and whose it is.")
     skip_larger: bool = Field(
         default=True, description="Keep the source's compressed pixels where the same format saves less than 2 %."
@@ -97,6 +107,10 @@ class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
     @property
     def allowed(self) -> tuple[ConvertFormat, ...]:
         return self.formats if self.format == "auto" else (self.format,)
+
+    @property
+    def keeps_depth(self) -> bool:
+        return self.depth == "keep" or (self.lossless and self.depth is None)
 
     @property
     def goal(self) -> float | None:

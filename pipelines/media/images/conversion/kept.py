@@ -32,16 +32,15 @@ def own_bytes(data: bytes, image: Image.Image, frames: Frames, spec: ConvertSpec
         and (profile is None or is_srgb(profile))
         and (spec.frame is None or info.frames == 1)
         and (spec.background is None or not info.alpha)
-        and (info.format != "png" or spec.depth == "keep" or info.bits < _DEEP_PNG)
+        and (info.format != "png" or spec.keeps_depth or info.bits < _DEEP_PNG)
     )
     if not asked:
         return None
     if info.format == "jpeg":
         return _jpeg(data, info, spec, name)
-    if info.format in ("png", "webp"):
-        return _bare(data, info, name)
-    has_metadata = any(image.info.get(each) for each in ("exif", "xmp", "icc_profile"))
-    return None if has_metadata else data
+    if info.format == "avif" and profile is not None:  # it stands among the picture's properties
+        return None
+    return _bare(data, info, name)
 
 
 def _jpeg(data: bytes, info: ImageInfo, spec: ConvertSpec, name: str) -> bytes | None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import pyvips
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 from pydantic import ValidationError
 
 from pipelines.media.errors import LimitError, MediaError, NotMediaError, ParamsError, SourceUnreadableError
@@ -338,13 +338,49 @@ def with_text(png: bytes, text: bytes) -> bytes:
     return png[:33] + struct.pack(">I", len(text)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
 
 
-def test_an_avif_with_metadata_is_written_anew(done, tmp_path):
-    exif = Image.Exif()
-    exif[0x8298] = "somebody"
-    source = saved(scene(), tmp_path / "source.avif", quality=10, speed=2, exif=exif)
+def box(type_: bytes, body: bytes) -> bytes:
+    return struct.pack(">L", len(body) + 8) + type_ + body
+
+
+@pytest.mark.parametrize("exif", [True, False])
+def test_an_avif_is_kept_without_what_stands_around_its_picture(done, tmp_path, exif):
+    block = Image.Exif()
+    block[0x8298] = "somebody"
+    source = saved(scene(), tmp_path / "source.avif", quality=10, speed=2, **({"exif": block} if exif else {}))
+    pixels = np.asarray(Image.open(source))
+    source.write_bytes(source.read_bytes() + box(b"uuid", b"0123456789abcdef somebody") + b"home")
     made = done(source, format="avif", quality=95)
-    assert not made.result.kept
-    assert b"somebody" not in made.path.read_bytes()
+    assert made.result.kept
+    assert not [each for each in (b"somebody", b"home") if each in made.path.read_bytes()]
+    assert np.array_equal(made.pixels(), pixels)
+
+
+def test_an_avif_with_a_profile_is_written_anew(done, tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    source = saved(scene(), tmp_path / "source.avif", quality=10, speed=2, icc_profile=srgb)
+    assert not done(source, format="avif", quality=95).result.kept
+
+
+@pytest.mark.parametrize(("format_", "limit"), [("jpeg", 12_000), ("webp", 12_000), ("avif", 12_000), ("png", 40_000)])
+def test_a_limit_of_bytes_counts_the_metadata_that_are_kept(tmp_path, format_, limit):
+    exif = Image.Exif()
+    exif[0x8298] = "somebody" * 400
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    xmp += b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="%s"/></rdf:RDF></x:xmpmeta>'
+    source = saved(scene(), tmp_path / "source.jpg", quality=95, exif=exif, xmp=xmp % (b"there" * 500))
+    spec = ConvertSpec(format=format_, target_bytes=limit, keep="all", max_size="160")
+    result = convert(source, tmp_path / "made", spec)
+    made = tmp_path / f"made{result.files[0].name}"
+    assert Image.open(made).getexif()[0x8298] == "somebody" * 400
+    assert limit / 2 < made.stat().st_size <= limit
+
+
+def test_metadata_that_alone_are_larger_than_asked_are_refused(done, tmp_path):
+    exif = Image.Exif()
+    exif[0x8298] = "somebody" * 400
+    source = saved(scene(), tmp_path / "source.jpg", exif=exif)
+    with pytest.raises(ParamsError):
+        done(source, format="webp", target_bytes=3000, keep="all")
 
 
 def test_a_limit_that_the_source_keeps_is_kept_by_it(done, tmp_path):
@@ -417,7 +453,7 @@ def test_sixteen_bits_are_upright_wherever_the_orientation_stands(done, tmp_path
     deep = deep_scene(3)
     source = tmp_path / "deep.png"
     source.write_bytes(with_late_orientation(cv2.imencode(".png", deep)[1].tobytes(), orientation))
-    made = done(source, depth="keep")
+    made = done(source, depth="keep", skip_larger=False)
     upright = deep[:, ::-1] if orientation in (2, 4, 5, 7) else deep
     upright = np.rot90(upright, {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0))
     assert (made.result.bits, made.result.source.bits) == (16, 16)
@@ -451,7 +487,7 @@ def test_sixteen_bits_of_a_later_page_are_kept(done, tmp_path):
 def test_a_clear_level_of_sixteen_bits_stays_clear(done, tmp_path):
     deep = deep_scene(1)
     source = saved(Image.fromarray(deep), tmp_path / "deep.png", transparency=int(deep[5, 7]))
-    made = done(source, depth="keep")
+    made = done(source, depth="keep", skip_larger=False)
     alpha = cv2.imread(str(made.path), cv2.IMREAD_UNCHANGED)[..., 3]
     assert np.array_equal(alpha == 0, deep == deep[5, 7])
 
@@ -488,6 +524,39 @@ def test_bits_that_can_not_be_kept_are_told(done, tmp_path):
     made = done(saved(deep, tmp_path / "float.tif"), depth="keep")
     assert (made.result.source.bits, made.result.bits) == (32, 8)
     assert made.result.warnings == ("Its 32 bits a channel can't be kept; it has 8.",)
+
+
+@pytest.mark.parametrize("format_", ["auto", "png"])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_lossless_keeps_all_bits(done, tmp_path, format_, ending):
+    deep = deep_scene(3)
+    source = tmp_path / f"deep.{ending}"
+    cv2.imwrite(str(source), deep)
+    made = done(source, format=format_, lossless=True)
+    assert (made.result.format, made.result.bits, made.result.lossless) == ("png", 16, True)
+    assert np.array_equal(cv2.imread(str(made.path), cv2.IMREAD_UNCHANGED), deep)
+
+
+def test_bits_that_a_format_has_not_are_refused_without_loss(done, tmp_path):
+    source = saved(Image.fromarray(deep_scene(1)), tmp_path / "deep.png")
+    with pytest.raises(ParamsError) as refused:
+        done(source, format="webp", lossless=True)
+    assert refused.value.fields["formats"] == "png"
+    made = done(source, format="webp", lossless=True, depth="8")
+    assert (made.result.bits, made.result.lossless) == (8, False)
+
+
+def test_a_well_packed_deep_png_is_kept(done, tmp_path):
+    source = tmp_path / "deep.png"
+    cv2.imwrite(
+        str(source),
+        deep_scene(3),
+        [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_ALL_FILTERS],
+    )
+    made = done(source, depth="keep", effort="fast")
+    assert (made.result.kept, made.result.bits) == (True, 16)
+    assert made.result.size_bytes <= source.stat().st_size
+    assert not done(source, depth="keep", skip_larger=False).result.kept
 
 
 def test_sixteen_bits_become_eight(done, tmp_path):
