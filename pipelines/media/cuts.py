@@ -1,5 +1,6 @@
 """Where a picture is cut into chunks: at frames, by counting them, each about as many as the others. Pure."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ _FEWEST_PER_SLOT = 3  # fewer leave slots idle while the last chunks run
 _ENOUGH_PER_SLOT, _SMALL_COST_S = 7, 2.0  # estimates are off by half: a short film is cut smaller, to end at once
 _MIN_CHUNK_S = 1.5  # each chunk begins with a keyframe: shorter ones cost bits
 _GOOD_CHUNK_S = 3.0  # slow presets look ahead by sixty frames: where there are chunks enough, they aren't shorter
+_MOST_COST_S = 45.0  # but for this: what is killed is lost, and a pause waits for it or loses it
+_LONG = 112  # chunks, seven for each of 16 slots: from here on slots are full whatever their number
+MOST_CHUNKS = 4000  # each is a unit to plan, store and start
 _NEAR = Fraction(2, 5)  # of a chunk: so far a cut moves to meet a keyframe of the source; none is decoded twice there
 
 
@@ -22,13 +26,14 @@ _NEAR = Fraction(2, 5)  # of a chunk: so far a cut moves to meet a keyframe of t
 class CutRules:
     """``cost_s`` is the time of the whole picture on one CPU; ``chunk_s``, of film, is the user's wish.
 
-    ``warm_up``: how many frames before a chunk its filters have to see.
+    ``warm_up``: how many frames before a chunk its filters have to see. ``most``: chunks there may be.
     """
 
     cost_s: float
     slots: int
     chunk_s: float | None = None
     warm_up: int = 0
+    most: int = MOST_CHUNKS
 
 
 def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...]:
@@ -60,12 +65,21 @@ def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...
 def _count(index: PacketIndex, times: Sequence[int], rules: CutRules) -> int:
     length_s = float((times[-1] - times[0]) * index.time_base) or 0.001
     if rules.chunk_s is not None:
-        return max(1, min(len(times), round(length_s / rules.chunk_s)))
-    small = min(_ENOUGH_PER_SLOT * rules.slots, round(rules.cost_s / _SMALL_COST_S))
+        wanted = round(min(length_s / rules.chunk_s, len(times)))
+    else:
+        wanted = min(_worked_out(length_s, rules), int(length_s / _MIN_CHUNK_S))
+    return max(1, min(wanted, rules.most))
+
+
+def _worked_out(length_s: float, rules: CutRules) -> int:
+    """A long film by its work alone, for a retry to find its chunks wherever it runs; a short one for the slots."""
     many = min(round(rules.cost_s / _CHUNK_COST_S), int(length_s / _GOOD_CHUNK_S))
+    many = max(many, math.ceil(rules.cost_s / _MOST_COST_S))
+    if many >= _LONG:
+        return many
+    small = min(_ENOUGH_PER_SLOT * rules.slots, round(rules.cost_s / _SMALL_COST_S))
     wanted = max(many, small, _FEWEST_PER_SLOT * rules.slots)
-    wanted = -(-wanted // rules.slots) * rules.slots  # as many for each
-    return max(1, min(wanted, int(length_s / _MIN_CHUNK_S)))
+    return -(-wanted // rules.slots) * rules.slots  # as many for each
 
 
 def _borders(index: PacketIndex, times: Sequence[int], count: int, leading: int) -> list[int]:

@@ -150,7 +150,10 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
         default="conceal", description="What becomes of a source that is damaged: conceal it with a warning, or fail."
     )
     chunk_s: Seconds | None = Field(
-        default=None, gt=0, le=3600, description="Length of the chunks that are encoded apart. Default: worked out."
+        default=None,
+        gt=0,
+        le=3600,
+        description="Length of the chunks that are encoded apart; there are 4000 at most. Default: worked out.",
     )
 
     @model_validator(mode="after")

@@ -101,7 +101,7 @@ class _Address:
     def of(self, stream: StreamPlan, chunk: Chunk | None = None) -> str | None:
         if self._source_digest is None:
             return None
-        piece = "" if chunk is None else chunk.model_dump_json(exclude={"cost_s"})
+        piece = "" if chunk is None else f"{chunk.number > 0} {chunk.model_dump_json(exclude={'number', 'cost_s'})}"
         parts = (_BUILD, self._source_digest, self._settings, stream.model_dump_json(exclude={"reason"}), piece)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -234,10 +234,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome | Plan:
 def _joined(bench: Workbench, transcode: TranscodePlan, units: Mapping[str, Finished]) -> TranscodeResult:
     pictures = [unit for unit in units.values() if _CHUNK in unit.payload]
     planned = sorted((Chunk.model_validate(unit.payload[_CHUNK]) for unit in pictures), key=lambda chunk: chunk.number)
-    chunks = [
-        EncodedChunk(path=unit.folder / _CHUNK_FILE, result=ChunkResult.model_validate(unit.manifest))
-        for unit in pictures
-    ]
+    chunks = [EncodedChunk(path=unit.folder / _CHUNK_FILE, result=_chunk_result(unit)) for unit in pictures]
     sounds = [
         EncodedSound(path=unit.folder / _sound_file(transcode), result=SoundResult.model_validate(unit.manifest))
         for unit in units.values()
@@ -254,6 +251,12 @@ def _joined(bench: Workbench, transcode: TranscodePlan, units: Mapping[str, Fini
     )
     reused = sum(unit.reused for unit in pictures)
     return result.model_copy(update={"reused_chunks": reused})
+
+
+def _chunk_result(unit: Finished) -> ChunkResult:
+    """What came of a chunk, by its number in this plan: it may be taken over from one that was cut otherwise."""
+    number = Chunk.model_validate(unit.payload[_CHUNK]).number
+    return ChunkResult.model_validate(unit.manifest).model_copy(update={"number": number})
 
 
 def _serial_instead(bench: Workbench, transcode: TranscodePlan, error: ChildFailedError) -> Plan:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.media.cuts import CutRules, cut
+from pipelines.media.cuts import MOST_CHUNKS, CutRules, cut
 from pipelines.media.packet_index import Entry, PacketIndex
 from pipelines.media.plan import Chunk
 from pipelines.media.tracks import Window
@@ -64,6 +64,20 @@ def test_long_work_is_cut_into_chunks_of_a_few_seconds_each() -> None:
     assert [chunk.cost_s for chunk in chunks] == pytest.approx([4] * 100, rel=0.05)
 
 
+@pytest.mark.parametrize(("minutes", "cost_s", "count"), [(60, 1800, 450), (8, 450, 112), (60, 100_000, 2223)])
+def test_a_long_film_is_cut_alike_for_any_number_of_slots(minutes: int, cost_s: float, count: int) -> None:
+    index = index_of(range(25 * 60 * minutes), range(0, 25 * 60 * minutes, 250))
+    on_two, *others = (cut(index, _EVERYTHING, rules(cost_s=cost_s, slots=slots)) for slots in (2, 7, 8, 96))
+    assert len(on_two) == count
+    assert others == [on_two] * 3
+
+
+def test_a_chunk_of_a_slow_preset_takes_less_than_a_minute() -> None:
+    chunks = cut(index_of(range(25 * 600)), _EVERYTHING, rules(cost_s=13_500))
+    assert len(chunks) == 300  # three seconds of film would take 67
+    assert max(chunk.cost_s for chunk in chunks) == 45
+
+
 def test_no_chunk_is_too_short_for_its_keyframe() -> None:
     chunks = cut(index_of(range(25 * 10)), _EVERYTHING, rules(cost_s=1000, slots=16))
     assert len(chunks) == 6
@@ -84,6 +98,17 @@ def test_the_user_may_say_how_long_a_chunk_is() -> None:
 def test_a_chunk_has_a_frame_however_short_it_is_wanted() -> None:
     chunks = cut(index_of(range(5)), _EVERYTHING, rules(chunk_s=0.001))
     assert [chunk.frames for chunk in chunks] == [1] * 5
+
+
+@pytest.mark.parametrize("chunk_s", [0.01, 1e-320])
+def test_there_are_no_more_chunks_than_can_be_kept_track_of(chunk_s: float) -> None:
+    chunks = cut(index_of(range(25 * 600)), _EVERYTHING, rules(chunk_s=chunk_s))
+    assert len(chunks) == MOST_CHUNKS
+    assert sum(chunk.frames for chunk in chunks) == 25 * 600
+
+
+def test_a_film_of_days_is_cut_into_no_more_than_those() -> None:
+    assert len(cut(index_of(range(100_000), time_base=Fraction(1)), _EVERYTHING, rules(cost_s=100_000))) == MOST_CHUNKS
 
 
 def test_nothing_is_cut_into_no_chunks() -> None:

@@ -1,0 +1,42 @@
+"""The pieces of a transcode, with the real child: what they are known by, and what is made of them."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import media_factory as factory
+import pytest
+from unit.pipelines.jobs.operating import bench, planned
+
+from cluster.child import MediaChild
+from pipelines.jobs.catalogue import Outcome
+from pipelines.jobs.operations.transcode import OPERATION
+from pipelines.jobs.workbench import Finished
+
+LOSSLESS = {"profile": "web-720p", "codec": "h264", "crf": 0, "preset": "ultrafast"}
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """40 frames with a keyframe every 10th, which nobody writes any more."""
+    path = factory.film(tmp_path / "film.mkv")
+    os.utime(path, (1, 1))
+    return path
+
+
+def test_a_piece_that_another_plan_numbers_differently_is_taken_over(film: Path, child: MediaChild) -> None:
+    four, three = (planned(OPERATION, film, child, **LOSSLESS, chunk_s=chunk_s) for chunk_s in (0.4, 0.52))
+    assert [len(plan.units) for plan in (four, three)] == [4, 3]
+    names = {unit.key: unit.name for unit in four.units}
+    taken_over = {unit.name: names[unit.key] for unit in three.units if unit.key in names}
+    assert taken_over == {"chunk-0000": "chunk-0000", "chunk-0002": "chunk-0003"}
+
+    made: dict[str | None, Finished] = {}
+    for unit in (*four.units, *three.units):
+        if unit.key not in made:
+            at = bench(OPERATION, film, child, four.shared, **LOSSLESS)
+            made[unit.key] = Finished(at.scratch, OPERATION.run(at, unit).model_dump(mode="json"), unit.payload)
+    of_three = {unit.name: replace(made[unit.key], payload=unit.payload) for unit in three.units}
+    outcome = OPERATION.join(bench(OPERATION, film, child, three.shared, **LOSSLESS), of_three)
+    assert isinstance(outcome, Outcome)
+    assert factory.shown_pictures(outcome.made[0].path) == factory.shown_pictures(film)
