@@ -26,7 +26,6 @@ from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnread
 from pipelines.media.mux import Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_picture, clock_of, picture_track, set_threads
 from pipelines.media.plan import Chunk, TranscodePlan
-from pipelines.media.profiles import rate_of
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.results import ChunkResult
 from pipelines.media.source import Source, name_of, open_input
@@ -91,7 +90,7 @@ def _encode(
         original = container.streams[plan.video.source_index]
         assert isinstance(original, VideoStream)
         set_threads(original, 1)
-        rate = float(rate_of(encode.frame_rate) or original.guessed_rate or 25)
+        rate = float(encode.frame_rate)
         meter = ProgressMeter(on_progress, chunk.frames / rate, share=1 - _VERIFY_SHARE)
         with open_file(target, _MUXER, _MUXER_OPTIONS) as output:
             with write_errors():

@@ -15,7 +15,6 @@ from pipelines.media.errors import EncoderUnavailableError
 from pipelines.media.info import ContentLight, MasteringDisplay
 from pipelines.media.memory import give_back_free_memory, zero_new_memory
 from pipelines.media.plan import AudioEncode, VideoEncode
-from pipelines.media.profiles import rate_of
 
 _VIDEO_ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
 _AUDIO_ENCODERS = {"aac": "aac", "opus": "libopus", "mp3": "libmp3lame", "flac": "flac"}
@@ -48,17 +47,16 @@ def add_video_encoder(
     settings = encode.settings
     if settings.codec == "h264":
         _clear_memory(encode.width * encode.height)
-    rate = rate_of(encode.frame_rate) or Fraction(30)
     options = _rate_control(encode) | _codec_options(encode, threads, borders)
     try:
-        stream = output.add_stream(_VIDEO_ENCODERS[settings.codec], rate=rate, options=options)
+        stream = output.add_stream(_VIDEO_ENCODERS[settings.codec], rate=encode.frame_rate, options=options)
     except UnknownCodecError as error:
         raise EncoderUnavailableError(f"This build has no {settings.codec} encoder.", codec=settings.codec) from error
     assert isinstance(stream, VideoStream)
     context = stream.codec_context
     context.width, context.height, context.pix_fmt = encode.width, encode.height, encode.pixel_format
     context.time_base = time_base
-    context.gop_size = max(1, round(settings.keyframe_s * rate))
+    context.gop_size = max(1, round(settings.keyframe_s * encode.frame_rate))
     context.sample_aspect_ratio = Fraction(1)
     context.thread_count = _encoder_threads(settings.codec, threads)
     context.thread_type = "AUTO"  # "SLICE", PyAV's default, makes x264 cut each picture into slices

@@ -4,7 +4,6 @@ from typing import TypedDict
 
 from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.plan import StreamPlan, VideoEncode
-from pipelines.media.profiles import rate_of
 
 # Megapixels per second on one CPU of the project's machine, measured on 720p animation in chunks.
 _MEGAPIXELS_PER_S = {"h264": 40.0, "hevc": 20.0, "av1": 60.0, "vp9": 25.0}
@@ -90,7 +89,7 @@ def picture_memory_bytes(video: VideoEncode, source: VideoInfo) -> int:
 def _frames(info: MediaInfo, video: VideoEncode, duration_s: float, share: float) -> int:
     if info.video is not None and info.video.frames and not video.capped and video.telecine_rate is None:
         return round(info.video.frames * share)
-    return round(duration_s * float(rate_of(video.frame_rate) or 30))
+    return round(duration_s * float(video.frame_rate))
 
 
 def _video_bit_rate_bps(video: VideoEncode, info: MediaInfo) -> float:
@@ -99,7 +98,7 @@ def _video_bit_rate_bps(video: VideoEncode, info: MediaInfo) -> float:
         return settings.bitrate
     reference, reference_crf, halving = _BITS_PER_PIXEL[settings.codec]
     per_pixel = reference * 2 ** ((reference_crf - (settings.crf or reference_crf)) / halving)
-    rate = per_pixel * video.width * video.height * float(rate_of(video.frame_rate) or 30)
+    rate = per_pixel * video.width * video.height * float(video.frame_rate)
     bounds = [rate, settings.max_bitrate or rate]
     if info.bit_rate_bps:
         bounds.append(info.bit_rate_bps * _GROWTH)

@@ -13,7 +13,6 @@ from pipelines.media.damage import Damage
 from pipelines.media.encoding import ALONE, Borders, add_audio_encoder, add_video_encoder
 from pipelines.media.mux import Writer, copy_tags
 from pipelines.media.plan import StreamPlan, TranscodePlan, VideoEncode
-from pipelines.media.profiles import rate_of
 from pipelines.media.results import Loudness
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.timing import start_of
@@ -22,7 +21,6 @@ from pipelines.media.video_track import VideoTrack
 
 MATROSKA = "matroska,webm"
 _ALL = Window()
-_DEFAULT_RATE = Fraction(30)
 _FAR = Fraction(10**6)  # the end of a film that is cut at its start only
 
 
@@ -71,7 +69,7 @@ def add_picture(
     borders: Borders = ALONE,
 ) -> VideoStream:
     """Add the encoder of a picture: its time base is the source's, or the frame rate's where that is bounded."""
-    time_base = 1 / (rate_of(encode.frame_rate) or _DEFAULT_RATE) if encode.capped else original.time_base
+    time_base = 1 / encode.frame_rate if encode.capped else original.time_base
     assert time_base is not None
     return add_video_encoder(output, encode, time_base, threads, borders)
 

@@ -1,5 +1,6 @@
 """What a transcode does with each stream: the values that ``plan_streams`` makes and ``transcode`` follows."""
 
+from fractions import Fraction
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -37,10 +38,10 @@ class VideoEncode(BaseModel, frozen=True, extra="forbid"):
     width: int
     height: int
     pixel_format: str
-    frame_rate: str
+    frame_rate: Fraction = Field(gt=0)
     capped: bool = False
     deinterlace: Literal["all", "marked"] | None = None
-    telecine_rate: str | None = None
+    telecine_rate: Fraction | None = None
     crop: Crop | None = None
     mirrored: bool = False
     rotation_deg: QuarterTurn = 0

@@ -14,14 +14,12 @@ from pipelines.media.damage import Damage
 from pipelines.media.errors import OutputInvalidError
 from pipelines.media.mux import Writer, write_errors
 from pipelines.media.plan import VideoEncode
-from pipelines.media.profiles import rate_of
 from pipelines.media.rate_cap import RateCap
 from pipelines.media.source import shown_at
 from pipelines.media.ticks import rescaled, seconds
 from pipelines.media.tracks import DAMAGE, Clock, Window, flush_packet
 from pipelines.media.video_filters import WARM_UP, PictureFilter, spatial_steps, temporal_steps
 
-_DEFAULT_RATE = Fraction(25)
 _MAX_DRIFT_S = 0.1  # three pictures of 30 a second
 
 
@@ -63,10 +61,9 @@ class VideoTrack:
         self._offset = clock.offset(self._time_base)
         self._window = window or clock.window(self._time_base)
         self._next_shown = None if next_pts is None else next_pts - self._offset
-        rate = rate_of(encode.frame_rate) or _DEFAULT_RATE
         temporal = temporal_steps(encode)
         threads = self._decoder.thread_count
-        self._temporal = PictureFilter(lambda _: temporal, threads, rate_of(encode.telecine_rate))
+        self._temporal = PictureFilter(lambda _: temporal, threads, encode.telecine_rate)
         self._undoes_telecine = encode.telecine_rate is not None
         self._entered: int | None = None  # when the first frame that was filtered is shown
         self._ahead: int | None = None
@@ -75,11 +72,11 @@ class VideoTrack:
         self._before: deque[VideoFrame] = deque(maxlen=self._warm_up)
         self._beyond = 0
         self._last_pts: int | None = None
-        self._step = max(1, round(1 / (source.guessed_rate or _DEFAULT_RATE) / self._time_base))
+        self._step = max(1, round(1 / (source.guessed_rate or encode.frame_rate) / self._time_base))
         self._durations: dict[int, int] = {}
-        self._cap = RateCap(rate, self._time_base) if encode.capped else None
+        self._cap = RateCap(encode.frame_rate, self._time_base) if encode.capped else None
         self._ticks = self._encoder.codec_context.time_base
-        self._usual_duration = round(1 / rate / self._ticks)
+        self._usual_duration = round(1 / encode.frame_rate / self._ticks)
 
     @property
     def decode_errors(self) -> int:

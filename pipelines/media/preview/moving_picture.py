@@ -113,7 +113,7 @@ def _encode(shape: Sequence[int], rate: Fraction, quality: int) -> VideoEncode:
         width=shape[1],
         height=shape[0],
         pixel_format="yuv420p",
-        frame_rate=str(rate),
+        frame_rate=rate,
         color_range="tv",
         color_primaries="bt709",
         color_transfer="bt709",

@@ -122,7 +122,7 @@ def test_the_shorter_side_is_bounded_and_nothing_grows(
 def test_headers_that_give_a_thousand_frames_a_second_cap_nothing(planned: Plan) -> None:
     encode = planned(media(video(codec="vp8", frame_rate="1000", average_frame_rate="1000"))).streams[0].video
     assert encode is not None
-    assert (encode.frame_rate, encode.capped) == ("30", False)
+    assert (encode.frame_rate, encode.capped) == (30, False)
 
 
 def test_hdr_is_mapped_for_web_and_kept_for_the_archive(planned: Plan) -> None:
