@@ -84,7 +84,12 @@ class ProgressBoard:
         total = sum(weights.values()) or 1.0
         job.weights = {name: weight / total for name, weight in weights.items()}
         # Another plan has other units, and a join of its own.
-        job.units = {name: unit for name, unit in job.units.items() if name in weights and name != JOIN}
+        # One that was done and isn't is done again.
+        job.units = {
+            name: unit
+            for name, unit in job.units.items()
+            if name in weights and name != JOIN and (not unit.done or name in done)
+        }
         for name in done:
             self._finish(job.units.setdefault(name, _Unit()))
         self._tell_progress(job)

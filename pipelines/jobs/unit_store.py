@@ -1,6 +1,7 @@
 """What a worker does with the store: keep its unit, and commit it."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -26,6 +27,7 @@ class UnitStore:
         self._renew = self._redis.register_script(script("renew"))
         self._commit = self._redis.register_script(script("commit"))
         self._replan = self._redis.register_script(script("replan"))
+        self._redo = self._redis.register_script(script("redo"))
 
     def holds(self, job_id: str, unit: str, fence: int) -> bool:
         """Whether the fence is still the unit's newest. Reads only."""
@@ -54,6 +56,10 @@ class UnitStore:
     def replan(self, job_id: str, unit: str, fence: int, plan: str) -> bool:
         """Give the job another plan, and let the unit wait anew; False where the fence has moved on."""
         return bool(self._replan(keys=[PREFIX], args=[job_id, unit, fence, plan]))
+
+    def redo(self, job_id: str, unit: str, fence: int, names: Sequence[str]) -> bool:
+        """Let finished units wait anew, while ``unit`` is held; False where its fence has moved on."""
+        return bool(self._redo(keys=[PREFIX], args=[job_id, unit, fence, json.dumps(list(names))]))
 
     def manifests(self, job_id: str) -> dict[str, Any]:
         found = self._redis.hgetall(f"{PREFIX}:manifests:{job_id}")

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
-from cluster.errors import ChildKilledError
+from cluster.errors import ChildFailedError, ChildKilledError
 from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.settings import Settings
@@ -65,6 +65,8 @@ def do_unit(
     following: UnitOrder | None = order
     keys = []
     try:
+        if order.cpus:
+            _begin(order, store, settings.lease_s)
         with Home(settings.home).working_on(order.lease_name), Minder(store, settings.lease_s) as minder:
             while following is not None:
                 order = following
@@ -84,6 +86,12 @@ def do_unit(
         return UnitReport("done")
     clean_up(settings, order.job_id, [], keys, artifacts=False)  # should that fail, the dispatcher has it done
     return UnitReport("done", cleaned_up=True)
+
+
+def _begin(order: UnitOrder, store: UnitStore, lease_s: float) -> None:
+    """Tell that a heavy unit has found its place. Raises UnitDroppedError where it was taken away meanwhile."""
+    if not store.renew(order.job_id, order.unit.name, order.fence, lease_s):
+        raise UnitDroppedError
 
 
 def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Made) -> UnitOrder | None:
@@ -172,7 +180,12 @@ def _join(
         reused = bool(envelope.get("reused"))
         made_in = folder / str(envelope["folder"])
         units[unit.name] = Finished(made_in, envelope["manifest"], unit.payload, reused)
-    outcome = operation.join(bench, units)
+    try:
+        outcome = operation.join(bench, units)
+    except ChildFailedError as error:
+        if error.code == "piece_invalid":
+            _have_redone(config, order, plan, units, {Path(path).parent for path in error.fields["pieces"]})
+        raise
     if isinstance(outcome, Plan):
         if plan.replanned:
             raise ValueError(f"{operation.name}: a plan that replaced another can't be replaced again")
@@ -208,6 +221,19 @@ def _join(
         staged=tuple(staged),
         warnings=tuple(outcome.warnings),
     )
+
+
+def _have_redone(
+    config: WorkerConfig, order: UnitOrder, plan: Plan, units: Mapping[str, Finished], folders: set[Path]
+) -> None:
+    """Let the units wait anew whose files, in these folders, aren't what they made, and forget what is kept of them.
+
+    Those first: a unit that is done again must not take over the same.
+    """
+    again = [unit for unit in plan.units if units[unit.name].folder in folders]
+    kept_work(config.settings).discard(unit.key for unit in again if unit.key)
+    if not _store(config.redis_url).redo(order.job_id, JOIN, order.fence, [unit.name for unit in again]):
+        raise UnitDroppedError
 
 
 def plan_only(

@@ -18,12 +18,13 @@ MediaError
 └── EncodeError                      encode_failed: the work is at fault, retried
     ├── EncoderUnavailableError      encoder_unavailable
     ├── OutputInvalidError           output_invalid: the output failed its verification
+    │   └── PieceInvalidError        piece_invalid: a piece of it isn't what was made
     └── OutOfSpaceError              disk_full
 """
 
 from typing import ClassVar, Self
 
-JsonScalar = str | int | float | bool | None
+JsonField = str | int | float | bool | list[str] | None
 
 
 class MediaError(Exception):
@@ -31,7 +32,7 @@ class MediaError(Exception):
 
     code: ClassVar[str] = "media_error"
 
-    def __init__(self, message: str, **fields: JsonScalar) -> None:
+    def __init__(self, message: str, **fields: JsonField) -> None:
         super().__init__(message)
         self.message = message
         self.fields = fields
@@ -40,11 +41,11 @@ class MediaError(Exception):
         return _rebuild, (type(self), self.message, self.fields)
 
     @classmethod
-    def _from_parts(cls, message: str, fields: dict[str, JsonScalar]) -> Self:
+    def _from_parts(cls, message: str, fields: dict[str, JsonField]) -> Self:
         return cls(message, **fields)
 
 
-def _rebuild(cls: type[MediaError], message: str, fields: dict[str, JsonScalar]) -> MediaError:
+def _rebuild(cls: type[MediaError], message: str, fields: dict[str, JsonField]) -> MediaError:
     return cls._from_parts(message, fields)
 
 
@@ -118,6 +119,12 @@ class EncoderUnavailableError(EncodeError):
 
 class OutputInvalidError(EncodeError):
     code = "output_invalid"
+
+
+class PieceInvalidError(OutputInvalidError):
+    """``pieces`` are the paths of the files that are to be made again."""
+
+    code = "piece_invalid"
 
 
 class OutOfSpaceError(EncodeError):

@@ -5,6 +5,7 @@ from typing import Any
 
 from unit.pipelines.jobs.makers import Answer
 
+from cluster.errors import ChildFailedError
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
@@ -20,6 +21,7 @@ class Params(CommonParams):
     calls: str | None = None  # a media function that each unit calls
     short: bool = False  # one unit, and a short one
     makes_files: bool = False  # the join: one of a unit's and one of its own
+    checks: bool = False  # the join: that each piece is as it was made
 
 
 class Piece(Answer):
@@ -43,6 +45,9 @@ def run(bench: Workbench, unit: Unit) -> Piece:
 
 
 def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome | Plan:
+    broken = [str(file) for unit in units.values() if "made by" not in (file := unit.folder / "piece").read_text()]
+    if bench.params.checks and broken:
+        raise ChildFailedError("piece_invalid", "It has changed.", {"pieces": broken})
     whole = "whole" in units
     if bench.params.replans > whole:
         return Plan(units=(Unit(name="whole"),), shared={"from": "join"})

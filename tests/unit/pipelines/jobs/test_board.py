@@ -55,6 +55,14 @@ def test_due_says_when_to_come_again(board):
     assert board.due(AT, now=1.1) == 1.0 + MIN_GAP_S
 
 
+def test_a_unit_that_is_done_again_counts_by_its_new_reports(board):
+    board.unit_done("job", "a", AT, now=1.0)
+    board.unit_done("job", "b", AT, now=2.0)
+    board.planned("job", {"a": 10.0, "b": 10.0}, done=["b"])
+    board.report(report(0.5, fence=2, frames=10, elapsed_s=1.0), AT, now=3.0)
+    assert newest(board)["fps"] == 10.0
+
+
 def test_due_has_nothing_to_wait_for_when_nothing_is_held_back(board):
     assert board.due(AT, now=5.0) is None
 

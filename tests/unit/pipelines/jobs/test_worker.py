@@ -322,6 +322,33 @@ def test_a_join_that_wants_a_third_plan_fails(bench):
     assert [unit.name for unit in job.plan().units] == ["whole"]
 
 
+@pytest.mark.parametrize(("broken", "kept"), [("a", False), ("b", True)])
+def test_a_piece_that_has_changed_is_made_again_and_the_others_stay(bench, broken, kept):
+    job = bench(checks=True)
+    job.do_all()
+    scratch = job.config.settings.home / "scratch" / job.job_id
+    piece = scratch / job.manifests()[broken]["folder"] / "piece"
+    piece.write_text("rotten")
+    report = job.do("join")
+    assert report.error is not None
+    assert (report.outcome, report.error.code, report.error.retryable) == ("failed", "piece_invalid", True)
+    assert set(job.manifests()) == {"plan", "a", "b"} - {broken}
+    assert kept_under(job) == kept
+    unit = next(unit for unit in job.plan().units if unit.name == broken)
+    assert job.do(unit).outcome == "done"
+    assert not job.manifests()[broken]["reused"]
+    assert job.do("join").outcome == "done"
+
+
+def test_a_join_that_was_taken_away_has_nothing_done_again(bench):
+    job = bench(checks=True)
+    job.do_all()
+    fence = job.run(job.store.lease(job.epoch, job.job_id, "join", 60.0, State.VERIFYING))
+    job.run(job.store.release(job.epoch, job.job_id, "join", fence, "dropped"))
+    assert not job.units.redo(job.job_id, "join", fence, ["a"])
+    assert set(job.manifests()) == {"plan", "a", "b"}
+
+
 def test_a_join_s_plan_comes_too_late_for_a_cancelled_job(bench):
     job = bench(replans=1)
     job.do_all()
