@@ -7,22 +7,26 @@ A chunk is kept as NUT, which holds every codec of ours with exact times. They c
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.damage import first_times
-from pipelines.media.demuxing import packets_of, time_of
+from pipelines.media.demuxing import packets_of
 from pipelines.media.encoding import Borders
 from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnreadableError
+from pipelines.media.keyframe_seeking import find_keyframe, from_keyframe
 from pipelines.media.mux import Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_picture, clock_of, picture_track, set_threads
 from pipelines.media.plan import Chunk, TranscodePlan
@@ -86,7 +90,8 @@ def _encode(
     assert plan.video is not None
     encode = plan.video.video
     assert encode is not None
-    with open_input(source) as container:
+    with ExitStack() as opened:
+        container, packets = _entered(source, plan.video.source_index, chunk, opened)
         original = container.streams[plan.video.source_index]
         assert isinstance(original, VideoStream)
         set_threads(original, 1)
@@ -109,7 +114,7 @@ def _encode(
                 meter.update(track.writer.packets / rate, track.writer.packets)
 
             try:
-                _pump(container, original, track, chunk, plan.seeks, tell)
+                _pump(packets, track, tell)
             except av.error.FFmpegError as error:
                 name = name_of(source)
                 raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
@@ -117,23 +122,24 @@ def _encode(
             return track, context.extradata or b"", context.time_base
 
 
-def _pump(
-    container: InputContainer,
-    original: VideoStream,
-    track: VideoTrack,
-    chunk: Chunk,
-    seeks: bool,
-    on_packet: Callable[[], None],
-) -> None:
-    """Decode from the chunk's keyframe until a frame behind its end is seen."""
-    begun = chunk.key_pts is None
-    if chunk.key_pts is not None and seeks:
-        container.seek(chunk.key_pts, stream=original)
-    for packet in packets_of(container, original):
-        if not packet.size:
-            continue
-        begun = begun or (packet.is_keyframe and time_of(packet) == chunk.key_pts)
-        if begun:
+def _entered(
+    source: Source, stream_index: int, chunk: Chunk, opened: ExitStack
+) -> "tuple[InputContainer, Iterator[Packet[Any]]]":
+    """The open source, and the picture's packets from the chunk's keyframe on; none where that isn't there any more."""
+    if chunk.key_pts is not None and chunk.seek_pts is not None:
+        container = opened.enter_context(open_input(source))
+        found = find_keyframe(container, container.streams[stream_index], chunk.key_pts, aim=chunk.seek_pts)
+        if found is not None:
+            return container, found[1]
+    container = opened.enter_context(open_input(source))
+    packets = packets_of(container, container.streams[stream_index])
+    return container, packets if chunk.key_pts is None else from_keyframe(packets, chunk.key_pts) or iter(())
+
+
+def _pump(packets: "Iterator[Packet[Any]]", track: VideoTrack, on_packet: Callable[[], None]) -> None:
+    """Decode until a frame behind the chunk's end is seen."""
+    for packet in packets:
+        if packet.size:
             track.take(packet)
             on_packet()
         if track.done:

@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from pipelines.media.demuxing import packets_of
+from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.source import shown_at
 
 # A seek may land behind the time asked for (MPEG-TS and -PS, RealMedia, old AVI): then look farther back.
@@ -21,33 +21,49 @@ STEPS_BACK_S = (0, 1, 4, 16, 64)
 MAX_READ = 3000  # packets from where a seek landed: more is no seek
 
 
-def packets_from_keyframe(
-    container: InputContainer, stream: Stream, time: int, *, aim: int | None = None, size_bytes: int | None = None
-) -> "Iterator[Packet[Any]] | None":
-    """The stream's packets from the keyframe on that is shown or decoded at ``time``; ``None`` where it isn't found.
+def find_keyframe(
+    container: InputContainer,
+    stream: Stream,
+    time: int,
+    *,
+    aim: int | None = None,
+    size_bytes: int | None = None,
+    or_decoded: bool = False,
+) -> "tuple[int, Iterator[Packet[Any]]] | None":
+    """Where to seek to come upon the keyframe that is shown at ``time``, and the stream's packets from it on.
 
-    It has ``size_bytes``, if that is known. The first seek goes to ``aim``, the next ones to earlier times.
+    ``None`` where it isn't found. It has ``size_bytes``, if that is known. The first seek goes to ``aim``, the next
+    ones to earlier times. ``or_decoded``: ``time`` may be when it is decoded.
     """
     for back_s in STEPS_BACK_S:
+        place = (time if aim is None else aim) - _ticks(back_s, stream)
         try:
-            container.seek((time if aim is None else aim) - _ticks(back_s, stream), stream=stream)
-            found = from_keyframe(packets_of(container, stream), time, size_bytes, near=True)
+            container.seek(place, stream=stream)
+            packets = packets_of(container, stream)
+            found = from_keyframe(packets, time, size_bytes, near=True, or_decoded=or_decoded)
         except av.error.FFmpegError:
             continue
         if found is not None:
-            return found
+            return place, found
     return None
 
 
 def from_keyframe(
-    packets: "Iterator[Packet[Any]]", time: int, size_bytes: int | None = None, *, near: bool = False
+    packets: "Iterator[Packet[Any]]",
+    time: int,
+    size_bytes: int | None = None,
+    *,
+    near: bool = False,
+    or_decoded: bool = False,
 ) -> "Iterator[Packet[Any]] | None":
-    """``packets`` from the keyframe on that is shown or decoded at ``time``; ``None`` where it isn't there.
+    """``packets`` from the keyframe on that is shown at ``time``; ``None`` where it isn't there.
 
-    ``near``: they come from a seek, which landed before it if it is among the first.
+    ``near``: they come from a seek, which landed before it if it is among the first. ``or_decoded``: see
+    ``find_keyframe``.
     """
     for packet in _near(packets, time) if near else packets:
-        if packet.is_keyframe and time in (packet.pts, packet.dts) and size_bytes in (None, packet.size):
+        fits = time_of(packet) == time or (or_decoded and packet.dts == time)
+        if packet.is_keyframe and fits and size_bytes in (None, packet.size):
             return chain((packet,), packets)
     return None
 
@@ -79,7 +95,8 @@ class KeyframeSeeker:
         behind = self.times[place + 1] if place + 1 < len(self.times) else time + _ticks(2, self._stream)
         # An index may tell when a keyframe is decoded, and a seek looks for when it's shown: soon after.
         aim = time + min(_ticks(1, self._stream), (behind - time) // 2)
-        return packets_from_keyframe(self._container, self._stream, time, aim=aim)
+        found = find_keyframe(self._container, self._stream, time, aim=aim, or_decoded=True)
+        return None if found is None else found[1]
 
 
 class KeyframeReader:

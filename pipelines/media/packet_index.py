@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import av
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from pipelines.media.demuxing import packets_of, time_of
@@ -27,6 +29,13 @@ class Entry:
     size_bytes: int
     keyframe: bool
     shown: bool
+
+
+def entry_of(packet: "Packet[Any]") -> Entry:
+    """The entry of a packet that has a time."""
+    pts = time_of(packet)
+    assert pts is not None
+    return Entry(pts, packet.size, packet.is_keyframe, not packet.is_discard)
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ def read_index(source: Source, stream_index: int) -> PacketIndex:
                 # Where frames are reordered, the time of decoding says nothing about the time of showing.
                 undated = undated or pts is None or (packet.pts is None and reordered)
                 if pts is not None:
-                    entries.append(Entry(pts, packet.size, packet.is_keyframe, not packet.is_discard))
+                    entries.append(entry_of(packet))
         except av.error.FFmpegError as error:
             raise SourceUnreadableError(
                 f"{name_of(source)} is damaged and can't be read to its end: {error}."

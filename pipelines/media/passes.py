@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Protocol
 
 import av
@@ -21,7 +22,7 @@ from av.video.frame import VideoFrame
 
 from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.errors import SourceUnreadableError
-from pipelines.media.keyframe_seeking import from_keyframe, packets_from_keyframe
+from pipelines.media.keyframe_seeking import find_keyframe, from_keyframe
 from pipelines.media.libav_log import Message, captured_messages
 from pipelines.media.parts import Part
 from pipelines.media.progress import OnProgress, ProgressMeter
@@ -130,9 +131,10 @@ class _Pass:
         """From the keyframe on that the part begins with, by a seek or from the start; ``None`` where it isn't."""
         key_pts, key_bytes = self._part.key_pts, self._part.key_bytes
         if key_pts is None:
-            return packets_of(self._container, *self._streams)
+            return islice(packets_of(self._container, *self._streams), self._part.packets)
         if by_seek:
-            return packets_from_keyframe(self._container, self._streams[0], key_pts, size_bytes=key_bytes)
+            found = find_keyframe(self._container, self._streams[0], key_pts, size_bytes=key_bytes)
+            return None if found is None else found[1]
         with suppress(av.error.FFmpegError):
             return from_keyframe(packets_of(self._container, *self._streams), key_pts, key_bytes)
         return None

@@ -90,9 +90,10 @@ class Chunk(BaseModel, frozen=True, extra="forbid"):
     """A part of the picture: the frames shown from ``begin_pts`` up to, but not at, ``end_pts``.
 
     In the source stream's time base; ``None`` is the stream's own border. Decoding starts at the keyframe of
-    ``key_pts``, or with the first packet. ``next_pts`` is the first frame of the chunk that follows. ``cost_s`` is the
-    estimated time on one CPU. ``leading`` frames are shown before the stream's first keyframe: a film that was cut out
-    of another has some that don't decode.
+    ``key_pts``, or with the first packet. A seek to ``seek_pts`` comes upon that keyframe; ``None``: it is found by
+    reading from the start. ``next_pts`` is the first frame of the chunk that follows. ``cost_s`` is the estimated time
+    on one CPU. ``leading`` frames are shown before the stream's first keyframe: a film that was cut out of another has
+    some that don't decode.
     """
 
     number: int
@@ -100,6 +101,7 @@ class Chunk(BaseModel, frozen=True, extra="forbid"):
     end_pts: int | None
     next_pts: int | None
     key_pts: int | None
+    seek_pts: int | None = None
     frames: int
     cost_s: float
     leading: int = 0
@@ -116,13 +118,15 @@ class TranscodePlan(BaseModel, frozen=True, extra="forbid"):
     """A whole transcode. Times count from the container's start; estimates are for two cores.
 
     ``method``: ``copy`` encodes no picture, ``chunk`` encodes it in ``chunks``, ``serial`` in one pass; ``reason`` says
-    why, for people. ``seeks``: chunks are found by seeking, else by reading from the start.
+    why, for people. Where its start is cut off, decoding the picture in one pass begins at the keyframe of
+    ``start_key_pts``, upon which a seek to ``start_seek_pts`` comes.
     """
 
     method: Literal["copy", "chunk", "serial"] = "serial"
     reason: str = ""
     chunks: tuple[Chunk, ...] = ()
-    seeks: bool = False
+    start_key_pts: int | None = None
+    start_seek_pts: int | None = None
 
     container: ContainerName
     source: MediaInfo

@@ -1,17 +1,20 @@
 """Look at a source before it is transcoded: what becomes of each stream, and where its picture can be cut."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 
 import av
 from av.container import InputContainer
+from av.stream import Stream
 
-from pipelines.media.cuts import CutRules, cut
-from pipelines.media.demuxing import packets_of, time_of
+from pipelines.media.cuts import MOST_CHUNKS, CutRules, cut
 from pipelines.media.errors import ParamsError
 from pipelines.media.estimate import picture_cost_s
 from pipelines.media.info import MediaInfo
+from pipelines.media.keyframe_seeking import find_keyframe
 from pipelines.media.output_streams import clock_of
-from pipelines.media.packet_index import PacketIndex, read_index
+from pipelines.media.packet_index import PacketIndex, entry_of, read_index
 from pipelines.media.plan import Chunk, Cutting, StreamPlan, TranscodePlan, VideoEncode
 from pipelines.media.probing.fields import look
 from pipelines.media.probing.probe import probe
@@ -27,7 +30,7 @@ _SEEK_CHECKED_PACKETS = 3
 _WHOLE_PICTURES = (
     "The picture is marked as interlaced but doesn't look it: it isn't deinterlaced. If it should be, set deinterlace."
 )
-_SKIPPED_CHUNKS = 64  # reading from the start for each of more would take longer than encoding
+_SKIPPING_CHUNKS = 64  # reading from the start for each of more would take longer than encoding
 
 
 def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> TranscodePlan:
@@ -59,9 +62,8 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
         frames = len(index.entries)
         seconds = round(picture_cost_s(picture.video, frames), 2)
         plan = plan.model_copy(update={"estimated_frames": frames, "estimated_seconds": seconds})
-    obstacle = _obstacle(picture.video, index)
-    if obstacle is not None:
-        return plan.model_copy(update={"method": "serial", "reason": obstacle})
+    if index.doubtful is not None:
+        return plan.model_copy(update={"method": "serial", "reason": f"it can't be cut: {index.doubtful}"})
     return _with_chunks(source, plan, picture, index, cutting)
 
 
@@ -74,19 +76,18 @@ def _looked_at(source: Source, info: MediaInfo, settings: TranscodeSettings) -> 
     return settings.model_copy(update={"deinterlace": means.get(scan, "auto")})
 
 
-def _obstacle(encode: VideoEncode, index: PacketIndex) -> str | None:
-    """Why a picture can't be cut, or ``None``."""
+def _obstacle(encode: VideoEncode) -> str | None:
+    """Why a picture isn't to be cut, or ``None``."""
     if encode.telecine_rate is not None:
         return "its telecine is undone, which leaves out a picture of five wherever it begins"
-    if encode.settings.bitrate is not None:
-        return "an average bit rate is kept over the whole film"
-    return None if index.doubtful is None else f"it can't be cut: {index.doubtful}"
+    return None if encode.settings.bitrate is None else "an average bit rate is kept over the whole film"
 
 
 def _with_chunks(
     source: Source, plan: TranscodePlan, picture: StreamPlan, index: PacketIndex, cutting: Cutting
 ) -> TranscodePlan:
     assert picture.video is not None
+    obstacle = _obstacle(picture.video)
     with open_input(source) as container:
         window = clock_of(container, plan).window(index.time_base)
         frames = sum(map(window.holds, index.times))
@@ -95,45 +96,62 @@ def _with_chunks(
             slots=cutting.slots,
             chunk_s=cutting.chunk_s,
             warm_up=WARM_UP if temporal_steps(picture.video) else 0,
+            most=MOST_CHUNKS if obstacle is None else 1,
         )
-        chunks = cut(index, window, rules)
-        seekable = not index.trimmed and _seeks_exactly(container, picture.source_index, index, chunks)
-    if not seekable and len(chunks) > _SKIPPED_CHUNKS:
-        chunk_s = _length_s(index, window) / _SKIPPED_CHUNKS
-        chunks = cut(index, window, CutRules(rules.cost_s, 1, chunk_s, rules.warm_up))
+        stream = container.streams[picture.source_index]
+        chunks = _sought(container, stream, index, cut(index, window, rules))
+        if len(_skipping(chunks)) > _SKIPPING_CHUNKS:
+            chunks = _sought(container, stream, index, cut(index, window, replace(rules, most=_SKIPPING_CHUNKS)))
     if len(chunks) < 2:
-        return plan.model_copy(update={"method": "serial", "reason": "it is too short to be cut"})
-    how = "by seeking" if seekable else "by reading from the start, since seeking isn't exact in it"
-    reason = f"cut into {len(chunks)} chunks at frames, {how}"
+        serial: dict[str, object] = {"method": "serial", "reason": obstacle or "it is too short to be cut"}
+        return plan.model_copy(update=serial | _start(chunks, window))
+    skipping = len(_skipping(chunks))
+    how = "by seeking"
+    if skipping:
+        how = f"{skipping} of them by reading from the start: no seek leads to them"
     return plan.model_copy(
-        update={"method": "chunk", "reason": reason, "chunks": chunks, "seeks": seekable, "estimated_frames": frames}
+        update={
+            "method": "chunk",
+            "reason": f"cut into {len(chunks)} chunks at frames, {how}",
+            "chunks": chunks,
+            "estimated_frames": frames,
+            **_start(chunks, window),
+        }
     )
 
 
-def _length_s(index: PacketIndex, window: Window) -> float:
-    times = [pts for pts in index.times if window.holds(pts)]
-    return float((times[-1] - times[0]) * index.time_base)
+def _start(chunks: Sequence[Chunk], window: Window) -> dict[str, object]:
+    """Where decoding the whole picture begins, if what is before is cut off; sound may begin before a picture."""
+    key_pts = chunks[0].key_pts if chunks else None
+    if key_pts is None or window.begin_pts is None or key_pts > window.begin_pts:
+        return {}
+    return {"start_key_pts": key_pts, "start_seek_pts": chunks[0].seek_pts}
 
 
-def _seeks_exactly(container: InputContainer, stream_index: int, index: PacketIndex, chunks: Sequence[Chunk]) -> bool:
-    """Seek to each keyframe that a chunk begins at: what is read there has to be what the index has there."""
-    stream = container.streams[stream_index]
-    places = {(entry.pts, entry.size_bytes): place for place, entry in enumerate(index.entries)}
+def _skipping(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+    """Those that no seek leads to: they read the source from its start."""
+    return [chunk for chunk in chunks if chunk.key_pts is not None and chunk.seek_pts is None]
+
+
+def _sought(
+    container: InputContainer, stream: Stream, index: PacketIndex, chunks: Sequence[Chunk]
+) -> tuple[Chunk, ...]:
+    """The chunks with where to seek for each; none has that in a container where a seek leads to other packets."""
     keyframes = {entry.pts: place for place, entry in enumerate(index.entries) if entry.keyframe}
+    seeks: dict[int, int] = {}
     for pts in {chunk.key_pts for chunk in chunks if chunk.key_pts is not None}:
+        expected = index.entries[keyframes[pts] : keyframes[pts] + _SEEK_CHECKED_PACKETS]
         try:
-            container.seek(pts, stream=stream)
-            packets = []
-            for packet in packets_of(container, stream):
-                packets.append((time_of(packet), packet.size))
-                if len(packets) == _SEEK_CHECKED_PACKETS:
-                    break
+            found = find_keyframe(container, stream, pts, size_bytes=expected[0].size_bytes)
+            if found is None:
+                continue
+            packets = islice((entry_of(packet) for packet in found[1] if packet.size), _SEEK_CHECKED_PACKETS)
+            if tuple(packets) != expected:
+                return tuple(chunks)
         except av.error.FFmpegError:
-            return False
-        found = places.get(packets[0]) if packets else None  # type: ignore[arg-type]  # a time that isn't there is None
-        if found is None or found > keyframes[pts] or not index.entries[found].keyframe:
-            return False
-        expected = [(entry.pts, entry.size_bytes) for entry in index.entries[found : found + len(packets)]]
-        if [packet for packet in packets if packet[1]] != expected:
-            return False
-    return True
+            return tuple(chunks)
+        seeks[pts] = found[0]
+    return tuple(
+        chunk if chunk.key_pts is None else chunk.model_copy(update={"seek_pts": seeks.get(chunk.key_pts)})
+        for chunk in chunks
+    )

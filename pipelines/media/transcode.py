@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from av.packet import Packet
 
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import concealed, first_times
-from pipelines.media.demuxing import packets_of
+from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.errors import EncodeError, SourceUnreadableError
 from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import (
@@ -31,13 +30,12 @@ from pipelines.media.results import TOLERANCE_S, Expected, ExpectedStream, Loudn
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.ticks import end_s_of
-from pipelines.media.timing import start_of
 from pipelines.media.tracks import Clock, CopyTrack, Track
 from pipelines.media.truncation import check_end, check_index
 from pipelines.media.verify import verify_output
 from pipelines.media.video_track import VideoTrack
 
-_SEEKABLE = frozenset({MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # seeks of others may land behind the time asked for
+_SEEKABLE = frozenset({MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2"})  # of others, sound may be lost where a seek lands
 _MEASURE_SHARE = {True: 0.05, False: 0.4}  # of the time before, with and without a video encode
 _VERIFY_SHARE = {True: 0.1, False: 0.5}  # of the time, with and without a video encode
 
@@ -120,10 +118,10 @@ def _pump(
     container: InputContainer, tracks: Mapping[int, Track], plan: TranscodePlan, name: str, meter: ProgressMeter
 ) -> None:
     """Read every packet once and hand it to its track."""
-    _seek_to_start(container, plan)
+    wanted = _from_start(_packets(container, name), container, plan)
     lead = _leading_track(tracks)
     last_s = 0.0
-    for packet in _packets(container, name):
+    for packet in wanted:
         if packet.size == 0:  # libav's end marks; empty packets mean nothing in any codec here
             continue
         last_s = max(last_s, end_s_of(packet))
@@ -154,13 +152,23 @@ def _packets(container: InputContainer, name: str) -> "Iterator[Packet[Any]]":
         raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
 
 
-def _seek_to_start(container: InputContainer, plan: TranscodePlan) -> None:
-    if plan.start_s is None or plan.video is None or container.format.name not in _SEEKABLE:
+def _from_start(
+    packets: "Iterator[Packet[Any]]", container: InputContainer, plan: TranscodePlan
+) -> "Iterator[Packet[Any]]":
+    """``packets``, of the picture only those from the keyframe on that its decoding begins at."""
+    picture, key_pts = plan.video, plan.start_key_pts
+    if picture is None or key_pts is None:
+        yield from packets
         return
-    stream = container.streams[plan.video.source_index]
-    time_base = stream.time_base or Fraction(1, 1000)
-    wanted = start_of(container) + Fraction(plan.start_s).limit_denominator(1_000_000)
-    container.seek(int(wanted / time_base), stream=stream)
+    if plan.start_s and plan.start_seek_pts is not None and container.format.name in _SEEKABLE:
+        container.seek(plan.start_seek_pts, stream=container.streams[picture.source_index])
+    for packet in packets:
+        if packet.stream_index != picture.source_index:
+            yield packet
+        elif packet.is_keyframe and time_of(packet) == key_pts:
+            yield packet
+            break
+    yield from packets
 
 
 def _leading_track(tracks: Mapping[int, Track]) -> VideoTrack | AudioTrack | None:

@@ -121,6 +121,25 @@ def test_every_chunk_is_the_same_when_made_again(film: Path, looked_at: Look, tm
     assert first.sha256 == again.sha256
 
 
+@pytest.mark.parametrize("name", ["film.ts", "film.mkv", "film.mp4"])
+@pytest.mark.parametrize("astray", [None, 10**9, -(10**9)])
+def test_a_chunk_is_the_same_however_its_keyframe_is_found(
+    tmp_path: Path, looked_at: Look, name: str, astray: int | None
+) -> None:
+    gops = "open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:scenecut=0"
+    film = factory.film(tmp_path / name, options={"preset": "veryfast", "x264-params": gops})
+    plan = looked_at(film, **LOSSLESS)
+    sought = plan.chunks[3]
+    assert sought.seek_pts is not None
+    astray_or_not = sought.model_copy(update={"seek_pts": astray})
+    first, second = (
+        encode_chunk(film, tmp_path / f"{number}.nut", plan, chunk, lambda _: None)
+        for number, chunk in enumerate((sought, astray_or_not))
+    )
+    assert first.frames == sought.frames
+    assert first.sha256 == second.sha256
+
+
 def test_progress_rises(film: Path, looked_at: Look, tmp_path: Path) -> None:
     plan = looked_at(film, chunk_s=1, **LOSSLESS)
     seen: list[Progress] = []

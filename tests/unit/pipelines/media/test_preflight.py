@@ -4,8 +4,10 @@ from pathlib import Path
 import media_factory as factory
 import pytest
 
+from pipelines.media import preflight as preflight_module
 from pipelines.media.errors import SourceTruncatedError
 from pipelines.media.plan import TranscodePlan
+from pipelines.media.transcode import transcode
 
 Look = Callable[..., TranscodePlan]
 
@@ -21,26 +23,44 @@ def film(made: Path) -> Path:
 
 def test_a_film_is_cut_by_seeking(film: Path, looked_at: Look) -> None:
     plan = looked_at(film, **LOSSLESS)
-    assert (plan.method, plan.seeks, len(plan.chunks)) == ("chunk", True, 5)
+    assert (plan.method, len(plan.chunks)) == ("chunk", 5)
+    assert [chunk.seek_pts is not None for chunk in plan.chunks] == [chunk.key_pts is not None for chunk in plan.chunks]
     assert plan.reason == "cut into 5 chunks at frames, by seeking"
     assert plan.estimated_frames == sum(chunk.frames for chunk in plan.chunks) == 40
 
 
-@pytest.mark.parametrize("name", ["film.ts", "film.m2ts"])
-def test_where_seeking_isnt_exact_chunks_are_found_by_reading(tmp_path: Path, looked_at: Look, name: str) -> None:
-    plan = looked_at(factory.film(tmp_path / name, options=B_FRAMES), **LOSSLESS)
-    assert (plan.method, plan.seeks) == ("chunk", False)
-    assert "by reading from the start" in plan.reason
+@pytest.mark.parametrize("name", ["film.ts", "film.m2ts", "film.mkv", "film.avi", "film.flv", "film.mxf"])
+def test_chunks_are_found_by_seeking_in_any_container(tmp_path: Path, looked_at: Look, name: str) -> None:
+    codecs: dict[str, dict[str, object]] = {".avi": {"codec": "mpeg4"}, ".flv": {}, ".mxf": {"codec": "mpeg2video"}}
+    film = factory.film(tmp_path / name, **codecs.get(Path(name).suffix, {"options": B_FRAMES}))
+    plan = looked_at(film, **LOSSLESS)
+    assert [chunk.seek_pts is not None for chunk in plan.chunks] == [chunk.key_pts is not None for chunk in plan.chunks]
+    assert plan.reason.endswith("chunks at frames, by seeking")
 
 
-def test_where_an_edit_list_takes_frames_out_chunks_are_found_by_reading(tmp_path: Path, looked_at: Look) -> None:
+def test_chunks_are_found_by_seeking_where_an_edit_list_takes_frames_out(tmp_path: Path, looked_at: Look) -> None:
     whole = factory.film(tmp_path / "whole.mkv", options=B_FRAMES)
     part = factory.part_from_keyframe(whole, tmp_path / "part.mp4", 1)
-    assert looked_at(part, **LOSSLESS).seeks is False
+    assert looked_at(part, **LOSSLESS).reason.endswith("by seeking")
 
 
-def test_reading_from_the_start_is_done_for_a_bounded_number_of_chunks(tmp_path: Path, looked_at: Look) -> None:
-    plan = looked_at(factory.film(tmp_path / "film.ts", frames=90, options=B_FRAMES), chunk_s=0.04, **LOSSLESS)
+@pytest.fixture
+def unseekable(monkeypatch: pytest.MonkeyPatch, film: Path) -> Path:
+    """A film in which no seek leads to a keyframe, which none of the containers here is."""
+    monkeypatch.setattr(preflight_module, "find_keyframe", lambda *_, **__: None)
+    return film
+
+
+def test_where_no_seek_leads_to_a_keyframe_chunks_are_found_by_reading(unseekable: Path, looked_at: Look) -> None:
+    plan = looked_at(unseekable, **LOSSLESS)
+    assert {chunk.seek_pts for chunk in plan.chunks} == {None}
+    assert plan.reason == "cut into 5 chunks at frames, 4 of them by reading from the start: no seek leads to them"
+
+
+def test_reading_from_the_start_is_done_for_a_bounded_number_of_chunks(
+    unseekable: Path, looked_at: Look, tmp_path: Path
+) -> None:
+    plan = looked_at(factory.film(tmp_path / "film.ts", frames=90), chunk_s=0.04, **LOSSLESS)
     assert plan.method == "chunk"
     assert 32 < len(plan.chunks) <= 64
 
@@ -49,6 +69,26 @@ def test_a_part_is_cut_within_its_bounds(film: Path, looked_at: Look) -> None:
     plan = looked_at(film, start=0.4, end=1.2, **LOSSLESS)
     assert sum(chunk.frames for chunk in plan.chunks) == 20
     assert [chunk.key_pts is not None for chunk in plan.chunks] == [True] * len(plan.chunks)
+
+
+@pytest.mark.parametrize("start_s", [0.3, 0.32, 0.36, 0.4])
+def test_one_pass_from_a_start_has_every_frame_shown_from_then(tmp_path: Path, looked_at: Look, start_s: float) -> None:
+    # The frames before the keyframe at 0.4 s are decoded behind it, and it is decoded before they are shown.
+    open_gops = factory.film(tmp_path / "open.mp4", options=B_FRAMES)
+    plan = looked_at(open_gops, chunk_s=None, start=start_s, **LOSSLESS)
+    assert plan.method == "serial"
+    transcode(open_gops, tmp_path / "out.mp4", plan, lambda _: None)
+    first = -(-round(start_s * 100) // 4)
+    shown = [picture for _, picture in factory.shown_pictures(open_gops)[first:]]
+    assert [picture for _, picture in factory.shown_pictures(tmp_path / "out.mp4")] == shown
+
+
+def test_sound_that_begins_before_the_picture_is_kept_by_one_pass(tmp_path: Path, looked_at: Look) -> None:
+    film = factory.rich_film(tmp_path / "late.mkv", video_start_s=1.5)
+    plan = looked_at(film, "archive-hevc", chunk_s=None, start=0.5, audio_codec="aac", **LOSSLESS)
+    assert plan.method == "serial"
+    transcode(film, tmp_path / "out.mkv", plan, lambda _: None)
+    assert factory.click_times(tmp_path / "out.mkv")[0] == pytest.approx(0.5, abs=0.03)
 
 
 def test_one_bit_rate_for_the_whole_film_is_kept_by_one_pass(film: Path, looked_at: Look) -> None:
