@@ -53,11 +53,14 @@ def entrances(picture: ScannedStream) -> list[Entrance]:
     return found
 
 
-def cut(picture: ScannedStream, doors: Sequence[Entrance], slots: int) -> tuple[Part, ...]:
-    """Parts of about as much work each, as many for each slot, as far as there are ways in."""
+def cut(picture: ScannedStream, doors: Sequence[Entrance], slots: int, *, few: bool = False) -> tuple[Part, ...]:
+    """Parts of about as much work each, as many for each slot, as far as there are ways in.
+
+    ``few``: one for each slot, since who begins in the middle reads all that is before.
+    """
     sizes = np.array(picture.sizes, np.int64)
     costs = np.cumsum(picture.pixels / 1e6 / _MEGAPIXELS_PER_S + sizes / 1e6 / _MEGABYTES_PER_S)
-    count = -(-max(1, round(float(costs[-1]) / _PART_S)) // slots) * slots
+    count = slots if few else -(-max(1, round(float(costs[-1]) / _PART_S)) // slots) * slots
     borders = _borders(costs, doors, count)
     parts = []
     for number, door in enumerate(borders):

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from pipelines.media.container_index import has_index
 from pipelines.media.mux import write_errors
 from pipelines.media.parts import Part
 from pipelines.media.progress import OnProgress
-from pipelines.media.source import Source
+from pipelines.media.source import Source, open_input
 from pipelines.media.validation.cutting import cut, decode_cost_s, entrances
 from pipelines.media.validation.decoding import check_part
 from pipelines.media.validation.entering import opens
@@ -95,9 +96,11 @@ def _cost_s(stream: ScannedStream) -> float:
 def _cut(source: Source, picture: ScannedStream, slots: int) -> tuple[Part, ...]:
     """Parts that all begin where a decoder can: a keyframe may only be named so, or need what was before."""
     doors = entrances(picture)
+    with open_input(source) as container:
+        few = not has_index(container, container.streams[picture.index], [door.pts for door in doors])
     tried: dict[int | None, bool] = {}
     while True:
-        parts = cut(picture, doors, slots)
+        parts = cut(picture, doors, slots, few=few)
         for part in parts[1:]:
             if part.key_pts not in tried:
                 tried[part.key_pts] = opens(source, picture, part)

@@ -1,6 +1,8 @@
 """All of it decoded: what is whole, what is bad input, and what is found where."""
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import pytest
 from damage import rewritten
 
 from pipelines.media.errors import SourceNotFoundError
-from pipelines.media.validation.full import check_part_hashed, plan_validation, validate_full
+from pipelines.media.parts import Part
+from pipelines.media.validation.full import check_part_hashed, parts_of, plan_validation, validate_full
+from pipelines.media.validation.look import look
 from pipelines.media.validation.quick import validate_quick
 from pipelines.media.validation.report import ValidationResult
 
@@ -134,16 +138,16 @@ def test_the_shared_clips_are_whole(shared_video: Path) -> None:
     ],
 )
 def test_bad_clips_have_their_finding(shared_video: Path, name: str, verdict: str, code: str) -> None:
-    for look in (full, quick):
-        result = look(shared_video.parent / "bad" / "video" / name)
+    for level in (full, quick):
+        result = level(shared_video.parent / "bad" / "video" / name)
         assert result.verdict == verdict
-        assert code in codes(result) or (look is quick and code == "nothing_decodes")
+        assert code in codes(result) or (level is quick and code == "nothing_decodes")
 
 
 def test_what_isnt_there_is_an_error(tmp_path: Path) -> None:
-    for look in (full, quick):
+    for level in (full, quick):
         with pytest.raises(SourceNotFoundError):
-            look(tmp_path / "none.mkv")
+            level(tmp_path / "none.mkv")
 
 
 def test_one_frame_is_enough(tmp_path: Path) -> None:
@@ -225,6 +229,33 @@ def test_what_is_damaged_before_a_border_is_found_by_one_part(tmp_path: Path) ->
 def test_sound_of_few_bits_is_what_was_encoded(tmp_path: Path, bits: int) -> None:
     sound = flac.write(tmp_path / "tone.flac", bits)
     assert (full(sound).verdict, full(sound).samples) == ("ok", flac.SAMPLES)
+
+
+def test_what_has_no_index_is_cut_into_a_part_for_each_slot(tmp_path: Path) -> None:
+    """For each part, all that is before is read."""
+    film = factory.film(tmp_path / "film.mkv", frames=200, options=PLAIN)
+    live = rewritten(film, tmp_path / "live.mkv", lambda *_: True, options={"live": "1"})
+    assert [len(parts_as_of_giants(each)) for each in (film, live)] == [12, 2]
+
+
+def parts_as_of_giants(film: Path) -> Sequence[Part]:
+    """As if a picture of it took 0.36 s."""
+    looked = look(film, lambda _: None)
+    assert looked.head is not None
+    streams = tuple(replace(stream, pixels=200_000_000) for stream in looked.head.streams)
+    return parts_of(film, replace(looked, head=replace(looked.head, streams=streams)), 2, 0.0)[0]
+
+
+def test_a_raw_stream_is_decoded_from_its_start(tmp_path: Path) -> None:
+    film = factory.film(tmp_path / "film.h264", options=PLAIN)
+    assert (quick(film).frames, quick(film).decoded) == (40, "edges")
+    spoilt = factory.with_noise(film, tmp_path / "spoilt.h264", [5])
+    assert quick(spoilt).verdict == "broken"
+
+
+def test_where_nothing_is_decoded_that_is_told(tmp_path: Path, rich_film: Path) -> None:
+    words = factory.stream_of(rich_film, tmp_path / "words.mkv", "subtitle")
+    assert quick(words).decoded == "none"
 
 
 def test_sound_that_isnt_what_was_encoded_is_told_by_its_checksum(tmp_path: Path) -> None:
