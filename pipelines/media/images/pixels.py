@@ -12,6 +12,7 @@ from pipelines.media.errors import LimitError, SourceUnreadableError
 from pipelines.media.images.colour import is_srgb, print_to_srgb, to_srgb
 from pipelines.media.images.header import DEEP, PHOTOMETRIC, WHITE_IS_ZERO, profile_of, reading
 from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.scaling import halvings
 
 # OpenCV's flags of a JPEG decoded at a part of its size, without those of what is made: its names have grey and BGR.
 _REDUCED = {
@@ -65,13 +66,21 @@ def decode(data: bytes, image: Image.Image, info: ImageInfo, name: str, needed: 
             span = drafted[1][2:]
         image.load()
         # A JPEG is turned when it is small, since the uncovered part of a reduced one is at its end.
-        stored = image if info.format == "jpeg" else ImageOps.exif_transpose(image)
+        stored = image
+        if info.format != "jpeg":
+            stored, span = _lessened(ImageOps.exif_transpose(image) if info.orientation != 1 else image, needed)
         array, left = _eight_bits(stored, foreign, info.bits, signed=_is_signed(image))
     if _white_is_zero(image):
         array = 255 - array
-    if stored is not image:
-        return Pixels(array, (array.shape[1], array.shape[0]), profile=left)
-    return Pixels(array, span, info.orientation, left)
+    return Pixels(array, span, info.orientation if info.format == "jpeg" else 1, left)
+
+
+def _lessened(image: Image.Image, needed: tuple[int, int]) -> tuple[Image.Image, tuple[float, float]]:
+    """A plain image with the fewer pixels that ``scaled`` would begin with, before they become an array; its span."""
+    across, down = halvings(image.size, needed)
+    if image.mode not in ("L", "RGB") or "transparency" in image.info or (across, down) == (1, 1):
+        return image, image.size
+    return image.reduce((across, down)), (image.width / across, image.height / down)
 
 
 def _jpeg(data: bytes, info: ImageInfo, name: str, needed: tuple[int, int], profile: bytes | None) -> Pixels:

@@ -69,11 +69,17 @@ def _shrunk(
 
     The longer libvips' filter is, the darker its whole numbers make a picture, by 3 % at 60 times; at 333 it refuses.
     """
-    factors = [_halvings(whole / made) for whole, made in zip(span, size, strict=True)]
-    if factors == [1, 1]:
+    factors = halvings(span, size)
+    if factors == (1, 1):
         return array, span
     image = Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
-    return _three(np.asarray(image.reduce((factors[0], factors[1])))), (span[0] / factors[0], span[1] / factors[1])
+    return _three(np.asarray(image.reduce(factors))), (span[0] / factors[0], span[1] / factors[1])
+
+
+def halvings(span: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:
+    """The parts of its sides at which an image is taken first, to be scaled from ``span`` to ``size``: 1, 2, 4, …"""
+    across, down = (_halvings(whole / made) for whole, made in zip(span, size, strict=True))
+    return across, down
 
 
 def _halvings(factor: float) -> int:

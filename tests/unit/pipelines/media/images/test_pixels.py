@@ -11,6 +11,7 @@ from PIL import Image
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.images.header import describe, open_image
 from pipelines.media.images.pixels import decode
+from pipelines.media.images.scaling import scaled
 
 
 def decoded(data: bytes, frame: int = 0) -> np.ndarray:
@@ -85,3 +86,16 @@ def test_what_opencv_refuses_is_a_typed_error():
         info = describe(image, "a.jpg")
         with pytest.raises(SourceUnreadableError):
             decode(b"", image, info, "a.jpg", (8, 8))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_that_gets_far_smaller_becomes_a_small_array_of_the_same_picture(mode):
+    whole = np.asarray(Image.effect_noise((1801, 1203), 60).convert(mode))
+    buffer = io.BytesIO()
+    Image.fromarray(whole).save(buffer, "PNG")
+    size = (100, 67)
+    with open_image(buffer.getvalue(), "a file") as image:
+        pixels = decode(buffer.getvalue(), image, describe(image, "a file"), "a file", size)
+    assert (pixels.array.shape[:2], pixels.span) == ((301, 451), (450.25, 300.75))
+    of_whole = scaled(whole.reshape(1203, 1801, -1), size, (1801, 1203))
+    assert (scaled(pixels.array, size, pixels.span) == of_whole).all()
