@@ -20,7 +20,14 @@ from pipelines.media.images.enhancement.detail import (
     with_local_contrast,
     with_sharpness,
 )
-from pipelines.media.images.enhancement.enhance_spec import Enhanced, EnhanceSpec, Step, StepName, format_of, memory_bytes
+from pipelines.media.images.enhancement.enhance_spec import (
+    Enhanced,
+    EnhanceSpec,
+    Step,
+    StepName,
+    format_of,
+    memory_bytes,
+)
 from pipelines.media.images.enhancement.remedies import remedies
 from pipelines.media.images.enhancement.tones import STEPS, curves_of, toned
 from pipelines.media.images.info import ImageInfo
