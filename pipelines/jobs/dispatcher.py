@@ -18,7 +18,7 @@ from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import JobError, Priority, State, UnitStatus
+from pipelines.jobs.models import JobError, Priority, State
 from pipelines.jobs.orders import UnitOrder, UnitReport
 from pipelines.jobs.starting import Start, next_start
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
@@ -28,6 +28,7 @@ from pipelines.jobs.tracking import Flight, Tracked
 _TICK_S = 1.0
 _RETENTION_EVERY_S = 60.0
 _SILENT_S = 2.0
+_UNPLACED_S = 120.0  # Ray looks for room, or starts a process on a machine that is busy
 _FORCE_AFTER_S = 1.2  # a worker that doesn't end its unit by itself is ended: a cancel is done in under 2 s
 _PATIENCE = 1_000_000  # Redis away: wait, the running units go on
 _PLACE_LOST = JobError(code="place_lost", message="Its worker or node went away again and again.", retryable=True)
@@ -99,7 +100,7 @@ class Dispatcher:
         """CPUs and jobs, for the capacity page."""
         return {
             "cpus": self._lanes.cpus,
-            "cpus_in_use": sum(tracked.cpus_in_use for tracked in self._jobs.values()),
+            "cpus_in_use": min(self._lanes.cpus, sum(tracked.cpus_in_use for tracked in self._jobs.values())),
             "jobs": len(self._jobs),
             "units": self._flights(),
         }
@@ -222,7 +223,7 @@ class Dispatcher:
         """Take a unit back, and see what follows: it is done after all, it is tried again, or its job fails."""
         status = await self._store.release(self._epoch, tracked.job.id, name, fence, why)
         tracked.units[name] = status
-        if status.state == "done" or name == JOIN:  # committed just before; or the join put another plan in place
+        if status.state == "done" or name == JOIN:  # committed just before; or the join wants something else done
             await self._done(tracked, name)
         if status.state != "done" and error is not None:
             verdict = after_failure(
@@ -235,11 +236,9 @@ class Dispatcher:
                 tracked.failure = error.model_copy(update={"unit": name})
 
     async def _done(self, tracked: Tracked, name: str) -> None:
-        """Learn what a unit has left in the store: a manifest, or, of the join, another plan."""
+        """Learn what a unit has left in the store: a manifest, or, of the join, another plan or units to do again."""
         if name in (PLAN, JOIN):
-            loaded = await self._store.load(tracked.job.id)
-            tracked.units[name] = loaded.units.get(name, UnitStatus())
-            tracked.plan, tracked.joined = loaded.plan, loaded.joined
+            tracked.take_over(await self._store.load(tracked.job.id))
         else:
             tracked.units[name] = await self._store.unit(tracked.job.id, name)
 
@@ -255,8 +254,13 @@ class Dispatcher:
             if tracked is None or at is None or now - self._silent[(job_id, name)] < _SILENT_S:
                 continue
             flight = tracked.flights[at]
+            silent: UnitReport | Exception = TimeoutError("its worker is silent")
+            if flight.cpus and not (await self._store.unit(job_id, name)).began:  # it has no worker yet: nobody's fault
+                if now - self._silent[(job_id, name)] < _UNPLACED_S:
+                    continue
+                silent = UnitReport("dropped")
             self._lanes.abandon(flight.ticket)
-            await self._landed(tracked, at, flight.fence, TimeoutError("its worker is silent"))
+            await self._landed(tracked, at, flight.fence, silent)
         for tracked in list(self._jobs.values()):
             await self._advance(tracked)
         if time.monotonic() - self._retained_at > _RETENTION_EVERY_S:
@@ -361,10 +365,22 @@ class Dispatcher:
         slots = max(1, self._lanes.cpus)
         through = unit.name == PLAN and not tracked.heavy
         order = UnitOrder(
-            job.id, module, job.sources, job.params, unit, fence, start.cpus, slots, start.memory_bytes, shared, through
+            job.id,
+            module,
+            job.sources,
+            job.params,
+            unit,
+            fence,
+            start.cpus,
+            slots,
+            start.memory_bytes,
+            shared,
+            through,
+            start.claimed_cpus,
         )
         ticket = self._lanes.start_unit(order)
-        tracked.flights[unit.name] = Flight(fence, start.cpus, start.memory_bytes, ticket, through)
+        flight = Flight(fence, start.cpus, start.claimed_cpus, start.memory_bytes, ticket, through)
+        tracked.flights[unit.name] = flight
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True
 

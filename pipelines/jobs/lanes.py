@@ -46,6 +46,7 @@ class RayLanes:
 
     def __init__(self, config: WorkerConfig) -> None:
         self.cpus = 0
+        self.largest_cpus = 0
         self.memory_bytes = 0
         self.largest_memory_bytes = 0
         self.interactive_slots = 0
@@ -69,12 +70,12 @@ class RayLanes:
     async def refresh(self) -> None:
         """Look which nodes there are."""
         nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        self.cpus = int(sum(node["Resources"].get("CPU", 0) for node in nodes))
-        memory = [int(node["Resources"].get("memory", 0)) for node in nodes if node["Resources"].get("CPU", 0) >= 1]
+        able = [node for node in nodes if node["Resources"].get("CPU", 0) >= 1]
+        cpus = [int(node["Resources"]["CPU"]) for node in able]
+        memory = [int(node["Resources"].get("memory", 0)) for node in able]
+        self.cpus, self.largest_cpus = sum(cpus), max(cpus, default=0)
         self.memory_bytes, self.largest_memory_bytes = sum(memory), max(memory, default=0)
-        working = {node["NodeID"] for node in nodes if node["Resources"].get("CPU", 0) >= 1} or {
-            node["NodeID"] for node in nodes
-        }
+        working = {node["NodeID"] for node in able or nodes}
         for node_id in self._runners.keys() - working:
             del self._runners[node_id]
         for node_id in working - self._runners.keys():
@@ -97,8 +98,10 @@ class RayLanes:
         if order.unit.needs.interactive:
             return _Ticket(self._one_runner().run.remote(order), heavy=False, lease_name=order.lease_name)
         task = _heavy_task.options(
-            num_cpus=max(order.cpus, 0.01),
+            num_cpus=order.claimed_cpus,
             memory=order.memory_bytes,
+            # One that claims no CPU could be placed on a node that has none, too.
+            label_selector={} if order.claimed_cpus else {"ray.io/node-id": f"in({','.join(self._runners)})"},
             max_retries=0,
             name=f"{order.module.rpartition('.')[2]}:{order.unit.name}",
         )

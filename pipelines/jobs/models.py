@@ -38,7 +38,10 @@ class Value(BaseModel):
 
 
 class Needs(Value):
-    """What a unit claims. ``max_cpus`` > ``cpus``: it can use more when nothing else waits."""
+    """What a unit claims: ``cpus`` are kept free of others. ``max_cpus`` > ``cpus``: it can use more.
+
+    A heavy one that claims no CPU takes long: others start beside it as if it weren't there, and the kernel shares.
+    """
 
     cpus: int = Field(1, ge=0)
     max_cpus: int = Field(1, ge=0)
@@ -127,7 +130,7 @@ class Job(Value):
 
 
 class UnitStatus(BaseModel):
-    """Where a unit stands. ``fence`` is that of its newest lease."""
+    """Where a unit stands. ``fence`` is that of its newest lease; ``began``: its worker has it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -135,6 +138,7 @@ class UnitStatus(BaseModel):
     fence: int = 0
     attempts: int = 0
     lost: int = 0
+    began: bool = False
 
 
 class Progress(Value):

@@ -23,7 +23,8 @@ class WorkerConfig:
 class UnitOrder:
     """One unit to do. ``fence`` is its lease's; ``module`` names the operation's module.
 
-    ``slots`` are the CPUs of the whole cluster; ``shared`` is the plan's. ``through``: go on with what follows it.
+    ``cpus`` it may use, of them ``claimed_cpus`` alone; ``slots`` are the CPUs of the whole cluster; ``shared`` is the
+    plan's. ``through``: go on with what follows it.
     """
 
     job_id: str
@@ -37,6 +38,7 @@ class UnitOrder:
     memory_bytes: int = 0
     shared: dict[str, Any] = field(default_factory=dict)
     through: bool = False
+    claimed_cpus: int = 0
 
     @property
     def lease_name(self) -> str:

@@ -24,9 +24,14 @@ class Candidate:
     last_served: int
 
 
+def class_of(priority: Priority) -> int:
+    """0–3: what was asked for."""
+    return _CLASSES.index(priority)
+
+
 def effective_class(priority: Priority, waited_s: float, lift_s: float) -> int:
     """0–3: the priority's class, one higher for each ``lift_s`` waited. Waiting alone never makes a job urgent."""
-    base = _CLASSES.index(priority)
+    base = class_of(priority)
     lifted = base + int(max(0.0, waited_s) // lift_s)
     return max(base, min(lifted, _CLASSES.index(Priority.HIGH)))
 
@@ -58,12 +63,16 @@ def in_order(candidates: Iterable[Candidate], *, lift_s: float) -> list[Candidat
     return sorted(listed, key=key)
 
 
-def grant_cpus(needs: Needs, *, free: int, waiting_units: int) -> int | None:
-    """CPUs a heavy unit gets of the ``free`` ones, or None where its minimum isn't free.
+def share_of_cpus(cpus: int, *, granted: int, at_work: int, waiting: int) -> int:
+    """What each of the ``waiting`` heavy units gets of all ``cpus`` beside ``at_work`` ones that may use ``granted``.
 
-    A unit that can use more gets its share when others wait, and all it can use when none does.
+    As much of what nobody uses as the others that wait; or, where all are used, as much as those at work: the kernel
+    shares between them.
     """
-    if needs.cpus > free:
-        return None
-    share = free // max(1, waiting_units)
-    return max(needs.cpus, min(needs.max_cpus, share))
+    waiting = max(1, waiting)
+    return max((cpus - granted) // waiting, cpus // (at_work + waiting))
+
+
+def grant_cpus(needs: Needs, *, share: int, most: int) -> int:
+    """CPUs that a heavy unit may use: its share, if it can use as many and a node has as ``most``; at least one."""
+    return max(1, min(max(needs.cpus, share), needs.max_cpus, most))

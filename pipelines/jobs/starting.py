@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.jobs.models import State, Unit
-from pipelines.jobs.schedule import effective_class, grant_cpus, in_order
+from pipelines.jobs.models import Needs, State, Unit
+from pipelines.jobs.schedule import class_of, effective_class, grant_cpus, in_order, share_of_cpus
 from pipelines.jobs.states import PLAN, next_units
 from pipelines.jobs.tracking import Tracked
 
@@ -16,6 +16,7 @@ class Capacity(Protocol):
     """What all lanes have together, in use or not."""
 
     cpus: int
+    largest_cpus: int  # of one node
     memory_bytes: int
     largest_memory_bytes: int  # of one node
     interactive_slots: int
@@ -24,11 +25,12 @@ class Capacity(Protocol):
 
 @dataclass(frozen=True)
 class Start:
-    """A unit to start. 0 CPUs: it is interactive."""
+    """A unit to start. ``cpus`` it may use, 0: it is interactive; ``claimed_cpus`` are kept free of others."""
 
     tracked: Tracked
     unit: Unit
     cpus: int
+    claimed_cpus: int
     memory_bytes: int
 
 
@@ -38,22 +40,30 @@ def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, n
     # All jobs are put in order, also those with nothing to start: what they hold counts for their key's share.
     order = in_order((tracked.candidate(now_s) for tracked in jobs.values()), lift_s=lift_s)
     flights = [flight for tracked in jobs.values() for flight in tracked.flights.values()]
-    free = capacity.cpus - sum(flight.cpus for flight in flights)
+    heavy = [flight for flight in flights if flight.cpus]
+    free = capacity.cpus - sum(flight.claimed_cpus for flight in heavy)
     free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in flights)
-    room = capacity.interactive_slots - sum(flight.cpus == 0 for flight in flights)
-    heavy_waiting = _heavy_waiting(waiting.values(), jobs.values())
+    room = capacity.interactive_slots - (len(flights) - len(heavy))
+    share = share_of_cpus(
+        capacity.cpus,
+        granted=sum(flight.cpus for flight in heavy),
+        at_work=len(heavy),
+        waiting=_heavy_waiting(waiting.values(), jobs.values()),
+    )
     for candidate in order:
         tracked = jobs[candidate.job_id]
         for unit in waiting.get(candidate.job_id, ()):
             if not unit.needs.interactive:
-                cpus = grant_cpus(unit.needs, free=free, waiting_units=heavy_waiting)
-                memory_bytes = _memory_of(unit, capacity)
-                if cpus is not None and memory_bytes <= free_bytes:
-                    return Start(tracked, unit, cpus, memory_bytes)
-                if cpus is not None:  # what comes free is its own: smaller units mustn't overtake it for ever
-                    free_bytes = 0
+                claimed_cpus = min(unit.needs.cpus, max(1, capacity.largest_cpus))
+                if claimed_cpus > free or (not claimed_cpus and _beside(tracked, jobs.values()) >= capacity.cpus):
+                    continue
+                memory_bytes = _memory_of(unit.needs, capacity)
+                if memory_bytes <= free_bytes:
+                    cpus = grant_cpus(unit.needs, share=share, most=capacity.largest_cpus)
+                    return Start(tracked, unit, cpus, claimed_cpus, memory_bytes)
+                free_bytes = 0  # what comes free is its own: smaller units mustn't overtake it for ever
             elif room > 0 and (unit.name != PLAN or _plans_now(tracked, jobs.values(), capacity, lift_s, now_s)):
-                return Start(tracked, unit, 0, 0)
+                return Start(tracked, unit, 0, 0, 0)
     return None
 
 
@@ -70,9 +80,18 @@ def _heavy_waiting(waiting: Iterable[Sequence[Unit]], jobs: Iterable[Tracked]) -
     return units + sum(job.plan is None and job.wanted == "run" and job.heavy for job in jobs)
 
 
-def _memory_of(unit: Unit, capacity: Capacity) -> int:
+def _beside(tracked: Tracked, jobs: Iterable[Tracked]) -> int:
+    """Units at work that claim no CPU, of jobs that nobody asked to come behind this one.
+
+    They take long, so at most as many run as there are CPUs; but a job of a higher priority waits for none below.
+    """
+    mine = class_of(tracked.priority)
+    return sum(job.unclaimed for job in jobs if class_of(job.priority) >= mine)
+
+
+def _memory_of(needs: Needs, capacity: Capacity) -> int:
     """What a heavy unit claims. One that wants more than any node has gets all of a node: it may do with less."""
-    return min(unit.needs.memory_bytes, capacity.largest_memory_bytes)
+    return min(needs.memory_bytes, capacity.largest_memory_bytes)
 
 
 def _plans_now(tracked: Tracked, jobs: Iterable[Tracked], capacity: Capacity, lift_s: float, now_s: float) -> bool:

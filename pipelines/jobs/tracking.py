@@ -12,13 +12,14 @@ from pipelines.jobs.store import LoadedJob
 
 @dataclass
 class Flight:
-    """A unit on its way: its fence, the CPUs and the memory it holds, and the lane's ticket for it.
+    """A unit on its way: its fence, the CPUs it may use, the CPUs and the memory it holds, the lane's ticket for it.
 
-    ``through``: its worker goes on with what follows.
+    0 CPUs: it is interactive. ``through``: its worker goes on with what follows.
     """
 
     fence: int
     cpus: int
+    claimed_cpus: int
     memory_bytes: int
     ticket: Any
     through: bool = False
@@ -112,6 +113,11 @@ class Tracked:
     @property
     def cpus_in_use(self) -> int:
         return sum(flight.cpus for flight in self.flights.values())
+
+    @property
+    def unclaimed(self) -> int:
+        """Heavy units on their way that hold no CPU."""
+        return sum(flight.cpus > 0 and flight.claimed_cpus == 0 for flight in self.flights.values())
 
     @property
     def warnings(self) -> tuple[str, ...]:

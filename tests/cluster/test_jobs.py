@@ -185,6 +185,14 @@ def test_a_paused_transcode_gives_its_cpus_back_and_goes_on_when_resumed(cluster
     assert cluster.ended(job_id) == "succeeded"
 
 
+def test_a_film_in_one_pass_holds_up_no_film_that_comes_later(cluster, slow, clip):
+    job_id, _ = slow
+    later = cluster.submit("transcode", clip, output=str(cluster.folder / "out" / "later.mp4"), profile="mobile-480p")
+    assert cluster.ended(later) == "succeeded"
+    assert cluster.ended(job_id) == "succeeded"
+    assert cluster.job(later).finished_at < cluster.job(job_id).finished_at
+
+
 def test_a_stopped_worker_s_unit_is_done_by_another_and_counts_once(cluster, slow, output):
     job_id, pid = slow
     units = cluster.do(cluster.store.load(job_id)).units

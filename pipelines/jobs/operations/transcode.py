@@ -145,7 +145,7 @@ def _film(transcode: TranscodePlan) -> Unit:
     if picture is None or transcode.source.video is None:
         return Unit(name=_FILM, needs=Needs(cpus=1, max_cpus=1, memory_bytes=_SOUND_MEMORY_BYTES, seconds=seconds))
     memory_bytes = max(_MEMORY_BYTES, picture_memory_bytes(picture, transcode.source.video))
-    needs = Needs(cpus=1, max_cpus=_MAX_SERIAL_CPUS, memory_bytes=memory_bytes, seconds=seconds)
+    needs = Needs(cpus=0, max_cpus=_MAX_SERIAL_CPUS, memory_bytes=memory_bytes, seconds=seconds)
     return Unit(name=_FILM, needs=needs)
 
 

@@ -40,6 +40,7 @@ end
 local function take(id, name, lease_ms, to)
   local status, state = unit(id, name), redis.call('HGET', job(id), 'state')
   status.state = 'running'
+  status.began = false
   status.fence = redis.call('INCR', P .. ':fence')
   save(id, name, status)
   redis.call('ZADD', P .. ':leases', now() + lease_ms, lease_name(id, name))

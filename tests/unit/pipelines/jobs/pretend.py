@@ -29,6 +29,7 @@ class PretendLanes:
 
     units: UnitStore
     cpus: int = 2
+    largest_cpus: int = 64
     memory_bytes: int = 16 << 30
     largest_memory_bytes: int = 16 << 30
     interactive_slots: int = 4
@@ -42,6 +43,8 @@ class PretendLanes:
     discarded: list[str] = field(default_factory=list)
     swept: int = 0
     by_hand: set[str] = field(default_factory=set)
+    placed: bool = True
+    lease_s: float = 30.0
 
     def __post_init__(self) -> None:
         self._news = asyncio.Event()
@@ -56,6 +59,8 @@ class PretendLanes:
         ticket = Ticket(order, asyncio.get_running_loop().create_future())
         self.tickets.append(ticket)
         name = order.unit.name
+        if order.cpus and self.placed:
+            self.units.renew(order.job_id, name, order.fence, self.lease_s)
         if name not in self.by_hand and (self.works or name in ("plan", "join", "publish")):
             self.done(ticket)
         self._tell()

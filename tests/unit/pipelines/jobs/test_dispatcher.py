@@ -29,7 +29,7 @@ class Scene:
         self.url = url
         self.settings = settings
         self.store = LeaderStore(url, patience=2)
-        self.lanes = PretendLanes(UnitStore(url))
+        self.lanes = PretendLanes(UnitStore(url), lease_s=settings.lease_s)
 
     @asynccontextmanager
     async def dispatcher(self) -> AsyncIterator[Dispatcher]:
@@ -372,6 +372,25 @@ def test_a_silent_worker_s_unit_is_given_to_another_and_its_late_commit_refused(
     play(body, lease_s=1.0)
 
 
+def test_a_unit_that_found_no_place_isn_t_lost(play, monkeypatch):
+    monkeypatch.setattr("pipelines.jobs.dispatcher._UNPLACED_S", 0.0)
+
+    async def body(scene: Scene) -> None:
+        scene.lanes.placed = False
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            waits = await scene.lanes.start_of(1, "a")
+            again = await scene.lanes.start_of(2, "a")
+            assert scene.lanes.abandoned == [waits.name]
+            assert (await scene.store.load(job_id)).units["a"].lost == 0
+            scene.lanes.done(waits)
+            assert waits.report.result().outcome == "dropped"
+            scene.lanes.done(again)
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body, lease_s=1.0, max_lost_places=1)
+
+
 def test_silence_again_and_again_ends_the_job(play):
     async def body(scene: Scene) -> None:
         async with scene.dispatcher():
@@ -652,49 +671,6 @@ def test_a_stale_dispatcher_ends_and_harms_nothing(play):
     play(body)
 
 
-@pytest.mark.parametrize(
-    ("key", "field", "value"),
-    [
-        ("job", "record", "not JSON"),
-        ("job", "record", "null"),
-        ("manifests", "plan", b"\xff"),
-        ("units", "a", "{"),
-        ("manifests", "join", '{"melted": true}'),
-        ("manifests", "plan", '{"melted": true}'),
-    ],
-)
-def test_a_damaged_job_is_quarantined_and_the_others_go_on(play, redis_url, key, field, value):
-    async def body(scene: Scene) -> None:
-        scene.lanes.works = True
-        damaged, sound = await scene.submit(), await scene.submit()
-        with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
-            raw.hset(f"{PREFIX}:{key}:{damaged}", field, value)
-            async with scene.dispatcher():
-                assert await scene.ended(sound) == State.SUCCEEDED
-            assert raw.hkeys(f"{PREFIX}:quarantine") == [damaged]
-        assert await scene.store.active() == []
-
-    play(body)
-
-
-def test_a_job_that_is_damaged_while_it_runs_is_quarantined_and_the_others_go_on(play, redis_url):
-    async def body(scene: Scene) -> None:
-        scene.lanes.by_hand = {"join"}
-        with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
-            async with scene.dispatcher() as dispatcher:
-                damaged = await scene.submit("a")
-                scene.lanes.done(await scene.lanes.start_of(1, "a"))
-                join = await scene.lanes.start_of(1, "join")
-                raw.hset(f"{PREFIX}:manifests:{damaged}", "plan", "{")
-                scene.lanes.done(join)
-                scene.lanes.by_hand, scene.lanes.works = set(), True
-                assert await scene.ended(await scene.submit()) == State.SUCCEEDED
-                assert not dispatcher.ended.is_set()
-            assert raw.hkeys(f"{PREFIX}:quarantine") == [damaged]
-        assert await scene.store.active() == []
-
-    play(body)
-
 def breaks(*_: object, **__: object) -> None:
     raise ValueError("broken")
 
@@ -741,6 +717,49 @@ def test_a_job_deleted_while_old_ones_are_forgotten_harms_nothing(play, monkeypa
 
     play(body, max_finished_jobs=1)
 
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"),
+    [
+        ("job", "record", "not JSON"),
+        ("job", "record", "null"),
+        ("manifests", "plan", b"\xff"),
+        ("units", "a", "{"),
+        ("manifests", "join", '{"melted": true}'),
+        ("manifests", "plan", '{"melted": true}'),
+    ],
+)
+def test_a_damaged_job_is_quarantined_and_the_others_go_on(play, redis_url, key, field, value):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        damaged, sound = await scene.submit(), await scene.submit()
+        with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
+            raw.hset(f"{PREFIX}:{key}:{damaged}", field, value)
+            async with scene.dispatcher():
+                assert await scene.ended(sound) == State.SUCCEEDED
+            assert raw.hkeys(f"{PREFIX}:quarantine") == [damaged]
+        assert await scene.store.active() == []
+
+    play(body)
+
+
+def test_a_job_that_is_damaged_while_it_runs_is_quarantined_and_the_others_go_on(play, redis_url):
+    async def body(scene: Scene) -> None:
+        scene.lanes.by_hand = {"join"}
+        with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
+            async with scene.dispatcher() as dispatcher:
+                damaged = await scene.submit("a")
+                scene.lanes.done(await scene.lanes.start_of(1, "a"))
+                join = await scene.lanes.start_of(1, "join")
+                raw.hset(f"{PREFIX}:manifests:{damaged}", "plan", "{")
+                scene.lanes.done(join)
+                scene.lanes.by_hand, scene.lanes.works = set(), True
+                assert await scene.ended(await scene.submit()) == State.SUCCEEDED
+                assert not dispatcher.ended.is_set()
+            assert raw.hkeys(f"{PREFIX}:quarantine") == [damaged]
+        assert await scene.store.active() == []
+
+    play(body)
 
 
 def test_a_job_of_an_operation_that_is_gone_is_quarantined(play):
@@ -927,6 +946,26 @@ def test_a_join_s_plan_is_carried_out_and_joined(play, heard):
             scene.lanes.done(whole)
             assert await scene.ended(job_id) == State.SUCCEEDED
             assert names(scene) == ["plan", "a", "b", "join", "whole", "join"]
+
+    play(body)
+
+
+@pytest.mark.parametrize("heard", ["failed", "lost"])
+def test_a_join_has_single_units_done_again(play, heard):
+    async def body(scene: Scene) -> None:
+        scene.lanes.by_hand = {"join"}
+        async with scene.dispatcher():
+            job_id = await scene.submit("a", "b")
+            await scene.lanes.start_of(2)
+            for ticket in scene.lanes.started():
+                scene.lanes.done(ticket)
+            join = await scene.lanes.start_of(1, "join")
+            assert scene.lanes.units.redo(job_id, "join", join.order.fence, ["b"])
+            scene.lanes.by_hand = set()
+            scene.lanes.fails(join) if heard == "failed" else scene.lanes.lost(join)
+            scene.lanes.done(await scene.lanes.start_of(2, "b"))
+            assert await scene.ended(job_id) == State.SUCCEEDED
+            assert names(scene) == ["plan", "a", "b", "join", "b", "join"]
 
     play(body)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.jobs.models import Needs, Priority
-from pipelines.jobs.schedule import Candidate, effective_class, grant_cpus, in_order
+from pipelines.jobs.schedule import Candidate, effective_class, grant_cpus, in_order, share_of_cpus
 
 LIFT_S = 900.0
 CREATED_AT = 10_000_000
@@ -131,27 +131,36 @@ def test_urgent_jobs_stay_in_front_of_one_that_waited_for_ever():
     assert first(job("patient", waited_s=10.0**9), job("urgent", priority=Priority.URGENT)) == "urgent"
 
 
-def test_a_unit_without_its_minimum_gets_no_cpu():
-    assert grant_cpus(Needs(cpus=2, max_cpus=4), free=1, waiting_units=1) is None
-
-
 def test_a_unit_alone_gets_all_it_can_use():
-    assert grant_cpus(Needs(cpus=1, max_cpus=3), free=8, waiting_units=1) == 3
+    assert grant_cpus(Needs(cpus=1, max_cpus=3), share=8, most=8) == 3
+
+
+def test_a_unit_gets_no_more_than_a_node_has():
+    assert grant_cpus(Needs(cpus=1, max_cpus=16), share=16, most=8) == 8
 
 
 def test_units_that_wait_together_share_what_is_free():
-    assert grant_cpus(Needs(cpus=1, max_cpus=16), free=8, waiting_units=4) == 2
+    assert share_of_cpus(8, granted=0, at_work=0, waiting=4) == 2
+
+
+def test_a_unit_that_comes_when_all_cpus_are_used_gets_as_many_as_those_at_work():
+    assert share_of_cpus(16, granted=16, at_work=1, waiting=1) == 8
 
 
 def test_a_share_is_never_below_the_minimum():
-    assert grant_cpus(Needs(cpus=2, max_cpus=16), free=4, waiting_units=9) == 2
+    assert grant_cpus(Needs(cpus=2, max_cpus=16), share=0, most=8) == 2
 
 
-@given(st.integers(0, 8), st.integers(0, 16), st.integers(0, 64), st.integers(0, 50))
-def test_a_grant_fits_what_is_free_and_what_is_needed(cpus, more, free, waiting_units):
-    needs = Needs(cpus=cpus, max_cpus=cpus + more)
-    granted = grant_cpus(needs, free=free, waiting_units=waiting_units)
-    if granted is None:
-        assert free < cpus
-    else:
-        assert cpus <= granted <= min(free, needs.max_cpus)
+@given(st.integers(0, 8), st.integers(0, 16), st.integers(-8, 64), st.integers(1, 16))
+def test_a_grant_is_of_use_and_fits_a_node(cpus, more, share, most):
+    granted = grant_cpus(Needs(cpus=cpus, max_cpus=max(1, cpus + more)), share=share, most=most)
+    assert 1 <= granted <= min(max(1, cpus + more), most)
+
+
+@given(st.integers(1, 64), st.lists(st.integers(1, 4), min_size=1, max_size=8))
+def test_wide_units_that_come_one_after_the_other_ask_for_few_more_threads_than_there_are_cpus(cpus, arrivals):
+    granted: list[int] = []
+    for waiting in arrivals:
+        share = share_of_cpus(cpus, granted=sum(granted), at_work=len(granted), waiting=waiting)
+        granted.append(grant_cpus(Needs(cpus=0, max_cpus=cpus), share=share, most=cpus))
+    assert sum(granted) <= cpus * sum(1 / place for place in range(1, len(granted) + 1)) + len(granted)

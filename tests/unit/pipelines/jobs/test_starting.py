@@ -21,6 +21,7 @@ LIFT_S = 300.0
 @dataclass
 class Cluster:
     cpus: int = 2
+    largest_cpus: int = 2
     memory_bytes: int = 8 << 30
     largest_memory_bytes: int = 8 << 30
     interactive_slots: int = 4
@@ -35,8 +36,11 @@ def job(name: str, *needs: Needs, planned: bool = True, heavy: bool = True, **ch
     return Tracked.of(loaded, heavy=heavy)
 
 
-def flying(tracked: Tracked, unit: str, cpus: int = 1, memory_bytes: int = 0) -> Tracked:
-    tracked.flights[unit] = Flight(fence=1, cpus=cpus, memory_bytes=memory_bytes, ticket=None)
+def flying(
+    tracked: Tracked, unit: str, cpus: int = 1, memory_bytes: int = 0, claimed_cpus: int | None = None
+) -> Tracked:
+    claimed_cpus = cpus if claimed_cpus is None else claimed_cpus
+    tracked.flights[unit] = Flight(1, cpus, claimed_cpus, memory_bytes, ticket=None)
     return tracked
 
 
@@ -114,6 +118,50 @@ def test_a_unit_that_wants_more_than_any_node_gets_a_whole_node():
     found = next_start({"a": job("a", huge)}, Cluster(), LIFT_S, NOW_S)
     assert found is not None
     assert found.memory_bytes == 8 << 30
+
+
+FILM = Needs(cpus=0, max_cpus=16, seconds=3600)  # in one pass
+
+
+def film(name: str, *, at_work: bool = True, **changes) -> Tracked:
+    made = job(name, FILM, **changes)
+    return flying(made, "unit-0", cpus=2, claimed_cpus=0) if at_work else made
+
+
+def test_a_unit_is_granted_no_more_than_one_node_has():
+    found = next_start({"a": film("a", at_work=False)}, Cluster(cpus=16, largest_cpus=8), LIFT_S, NOW_S)
+    assert found is not None
+    assert (found.cpus, found.claimed_cpus) == (8, 0)
+
+
+def test_what_claims_more_than_any_node_has_claims_a_whole_node():
+    wide = Needs(cpus=16, max_cpus=16, seconds=30)
+    found = next_start({"a": job("a", wide)}, Cluster(cpus=16, largest_cpus=8), LIFT_S, NOW_S)
+    assert found is not None
+    assert (found.cpus, found.claimed_cpus) == (8, 8)
+
+
+def test_a_cluster_without_nodes_starts_nothing_heavy():
+    assert start(job("a", HEAVY), film("b", at_work=False), cluster=Cluster(cpus=0, largest_cpus=0)) is None
+
+
+def test_a_film_in_one_pass_holds_up_no_other_film():
+    assert start(film("long"), job("a", HEAVY)) == ("a", "unit-0", 1)
+    assert start(film("long"), flying(job("a", HEAVY, HEAVY), "unit-0")) == ("a", "unit-1", 1)
+    assert start(film("long"), film("b", at_work=False)) == ("b", "unit-0", 1)
+
+
+def test_a_film_in_one_pass_starts_beside_chunks_that_hold_every_cpu():
+    busy = flying(flying(job("a", HEAVY, HEAVY, HEAVY), "unit-0"), "unit-1")
+    assert start(busy, film("b", at_work=False)) == ("b", "unit-0", 1)
+
+
+def test_as_many_films_in_one_pass_run_as_there_are_cpus_and_urgent_ones_beside_them():
+    at_work = [film("a"), film("b")]
+    assert start(*at_work, film("c", at_work=False)) is None
+    assert start(*at_work, film("c", at_work=False, priority=Priority.LOW)) is None
+    assert start(*at_work, film("c", at_work=False, priority=Priority.URGENT)) == ("c", "unit-0", 1)
+    assert start(*at_work, film("c", at_work=False), job("d", HEAVY)) == ("d", "unit-0", 1)
 
 
 def test_one_heavy_job_a_node_is_planned_at_once():

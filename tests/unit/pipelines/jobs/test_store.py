@@ -377,6 +377,38 @@ def test_no_unit_is_given_away_once_a_stop_is_wanted(run, store, epoch, job, wan
     assert run(store.get(job)).state == State.QUEUED
 
 
+def test_what_has_begun_to_be_published_is_given_away_again_though_a_cancel_came(run, store, epoch, job):
+    fence = run(store.lease(epoch, job, "publish", LONG_S, State.VERIFYING))
+    run(store.want(job, "cancel"))
+    run(store.release(epoch, job, "publish", fence, "lost"))
+    assert run(store.lease(epoch, job, "publish", LONG_S, State.VERIFYING)) is not None
+
+
+def test_what_has_not_begun_to_be_published_is_not_given_away_once_a_cancel_came(run, store, epoch, job):
+    run(store.want(job, "cancel"))
+    assert run(store.lease(epoch, job, "publish", LONG_S, State.VERIFYING)) is None
+
+
+def test_a_unit_has_begun_when_its_worker_keeps_it_and_not_when_it_is_given_away_again(run, store, units, epoch, job):
+    fence = run(store.lease(epoch, job, "a", LONG_S, State.RUNNING))
+    assert not run(store.unit(job, "a")).began
+    units.renew(job, "a", fence, LONG_S)
+    assert run(store.unit(job, "a")).began
+    run(store.lease(epoch, job, "a", LONG_S, State.RUNNING))
+    assert not run(store.unit(job, "a")).began
+
+
+def test_a_finished_unit_is_done_again_for_who_holds_the_join(run, store, units, epoch, job, fence):
+    units.commit(job, "a", fence, "{}")
+    joining = run(store.lease(epoch, job, "join", LONG_S, State.VERIFYING))
+    assert units.redo(job, "join", joining, ["a"])
+    assert units.manifests(job) == {}
+    assert run(store.unit(job, "a")).state == "waiting"
+    assert not units.commit(job, "a", fence, "{}")
+    assert units.holds(job, "join", joining)
+    assert run(store.lease(epoch, job, "a", LONG_S, State.RUNNING)) is not None
+
+
 def test_a_paused_job_s_units_are_not_given_away(run, store, epoch, job):
     run(store.move(epoch, job, State.PAUSED))
     assert run(store.lease(epoch, job, "a", LONG_S, State.RUNNING)) is None

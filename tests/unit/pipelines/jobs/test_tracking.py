@@ -59,14 +59,15 @@ def test_warnings_of_plan_and_join_are_told_once():
 
 def test_a_candidate_counts_the_cpus_of_its_running_units():
     tracked = Tracked.of(loaded(), heavy=True)
-    tracked.flights = {"a": Flight(1, 2, 0, None), "b": Flight(2, 1, 0, None), "plan": Flight(3, 0, 0, None)}
+    tracked.flights = {"a": Flight(1, 2, 1, 0, None), "b": Flight(2, 1, 0, 0, None), "plan": Flight(3, 0, 0, 0, None)}
     assert tracked.candidate(0.0).cpus_in_use == 3
+    assert tracked.unclaimed == 1
 
 
 def test_a_job_waits_from_its_creation_until_a_unit_of_it_is_on_its_way():
     tracked = Tracked.of(loaded(), heavy=True)
     assert tracked.waited_s(2.0) == 1.995
-    tracked.flights["a"] = Flight(1, 1, 0, None)
+    tracked.flights["a"] = Flight(1, 1, 1, 0, None)
     assert tracked.waited_s(10_000.0) == 0.0
     before_s = time.time()
     tracked.land("a")
