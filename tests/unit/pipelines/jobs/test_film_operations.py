@@ -9,7 +9,7 @@ from unit.pipelines.jobs.operating import done, planned
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
 from pipelines.jobs.catalogue import Operation
-from pipelines.jobs.operations import scenes, storyboard, waveform
+from pipelines.jobs.operations import preview, quality, scenes, storyboard, thumbnails, waveform
 
 OPERATIONS = [storyboard.OPERATION, scenes.OPERATION, waveform.OPERATION]
 FILES = {
@@ -57,3 +57,24 @@ def test_a_file_that_is_no_media_is_refused_when_it_is_planned(
     with pytest.raises(ChildFailedError) as caught:
         planned(operation, tmp_path / "film.mkv", child)
     assert caught.value.code == "not_media"
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [each.OPERATION for each in (preview, quality, scenes, storyboard, thumbnails)],
+    ids=lambda operation: operation.name,
+)
+def test_pictures_without_a_size_are_told_to_be_unreadable(
+    operation: Operation, tmp_path: Path, child: MediaChild
+) -> None:
+    film = factory.without_size(factory.grey_ramp(tmp_path / "ramp.ts"), tmp_path / "scrambled.ts")
+    with pytest.raises(ChildFailedError, match="size of its pictures"):
+        done(operation, film, child)
+
+
+def test_a_preview_that_moves_claims_memory_for_all_its_frames(film: Path, child: MediaChild) -> None:
+    as_film, as_picture = (
+        planned(preview.OPERATION, film, child, format=format_).units[0].needs.memory_bytes
+        for format_ in ("mp4", "webp")
+    )
+    assert as_picture > as_film > 100 << 20
