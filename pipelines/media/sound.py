@@ -17,6 +17,7 @@ from pipelines.media.plan import TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.results import Expected, ExpectedStream, SoundResult
 from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.stream_end import StreamEnd, early_end
 from pipelines.media.verify import verify_output
 
 _MEASURE_SHARE = 0.3
@@ -52,9 +53,11 @@ def encode_sound(
             clock = clock_of(container, plan)
             track = track_of(original, Writer(output, stream), plan, stream_plan, clock, loudness)
             assert isinstance(track, AudioTrack)
+            end = StreamEnd(original, clock)
             try:
                 for packet in packets_of(container, original):
                     if packet.size:
+                        end.read(packet)
                         track.take(packet)
                         meter.update(track.writer.end_s, 0)
                     if track.done:
@@ -63,6 +66,8 @@ def encode_sound(
                 name = name_of(source)
                 raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
             track.finish()
+    early = early_end(plan, stream_plan, end, track.writer)
+    told = () if early is None else (early,)
     encoded_s = time.monotonic() - started_s
     if not track.writer.packets:  # MP4 without a track can't be read
         return SoundResult(
@@ -76,7 +81,7 @@ def encode_sound(
             damaged_at_s=first_times(track.damage.times_s),
             transcode_s=encoded_s,
             verify_s=0.0,
-            warnings=(nothing_of(source_index),),
+            warnings=told or (nothing_of(source_index),),
         )
     expected = ExpectedStream(
         index=0, kind="audio", copied=False, packets=track.writer.packets, frames=None, end_s=track.writer.end_s
@@ -96,5 +101,5 @@ def encode_sound(
         transcode_s=encoded_s,
         verify_s=verification.elapsed_s,
         loudness=loudness,
-        warnings=verification.warnings + (loudness.warnings if loudness else ()),
+        warnings=told + verification.warnings + (loudness.warnings if loudness else ()),
     )

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,38 @@ def test_damage_ends_the_work_if_it_is_to(damaged: Path, looked_at: Look, tmp_pa
     with pytest.raises(SourceUnreadableError, match=r"sound is damaged at 1\.5 s") as caught:
         encoded(damaged, tmp_path, looked_at(damaged, damage="fail", **ENCODED))
     assert caught.value.fields["time_s"] == pytest.approx(1.5, abs=0.1)
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Path:
+    """A film of 4 s beside sound whose packets hold none from 2 s on, which AAC's decoder finds no fault with."""
+    sound = factory.write_sound(tmp_path / "sound.mkv", [(0, factory.clicks(4, (1,)))], codec="aac")
+    sound = factory.with_noise(sound, tmp_path / "quiet.mkv", range(94, 200), spoil=lambda _: b"\xe0")
+    return factory.with_sound(factory.grey_ramp(tmp_path / "film.mkv", 100), sound, tmp_path / "both.mkv")
+
+
+EARLY = r"The sound of stream 1 ends 2\.0 s early, at 2\.0 s"
+
+
+def test_sound_whose_decoder_goes_quiet_is_told(quiet: Path, looked_at: Look, tmp_path: Path) -> None:
+    _, result = encoded(quiet, tmp_path, looked_at(quiet, "archive-hevc", audio_codec="opus", **ENCODED))
+    assert result.decode_errors == 0
+    assert re.match(EARLY, result.warnings[0])
+
+
+def test_sound_whose_decoder_goes_quiet_ends_the_work_if_damage_is_to(
+    quiet: Path, looked_at: Look, tmp_path: Path
+) -> None:
+    plan = looked_at(quiet, "archive-hevc", audio_codec="opus", damage="fail", **ENCODED)
+    with pytest.raises(SourceUnreadableError, match=EARLY):
+        encoded(quiet, tmp_path, plan)
+
+
+def test_sound_is_told_to_end_early_only_in_the_part_that_is_wanted(
+    quiet: Path, looked_at: Look, tmp_path: Path
+) -> None:
+    plan = looked_at(quiet, "archive-hevc", audio_codec="opus", end=1.5, **ENCODED)
+    assert encoded(quiet, tmp_path, plan)[1].warnings == ()
 
 
 def test_damage_outside_of_what_is_wanted_does_not_matter(damaged: Path, looked_at: Look, tmp_path: Path) -> None:
