@@ -1,4 +1,4 @@
-"""Prove an output: decode all of it once and compare it with what was written."""
+"""Prove an output: read it back, with or without decoding it, and compare it with what was written."""
 
 import time
 from dataclasses import dataclass, field
@@ -36,7 +36,6 @@ class _Seen:
     samples: int = 0
     errors: int = 0
     last_dts: int | None = None
-    first_pts: int | None = None
     end_s: float = 0.0
     disorders: list[int] = field(default_factory=list)
 
