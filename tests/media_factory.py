@@ -221,6 +221,26 @@ def with_sound(film: Path, sound: Path, target: Path) -> Path:
     return target
 
 
+def with_subtitles(film: Path, target: Path, codec: str, lines: Iterable[tuple[int, int, bytes]]) -> Path:
+    """A copy of ``film`` with a subtitle track of packets ``(begin_ms, duration_ms, data)``."""
+    with av.open(str(film)) as container, av.open(str(target), "w") as output:
+        streams = [output.add_stream_from_template(each, opaque=True) for each in container.streams]
+        subtitles = output.add_stream(codec)
+        subtitles.codec_context.subtitle_header = ASS_HEADER
+        output.start_encoding()
+        for begin_ms, duration_ms, data in lines:
+            line = Packet(data)
+            line.stream, line.time_base = subtitles, Fraction(1, 1000)
+            line.pts = line.dts = begin_ms
+            line.duration, line.is_keyframe = duration_ms, True
+            output.mux(line)
+        for packet in container.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                output.mux(packet)
+    return target
+
+
 def without_packet(film: Path, target: Path, number: int) -> Path:
     """A copy of a one-stream ``film`` without one of its packets."""
     with av.open(str(film)) as container, av.open(str(target), "w", format=container.format.name) as output:
@@ -284,9 +304,13 @@ def ramp_with_keyframes(path: Path) -> Path:
 def with_unlisted_sound(path: Path, frames: int) -> Path:
     """A film in FLV with a packet of sound at its end; of more than 2000 frames, opening it doesn't come upon that."""
     grey_ramp(path, frames, options={"preset": "veryfast"})
-    packet = b"\x08\0\0\x02" + bytes(7) + b"\x2f\xff" + (13).to_bytes(4)
-    path.write_bytes(path.read_bytes() + packet)
+    path.write_bytes(path.read_bytes() + unlisted_packet(0))
     return path
+
+
+def unlisted_packet(time_ms: int) -> bytes:
+    """A packet of MP3 as FLV has it."""
+    return b"\x08\0\0\x02" + time_ms.to_bytes(3) + bytes(4) + b"\x2f\xff" + (13).to_bytes(4)
 
 
 def clicks(duration_s: float, times_s: Iterable[float], channels: int = 2) -> NDArray[np.float32]:

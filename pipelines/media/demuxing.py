@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 from numpy.typing import NDArray
+
+from pipelines.media.errors import SourceUnreadableError
 
 UNDATED = -(1 << 63)  # in place of a time
 Ticks = NDArray[np.int64]
@@ -33,6 +36,18 @@ def packets_of(
             on_unlisted()
             return
         yield packet
+
+
+def packets_to_end(container: InputContainer, name: str, *streams: Stream) -> "Iterator[Packet[Any]]":
+    """As ``packets_of``.
+
+    Raises:
+        SourceUnreadableError: ``name`` can't be read to its end.
+    """
+    try:
+        yield from packets_of(container, *streams)
+    except av.error.FFmpegError as error:
+        raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
 
 
 def time_of(packet: "Packet[Any]") -> int | None:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
@@ -21,6 +21,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from pipelines.media.damage import concealed, first_times
+from pipelines.media.demuxing import packets_of, packets_to_end
 from pipelines.media.errors import OutputInvalidError
 from pipelines.media.info import VideoInfo
 from pipelines.media.mux import (
@@ -28,12 +29,13 @@ from pipelines.media.mux import (
     add_cover_attachment,
     copy_tags,
     index_in_file,
+    nothing_of,
     open_output,
     set_head,
-    sha256_of,
     write_errors,
 )
 from pipelines.media.output_streams import add_picture, add_stream, clock_of, track_of
+from pipelines.media.pieces import check_borders, check_files, known, missing_frames, seams_of
 from pipelines.media.plan import StreamPlan, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.results import (
@@ -42,11 +44,11 @@ from pipelines.media.results import (
     EncodedSound,
     Expected,
     ExpectedStream,
-    Seams,
     SoundResult,
     TranscodeResult,
 )
-from pipelines.media.source import Source, open_input
+from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.subtitle_track import lost_subtitles
 from pipelines.media.ticks import rescaled
 from pipelines.media.tracks import Clock, CopyTrack, Track
 from pipelines.media.verify import verify_packets
@@ -55,11 +57,10 @@ from pipelines.media.video_plan import nominal_rate
 _VERIFY_SHARE = 0.3
 _SOUND_FRAME = 2048  # samples: the longest packet of any codec here, HE-AAC's
 _ROUNDED_S = 0.002  # begin and length in Matroska, whose clock has milliseconds
-_PERCENTILE = 95
+_INTERLEAVED_S = 1  # by so much subtitles may lie behind the picture they are shown with
 _ZERO = Fraction(0)
 
-_Number = TypeVar("_Number", int, float)
-_Timed = tuple[Fraction, int, "Packet[Any]"]  # when it is decoded, in seconds; whose it is; the packet
+_TimedPacket = tuple[Fraction, int, "Packet[Any]"]  # when it is decoded, in seconds; whose it is; the packet
 
 
 def join(
@@ -79,8 +80,8 @@ def join(
     """
     started_s = time.monotonic()
     chunks = sorted(chunks, key=lambda chunk: chunk.result.number)
-    _check_borders([chunk.result for chunk in chunks], plan)
-    _check_files([*chunks, *sounds])
+    check_borders([chunk.result for chunk in chunks], plan)
+    check_files([*chunks, *sounds])
     meter = ProgressMeter(on_progress, plan.duration_s, share=1 - _VERIFY_SHARE)
     with ExitStack() as opened, open_output(target, plan) as output:
         container = opened.enter_context(open_input(source))
@@ -91,49 +92,13 @@ def join(
                 joining.add(source, stream_plan, chunks, sounds)
             output.start_encoding()
         joining.check_extradata(chunks)
-        joining.run(meter)
+        joining.run(meter, name_of(source))
     joined_s = time.monotonic() - started_s
     expected = Expected(streams=tuple(joining.expected()))
     verify_packets(target, expected, on_progress, base=1 - _VERIFY_SHARE, share=_VERIFY_SHARE)
     meter.finish(plan.duration_s or 0.0, 0)
-    return _result(target, plan, chunks, sounds, expected, joined_s, time.monotonic() - started_s - joined_s)
-
-
-def _check_borders(results: Sequence[ChunkResult], plan: TranscodePlan) -> None:
-    """Raise where a frame was lost, taken twice or made up between chunks or in one."""
-    if [result.number for result in results] != [chunk.number for chunk in plan.chunks]:
-        raise OutputInvalidError(f"{len(results)} chunks came of {len(plan.chunks)}.")
-    for result in results:
-        if not result.frames:
-            raise OutputInvalidError(f"Chunk {result.number} is empty: not one of its frames decodes.")
-    for before, after in pairwise(results):
-        if before.source_beyond_pts != after.source_first_pts or _known(before.last_pts) >= _known(after.first_pts):
-            raise OutputInvalidError(f"Chunks {before.number} and {after.number} don't follow each other.")
-        if before.extradata != after.extradata:
-            raise OutputInvalidError(f"Chunks {before.number} and {after.number} need different decoders.")
-    for result, chunk in zip(results, plan.chunks, strict=True):
-        missing = result.planned_frames - result.source_frames
-        if not 0 <= missing <= chunk.leading and not result.decode_errors:
-            raise OutputInvalidError(
-                f"Chunk {result.number} has {result.source_frames} of {result.planned_frames} frames."
-            )
-
-
-def _known(value: _Number | None) -> _Number:
-    """What a chunk with frames tells of them."""
-    assert value is not None
-    return value
-
-
-def _check_files(pieces: Sequence[EncodedChunk | EncodedSound]) -> None:
-    """Raise where a file isn't the one that was decoded to prove it."""
-    for piece in pieces:
-        try:
-            whole = sha256_of(piece.path) == piece.result.sha256
-        except FileNotFoundError as error:
-            raise OutputInvalidError(f"{piece.path.name}, a piece of the output, is gone.") from error
-        if not whole:
-            raise OutputInvalidError(f"{piece.path.name}, a piece of the output, has changed since it was encoded.")
+    verified_s = time.monotonic() - started_s - joined_s
+    return _result(target, plan, chunks, sounds, joining, expected, joined_s, verified_s)
 
 
 class _Joining:
@@ -149,8 +114,10 @@ class _Joining:
         self._opened = opened
         self._tracks: list[Track | None] = []
         self._writers: list[tuple[StreamPlan, Writer]] = []
-        self._feeds: list[Iterator[_Timed]] = []
+        self._feeds: list[Iterator[_TimedPacket]] = []
         self._copied: dict[int, int] = {}  # source stream → track
+        assert plan.video is not None
+        self._picture_index = plan.video.source_index
         self._encoder: VideoStream | None = None
         self._frames: int | None = None
 
@@ -163,8 +130,7 @@ class _Joining:
     ) -> None:
         original = self._container.streams[stream_plan.source_index]
         if stream_plan.cover and self._plan.container == "mkv":
-            with open_input(source) as again:
-                add_cover_attachment(again, self._output, stream_plan.source_index)
+            add_cover_attachment(source, self._output, stream_plan.source_index)
         elif stream_plan.video is not None:
             assert isinstance(original, VideoStream)
             # Opened as for a chunk, and never fed: the muxer takes from it what it would take from a serial encode.
@@ -203,10 +169,13 @@ class _Joining:
         if ours != chunks[0].result.extradata:
             raise OutputInvalidError("The chunks were encoded by another build of the encoder.")
 
-    def run(self, meter: ProgressMeter) -> None:
-        """Write all packets in the order they are decoded in."""
+    def run(self, meter: ProgressMeter, name: str) -> None:
+        """Write all packets in the order they are decoded in; ``name`` is the source's."""
         if self._copied:
-            self._feeds.append(_packets(self._container, self._copied, self._clock.zero))
+            streams = [self._container.streams[index] for index in {self._picture_index, *self._copied}]
+            packets = packets_to_end(self._container, name, *streams)
+            wanted = _until_end(packets, self._picture_index, self._clock)
+            self._feeds.append(_timed(wanted, self._copied, self._clock.zero))
         for decoded_s, number, packet in heapq.merge(*self._feeds, key=lambda timed: timed[0]):
             track = self._tracks[number]
             if track is None:
@@ -218,6 +187,21 @@ class _Joining:
         for track in self._tracks:
             if track is not None:
                 track.finish()
+
+    @property
+    def decode_errors(self) -> int:
+        """Of what was decoded here; chunks and sound tracks have told theirs."""
+        return sum(track.decode_errors for track in self._tracks if track is not None)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the source is lost without a decode error."""
+        empty = [
+            nothing_of(each.source_index)
+            for each, writer in self._writers
+            if each.kind == "audio" and each.action == "copy" and not writer.packets
+        ]
+        return (*empty, *lost_subtitles(track for track in self._tracks if track is not None))
 
     def expected(self) -> Iterator[ExpectedStream]:
         writers = [writer for _, writer in self._writers]
@@ -244,21 +228,21 @@ class _Joining:
         return float(1 / nominal_rate(original))
 
 
-def _picture(chunks: Sequence[EncodedChunk], number: int, time_base: Fraction) -> Iterator[_Timed]:
+def _picture(chunks: Sequence[EncodedChunk], number: int, time_base: Fraction) -> Iterator[_TimedPacket]:
     """The packets of all chunks, with the times at which they are decoded.
 
     A packet is decoded when the frame ``reorder`` places before it, in order of showing, is shown: the latest that is
     early enough for all, and strictly rising since the times of frames are. The first ones are made up.
     """
     reorder = max(chunk.result.reorder for chunk in chunks)
-    usual = max(1, _known(chunks[0].result.last_duration))
-    first = _known(chunks[0].result.first_pts)
+    usual = max(1, known(chunks[0].result.last_duration))
+    first = known(chunks[0].result.first_pts)
     shown = [first - usual * back for back in range(reorder, 0, -1)]
     for place, chunk in enumerate(chunks):
         last = place + 1 == len(chunks)
         mine = chunk.result
-        behind = _known(mine.last_pts) + _known(mine.last_duration)
-        end = behind if last else _known(chunks[place + 1].result.first_pts)
+        behind = known(mine.last_pts) + known(mine.last_duration)
+        end = behind if last else known(chunks[place + 1].result.first_pts)
         # Read twice: a long chunk needn't fit into memory.
         times = sorted(packet.pts or 0 for packet in _read(chunk.path, time_base))
         follows = dict(pairwise([*times, end]))
@@ -279,37 +263,37 @@ def _read(path: Path, time_base: Fraction) -> "Iterator[Packet[Any]]":
                 yield packet
 
 
-def _sound(container: InputContainer, number: int, result: SoundResult) -> Iterator[_Timed]:
+def _sound(container: InputContainer, number: int, result: SoundResult) -> Iterator[_TimedPacket]:
     """The packets of an encoded track. Matroska tells no packet's length: the last is cut again where it was."""
-    for decoded_s, _, packet in _packets(container, {0: number}):
+    for decoded_s, _, packet in _timed(packets_of(container), {0: number}):
         if packet.pts is not None and packet.duration:
             left = round(Fraction(result.end_s) / packet.time_base) - packet.pts
             packet.duration = max(1, min(packet.duration, left))
         yield decoded_s, number, packet
 
 
-def _packets(container: InputContainer, numbers: dict[int, int], zero: Fraction = _ZERO) -> Iterator[_Timed]:
-    """The packets of some streams of a container, and when each is decoded, counted from ``zero``.
+def _until_end(packets: "Iterator[Packet[Any]]", picture_index: int, clock: Clock) -> "Iterator[Packet[Any]]":
+    """Packets as far as the picture is wanted, and a little on: the rest of a long source needn't be read."""
+    end = None if clock.length is None else clock.zero + clock.length + _INTERLEAVED_S
+    for packet in packets:
+        yield packet
+        if end is None or packet.stream_index != picture_index or packet.dts is None:
+            continue
+        if packet.dts * packet.time_base >= end:
+            return
+
+
+def _timed(packets: "Iterator[Packet[Any]]", numbers: dict[int, int], zero: Fraction = _ZERO) -> Iterator[_TimedPacket]:
+    """The packets of some streams, and when each is decoded, counted from ``zero``.
 
     One without a time counts as decoded with the one before.
     """
     last = _ZERO
-    for packet in container.demux([container.streams[index] for index in numbers]):
-        if packet.size:
+    for packet in packets:
+        if packet.size and packet.stream_index in numbers:
             time_ = packet.dts if packet.dts is not None else packet.pts
             last = last if time_ is None else time_ * packet.time_base - zero
             yield last, numbers[packet.stream_index], packet
-
-
-def _seams(results: Sequence[ChunkResult]) -> Seams | None:
-    steps = sorted(
-        abs(_known(after.first_psnr_db) - _known(before.last_psnr_db)) for before, after in pairwise(results)
-    )
-    if not steps:
-        return None
-    place = -(-len(steps) * _PERCENTILE // 100) - 1
-    begins = tuple(accumulate(result.frames for result in results[:-1]))
-    return Seams(frames=begins, p95_step_db=round(steps[place], 3), worst_step_db=round(steps[-1], 3))
 
 
 def _result(
@@ -317,6 +301,7 @@ def _result(
     plan: TranscodePlan,
     chunks: Sequence[EncodedChunk],
     sounds: Sequence[EncodedSound],
+    joining: _Joining,
     expected: Expected,
     joined_s: float,
     verified_s: float,
@@ -324,10 +309,13 @@ def _result(
     assert plan.video is not None
     picture = plan.video.video
     assert picture is not None
-    results: list[ChunkResult | SoundResult] = [chunk.result for chunk in chunks]
-    results += [sound.result for sound in sounds]
-    errors = sum(result.decode_errors for result in results)
-    warnings = [*plan.warnings, *(w for sound in sounds for w in sound.result.warnings)]
+    pictures = [chunk.result for chunk in chunks]
+    results: list[ChunkResult | SoundResult] = [*pictures, *(sound.result for sound in sounds)]
+    errors = sum(result.decode_errors for result in results) + joining.decode_errors
+    warnings = [*plan.warnings, *(w for sound in sounds for w in sound.result.warnings), *joining.warnings]
+    missing = missing_frames(pictures, plan)
+    if missing:
+        warnings.append(f"Damage took {'1 frame' if missing == 1 else f'{missing} frames'} of the picture.")
     places = [stream.source_index for stream in plan.kept]
     in_order = sorted(sounds, key=lambda sound: places.index(sound.result.source_index))
     damaged_at_s = first_times(*(result.damaged_at_s for result in results))
@@ -338,7 +326,7 @@ def _result(
         reason=plan.reason,
         streams=plan.decisions,
         chunks=len(chunks),
-        seams=_seams([chunk.result for chunk in chunks]),
+        seams=seams_of(pictures),
         name=target.name,
         container=plan.container,
         size_bytes=target.stat().st_size,
@@ -347,7 +335,8 @@ def _result(
         height=picture.height,
         video_codec=plan.video.codec,
         audio_codecs=tuple(str(each.codec) for each in plan.kept if each.kind == "audio"),
-        video_frames=sum(chunk.result.frames for chunk in chunks),
+        video_frames=sum(result.frames for result in pictures),
+        missing_frames=missing,
         warnings=tuple(warnings),
         loudness=tuple(sound.result.loudness for sound in in_order if sound.result.loudness is not None),
         decode_errors=errors,

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from pipelines.media.demuxing import packets_to_end
 from pipelines.media.errors import EncodeError, LimitError, OutOfSpaceError
 from pipelines.media.plan import TranscodePlan
+from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import end_s_of, seconds
 
 MUXERS = {"mp4": "mp4", "webm": "webm", "mkv": "matroska", "mp3": "mp3", "opus": "opus"}
@@ -127,13 +129,18 @@ def _set_chapters(output: OutputContainer, plan: TranscodePlan) -> None:
     )
 
 
-def add_cover_attachment(container: InputContainer, output: OutputContainer, index: int) -> None:
-    """Matroska keeps a cover as an attached file, which is part of the header."""
-    stream = container.streams[index]
-    packet = next((p for p in container.demux(stream) if p.size), None)
-    if packet is not None:
-        name, media_type = ("cover.png", "image/png") if stream.name == "png" else ("cover.jpg", "image/jpeg")
-        output.add_attachment(name, media_type, bytes(packet))
+def add_cover_attachment(source: Source, output: OutputContainer, index: int) -> None:
+    """Matroska keeps a cover as an attached file, which is part of the header.
+
+    Raises:
+        SourceUnreadableError: the cover can't be read.
+    """
+    with open_input(source) as container:
+        stream = container.streams[index]
+        packet = next((p for p in packets_to_end(container, name_of(source), stream) if p.size), None)
+        if packet is not None:
+            name, media_type = ("cover.png", "image/png") if stream.name == "png" else ("cover.jpg", "image/jpeg")
+            output.add_attachment(name, media_type, bytes(packet))
 
 
 class Writer:

@@ -124,6 +124,7 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     """What was written. ``decode_errors`` counts what the decoders had to conceal or skip,
     ``damaged_at_s`` tells where in the source the first ten of it are.
 
+    ``missing_frames``: of the picture, which damage took; of one that was encoded in one pass nobody counts them.
     ``transcode_s`` and ``verify_s`` add up the time of all units, ``unit_s`` is that of each chunk and sound track.
     ``loudness``: of each sound track, if it was asked for.
     """
@@ -143,6 +144,7 @@ class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
     video_codec: str | None
     audio_codecs: tuple[str, ...]
     video_frames: int | None
+    missing_frames: int = 0
     loudness: tuple[Loudness, ...] = ()
     warnings: tuple[str, ...]
     decode_errors: int

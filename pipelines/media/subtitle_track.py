@@ -1,5 +1,6 @@
 """A subtitle track: text decoded and written in the form the output's container holds."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -9,10 +10,17 @@ from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import SubtitleSet
 
 from pipelines.media.mux import Writer, write_errors
-from pipelines.media.tracks import Clock
+from pipelines.media.tracks import Clock, Track
+
+
+def lost_subtitles(tracks: Iterable[Track]) -> tuple[str, ...]:
+    """The warnings that go with what subtitle tracks couldn't write."""
+    return tuple(warning for track in tracks if isinstance(track, SubtitleTrack) for warning in track.warnings)
 
 
 class SubtitleTrack:
+    """``warnings``: what of the part that is wanted is lost."""
+
     def __init__(self, source: SubtitleStream, writer: Writer, clock: Clock) -> None:
         assert isinstance(writer.stream, SubtitleStream)
         self.writer = writer
@@ -23,7 +31,16 @@ class SubtitleTrack:
         self._decoder = source.codec_context
         self._time_base = source.time_base or Fraction(1, 1000)
         self._clock = clock
+        self._source_index = source.index
+        self._endless = 0
         self._offset = clock.offset(self._time_base)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        if not self._endless:
+            return ()
+        lines = "1 line" if self._endless == 1 else f"{self._endless} lines"
+        return (f"Subtitle stream {self._source_index} loses {lines}: the source doesn't tell how long to show them.",)
 
     def take(self, packet: "Packet[Any]") -> None:
         try:
@@ -34,7 +51,10 @@ class SubtitleTrack:
         if subtitle is None or not len(subtitle) or packet.pts is None:
             return
         begin = packet.pts - self._offset
-        end = begin + (packet.duration or 0)
+        if not packet.duration:
+            self._endless += begin >= 0 and not self._clock.is_past(begin, self._time_base)
+            return
+        end = begin + packet.duration
         if self._clock.length is not None:
             end = min(end, int(self._clock.length / self._time_base))
         begin = max(0, begin)  # what the output's borders cross is shortened

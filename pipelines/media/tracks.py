@@ -73,7 +73,7 @@ class Track(Protocol):
 
 
 class CopyTrack:
-    """Passes packets on, shifted to the output's zero.
+    """Passes packets on, shifted to the output's zero, up to its end.
 
     ``from_zero``: what lies before zero is cut off, since Matroska would shift every stream to make room for it.
     Sound that MP4 keeps there is an encoder's run-in, which isn't played.
@@ -87,7 +87,9 @@ class CopyTrack:
         self._from_zero = from_zero
         self._is_sound = source.type == "audio"
         self._is_cover = source.type == "video" and bool(source.disposition & Disposition.attached_pic)
-        self._offset = clock.offset(source.time_base or Fraction(1, 1000))
+        self._time_base = source.time_base or Fraction(1, 1000)
+        self._clock = clock
+        self._offset = clock.offset(self._time_base)
         self._undated: list[Packet[Any]] = []
         self._last_dts: int | None = None
 
@@ -108,6 +110,9 @@ class CopyTrack:
         assert packet.dts is not None
         if packet.pts is None:
             packet.pts = packet.dts
+        if self._clock.is_past(packet.pts, self._time_base):
+            self.done = True
+            return
         if self._is_sound and not packet.duration and self._last_dts is not None:
             packet.duration = packet.dts - self._last_dts  # MP4's last packet would end as it begins, and be left out
         if self._from_zero and packet.pts < 0:
@@ -115,6 +120,8 @@ class CopyTrack:
             if left <= 0:
                 return
             packet.pts, packet.dts, packet.duration = 0, 0, left
+        if self._clock.length is not None and packet.duration:
+            packet.duration = min(packet.duration, math.ceil(self._clock.length / self._time_base) - packet.pts)
         self._write_undated(packet.dts)
         self._write(packet)
 

@@ -1,18 +1,18 @@
 """Transcode a source into a file by a plan, in one pass over its packets."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import concealed, first_times
-from pipelines.media.demuxing import packets_of, time_of
-from pipelines.media.errors import EncodeError, SourceUnreadableError
+from pipelines.media.demuxing import packets_to_end, time_of
+from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import (
     Writer,
@@ -28,7 +28,8 @@ from pipelines.media.plan import StreamPlan, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.results import TOLERANCE_S, Expected, ExpectedStream, Loudness, TranscodeResult
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.subtitle_track import SubtitleTrack
+from pipelines.media.stream_end import StreamEnd, early_end
+from pipelines.media.subtitle_track import SubtitleTrack, lost_subtitles
 from pipelines.media.ticks import end_s_of
 from pipelines.media.tracks import Clock, CopyTrack, Track
 from pipelines.media.truncation import check_end, check_index
@@ -74,9 +75,10 @@ def transcode(
         clock = clock_of(container, plan)
         with open_output(target, plan) as output:
             tracks = _add_tracks(source, container, output, plan, clock, loudness)
-            _pump(container, tracks, plan, name_of(source), meter)
+            ends = {index: StreamEnd(container.streams[index], clock) for index in tracks}
+            _pump(container, tracks, ends, plan, name_of(source), meter)
             _check_decoded(tracks, name_of(source))
-    result = _result(target, plan, tracks, time.monotonic() - started_s)
+    result = _result(target, plan, tracks, ends, time.monotonic() - started_s)
     told = tuple(warning for each in loudness.values() for warning in each.warnings)
     return result.model_copy(update={"loudness": tuple(loudness.values()), "warnings": (*result.warnings, *told)})
 
@@ -101,8 +103,7 @@ def _add_tracks(
         for stream_plan in plan.kept:
             original = container.streams[stream_plan.source_index]
             if stream_plan.cover and plan.container == "mkv":
-                with open_input(source) as again:
-                    add_cover_attachment(again, output, stream_plan.source_index)
+                add_cover_attachment(source, output, stream_plan.source_index)
                 continue
             stream = add_stream(output, original, plan, stream_plan)
             if original.type != "attachment":
@@ -115,10 +116,15 @@ def _add_tracks(
 
 
 def _pump(
-    container: InputContainer, tracks: Mapping[int, Track], plan: TranscodePlan, name: str, meter: ProgressMeter
+    container: InputContainer,
+    tracks: Mapping[int, Track],
+    ends: Mapping[int, StreamEnd],
+    plan: TranscodePlan,
+    name: str,
+    meter: ProgressMeter,
 ) -> None:
     """Read every packet once and hand it to its track."""
-    wanted = _from_start(_packets(container, name), container, plan)
+    wanted = _from_start(packets_to_end(container, name), container, plan)
     lead = _leading_track(tracks)
     last_s = 0.0
     for packet in wanted:
@@ -130,26 +136,19 @@ def _pump(
             if plan.trimmed and all(t.done or isinstance(t, SubtitleTrack | CopyTrack) for t in tracks.values()):
                 break
             continue
+        ends[packet.stream_index].read(packet)
         track.take(packet)
         if lead is not None:
             meter.update(lead.position_s, lead.frames if isinstance(lead, VideoTrack) else 0)
         else:
             meter.update(last_s - plan.source.start_s, 0)
-    if not plan.trimmed:
+    wanted_end_s = math.inf if plan.end_s is None else plan.source.start_s + plan.end_s
+    if last_s < wanted_end_s:
         check_end(plan, last_s, name)
     for track in tracks.values():
         track.finish()
     frames = lead.frames if isinstance(lead, VideoTrack) else 0
     meter.finish(plan.duration_s or last_s, frames)
-
-
-def _packets(container: InputContainer, name: str) -> "Iterator[Packet[Any]]":
-    try:
-        yield from packets_of(container)
-    except EncodeError:
-        raise
-    except av.error.FFmpegError as error:
-        raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
 
 
 def _from_start(
@@ -187,7 +186,9 @@ def _check_decoded(tracks: Mapping[int, Track], name: str) -> None:
         )
 
 
-def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], transcode_s: float) -> TranscodeResult:
+def _result(
+    target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], ends: Mapping[int, StreamEnd], transcode_s: float
+) -> TranscodeResult:
     video = plan.video
     picture = video.video if video is not None else None
     original = plan.source.video if video is not None else None
@@ -197,9 +198,13 @@ def _result(target: Path, plan: TranscodePlan, tracks: Mapping[int, Track], tran
         *(track.damage.times_s for track in tracks.values() if isinstance(track, VideoTrack | AudioTrack))
     )
     warnings = plan.warnings
-    warnings += tuple(
-        nothing_of(each.source_index) for each, track in _media_tracks(plan, tracks) if not track.writer.packets
-    )
+    for each, track in _media_tracks(plan, tracks):
+        early = None if each.action == "copy" else early_end(plan, each, ends[each.source_index], track.writer)
+        if early is not None:
+            warnings += (early,)
+        elif not track.writer.packets:
+            warnings += (nothing_of(each.source_index),)
+    warnings += lost_subtitles(tracks.values())
     if decode_errors:
         warnings += (concealed(decode_errors, damaged_at_s),)
     audio = [plan_ for plan_ in plan.kept if plan_.kind == "audio"]

@@ -9,7 +9,7 @@ import av
 import media_factory as factory
 import pytest
 
-from pipelines.media.errors import OutputInvalidError
+from pipelines.media.errors import OutputInvalidError, PieceInvalidError
 from pipelines.media.plan import TranscodePlan
 from pipelines.media.probing.probe import probe
 from pipelines.media.results import ChunkResult, EncodedChunk, TranscodeResult
@@ -372,6 +372,52 @@ def test_frames_that_stand_still_may_be_reordered_in_mp4(tmp_path: Path, cut_up:
     assert factory.frame_times(joined) == factory.frame_times(serial) == factory.frame_times(slides)
 
 
+# What is copied beside the picture
+
+
+def test_bitmap_subtitles_end_where_the_part_ends(tmp_path: Path, cut_up: CutUp) -> None:
+    film = factory.film(tmp_path / "film.mkv", frames=100, options=_X264)
+    lines = [(begin_ms, 700, b"\x00\x04\x00\x04") for begin_ms in (0, 800, 1600, 2400, 3200)]
+    source = factory.with_subtitles(film, tmp_path / "subtitled.mkv", "dvdsub", lines)
+    pieces = cut_up(source, "archive-hevc", start=0.3, end=2, **LOSSLESS)
+    assert [stream.action for stream in pieces.plan.kept] == ["encode", "copy"]
+    for path, _ in (pieces.join(), pieces.serial()):
+        with av.open(str(path)) as container:
+            shown = [(p.pts, p.duration) for p in container.demux(subtitles=0) if p.size]
+        assert shown == [(0, 400), (500, 700), (1300, 400)]
+
+
+def test_subtitles_that_are_lost_are_told(tmp_path: Path, cut_up: CutUp) -> None:
+    film = factory.film(tmp_path / "film.mkv", options=_X264)
+    texts = [(200, 400, b"Bonjour"), (800, 0, b"Endless"), (1200, 300, b"Au revoir")]
+    source = factory.with_subtitles(film, tmp_path / "subtitled.mkv", "subrip", texts)
+    pieces = cut_up(source, **LOSSLESS)
+    (_, result), (_, serial) = pieces.join(), pieces.serial()
+    lost = ("Subtitle stream 1 loses 1 line: the source doesn't tell how long to show them.",)
+    assert result.warnings == serial.warnings == lost
+
+
+def test_subtitles_that_dont_decode_are_told(tmp_path: Path, cut_up: CutUp) -> None:
+    film = factory.film(tmp_path / "film.mp4", options=_X264)
+    texts = [(200, 400, b"\x00\x07Bonjour"), (800, 300, b"\x00")]
+    source = factory.with_subtitles(film, tmp_path / "subtitled.mp4", "mov_text", texts)
+    pieces = cut_up(source, "archive-hevc", **LOSSLESS)
+    (_, result), (_, serial) = pieces.join(), pieces.serial()
+    assert result.decode_errors == serial.decode_errors > 0
+    assert result.warnings == serial.warnings
+
+
+def test_copied_sound_survives_a_stream_that_turns_up_on_the_way(tmp_path: Path, cut_up: CutUp) -> None:
+    film = factory.film(tmp_path / "film.mkv", frames=100, options=_X264)
+    sound = factory.write_sound(tmp_path / "sound.mkv", [(0, factory.clicks(4, (1, 2)))], codec="aac")
+    source = factory.with_sound(film, sound, tmp_path / "film.flv")
+    source.write_bytes(source.read_bytes() + factory.unlisted_packet(4000))
+    pieces = cut_up(source, **LOSSLESS)
+    assert [stream.action for stream in pieces.plan.kept] == ["encode", "copy"]
+    joined, _ = pieces.join()
+    assert factory.click_times(joined) == pytest.approx([1, 2], abs=0.03)
+
+
 # What isn't whole
 
 
@@ -436,6 +482,21 @@ def test_a_frame_that_the_decoder_lost_is_noticed(pieces: Pieces) -> None:
         pieces.join([first, fewer, *rest])
 
 
+def test_frames_that_damage_took_are_told(pieces: Pieces) -> None:
+    first, second, *rest = pieces.chunks
+    fewer = _with(second, source_frames=second.result.source_frames - 3, decode_errors=1)
+    _, result = pieces.join([first, fewer, *rest])
+    assert result.missing_frames == 3
+    assert "Damage took 3 frames of the picture." in result.warnings
+
+
+def test_a_frame_that_damage_made_up_is_noticed(pieces: Pieces) -> None:
+    first, second, *rest = pieces.chunks
+    more = _with(second, source_frames=second.result.source_frames + 1, decode_errors=1)
+    with pytest.raises(OutputInvalidError, match="Chunk 1 has"):
+        pieces.join([first, more, *rest])
+
+
 @pytest.mark.parametrize("place", [0, 3])
 def test_a_packet_that_a_chunk_lost_is_noticed(pieces: Pieces, tmp_path: Path, place: int) -> None:
     first, second, *rest = pieces.chunks
@@ -464,8 +525,26 @@ def test_a_chunk_whose_data_changed_is_noticed(pieces: Pieces, tmp_path: Path) -
 
 def test_a_chunk_whose_file_is_gone_is_noticed(pieces: Pieces) -> None:
     pieces.chunks[1].path.unlink()
-    with pytest.raises(OutputInvalidError, match="is gone"):
+    with pytest.raises(PieceInvalidError, match="is gone"):
         pieces.join()
+
+
+def test_every_file_that_has_to_be_made_again_is_named(pieces: Pieces) -> None:
+    broken = [pieces.chunks[0].path, pieces.chunks[2].path]
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PieceInvalidError, match="has changed") as caught:
+        pieces.join()
+    assert caught.value.fields["pieces"] == [str(path) for path in broken]
+
+
+def test_all_pieces_that_are_to_be_made_again_are_named(pieces: Pieces) -> None:
+    gone, changed = pieces.chunks[0].path, pieces.chunks[2].path
+    gone.unlink()
+    changed.write_bytes(b"")
+    with pytest.raises(PieceInvalidError) as caught:
+        pieces.join()
+    assert caught.value.fields["pieces"] == [str(gone), str(changed)]
 
 
 def test_a_sound_track_that_was_cut_off_is_noticed(clip: Callable[[str], Path], cut_up: CutUp) -> None:

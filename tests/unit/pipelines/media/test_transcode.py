@@ -307,6 +307,33 @@ def test_a_cut_off_matroska_is_truncated(tmp_path: Path, rich_film: Path, planne
         transcode(tmp_path / "cut.mkv", tmp_path / "out.mp4", plan, lambda _: None)
 
 
+CUT_OFF_SOUND = {"flac": "flac", "mka": "flac"}
+
+
+@pytest.mark.parametrize("suffix", CUT_OFF_SOUND)
+@pytest.mark.parametrize("part", [{"start": 1}, {"start": 1, "end": 15}])
+def test_cut_off_sound_is_truncated_where_its_end_is_wanted(
+    tmp_path: Path, transcoded: Transcode, suffix: str, part: dict[str, object]
+) -> None:
+    with pytest.raises(SourceTruncatedError):
+        transcoded(_cut_off_sound(tmp_path, suffix), "audio-mp3", **part)
+
+
+@pytest.mark.parametrize("suffix", CUT_OFF_SOUND)
+def test_a_part_that_ends_before_sound_is_cut_off_is_made(tmp_path: Path, transcoded: Transcode, suffix: str) -> None:
+    _, result = transcoded(_cut_off_sound(tmp_path, suffix), "audio-mp3", start=1, end=3)
+    assert result.duration_s == pytest.approx(2, abs=0.06)
+
+
+def _cut_off_sound(folder: Path, suffix: str) -> Path:
+    """Of 20 s, less than 11 are left."""
+    noise = np.random.default_rng(1).uniform(-0.3, 0.3, (2, 20 * factory.SAMPLE_RATE_HZ)).astype(np.float32)
+    whole = factory.write_sound(folder / f"whole.{suffix}", [(0, noise)], codec=CUT_OFF_SOUND[suffix])
+    cut = folder / f"cut.{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    return cut
+
+
 def test_a_cut_off_mp4_is_refused_before_any_work(tmp_path: Path, rich_film: Path, transcoded: Transcode) -> None:
     whole, _ = transcoded(rich_film, **QUICK)
     data = whole.read_bytes()
