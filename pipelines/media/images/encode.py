@@ -20,17 +20,17 @@ MAX_SIDES = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768, "png": 65_536}
 
 
 def encoded(
-    pixels: NDArray[np.uint8], format_: str, quality: int, carried: Mapping[str, Any] = MappingProxyType({})
+    pixels: NDArray[np.uint8], format_: str, quality: int, timing: Mapping[str, Any] = MappingProxyType({})
 ) -> bytes:
     """The file of ``pixels``: (height, width, channel) of 1 (grey), 3 (sRGB) or 4 (with alpha, not in JPEG).
 
-    ``carried`` are options of Pillow's that bring metadata along.
+    ``timing`` are options of Pillow's that bring an animation's other frames along.
 
     Raises:
         EncodeError: the encoder can't.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
-    options = _OPTIONS[format_](quality) | dict(carried)
+    options = _OPTIONS[format_](quality) | dict(timing)
     try:
         try:
             return _saved(image, format_, options)

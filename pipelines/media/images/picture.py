@@ -1,7 +1,7 @@
 """Read an image as it is shown: upright, in sRGB."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from pipelines.media.images.colour import fits, to_srgb
 from pipelines.media.images.header import bytes_of, describe, open_image
 from pipelines.media.images.info import ImageInfo
+from pipelines.media.images.metadata.carried import Carried, carried
+from pipelines.media.images.metadata.metadata_spec import Keep
 from pipelines.media.images.pixels import decode
 from pipelines.media.images.scaling import scaled, upright
 from pipelines.media.source import Source, name_of
@@ -18,11 +20,13 @@ from pipelines.media.source import Source, name_of
 class Picture:
     """``array`` is (height, width, channel) uint8, upright and in sRGB: 1 grey, 3 RGB, 4 RGB and alpha.
 
-    It is the whole picture, smaller than ``info`` tells where no more was needed.
+    It is the whole picture, smaller than ``info`` tells where no more was needed. ``along`` has what of its metadata
+    goes with what is made of it.
     """
 
     info: ImageInfo
     array: NDArray[np.uint8]
+    along: Carried = field(default_factory=Carried)
 
 
 def picture_of(
@@ -30,10 +34,11 @@ def picture_of(
     frame: int = 0,
     most_pixels: int | None = None,
     told: Callable[[ImageInfo], None] = lambda _info: None,
+    keep: Keep = "none",
 ) -> Picture:
     """The picture of ``frame``; where it has more than ``most_pixels``, a JPEG is decoded at a part of its size.
 
-    ``told`` is called with what its header tells, before it is decoded.
+    ``told`` is called with what its header tells, before it is decoded; ``keep`` says which metadata come along.
 
     Raises:
         SourceError: it's no image that is read here, or it's damaged.
@@ -45,10 +50,11 @@ def picture_of(
         info = describe(image, name, frame)
         told(info)
         pixels = decode(data, image, info, name, _needed(info, most_pixels))
+        along = carried(data, image, keep)
     # The last column or row of a reduced JPEG may be covered in part.
     size = max(1, round(pixels.span[0])), max(1, round(pixels.span[1]))
     array = upright(scaled(pixels.array, size, pixels.span), pixels.orientation)
-    return Picture(info, in_srgb(array, pixels.profile) if pixels.profile is not None else array)
+    return Picture(info, in_srgb(array, pixels.profile) if pixels.profile is not None else array, along)
 
 
 def in_srgb(array: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:

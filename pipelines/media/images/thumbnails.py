@@ -58,12 +58,12 @@ def _made(source: Source, target: Path, spec: ThumbnailSpec, take: Callable[[int
         else:
             pixels, timing = [decode(data, image, info, name, needed)], None
             warnings = (*warnings_of(info), *((_STILL,) if spec.animated else ()))
-        carried_along = carried(data, image, spec.keep).options(spec.format)
+        along = carried(data, image, spec.keep)
     files = []
     for size, placement in zip(spec.sizes, placements, strict=True):
         shown = _rendered(pixels, placement, spec)
         if timing is None:
-            made = encoded(shown[0], spec.format, spec.quality, carried_along)
+            made = along.within(encoded(shown[0], spec.format, spec.quality), spec.format, placement.size)
         else:
             made = encoded(
                 shown[0], spec.format, spec.quality, timing.options([Image.fromarray(each) for each in shown[1:]])

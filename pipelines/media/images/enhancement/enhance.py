@@ -31,7 +31,6 @@ from pipelines.media.images.enhancement.enhance_spec import (
 from pipelines.media.images.enhancement.remedies import remedies
 from pipelines.media.images.enhancement.tones import STEPS, curves_of, toned
 from pipelines.media.images.info import ImageInfo
-from pipelines.media.images.metadata.carried import carried_by
 from pipelines.media.images.picture import Picture, picture_of, warnings_of
 from pipelines.media.images.room import ROOM, Room
 from pipelines.media.images.scaling import flattened
@@ -61,7 +60,7 @@ def enhance(source: Source, target: Path, spec: EnhanceSpec, room: Room = ROOM) 
         OutOfSpaceError, EncodeError: see ``mux``.
     """
     with room.place() as take:
-        picture = picture_of(source, spec.frame, told=lambda info: take(memory_bytes(info, spec)))
+        picture = picture_of(source, spec.frame, told=lambda info: take(memory_bytes(info, spec)), keep=spec.keep)
         return _enhanced(picture, source, target, spec)
 
 
@@ -79,10 +78,11 @@ def _enhanced(picture: Picture, source: Source, target: Path, spec: EnhanceSpec)
         made = enhanced(picture.array, sample, steps)
         after = _judged(sample_of(made), Picture(picture.info, made)) if steps else before
     shown = flattened(made, _WHITE) if format_ == "jpeg" else made
-    data = encoded(shown, format_, spec.quality, carried_by(source, spec.keep).options(format_))
+    size = made.shape[1], made.shape[0]
+    data = picture.along.within(encoded(shown, format_, spec.quality), format_, size)
     return Enhanced(
         source=picture.info,
-        files=(written(target, "-enhanced", data, format_, (made.shape[1], made.shape[0])),),
+        files=(written(target, "-enhanced", data, format_, size),),
         warnings=_warnings(picture.info, spec, steps),
         done=steps,
         before=before.measures,

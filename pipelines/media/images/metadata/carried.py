@@ -1,17 +1,15 @@
 """What of a source's metadata goes with pixels that are encoded anew."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from pipelines.media.images.header import bytes_of, open_image
 from pipelines.media.images.info import ImageFormat
 from pipelines.media.images.metadata import exif, iptc, xmp, xmp_changes
 from pipelines.media.images.metadata.blocks import Blocks
 from pipelines.media.images.metadata.container import Held, held_by, with_blocks
 from pipelines.media.images.metadata.metadata_spec import Keep, Texts
-from pipelines.media.source import Source, name_of
 
 MAX_EXIF_BYTES = 65_000  # what one segment of a JPEG takes, with what it begins with; other formats take more
 MAX_XMP_BYTES = 65_000
@@ -19,7 +17,7 @@ MAX_XMP_BYTES = 65_000
 
 @dataclass(frozen=True)
 class Carried:
-    """Blocks as Pillow's ``save`` takes them: ``image.save(file, "JPEG", **carried.options("jpeg"))``."""
+    """Blocks for a file that is made. ``exif`` is without what it begins with in a JPEG."""
 
     exif: bytes | None = None
     xmp: bytes | None = None
@@ -28,27 +26,7 @@ class Carried:
         """A finished file of ``size`` (width, height) with these. Raises as ``with_blocks``."""
         if self.exif is None and self.xmp is None:
             return data
-        block = self.exif.removeprefix(exif.PREFIX) if self.exif else None
-        return with_blocks(data, format_, size, Blocks(exif=block, xmp=self.xmp))
-
-    def options(self, format_: str) -> dict[str, Any]:
-        """Keyword arguments; what isn't there isn't among them. For PNG, Pillow takes XMP as a text only."""
-        options: dict[str, Any] = {} if self.exif is None else {"exif": self.exif}
-        if self.xmp is not None and format_ == "png":
-            options["pnginfo"] = PngImagePlugin.PngInfo()
-            options["pnginfo"].add_itxt("XML:com.adobe.xmp", self.xmp.decode())
-        elif self.xmp is not None:
-            options["xmp"] = self.xmp
-        return options
-
-
-def carried_by(source: Source, keep: Keep) -> Carried:
-    """As ``carried``, of a file; it's read for that only where something is kept."""
-    if keep == "none":
-        return Carried()
-    data = bytes_of(source)
-    with open_image(data, name_of(source)) as image:
-        return carried(data, image, keep)
+        return with_blocks(data, format_, size, Blocks(exif=self.exif, xmp=self.xmp))
 
 
 def carried(data: bytes, image: Image.Image, keep: Keep) -> Carried:
@@ -62,7 +40,7 @@ def carried(data: bytes, image: Image.Image, keep: Keep) -> Carried:
         return Carried()
     held = held_by(data, image)
     block = exif.within(exif.for_new_pixels(held.exif, keep), MAX_EXIF_BYTES)
-    return Carried(exif=exif.PREFIX + block if block else None, xmp=_xmp(held, keep) or None)
+    return Carried(exif=block or None, xmp=_xmp(held, keep) or None)
 
 
 def _xmp(held: Held, keep: Literal["copyright", "all-but-gps", "all"]) -> bytes:

@@ -6,8 +6,14 @@ import struct
 import pytest
 from PIL import Image, ImageOps
 
+from pipelines.media.images.conversion.convert import convert
+from pipelines.media.images.conversion.convert_spec import ConvertSpec
+from pipelines.media.images.enhancement.enhance import enhance
+from pipelines.media.images.enhancement.enhance_spec import EnhanceSpec
 from pipelines.media.images.metadata import exif, ifd, iptc, jpeg_segments, xmp
 from pipelines.media.images.metadata.carried import MAX_EXIF_BYTES, MAX_XMP_BYTES, Carried, carried
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
+from pipelines.media.images.thumbnails import thumbnails
 
 PACKET = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"
@@ -101,11 +107,11 @@ def test_what_was_true_of_the_old_pixels_stays_behind(keep):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "WEBP", "AVIF", "PNG"])
-def test_pillow_writes_it_and_shows_the_picture_upright(format_):
+def test_pillow_reads_it_in_a_file_and_shows_the_picture_upright(format_):
     made = of(photo(), "all")
     buffer = io.BytesIO()
-    Image.new("RGB", (48, 64)).save(buffer, format_, **made.options(format_.lower()))
-    with Image.open(buffer) as image:
+    Image.new("RGB", (48, 64)).save(buffer, format_)
+    with Image.open(io.BytesIO(made.within(buffer.getvalue(), format_.lower(), (48, 64)))) as image:
         assert ImageOps.exif_transpose(image).size == (48, 64)
         assert image.getexif()[exif.ARTIST] == "Jane"
         assert image.info["xmp"] == made.xmp
@@ -139,3 +145,21 @@ def test_damaged_blocks_are_left_out():
     first = jpeg_segments.blocks_of(jpeg_segments.parse(data))
     assert first.xmp.startswith(b"<!DOCTYPE")
     assert "photoshop:Credit" in told(of(data, "all"))[1]
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "webp", "avif", "png"])
+@pytest.mark.parametrize("operation", ["thumbnails", "enhance", "convert"])
+def test_a_maker_note_keeps_its_place_in_all_that_is_made(tmp_path, operation, format_):
+    """Makers count from the block's begin: a note that moved is of no use."""
+    source = tmp_path / "photo.jpg"
+    source.write_bytes(photo())
+    made_by = {
+        "thumbnails": lambda: thumbnails(source, tmp_path / "made", ThumbnailSpec(format=format_, keep="all")),
+        "enhance": lambda: enhance(source, tmp_path / "made", EnhanceSpec(gamma=1.2, format=format_, keep="all")),
+        "convert": lambda: convert(source, tmp_path / "made", ConvertSpec(format=format_, keep="all")),
+    }
+    (file,) = made_by[operation]().files
+    made = (tmp_path / f"made{file.name}").read_bytes()
+    before = of(photo(), "all").exif
+    assert before is not None
+    assert before in made
