@@ -11,6 +11,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from pipelines.media.container_index import has_index
 from pipelines.media.demuxing import packets_of
 from pipelines.media.errors import NoVideoStreamError
 from pipelines.media.frames import decoded, raw_step_of
@@ -54,10 +55,12 @@ def plan_scenes(source: Source, slots: int, on_progress: OnProgress) -> ScenesPl
     keyframes = find_keyframes(source, info, video.index, ProgressMeter(on_progress, info.duration_s))
     with open_input(source) as container:
         timing = Timing.of(container, video.index)
-        first_pts = container.streams[video.index].start_time
+        stream = container.streams[video.index]
+        first_pts = stream.start_time
+        few = not has_index(container, stream, keyframes.times)
     end_s = pictures_end_s(info, video, keyframes, float(timing.start))
     return ScenesPlan(
-        stretches=tuple(_stretches(video, keyframes, timing, end_s, slots)),
+        stretches=tuple(_stretches(video, keyframes, timing, end_s, stretch_count(video, end_s, slots, few=few))),
         stream=video.index,
         time_base=str(timing.time_base),
         start=str(timing.start),
@@ -69,10 +72,9 @@ def plan_scenes(source: Source, slots: int, on_progress: OnProgress) -> ScenesPl
     )
 
 
-def _stretches(video: VideoInfo, keyframes: Keyframes, timing: Timing, end_s: float, slots: int) -> Iterator[Stretch]:
+def _stretches(video: VideoInfo, keyframes: Keyframes, timing: Timing, end_s: float, count: int) -> Iterator[Stretch]:
     times, rate = keyframes.times, frame_rate_of(video)
     reach = int(REACH_LOOKS * look_of(rate) / rate / timing.time_base)
-    count = stretch_count(video, end_s, slots)
     wanted = [timing.pts_of(number * end_s / count) for number in range(1, count)]
     places = sorted({place for pts in wanted if 0 < (place := bisect_left(times, pts)) < len(times)})
     borders = [None, *(times[place] for place in places), None]

@@ -119,10 +119,13 @@ class Scenes(BaseModel, frozen=True, extra="forbid"):
     boundaries: tuple[SceneBoundary, ...]
 
 
-def stretch_count(video: VideoInfo, end_s: float, slots: int) -> int:
-    """In how many parts a film is looked through, so that none takes long and no slot waits."""
+def stretch_count(video: VideoInfo, end_s: float, slots: int, *, few: bool = False) -> int:
+    """In how many parts a film is looked through, so that none takes long and no slot waits.
+
+    ``few``: one for each slot, since who begins in the middle reads all that is before.
+    """
     whole_s = cost_s(video, end_s)
-    wanted = max(slots if whole_s > _WORTH_CUTTING_S else 1, math.ceil(whole_s / _STRETCH_COST_S))
+    wanted = max(slots if whole_s > _WORTH_CUTTING_S else 1, 0 if few else math.ceil(whole_s / _STRETCH_COST_S))
     return max(1, min(wanted, int(end_s / _LEAST_STRETCH_S)))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import media_factory as factory
 import pytest
+from damage import rewritten
 from pydantic import ValidationError
 from shots import Pictures, black, dissolved, faded, shot
 
@@ -94,6 +95,17 @@ def test_a_long_film_is_looked_through_in_stretches_that_meet(long_film: Path) -
     assert len(borders) == 5
     assert [end for _, end in borders[:-1]] == [begin for begin, _ in borders[1:]]
     assert (borders[0][0], borders[-1][1]) == (None, None)
+
+
+def test_what_has_no_index_is_looked_through_in_few_stretches(tmp_path: Path) -> None:
+    """For each, all that is before is read."""
+    times = [*range(0, 4000, 40), *(72_000 * number for number in range(1, 151))]  # 25 a second, says a look at it
+    film = factory.write_video(
+        tmp_path / "long.mkv", factory.moving_pictures(250), pts=times, time_base=Fraction(1, 1000), gop=1
+    )
+    live = rewritten(film, tmp_path / "live.mkv", lambda *_: True, options={"live": "1"})
+    assert len(plan_scenes(film, 2, lambda _: None).stretches) > 2
+    assert len(plan_scenes(live, 2, lambda _: None).stretches) == 2
 
 
 def test_stretches_find_what_one_look_through_the_whole_does(long_film: Path) -> None:
