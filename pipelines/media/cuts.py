@@ -2,11 +2,13 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
+
+from pipelines.media.demuxing import Ticks
 from pipelines.media.packet_index import PacketIndex
 from pipelines.media.plan import Chunk
 from pipelines.media.tracks import Window
@@ -38,22 +40,22 @@ class CutRules:
 
 def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...]:
     """Cut the frames of ``window`` into chunks; one chunk where there is too little to cut."""
-    times = [pts for pts in index.times if window.holds(pts)]
-    if not times:
+    times = index.within(window)
+    if not len(times):
         return ()
-    leading = sum(map(index.leads, times))
+    leading = index.leading(times)
     borders = _borders(index, times, _count(index, times, rules), leading)
     chunks = []
     for number, (begin, end) in enumerate(pairwise(borders)):
         last = end == len(times)
-        seen_from = index.times[max(0, bisect_left(index.times, times[begin]) - rules.warm_up)]
+        seen_from = int(index.times[max(0, int(np.searchsorted(index.times, times[begin])) - rules.warm_up)])
         chunks.append(
             Chunk(
                 number=number,
-                begin_pts=times[begin] if begin else window.begin_pts,
-                end_pts=window.end_pts if last else times[end],
-                next_pts=None if last else times[end],
-                key_pts=index.keyframe_before(seen_from).pts if begin or window.begin_pts is not None else None,
+                begin_pts=int(times[begin]) if begin else window.begin_pts,
+                end_pts=window.end_pts if last else int(times[end]),
+                next_pts=None if last else int(times[end]),
+                key_pts=index.keyframe_before(seen_from) if begin or window.begin_pts is not None else None,
                 frames=end - begin,
                 cost_s=round(rules.cost_s * (end - begin) / len(times), 3),
                 leading=0 if begin else leading,
@@ -62,8 +64,8 @@ def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...
     return tuple(chunks)
 
 
-def _count(index: PacketIndex, times: Sequence[int], rules: CutRules) -> int:
-    length_s = float((times[-1] - times[0]) * index.time_base) or 0.001
+def _count(index: PacketIndex, times: Ticks, rules: CutRules) -> int:
+    length_s = float(int(times[-1] - times[0]) * index.time_base) or 0.001
     if rules.chunk_s is not None:
         wanted = round(min(length_s / rules.chunk_s, len(times)))
     else:
@@ -82,10 +84,10 @@ def _worked_out(length_s: float, rules: CutRules) -> int:
     return -(-wanted // rules.slots) * rules.slots  # as many for each
 
 
-def _borders(index: PacketIndex, times: Sequence[int], count: int, leading: int) -> list[int]:
+def _borders(index: PacketIndex, times: Ticks, count: int, leading: int) -> list[int]:
     """Indices of the frames that chunks begin with, and the number of frames; the first holds more than ``leading``."""
-    keyframes = [bisect_left(times, e.pts) for e in index.entries if e.keyframe and times[0] < e.pts <= times[-1]]
-    keyframes.sort()
+    keys = index.key_times
+    keyframes = np.searchsorted(times, keys[(keys > times[0]) & (keys <= times[-1])]).tolist()
     each = Fraction(len(times), count)
     borders = [0]
     for number in range(1, count):

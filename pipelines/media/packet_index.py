@@ -1,85 +1,94 @@
 """The index of a picture stream, read from its packets without decoding one."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import av
+import numpy as np
 from av.packet import Packet
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
-from pipelines.media.demuxing import packets_of, time_of
+from pipelines.media.demuxing import UNDATED, PacketTable, Ticks, packets_of
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import end_s_of
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A packet: when its frame is shown, in the stream's time base, and how many bytes it has.
-
-    ``shown``: an edit list doesn't take it out.
-    """
-
-    pts: int
-    size_bytes: int
-    keyframe: bool
-    shown: bool
-
-
-def entry_of(packet: "Packet[Any]") -> Entry:
-    """The entry of a packet that has a time."""
-    pts = time_of(packet)
-    assert pts is not None
-    return Entry(pts, packet.size, packet.is_keyframe, not packet.is_discard)
+from pipelines.media.tracks import Window
 
 
 @dataclass(frozen=True)
 class PacketIndex:
-    """The packets of a stream. ``entries`` are in order of decoding, ``times`` when their frames are shown, rising.
+    """The packets of a stream.
 
-    ``doubtful``: why the times can't be relied on.
+    ``doubtful``: why the times can't be relied on. ``end_s``: when the last packet of any stream ends.
     """
 
-    entries: tuple[Entry, ...]
-    times: tuple[int, ...]
+    table: PacketTable
     time_base: Fraction
-    doubtful: str | None
-    end_s: float
+    doubtful: str | None = None
+    end_s: float = 0.0
 
-    def keyframe_before(self, pts: int) -> Entry:
-        """The last keyframe, in order of decoding, that is shown at ``pts`` or before; else the first packet."""
-        keys = self._keyframes
-        place = bisect_right(keys, pts, key=lambda entry: entry.pts)
-        return keys[place - 1] if place else self.entries[0]
+    @cached_property
+    def shown(self) -> Ticks:
+        """When the frame of each packet is shown, in order of decoding; ``UNDATED`` where that isn't known."""
+        return self.table.times
 
-    def leads(self, pts: int) -> bool:
-        """Whether the frame shown at ``pts`` comes before the first keyframe: it may need one that isn't there."""
-        return pts < self.entries[0].pts
+    @cached_property
+    def times(self) -> Ticks:
+        """When frames are shown, rising; without those that an edit list takes out, which are decoded all the same."""
+        return _rising(self.table)
 
-    @property
-    def trimmed(self) -> bool:
-        """Whether an edit list takes some out, which are decoded all the same."""
-        return not all(entry.shown for entry in self.entries)
+    @cached_property
+    def key_places(self) -> NDArray[np.intp]:
+        """The places of the keyframes that have a time."""
+        return np.flatnonzero(np.array(self.table.keys, bool) & (self.shown != UNDATED))
+
+    @cached_property
+    def key_times(self) -> Ticks:
+        """When keyframes are shown, rising."""
+        return np.sort(self.shown[self.key_places])
+
+    def within(self, window: Window) -> Ticks:
+        """When the frames in ``window`` are shown, rising."""
+        begin = 0 if window.begin_pts is None else np.searchsorted(self.times, window.begin_pts)
+        end = len(self.times) if window.end_pts is None else np.searchsorted(self.times, window.end_pts)
+        return self.times[begin:end]
+
+    def keyframe_before(self, pts: int) -> int:
+        """When the last keyframe is shown of those shown at ``pts`` or before; else when the first packet is."""
+        place = int(np.searchsorted(self.key_times, pts, "right"))
+        return int(self.key_times[place - 1] if place else self.shown[0])
+
+    def leading(self, times: Ticks) -> int:
+        """How many of ``times`` come before the first keyframe: their frames may need one that isn't there."""
+        return int((times < self.shown[0]).sum())
+
+    def is_at(self, place: int, packets: "Sequence[Packet[Any]]") -> bool:
+        """Whether ``packets`` are those of the index from ``place`` on."""
+        here = PacketTable()
+        for packet in packets:
+            here.note(packet)
+        there = slice(place, place + len(here))
+        return (
+            here.times.tolist() == self.shown[there].tolist()
+            and here.sizes == self.table.sizes[there]
+            and here.keys == self.table.keys[there]
+            and here.hidden == self.table.hidden[there]
+        )
 
     @property
     def even(self) -> bool:
         """Whether frames follow each other at one rate, but for the rounding of their times."""
         return evenly_spaced(self.times)
 
-    @cached_property
-    def _keyframes(self) -> Sequence[Entry]:
-        return sorted((entry for entry in self.entries if entry.keyframe), key=lambda entry: entry.pts)
 
-
-def evenly_spaced(times: Sequence[int]) -> bool:
+def evenly_spaced(times: Sequence[int] | Ticks) -> bool:
     """Whether rising times have one step, but for their rounding."""
-    steps = [after - before for before, after in pairwise(times)]
-    return bool(steps) and max(steps) - min(steps) <= 1
+    steps = np.diff(times)
+    return bool(len(steps)) and int(steps.max() - steps.min()) <= 1
 
 
 def read_index(source: Source, stream_index: int) -> PacketIndex:
@@ -88,36 +97,33 @@ def read_index(source: Source, stream_index: int) -> PacketIndex:
     Raises:
         SourceUnreadableError: it can't be read to its end.
     """
-    entries: list[Entry] = []
-    undated = False
+    table = PacketTable()
     end_s = 0.0
     with open_input(source) as container:
         stream = container.streams[stream_index]
-        time_base = stream.time_base or Fraction(1, 1000)
-        reordered = isinstance(stream, VideoStream) and stream.codec_context.has_b_frames
         try:
             for packet in packets_of(container):
                 end_s = max(end_s, end_s_of(packet))
-                if packet.stream_index != stream_index or not packet.size:
-                    continue
-                pts = time_of(packet)
-                # Where frames are reordered, the time of decoding says nothing about the time of showing.
-                undated = undated or pts is None or (packet.pts is None and reordered)
-                if pts is not None:
-                    entries.append(entry_of(packet))
+                if packet.stream_index == stream_index and packet.size:
+                    table.note(packet)
         except av.error.FFmpegError as error:
             raise SourceUnreadableError(
                 f"{name_of(source)} is damaged and can't be read to its end: {error}."
             ) from error
-    times = sorted(entry.pts for entry in entries if entry.shown)
-    return PacketIndex(tuple(entries), tuple(times), time_base, _doubt(entries, times, undated), end_s)
+        reordered = isinstance(stream, VideoStream) and bool(stream.codec_context.has_b_frames)
+        return PacketIndex(table, stream.time_base or Fraction(1, 1000), _doubt(table, reordered=reordered), end_s)
 
 
-def _doubt(entries: Sequence[Entry], times: Sequence[int], undated: bool) -> str | None:
-    if undated:
+def _rising(table: PacketTable) -> Ticks:
+    times = table.times
+    return np.sort(times[(times != UNDATED) & ~np.array(table.hidden, bool)])
+
+
+def _doubt(table: PacketTable, *, reordered: bool) -> str | None:
+    # Where frames are reordered, the time of decoding says nothing about the time of showing.
+    known = np.array(table.shown, np.int64) if reordered else table.times
+    if (known == UNDATED).any():
         return "some of its frames have no times"
-    if len(set(times)) < len(times):
+    if (np.diff(_rising(table)) == 0).any():
         return "some of its frames have the same time"
-    if not entries or not entries[0].keyframe:
-        return "it doesn't start with a keyframe"
-    return None
+    return None if len(table) and table.keys[0] else "it doesn't start with a keyframe"

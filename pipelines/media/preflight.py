@@ -14,7 +14,7 @@ from pipelines.media.estimate import picture_cost_s
 from pipelines.media.info import MediaInfo
 from pipelines.media.keyframe_seeking import find_keyframe
 from pipelines.media.output_streams import clock_of
-from pipelines.media.packet_index import PacketIndex, entry_of, read_index
+from pipelines.media.packet_index import PacketIndex, read_index
 from pipelines.media.plan import Chunk, Cutting, StreamPlan, TranscodePlan, VideoEncode
 from pipelines.media.probing.fields import look
 from pipelines.media.probing.probe import probe
@@ -59,7 +59,7 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
         return preflight(source, settings.model_copy(update={"deinterlace": "on"}), cutting)
     check_end(plan, index.end_s, name_of(source))
     if plan.estimated_seconds is None:  # the header tells no duration
-        frames = len(index.entries)
+        frames = len(index.table)
         seconds = round(picture_cost_s(picture.video, frames), 2)
         plan = plan.model_copy(update={"estimated_frames": frames, "estimated_seconds": seconds})
     if index.doubtful is not None:
@@ -90,7 +90,7 @@ def _with_chunks(
     obstacle = _obstacle(picture.video)
     with open_input(source) as container:
         window = clock_of(container, plan).window(index.time_base)
-        frames = sum(map(window.holds, index.times))
+        frames = len(index.within(window))
         rules = CutRules(
             cost_s=picture_cost_s(picture.video, frames),
             slots=cutting.slots,
@@ -137,16 +137,16 @@ def _sought(
     container: InputContainer, stream: Stream, index: PacketIndex, chunks: Sequence[Chunk]
 ) -> tuple[Chunk, ...]:
     """The chunks with where to seek for each; none has that in a container where a seek leads to other packets."""
-    keyframes = {entry.pts: place for place, entry in enumerate(index.entries) if entry.keyframe}
+    places = {int(index.shown[place]): int(place) for place in index.key_places}
     seeks: dict[int, int] = {}
     for pts in {chunk.key_pts for chunk in chunks if chunk.key_pts is not None}:
-        expected = index.entries[keyframes[pts] : keyframes[pts] + _SEEK_CHECKED_PACKETS]
+        place = places[pts]
         try:
-            found = find_keyframe(container, stream, pts, size_bytes=expected[0].size_bytes)
+            found = find_keyframe(container, stream, pts, size_bytes=index.table.sizes[place])
             if found is None:
                 continue
-            packets = islice((entry_of(packet) for packet in found[1] if packet.size), _SEEK_CHECKED_PACKETS)
-            if tuple(packets) != expected:
+            packets = islice((packet for packet in found[1] if packet.size), _SEEK_CHECKED_PACKETS)
+            if not index.is_at(place, list(packets)):
                 return tuple(chunks)
         except av.error.FFmpegError:
             return tuple(chunks)

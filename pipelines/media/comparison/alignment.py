@@ -58,17 +58,18 @@ class Timeline:
 
 
 def timeline_of(film: Film, index: PacketIndex) -> Timeline:
-    times_s = np.unique([film.time_s(pts) for pts in index.times]) if index.times else np.zeros(1)  # raw: it has none
+    times = index.times.tolist()
+    times_s = np.unique([film.time_s(pts) for pts in times]) if times else np.zeros(1)  # raw: it has none
     steps = np.diff(times_s)
     rate = rate_of(film.video.average_frame_rate) or rate_of(film.video.frame_rate) or 25
-    sizes = np.concatenate([[0], np.cumsum([entry.size_bytes for entry in index.entries])])
+    sizes = np.concatenate([[0], np.cumsum(np.array(index.table.sizes, np.int64))])
     return Timeline(
         times_s=times_s,
         step_s=float(np.median(steps)) if len(steps) else float(1 / rate),
         telling=tuple(
-            (film.time_s(entry.pts), int(sizes[number + _STRETCH_FRAMES] - sizes[number + 1]))
-            for number, entry in enumerate(index.entries[:-_STRETCH_FRAMES])
-            if entry.keyframe and entry.shown
+            (film.time_s(int(index.shown[place])), int(sizes[place + _STRETCH_FRAMES] - sizes[place + 1]))
+            for place in index.key_places
+            if place < len(index.table) - _STRETCH_FRAMES and not index.table.hidden[place]
         ),
         anywhere=index.doubtful is None,
     )

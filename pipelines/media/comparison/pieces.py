@@ -72,8 +72,8 @@ class Cutter:
 
     def _span(self, side: int, first: Pair, last: Pair) -> Span:
         index = self._indices[side]
-        begin_pts = index.times[first[side]]
-        return Span(begin_pts=begin_pts, last_pts=index.times[last[side]], key_pts=index.keyframe_before(begin_pts).pts)
+        begin_pts, last_pts = int(index.times[first[side]]), int(index.times[last[side]])
+        return Span(begin_pts=begin_pts, last_pts=last_pts, key_pts=index.keyframe_before(begin_pts))
 
     def _count(self, pairs: int) -> int:
         """How many pieces to make."""
@@ -90,8 +90,9 @@ class Cutter:
             return []
         count = self._count(len(pairs))
         each = len(pairs) / count
-        keys = {entry.pts for entry in self._indices[0].entries if entry.keyframe}
-        numbers = np.array([number for number, (r, _) in enumerate(pairs) if self._indices[0].times[r] in keys] or [0])
+        index = self._indices[0]
+        at_keys = np.isin(index.times[[number for number, _ in pairs]], index.key_times)
+        numbers = np.flatnonzero(at_keys) if at_keys.any() else np.zeros(1, int)
         borders = [0]
         for number in range(1, count):
             wanted = number * each

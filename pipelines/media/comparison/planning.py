@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
+
 from pipelines.media.comparison.alignment import Timeline, align, timeline_of
 from pipelines.media.comparison.canvas import canvas_of
 from pipelines.media.comparison.compare_spec import CompareSpec, ComparisonPlan, Piece
@@ -10,6 +12,7 @@ from pipelines.media.comparison.film import open_film
 from pipelines.media.comparison.judgement import form_findings, offset_findings, rate_findings
 from pipelines.media.comparison.pairing import pair_up
 from pipelines.media.comparison.pieces import Cutter, Pair, memory_bytes
+from pipelines.media.demuxing import PacketTable
 from pipelines.media.errors import NoVideoStreamError, SourceUnreadableError
 from pipelines.media.info import VideoInfo
 from pipelines.media.limits import check_picture
@@ -28,7 +31,7 @@ def plan_comparison(source: Source, reference: Source, spec: CompareSpec, slots:
     videos = (_video_of(reference), _video_of(source))
     indices = tuple(_index_of(each, video) for each, video in zip((reference, source), videos, strict=True))
     canvas = canvas_of(*videos)
-    keyframes = [sorted({entry.pts for entry in index.entries if entry.keyframe}) for index in indices]
+    keyframes = [np.unique(index.key_times).tolist() for index in indices]
     with (
         open_film(reference, videos[0], keyframes=keyframes[0]) as reference_film,
         open_film(source, videos[1], keyframes=keyframes[1]) as distorted_film,
@@ -79,7 +82,7 @@ def _index_of(source: Source, video: VideoInfo) -> PacketIndex:
         return read_index(source, video.index)
     except SourceUnreadableError:  # what comes before the damage is compared
         time_base = Fraction(video.time_base or "1/1000")
-        return PacketIndex((), (), time_base, "it is damaged and can't be read to its end", 0.0)
+        return PacketIndex(PacketTable(), time_base, "it is damaged and can't be read to its end")
 
 
 def _pairs(timelines: tuple[Timeline, Timeline], offset_s: float, tolerance_s: float) -> list[Pair]:

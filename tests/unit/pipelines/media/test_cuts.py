@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.media.cuts import MOST_CHUNKS, CutRules, cut
-from pipelines.media.packet_index import Entry, PacketIndex
+from pipelines.media.demuxing import PacketTable
+from pipelines.media.packet_index import PacketIndex
 from pipelines.media.plan import Chunk
 from pipelines.media.tracks import Window
 
@@ -16,8 +17,14 @@ _EVERYTHING = Window()
 
 def index_of(times: Sequence[int], keys: Sequence[int] = (0,), time_base: Fraction = Fraction(1, 25)) -> PacketIndex:
     """``keys`` are the numbers of the frames that are keyframes."""
-    entries = tuple(Entry(pts, 100, i in keys, True) for i, pts in enumerate(times))
-    return PacketIndex(entries, tuple(sorted(times)), time_base, None, float(max(times) * time_base))
+    table = PacketTable()
+    table.shown.extend(times)
+    table.decoded.extend(range(len(times)))
+    table.durations.extend([1] * len(times))
+    table.sizes.extend([100] * len(times))
+    table.keys.extend(number in keys for number in range(len(times)))
+    table.hidden.extend([0] * len(times))
+    return PacketIndex(table, time_base)
 
 
 def rules(cost_s: float = 100, slots: int = 2, chunk_s: float | None = None, warm_up: int = 0) -> CutRules:

@@ -7,7 +7,8 @@ import media_factory as factory
 import pytest
 
 from pipelines.media.errors import SourceError
-from pipelines.media.packet_index import Entry, PacketIndex, read_index
+from pipelines.media.packet_index import read_index
+from pipelines.media.tracks import Window
 
 _B_FRAMES = {"preset": "veryfast", "x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:scenecut=0"}
 
@@ -17,34 +18,57 @@ def test_every_frame_has_its_time(tmp_path: Path) -> None:
     assert [pts * index.time_base for pts in index.times] == [Fraction(i, 25) for i in range(40)]
     assert index.end_s == pytest.approx(1.6)
     assert index.doubtful is None
-    assert not index.trimmed
+    assert not any(index.table.hidden)
 
 
-def test_entries_are_in_the_order_of_decoding(tmp_path: Path) -> None:
+def test_packets_are_in_the_order_of_decoding(tmp_path: Path) -> None:
     index = read_index(factory.film(tmp_path / "film.mkv", options=_B_FRAMES), 0)
-    order = [entry.pts // 40 for entry in index.entries]
+    order = [pts // 40 for pts in index.shown.tolist()]
     assert order != sorted(order)
     assert order[0] == 0
-    assert [entry.pts // 40 for entry in index.entries if entry.keyframe] == [0, 10, 20, 30]
+    assert [order[place] for place in index.key_places] == [0, 10, 20, 30]
 
 
 def test_the_keyframe_before_is_told_by_when_it_is_shown(tmp_path: Path) -> None:
     index = read_index(factory.film(tmp_path / "film.mkv", options=_B_FRAMES), 0)
-    assert [index.keyframe_before(frame * 40).pts // 40 for frame in (0, 9, 10, 11, 39)] == [0, 0, 10, 10, 30]
+    assert [index.keyframe_before(frame * 40) // 40 for frame in (0, 9, 10, 11, 39)] == [0, 0, 10, 10, 30]
 
 
-def test_before_every_keyframe_is_the_first_packet() -> None:
-    entries = (Entry(80, 9, True, True), Entry(40, 1, False, True), Entry(120, 1, False, True))
-    index = PacketIndex(entries, (40, 80, 120), Fraction(1, 1000), None, 0.16)
-    assert index.keyframe_before(40) == entries[0]
-    assert [index.leads(pts) for pts in (40, 80, 120)] == [True, False, False]
+def test_before_every_keyframe_is_the_first_packet(tmp_path: Path) -> None:
+    whole = factory.film(tmp_path / "whole.mkv", options=_B_FRAMES)
+    index = read_index(factory.part_from_keyframe(whole, tmp_path / "part.mkv", 1), 0)
+    first = index.shown[0]
+    assert index.times[0] < first
+    assert index.keyframe_before(int(index.times[0])) == first
+    assert index.leading(index.times) == int((index.times < first).sum()) > 0
+
+
+@pytest.mark.parametrize(
+    ("window", "frames"),
+    [(Window(), 40), (Window(80, 200), 3), (Window(81), 37), (Window(None, 81), 3), (Window(5000, 9000), 0)],
+)
+def test_a_window_holds_what_is_shown_from_its_begin_up_to_its_end(tmp_path: Path, window: Window, frames: int) -> None:
+    index = read_index(factory.film(tmp_path / "film.mkv", options=_B_FRAMES), 0)
+    assert index.within(window).tolist() == [pts for pts in index.times.tolist() if window.holds(pts)]
+    assert len(index.within(window)) == frames
+
+
+def test_other_packets_are_told_apart(tmp_path: Path) -> None:
+    film = factory.film(tmp_path / "film.mkv", options=_B_FRAMES)
+    index = read_index(film, 0)
+    packets = factory.picture_packets(film)
+    assert index.is_at(10, packets[10:13])
+    assert index.is_at(39, packets[39:])
+    assert not index.is_at(10, packets[11:14])
+    assert not index.is_at(10, [packets[10], packets[12]])
+    assert not index.is_at(39, [*packets[39:], packets[0]])
 
 
 def test_frames_that_an_edit_list_takes_out_have_no_time(tmp_path: Path) -> None:
     whole = factory.film(tmp_path / "whole.mkv", options=_B_FRAMES)
     index = read_index(factory.part_from_keyframe(whole, tmp_path / "part.mp4", 1), 0)
-    assert index.trimmed
-    assert len(index.times) < len(index.entries)
+    assert any(index.table.hidden)
+    assert len(index.times) == len(index.table) - sum(index.table.hidden)
 
 
 def test_only_one_stream_is_noted_but_the_end_is_that_of_all(tmp_path: Path) -> None:
