@@ -47,13 +47,14 @@ def missing_frames(results: Sequence[ChunkResult], plan: TranscodePlan) -> int:
 
 
 def check_files(pieces: Sequence[EncodedChunk | EncodedSound]) -> None:
-    """Raise where a file isn't the one that was decoded to prove it.
+    """Raise where files aren't those that were decoded to prove them.
 
     Raises:
-        PieceInvalidError: it has changed, or is gone.
+        PieceInvalidError: some have changed, are gone or can't be read; it names them all.
     """
     faults = {piece.path: fault for piece in pieces if (fault := _fault_of(piece)) is not None}
-    for path, fault in faults.items():
+    if faults:
+        path, fault = next(iter(faults.items()))
         raise PieceInvalidError(f"{path.name}, a piece of the output, {fault}.", pieces=[str(each) for each in faults])
 
 
@@ -62,6 +63,8 @@ def _fault_of(piece: EncodedChunk | EncodedSound) -> str | None:
         whole = sha256_of(piece.path) == piece.result.sha256
     except FileNotFoundError:
         return "is gone"
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
     return None if whole else "has changed since it was encoded"
 
 

@@ -175,6 +175,24 @@ def test_what_a_cancelled_transcode_had_finished_is_taken_over_by_the_next(clust
     assert not list(cluster.home.kept.glob("*/*"))
 
 
+def test_a_chunk_that_changed_before_it_was_joined_is_encoded_again_alone(cluster, film, output):
+    job_id = cluster.submit("transcode", film, **{**SLOW, "chunk_s": 1.5, "output": str(output)})
+
+    def done() -> list[str]:
+        return [name for kind, name in log_of(cluster, job_id) if kind == "unit" and name.startswith("chunk-")]
+
+    cluster.until(done)
+    changed = done()[0]
+    (file,) = (cluster.home.scratch / job_id).glob(f"{changed}.*/chunk.nut")
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        opened.write(b"rotten")
+    assert cluster.ended(job_id) == "succeeded"
+    result = cluster.job(job_id).result
+    assert result["method"] == "chunk"
+    assert sorted(done()) == sorted([changed, *(f"chunk-{number:04d}" for number in range(result["chunks"]))])
+
+
 def test_a_paused_transcode_gives_its_cpus_back_and_goes_on_when_resumed(cluster, slow):
     job_id, _ = slow
     cluster.do(cluster.store.want(job_id, "pause"))

@@ -539,12 +539,14 @@ def test_every_file_that_has_to_be_made_again_is_named(pieces: Pieces) -> None:
 
 
 def test_all_pieces_that_are_to_be_made_again_are_named(pieces: Pieces) -> None:
-    gone, changed = pieces.chunks[0].path, pieces.chunks[2].path
+    gone, unreadable, changed = (chunk.path for chunk in pieces.chunks[:3])
     gone.unlink()
+    unreadable.unlink()
+    unreadable.mkdir()
     changed.write_bytes(b"")
     with pytest.raises(PieceInvalidError) as caught:
         pieces.join()
-    assert caught.value.fields["pieces"] == [str(gone), str(changed)]
+    assert caught.value.fields["pieces"] == [str(gone), str(unreadable), str(changed)]
 
 
 def test_a_sound_track_that_was_cut_off_is_noticed(clip: Callable[[str], Path], cut_up: CutUp) -> None:
