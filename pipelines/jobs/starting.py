@@ -42,7 +42,9 @@ def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, n
     flights = [flight for tracked in jobs.values() for flight in tracked.flights.values()]
     heavy = [flight for flight in flights if flight.cpus]
     free = capacity.cpus - sum(flight.claimed_cpus for flight in heavy)
-    free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in flights)
+    free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in heavy)
+    # Those that claim no CPU take long: nobody holds memory back for one that needs theirs, too.
+    soon_free_bytes = capacity.memory_bytes - sum(each.memory_bytes for each in heavy if not each.claimed_cpus)
     room = capacity.interactive_slots - (len(flights) - len(heavy))
     share = share_of_cpus(
         capacity.cpus,
@@ -61,7 +63,10 @@ def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, n
                 if memory_bytes <= free_bytes:
                     cpus = grant_cpus(unit.needs, share=share, most=capacity.largest_cpus)
                     return Start(tracked, unit, cpus, claimed_cpus, memory_bytes)
-                free_bytes = 0  # what comes free is its own: smaller units mustn't overtake it for ever
+                if (
+                    memory_bytes <= soon_free_bytes
+                ):  # what comes free is its own: smaller ones mustn't overtake it for ever
+                    free_bytes = 0
             elif room > 0 and (unit.name != PLAN or _plans_now(tracked, jobs.values(), capacity, lift_s, now_s)):
                 return Start(tracked, unit, 0, 0, 0)
     return None

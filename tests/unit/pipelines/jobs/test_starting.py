@@ -156,6 +156,19 @@ def test_a_film_in_one_pass_starts_beside_chunks_that_hold_every_cpu():
     assert start(busy, film("b", at_work=False)) == ("b", "unit-0", 1)
 
 
+def test_what_waits_for_the_memory_of_a_film_in_one_pass_holds_up_no_smaller_ones():
+    large, small = Needs(memory_bytes=4 << 30, seconds=30), Needs(memory_bytes=1 << 30, seconds=30)
+    long = flying(job("long", FILM), "unit-0", memory_bytes=6 << 30, claimed_cpus=0)
+    assert start(long, job("b", large), job("c", small)) == ("c", "unit-0", 1)
+
+
+def test_what_waits_for_other_memory_is_not_overtaken_beside_a_film_in_one_pass():
+    large, small = Needs(memory_bytes=4 << 30, seconds=30), Needs(memory_bytes=1 << 30, seconds=30)
+    long = flying(job("long", FILM), "unit-0", memory_bytes=4 << 30, claimed_cpus=0)
+    short = flying(job("a", small), "unit-0", memory_bytes=1 << 30)
+    assert start(long, short, job("b", large), job("c", small)) is None
+
+
 def test_as_many_films_in_one_pass_run_as_there_are_cpus_and_urgent_ones_beside_them():
     at_work = [film("a"), film("b")]
     assert start(*at_work, film("c", at_work=False)) is None
