@@ -531,14 +531,19 @@ def test_a_running_unit_is_taken_back_by_a_cancel(play):
     play(body)
 
 
+async def publishing(scene: Scene) -> tuple[str, Ticket]:
+    """A job whose file is being published."""
+    scene.lanes.works = True
+    scene.lanes.by_hand = {"publish"}
+    scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
+    job_id = await scene.submit()
+    return job_id, await scene.lanes.start_of(1, "publish")
+
+
 def test_a_cancel_that_comes_while_it_is_published_is_too_late(play):
     async def body(scene: Scene) -> None:
-        scene.lanes.works = True
-        scene.lanes.by_hand = {"publish"}
-        scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
         async with scene.dispatcher():
-            job_id = await scene.submit()
-            publish = await scene.lanes.start_of(1, "publish")
+            job_id, publish = await publishing(scene)
             await scene.store.want(job_id, "cancel")
             await seen(scene)
             scene.lanes.done(publish)
@@ -551,12 +556,8 @@ def test_a_cancel_that_comes_while_it_is_published_is_too_late(play):
 @pytest.mark.parametrize("dies", ["worker", "dispatcher"])
 def test_what_has_begun_to_be_published_is_published_to_its_end(play, want, dies):
     async def body(scene: Scene) -> None:
-        scene.lanes.works = True
-        scene.lanes.by_hand = {"publish"}
-        scene.lanes.artifacts = (Artifact(name="f", path="/out/f", size_bytes=1),)
         async with scene.dispatcher():
-            job_id = await scene.submit()
-            publish = await scene.lanes.start_of(1, "publish")
+            job_id, publish = await publishing(scene)
             await scene.store.want(job_id, want)
             await seen(scene)
             scene.lanes.by_hand = set()
