@@ -63,10 +63,8 @@ def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, n
                 if memory_bytes <= free_bytes:
                     cpus = grant_cpus(unit.needs, share=share, most=capacity.largest_cpus)
                     return Start(tracked, unit, cpus, claimed_cpus, memory_bytes)
-                if (
-                    memory_bytes <= soon_free_bytes
-                ):  # what comes free is its own: smaller ones mustn't overtake it for ever
-                    free_bytes = 0
+                if memory_bytes <= soon_free_bytes:
+                    free_bytes = 0  # what comes free is its own: smaller units mustn't overtake it for ever
             elif room > 0 and (unit.name != PLAN or _plans_now(tracked, jobs.values(), capacity, lift_s, now_s)):
                 return Start(tracked, unit, 0, 0, 0)
     return None
