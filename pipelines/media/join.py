@@ -10,18 +10,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
-from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
 from pipelines.media.damage import concealed, first_times
-from pipelines.media.demuxing import packets_of, packets_to_end
+from pipelines.media.demuxing import packets_to_end
 from pipelines.media.errors import OutputInvalidError
 from pipelines.media.info import VideoInfo
 from pipelines.media.mux import (
@@ -35,7 +33,8 @@ from pipelines.media.mux import (
     write_errors,
 )
 from pipelines.media.output_streams import add_picture, add_stream, clock_of, track_of
-from pipelines.media.pieces import check_borders, check_files, known, missing_frames, seams_of
+from pipelines.media.packet_feeds import TimedPacket, picture_feed, sound_feed, timed, until_end
+from pipelines.media.pieces import check_borders, check_files, missing_frames, seams_of
 from pipelines.media.plan import StreamPlan, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.results import (
@@ -49,7 +48,6 @@ from pipelines.media.results import (
 )
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.subtitle_track import lost_subtitles
-from pipelines.media.ticks import rescaled
 from pipelines.media.tracks import Clock, CopyTrack, Track
 from pipelines.media.verify import verify_packets
 from pipelines.media.video_plan import nominal_rate
@@ -57,10 +55,6 @@ from pipelines.media.video_plan import nominal_rate
 _VERIFY_SHARE = 0.3
 _SOUND_FRAME = 2048  # samples: the longest packet of any codec here, HE-AAC's
 _ROUNDED_S = 0.002  # begin and length in Matroska, whose clock has milliseconds
-_INTERLEAVED_S = 1  # by so much subtitles may lie behind the picture they are shown with
-_ZERO = Fraction(0)
-
-_TimedPacket = tuple[Fraction, int, "Packet[Any]"]  # when it is decoded, in seconds; whose it is; the packet
 
 
 def join(
@@ -114,7 +108,7 @@ class _Joining:
         self._opened = opened
         self._tracks: list[Track | None] = []
         self._writers: list[tuple[StreamPlan, Writer]] = []
-        self._feeds: list[Iterator[_TimedPacket]] = []
+        self._feeds: list[Iterator[TimedPacket]] = []
         self._copied: dict[int, int] = {}  # source stream → track
         assert plan.video is not None
         self._picture_index = plan.video.source_index
@@ -138,7 +132,7 @@ class _Joining:
             copy_tags(original.metadata, self._encoder.metadata)
             self._encoder.disposition = original.disposition
             self._frames = sum(chunk.result.frames for chunk in chunks)
-            self._feeds.append(_picture(chunks, len(self._tracks), self._encoder.codec_context.time_base))
+            self._feeds.append(picture_feed(chunks, len(self._tracks), self._encoder.codec_context.time_base))
             self._keep(stream_plan, Writer(self._output, self._encoder), None)
         elif stream_plan.audio is not None:
             sound = next(each for each in sounds if each.result.source_index == stream_plan.source_index)
@@ -149,7 +143,7 @@ class _Joining:
             stream = self._output.add_stream_from_template(piece, opaque=True)
             copy_tags(original.metadata, stream.metadata)
             stream.disposition = original.disposition
-            self._feeds.append(_sound(encoded, len(self._tracks), sound.result))
+            self._feeds.append(sound_feed(encoded, len(self._tracks), sound.result))
             writer = Writer(self._output, stream)
             self._keep(stream_plan, writer, CopyTrack(piece, writer, Clock(Fraction(0))))
         else:
@@ -174,9 +168,9 @@ class _Joining:
         if self._copied:
             streams = [self._container.streams[index] for index in {self._picture_index, *self._copied}]
             packets = packets_to_end(self._container, name, *streams)
-            wanted = _until_end(packets, self._picture_index, self._clock)
-            self._feeds.append(_timed(wanted, self._copied, self._clock.zero))
-        for decoded_s, number, packet in heapq.merge(*self._feeds, key=lambda timed: timed[0]):
+            wanted = until_end(packets, self._picture_index, self._clock)
+            self._feeds.append(timed(wanted, self._copied, self._clock.zero))
+        for decoded_s, number, packet in heapq.merge(*self._feeds, key=itemgetter(0)):
             track = self._tracks[number]
             if track is None:
                 with write_errors():
@@ -226,74 +220,6 @@ class _Joining:
         original = self._plan.source.streams[stream_plan.source_index]
         assert isinstance(original, VideoInfo)
         return float(1 / nominal_rate(original))
-
-
-def _picture(chunks: Sequence[EncodedChunk], number: int, time_base: Fraction) -> Iterator[_TimedPacket]:
-    """The packets of all chunks, with the times at which they are decoded.
-
-    A packet is decoded when the frame ``reorder`` places before it, in order of showing, is shown: the latest that is
-    early enough for all, and strictly rising since the times of frames are. The first ones are made up.
-    """
-    reorder = max(chunk.result.reorder for chunk in chunks)
-    usual = max(1, known(chunks[0].result.last_duration))
-    first = known(chunks[0].result.first_pts)
-    shown = [first - usual * back for back in range(reorder, 0, -1)]
-    for place, chunk in enumerate(chunks):
-        last = place + 1 == len(chunks)
-        mine = chunk.result
-        behind = known(mine.last_pts) + known(mine.last_duration)
-        end = behind if last else known(chunks[place + 1].result.first_pts)
-        # Read twice: a long chunk needn't fit into memory.
-        times = sorted(packet.pts or 0 for packet in _read(chunk.path, time_base))
-        follows = dict(pairwise([*times, end]))
-        shown += times
-        for turn, packet in enumerate(_read(chunk.path, time_base)):
-            packet.dts = shown[turn]
-            packet.duration = follows[packet.pts or 0] - (packet.pts or 0)
-            yield packet.dts * time_base, number, packet
-        shown = shown[len(times) :]
-
-
-def _read(path: Path, time_base: Fraction) -> "Iterator[Packet[Any]]":
-    with open_input(path) as container:
-        for packet in container.demux(container.streams.video[0]):
-            if packet.size and packet.pts is not None:
-                packet.pts = rescaled(packet.pts, packet.time_base, time_base)
-                packet.time_base = time_base
-                yield packet
-
-
-def _sound(container: InputContainer, number: int, result: SoundResult) -> Iterator[_TimedPacket]:
-    """The packets of an encoded track. Matroska tells no packet's length: the last is cut again where it was."""
-    for decoded_s, _, packet in _timed(packets_of(container), {0: number}):
-        if packet.pts is not None and packet.duration:
-            left = round(Fraction(result.end_s) / packet.time_base) - packet.pts
-            packet.duration = max(1, min(packet.duration, left))
-        yield decoded_s, number, packet
-
-
-def _until_end(packets: "Iterator[Packet[Any]]", picture_index: int, clock: Clock) -> "Iterator[Packet[Any]]":
-    """Packets as far as the picture is wanted, and a little on: the rest of a long source needn't be read."""
-    end = None if clock.length is None else clock.zero + clock.length + _INTERLEAVED_S
-    for packet in packets:
-        yield packet
-        if end is None or packet.stream_index != picture_index or packet.dts is None:
-            continue
-        if packet.dts * packet.time_base >= end:
-            return
-
-
-def _timed(packets: "Iterator[Packet[Any]]", numbers: dict[int, int], zero: Fraction = _ZERO) -> Iterator[_TimedPacket]:
-    """The packets of some streams, and when each is decoded, counted from ``zero``.
-
-    One without a time counts as decoded with the one before.
-    """
-    last = _ZERO
-    for packet in packets:
-        if packet.size and packet.stream_index in numbers:
-            time_ = packet.dts if packet.dts is not None else packet.pts
-            last = last if time_ is None else time_ * packet.time_base - zero
-            yield last, numbers[packet.stream_index], packet
 
 
 def _result(
