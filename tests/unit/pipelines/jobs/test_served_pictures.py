@@ -55,7 +55,9 @@ def shop(child, tmp_path):
 
 
 @pytest.fixture
-def photo(tmp_path):
+def photo(tmp_path, monkeypatch):
+    """One that was written long ago."""
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
     Image.new("RGB", (64, 48), "red").save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
 
