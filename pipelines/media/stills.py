@@ -161,4 +161,4 @@ def save_picture(picture: Image.Image, path: Path, format_: StillFormat, quality
         OutOfSpaceError, EncodeError: see ``mux``.
     """
     with write_errors():
-        path.write_bytes(encoded(np.asarray(picture), format_, quality))
+        path.write_bytes(encoded((np.asarray(picture),), format_, quality))

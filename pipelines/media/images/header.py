@@ -33,7 +33,7 @@ _MEGAPIXELS = f"the {MAX_PIXELS // 1_000_000} megapixels that are dealt with"
 MAX_SIDE = 65_500
 _MAX_BYTES = 256 << 20
 _MAX_PAGES = 1000
-_MAX_PROFILE_BYTES = 4 << 20
+MAX_PROFILE_BYTES = 4 << 20
 _MAX_NAME = 200  # of a profile
 _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
 PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0  # TIFF's tag of what levels mean, and a value of it
@@ -223,7 +223,7 @@ def _bits(image: Image.Image) -> int:
 def profile_of(image: Image.Image) -> bytes | None:
     """The embedded ICC profile, where there is one of a size that makes sense."""
     profile = image.info.get("icc_profile")
-    return profile if profile and len(profile) <= _MAX_PROFILE_BYTES else None
+    return profile if profile and len(profile) <= MAX_PROFILE_BYTES else None
 
 
 def _profile_name(image: Image.Image) -> str | None:

@@ -1,4 +1,4 @@
-"""Make renditions of an image: several sizes of one decode, upright, in sRGB, without the source's metadata."""
+"""Make renditions of an image: several sizes of one decode, upright, in sRGB; of its metadata what is to be kept."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,12 +62,7 @@ def _made(source: Source, target: Path, spec: ThumbnailSpec, take: Callable[[int
     files = []
     for size, placement in zip(spec.sizes, placements, strict=True):
         shown = _rendered(pixels, placement, spec)
-        if timing is None:
-            made = along.within(encoded(shown[0], spec.format, spec.quality), spec.format, placement.size)
-        else:
-            made = encoded(
-                shown[0], spec.format, spec.quality, timing.options([Image.fromarray(each) for each in shown[1:]])
-            )
+        made = along.within(encoded(shown, spec.format, spec.quality, timing), spec.format, placement.size)
         files.append(written(target, f"-{label_of(size)}", made, spec.format, placement.size))
     blurhash = _blurhash(pixels[0], info) if spec.placeholder else None
     return ThumbnailsResult(source=info, files=tuple(files), warnings=warnings, blurhash=blurhash)

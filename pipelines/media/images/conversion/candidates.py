@@ -26,9 +26,8 @@ from pipelines.media.images.conversion.search import (
     sample_attempts,
     start_for,
 )
-from pipelines.media.images.encode import MAX_SIDES
+from pipelines.media.images.encode import FULL_CHROMA_QUALITY, MAX_SIDES
 
-_FULL_CHROMA_QUALITY = 90
 _NEAR = 1.2  # of the samples' bytes of the best: what is larger isn't made whole
 _MOVING = 4.0  # times as much for animations: what frames have in common isn't seen on samples
 # How much larger a PNG made quickly may be for each to be tried: a PNG with more effort has 0.7 to 1 of its bytes,
@@ -96,7 +95,7 @@ class Candidates:
         spec = self._spec
         if spec.chroma != "auto":
             return spec.chroma
-        high = (spec.quality or 0) >= _FULL_CHROMA_QUALITY or (spec.goal or 0) >= FULL_CHROMA_FROM
+        high = (spec.quality or 0) >= FULL_CHROMA_QUALITY or (spec.goal or 0) >= FULL_CHROMA_FROM
         return "4:4:4" if high or has_fine_colour(self._judge) else "4:2:0"
 
     def _ways(self) -> Iterator[Way]:

@@ -1,4 +1,4 @@
-"""Write an image in another format, or smaller in its own: upright, in sRGB, without the source's metadata."""
+"""Write an image in another format, or smaller in its own: upright, in sRGB; of its metadata what is to be kept."""
 
 from collections.abc import Callable
 from pathlib import Path

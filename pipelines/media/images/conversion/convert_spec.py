@@ -25,7 +25,7 @@ _PIXELS_PER_S: dict[str, dict[Effort, float]] = {
     "avif": {"fast": 12e6, "normal": 6e6, "best": 0.8e6},
     "png": {"fast": 6e6, "normal": 4e6, "best": 0.5e6},
 }
-_SEARCHED = 1_500_000  # more pixels aren't searched, see conversion/search.py
+SEARCHED_PIXELS = 1_500_000  # more aren't searched: of what has them, samples are
 _DECODED_PER_S = 60e6
 _MADE_BYTES, _FRAME_BYTES = 44, 12  # of a pixel: what tries, measures and encoders need; of a further frame
 
@@ -144,7 +144,7 @@ class Converted(ImageResult, frozen=True, extra="forbid"):
     """What was written, and why.
 
     ``ssimulacra2`` is measured on the file that was written, of large pictures and animations on samples of it.
-    ``kept``: the source's compressed pixels are in it, without its metadata. ``saved_bytes`` is below 0 where the
+    ``kept``: the source's compressed pixels are in it. ``saved_bytes`` is below 0 where the
     file got larger.
     """
 
@@ -186,5 +186,5 @@ def estimate_s(info: ImageInfo, spec: ConvertSpec) -> float:
             whole = 6
         elif spec.goal is not None:
             searched = 1 if each == "png" else 4
-        made += (whole * pixels + searched * min(pixels, _SEARCHED)) / _PIXELS_PER_S[each][spec.effort]
+        made += (whole * pixels + searched * min(pixels, SEARCHED_PIXELS)) / _PIXELS_PER_S[each][spec.effort]
     return round(0.02 + info.width * info.height * frames / _DECODED_PER_S + made, 3)

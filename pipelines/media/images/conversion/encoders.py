@@ -34,7 +34,7 @@ _PROBED = 37  # every so many pixels are looked at first: photographs have more 
 
 @dataclass(frozen=True)
 class Way:
-    """How to write frames. ``exact`` keeps the colours of clear pixels."""
+    """How to write frames. ``exact`` keeps the colours of clear pixels; ``plain``: a PNG soon, and with no palette."""
 
     format: ConvertFormat
     method: Method = "lossy"
@@ -42,6 +42,7 @@ class Way:
     chroma: Chroma = "4:2:0"
     progressive: bool | None = None
     exact: bool = False
+    plain: bool = False
 
     def encoded(self, frames: Sequence[Array], quality: int, timing: Timing | None = None) -> bytes:
         """The file: frames are (height, width, channel) of 1, 3 or 4 channels, of one shape.
@@ -152,12 +153,12 @@ def _png(array: Array, way: Way) -> bytes:
     if way.method == "palette":
         made: bytes = _vips(array).pngsave_buffer(palette=True, Q=100, dither=1.0, effort=7, compression=9, keep="none")
         return made
-    few = _with_palette(array)
+    few = None if way.plain else _with_palette(array)
     if few is not None:
         return few
     if way.effort != "best":
         buffer = io.BytesIO()
-        _pillow(array).save(buffer, "PNG", compress_level=9 if array.size < 1_000_000 else 6)
+        _pillow(array).save(buffer, "PNG", compress_level=9 if array.size < 1_000_000 and not way.plain else 6)
         return buffer.getvalue()
     tried = [_vips(array).pngsave_buffer(compression=9, filter=each, keep="none") for each in ("none", "all")]
     return bytes(min(tried, key=len))

@@ -12,11 +12,11 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from pipelines.media.images.conversion.convert_spec import SEARCHED_PIXELS
 from pipelines.media.images.conversion.encoders import Array, Way, decoded
 from pipelines.media.images.conversion.frames import Frames
 from pipelines.media.images.conversion.similarity import Original
 
-SEARCHED_PIXELS = 1_500_000
 _PIECE = 256  # a side: a whole number of every encoder's blocks
 _ALIGNED = 16
 _MOST_FRAMES = 4

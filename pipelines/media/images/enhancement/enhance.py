@@ -49,7 +49,7 @@ _WHITE = (255, 255, 255)
 
 
 def enhance(source: Source, target: Path, spec: EnhanceSpec, room: Room = ROOM) -> Enhanced:
-    """Write the picture as ``target`` + ``-enhanced``: whole, upright, in sRGB, without the source's metadata.
+    """Write the picture as ``target`` + ``-enhanced``: whole, upright, in sRGB, with the metadata that are to be kept.
 
     Alpha is as it was. Where nothing is to be done, the picture is written as it is; what ``auto`` chose is left undone
     where it would lower the score.
@@ -79,7 +79,7 @@ def _enhanced(picture: Picture, source: Source, target: Path, spec: EnhanceSpec)
         after = _judged(sample_of(made), Picture(picture.info, made)) if steps else before
     shown = flattened(made, _WHITE) if format_ == "jpeg" else made
     size = made.shape[1], made.shape[0]
-    data = picture.along.within(encoded(shown, format_, spec.quality), format_, size)
+    data = picture.along.within(encoded((shown,), format_, spec.quality), format_, size)
     return Enhanced(
         source=picture.info,
         files=(written(target, "-enhanced", data, format_, size),),

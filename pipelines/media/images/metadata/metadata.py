@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageSequence
 
 from pipelines.media.errors import LimitError, MediaError, OutputInvalidError, SourceUnreadableError
 from pipelines.media.images.encode import written
-from pipelines.media.images.header import bytes_of, check_size, describe, open_image, reading
+from pipelines.media.images.header import MAX_PROFILE_BYTES, bytes_of, check_size, describe, open_image, reading
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.metadata import exif, iptc, xmp
 from pipelines.media.images.metadata.blocks import places_in
@@ -32,7 +32,6 @@ from pipelines.media.source import Source, name_of
 MAX_DURATIONS = 1000
 MAX_TEXT = 2000
 MAX_TEXTS = 100
-MAX_PROFILE_BYTES = 4 << 20
 MAX_PROVED_BYTES = 1 << 30  # of all pages' pixels: they may share bytes of the file, which unpack to far more
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}  # of a pixel in Pillow's modes; in others 8 a channel
 

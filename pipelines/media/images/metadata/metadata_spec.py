@@ -25,7 +25,7 @@ Keep = Literal["none", "copyright", "all-but-gps", "all"]
 class MetadataSpec(BaseModel, frozen=True, extra="forbid"):
     """What to change. Nothing: the image is only read, and no file is made.
 
-    Pixels are never touched: what is compressed is copied.
+    Pixels are never touched: what is compressed is copied. A TIFF's pages are decoded before and after, to prove it.
     """
 
     strip: Strip = Field(
