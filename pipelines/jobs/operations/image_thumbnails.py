@@ -11,7 +11,7 @@ class Params(ThumbnailSpec, CommonParams):
 
 OPERATION = picture_operation(
     name="image-thumbnails",
-    summary="Make renditions of pictures in several sizes: upright, in sRGB, with no more of their metadata than you keep.",
+    summary="Make renditions of pictures in several sizes: upright, in sRGB, with those metadata that you keep.",
     params=Params,
     work=PictureWork(
         function="pipelines.media.images.thumbnails:thumbnails",
