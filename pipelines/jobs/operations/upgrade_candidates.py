@@ -19,7 +19,7 @@ from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
 from pipelines.jobs.picture_report import Failure
-from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.jobs.workbench import Finished, PlaceError, Workbench
 from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import TranscodeParams, TranscodeSettings, merge
 from pipelines.media.quality.quality_spec import memory_bytes
@@ -142,7 +142,9 @@ def run(bench: Workbench, unit: Unit) -> _Manifest:
     return _Manifest(
         advices=[None if isinstance(each, JobError) else each for each in made],
         errors=[Failure(code=each.code, message=each.message) if isinstance(each, JobError) else None for each in made],
-        lasting=not any(isinstance(each, JobError) and each.retryable for each in made),
+        lasting=not any(
+            isinstance(each, PlaceError) or (isinstance(each, JobError) and each.retryable) for each in made
+        ),
     )
 
 
