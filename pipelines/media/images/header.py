@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, get_args
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from pipelines.media.errors import LimitError, NotMediaError, SourceUnreadableError
+from pipelines.media.images.avif_properties import code_points_and_bits
+from pipelines.media.images.cicp import is_hdr, profile_for
 from pipelines.media.images.info import ColourModel, ImageFormat, ImageInfo
 from pipelines.media.images.metadata import gif_blocks
 from pipelines.media.source import Source, name_of, open_file
@@ -41,6 +43,8 @@ _GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
 _ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
 DEEP = frozenset({"I;16", "I;16B", "I;16L", "I", "F"})
 
+_POINTS, _BITS = "cicp", "bits"  # in Pillow's ``info``: the colour space's code points (H.273), an AVIF's depth
+
 # What Pillow raises of damaged files, by plugin.
 _DAMAGED = (
     OSError,
@@ -58,6 +62,17 @@ _DAMAGED = (
 # Pillow looks before it makes room for frames too; it refuses twice as many as it warns of.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+def _keep_points(stream: PngImagePlugin.PngStream, _at: int, size: int) -> bytes:
+    """Read a PNG's chunk cICP, as Pillow's own methods do for other chunks."""
+    assert stream.fp is not None
+    read: bytes = stream.fp.read(size)
+    stream.im_info[_POINTS] = (read[0], read[1]) if len(read) == 4 else None
+    return read
+
+
+PngImagePlugin.PngStream.chunk_cICP = _keep_points  # type: ignore[attr-defined]  # Pillow finds it by this name
 
 
 def look(source: Source) -> ImageInfo:
@@ -97,14 +112,17 @@ def open_image(data: bytes | BinaryIO, name: str) -> Iterator[Image.Image]:
     """
     with reading(name):
         try:
-            image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=_OPENED)
+            file = io.BytesIO(data) if isinstance(data, bytes) else data
+            image = Image.open(file, formats=_OPENED)
         except UnidentifiedImageError as error:
             known = ", ".join(sorted({each.upper() for each in get_args(ImageFormat)}))
             raise NotMediaError(f"{name} is no image of a format that is read here ({known}).") from error
     with image:
         check_size(image.size, name)
         if image.format == "GIF":
-            _check_blocks(image)
+            _check_blocks(file)
+        if image.format == "AVIF":  # whose bytes Pillow has read all
+            image.info[_POINTS], image.info[_BITS] = code_points_and_bits(file)
         yield image
 
 
@@ -130,9 +148,8 @@ def check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _check_blocks(image: Image.Image) -> None:
+def _check_blocks(file: BinaryIO) -> None:
     """Pillow goes through all of them, one by one, to tell how many frames there are."""
-    file: Any = image.fp
     at = file.tell()
     file.seek(0)
     gif_blocks.check_count(file.read())
@@ -167,6 +184,7 @@ def describe(image: Image.Image, name: str, frame: int = 0) -> ImageInfo:
         progressive=bool(image.info.get("progressive")),
         frames=frames,
         profile=_profile_name(image),
+        hdr=is_hdr(image.info.get(_POINTS)),
         gain_map=b"hdrgm" in (image.info.get("xmp") or b""),
     )
 
@@ -209,7 +227,9 @@ def _colour(image: Image.Image) -> ColourModel:
 
 
 def _bits(image: Image.Image) -> int:
-    """Of one channel as stored: Pillow makes 8 of what has 16 and is coloured. It tells of none of AVIF."""
+    """Of one channel as stored: Pillow makes 8 of what has 16 and is coloured, and of all AVIF."""
+    if image.format == "AVIF":
+        return image.info[_BITS] or 8
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))
     if isinstance(image, PngImagePlugin.PngImageFile) and image.tile:
@@ -221,8 +241,13 @@ def _bits(image: Image.Image) -> int:
 
 
 def profile_of(image: Image.Image) -> bytes | None:
-    """The embedded ICC profile, where there is one of a size that makes sense."""
-    profile = image.info.get("icc_profile")
+    """The ICC profile, where there is one of a size that makes sense, or one made of code points.
+
+    In PNG these come first (3rd edition, 4.3), in AVIF the profile does (ISO/IEC 23000-22).
+    """
+    profile, points = image.info.get("icc_profile"), image.info.get(_POINTS)
+    if points is not None and (image.format == "PNG" or not profile):
+        return profile_for(points)
     return profile if profile and len(profile) <= MAX_PROFILE_BYTES else None
 
 

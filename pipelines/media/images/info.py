@@ -46,8 +46,9 @@ Colour = Annotated[str, BeforeValidator(_check_colour), Field(pattern=_HEX)]
 class ImageInfo(BaseModel, frozen=True, extra="forbid"):
     """An image as its header tells it. ``width`` and ``height`` are as shown: the orientation is applied.
 
-    ``orientation`` is EXIF's, 1 to 8; ``bits`` are of one channel as stored, of AVIF always told as 8. ``profile`` is
-    the name of the embedded ICC profile. ``frames`` is 1 for a still.
+    ``orientation`` is EXIF's, 1 to 8; ``bits`` are of one channel as stored. ``profile`` is the name of the embedded
+    ICC profile, or of the colour space that AVIF and PNG may tell instead (ITU-T H.273), where it isn't sRGB. ``hdr``:
+    its levels are PQ's or HLG's; ``gain_map``: an SDR picture with what makes it HDR. ``frames`` is 1 for a still.
     """
 
     format: ImageFormat
@@ -61,6 +62,7 @@ class ImageInfo(BaseModel, frozen=True, extra="forbid"):
     progressive: bool = False
     frames: int = 1
     profile: str | None = None
+    hdr: bool = False
     gain_map: bool = False
 
     @property

@@ -72,7 +72,12 @@ def in_srgb(array: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
 
 
 def warnings_of(info: ImageInfo) -> tuple[str, ...]:
-    return ("Its ICC profile can't be read; its colours are taken as sRGB.",) if info.profile == "unreadable" else ()
+    warnings = []
+    if info.profile == "unreadable":
+        warnings.append("Its ICC profile can't be read; its colours are taken as sRGB.")
+    if info.hdr:
+        warnings.append("It is HDR, and comes out in SDR: what is brighter than white is compressed.")
+    return tuple(warnings)
 
 
 def _needed(info: ImageInfo, most_pixels: int | None) -> tuple[int, int]:
