@@ -113,6 +113,18 @@ def test_a_job_fails_where_none_of_its_films_can_be_judged(tmp_path: Path, child
     assert failed.value.code == "source_empty"
 
 
+def test_a_batch_of_which_a_film_is_gone_isn_t_kept(tmp_path: Path, child: MediaChild) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for name in ("a.mkv", "b.mkv"):
+        textured_film(folder / name, frames=5, qp="20")
+    _, unit = planned(OPERATION, folder, child).units
+    (folder / "b.mkv").rename(tmp_path / "away.mkv")
+    manifest = OPERATION.run(bench(OPERATION, folder, child), unit).model_dump()
+    assert [error and error["code"] for error in manifest["errors"]] == ["source_not_found"]
+    assert manifest["lasting"] is False
+
+
 def test_a_folder_without_films_is_refused(tmp_path: Path, child: MediaChild) -> None:
     (tmp_path / "films").mkdir()
     with pytest.raises(StorageError, match="no films"):
