@@ -60,8 +60,8 @@ class ValidationResult(BaseModel, frozen=True, extra="forbid"):
     """A file's verdict: ``broken`` by an error, ``suspect`` by a warning, else ``ok``.
 
     ``findings``: the worst first, then by time; of more than a hundred kinds ``unlisted`` are left out.
-    ``packets_read``: all of them, or the first GiB and the last seconds (``part``). ``decoded``: all frames, the first
-    and last of each stream (``edges``), or none. ``worked_s`` is the time it took, of all pieces together.
+    ``packets_read``: all of them, or the first GiB and, where a seek leads there, the last seconds (``part``).
+    ``decoded``: all frames, the first and last of each stream (``edges``; of raw streams the first), or none. ``worked_s`` is the time it took, of all pieces together.
     """
 
     verdict: Verdict

@@ -22,6 +22,7 @@ _PACKETS_OFF = 0.9  # of a packet of sound; recorders stamp them with the time t
 _SHORT_BY_S = 0.1
 _LONGER_S, _LONGER = 1.0, 0.05
 _ENDS_DIFFER_S = 1.0
+_APART_S = 1.0  # packets of picture and sound that lie beside each other
 # Recorders and encoders take their time to start: what is missing behind so many frames, for so long, was never there.
 _START, _START_S = {"video": 1, "audio": 2}, 0.25
 # Times that aren't in the container, but worked out from few: single ones are wrong without anything missing.
@@ -74,8 +75,8 @@ def _check_reading(scan: Scan, log: FindingLog) -> None:
     pictures = [stream for stream in scan.streams if stream.kind == "video" and len(stream)]
     entry_s = max((each.seconds(entry) for each in pictures if (entry := _entry(each)) != UNDATED), default=None)
     for time_s, message in scan.messages:  # of decoders, too: a look at the first packets tells what streams are
-        if message.name != scan.container and entry_s is not None and (time_s is None or time_s < entry_s):
-            continue
+        if message.name != scan.container and entry_s is not None and (time_s is None or time_s < entry_s + _APART_S):
+            continue  # of what comes before the first keyframe
         if message.level <= ERROR:
             code = "container_damaged" if message.name == scan.container else "decoder_error"
             log.add(code, None, time_s, f"{message.name}: {message.text}")

@@ -74,6 +74,13 @@ def test_what_begins_between_keyframes_is_doubtful_and_no_more(
         )
 
 
+def test_what_is_said_of_a_header_that_comes_later_is_no_damage(shared_video: Path, tmp_path: Path) -> None:
+    """It may be said when packets of the sound were read that are shown behind the picture's."""
+    clip = shared_video / "h264_aac51_720p_bbb.mp4"
+    result = quick(rewritten(clip, tmp_path / "entered.ts", lambda number, _: number >= 20))
+    assert [finding.code for finding in result.findings if finding.severity != "info"] == ["no_keyframe_first"]
+
+
 def test_what_is_missing_behind_the_first_keyframe_is_damage(tmp_path: Path) -> None:
     film = factory.film(tmp_path / "film.ts", options=GROUPS)
     cut = factory.part_from_keyframe(film, tmp_path / "cut.ts", 1)
