@@ -61,7 +61,8 @@ class ValidationResult(BaseModel, frozen=True, extra="forbid"):
 
     ``findings``: the worst first, then by time; of more than a hundred kinds ``unlisted`` are left out.
     ``packets_read``: all of them, or the first GiB and, where a seek leads there, the last seconds (``part``).
-    ``decoded``: all frames, the first and last of each stream (``edges``; of raw streams the first), or none. ``worked_s`` is the time it took, of all pieces together.
+    ``decoded``: all frames, the first and last of each stream (``edges``; of raw streams the first), or none.
+    ``worked_s`` is the time it took, of all pieces together.
     """
 
     verdict: Verdict
