@@ -11,7 +11,7 @@ from pipelines.media.images.header import bytes_of, describe, open_image
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.metadata.carried import Carried, carried
 from pipelines.media.images.metadata.metadata_spec import Keep
-from pipelines.media.images.pixels import decode
+from pipelines.media.images.pixels import Pixels, decode
 from pipelines.media.images.scaling import scaled, upright
 from pipelines.media.source import Source, name_of
 
@@ -51,13 +51,21 @@ def picture_of(
         told(info)
         pixels = decode(data, image, info, name, _needed(info, most_pixels))
         along = carried(data, image, keep)
-    # The last column or row of a reduced JPEG may be covered in part.
-    size = max(1, round(pixels.span[0])), max(1, round(pixels.span[1]))
-    array = upright(scaled(pixels.array, size, pixels.span), pixels.orientation)
-    return Picture(info, in_srgb(array, pixels.profile) if pixels.profile is not None else array, along)
+    return Picture(info, as_shown(pixels), along)
 
 
-def in_srgb(array: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
+def as_shown(pixels: Pixels, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """(height, width, channel), upright and in sRGB; ``size`` is its width and height, else as many as there are."""
+    if size is None:
+        # The last column or row of a reduced JPEG may be covered in part.
+        stored = max(1, round(pixels.span[0])), max(1, round(pixels.span[1]))
+    else:
+        stored = (size[1], size[0]) if pixels.orientation >= 5 else size
+    array = upright(scaled(pixels.array, stored, pixels.span), pixels.orientation)
+    return array if pixels.profile is None else _in_srgb(array, pixels.profile)
+
+
+def _in_srgb(array: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
     """``array`` of ``profile`` in sRGB; as it is where the profile doesn't fit it.
 
     Grey with alpha has three channels here that are alike: a profile of grey fits them.

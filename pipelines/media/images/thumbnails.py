@@ -15,11 +15,11 @@ from pipelines.media.images.geometry import Placement, place
 from pipelines.media.images.header import bytes_of, check_size, describe, open_image
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.metadata.carried import carried
-from pipelines.media.images.picture import in_srgb, warnings_of
+from pipelines.media.images.picture import as_shown, warnings_of
 from pipelines.media.images.pixels import Pixels, decode
 from pipelines.media.images.placeholder import blurhash
 from pipelines.media.images.room import ROOM, Room
-from pipelines.media.images.scaling import flattened, scaled, upright
+from pipelines.media.images.scaling import flattened
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult, label_of, memory_bytes
 from pipelines.media.source import Source, name_of
 
@@ -85,7 +85,7 @@ def _rendered(frames: Sequence[Pixels], placement: Placement, spec: ThumbnailSpe
     shown: list[NDArray[np.uint8]] = []
     at: tuple[int, int] | None = None
     for pixels in frames:
-        picture = _scaled(pixels, placement.scaled)
+        picture = as_shown(pixels, placement.scaled)
         left, top = at = at or window(picture, placement, spec)
         cut = picture[top : top + placement.size[1], left : left + placement.size[0]]
         shown.append(flattened(cut, rgb_of_hex(spec.background)) if spec.format == "jpeg" else cut)
@@ -95,15 +95,7 @@ def _rendered(frames: Sequence[Pixels], placement: Placement, spec: ThumbnailSpe
     return [with_channels(each, channels) for each in shown]
 
 
-def _scaled(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Upright and in sRGB, ``size`` (width, height) as shown."""
-    width, height = size
-    stored = (height, width) if pixels.orientation >= 5 else size
-    picture = upright(scaled(pixels.array, stored, pixels.span), pixels.orientation)
-    return picture if pixels.profile is None else in_srgb(picture, pixels.profile)
-
-
 def _blurhash(pixels: Pixels, info: ImageInfo) -> str:
     size = place(info.width, info.height, (_HASHED_SIDE, _HASHED_SIDE), "inside").size
-    small = flattened(_scaled(pixels, size), _WHITE)
+    small = flattened(as_shown(pixels, size), _WHITE)
     return blurhash(with_channels(small, 3))

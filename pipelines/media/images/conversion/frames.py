@@ -12,9 +12,9 @@ from pipelines.media.images.conversion.convert_spec import ConvertSpec, memory_b
 from pipelines.media.images.conversion.encoders import Array
 from pipelines.media.images.header import describe
 from pipelines.media.images.info import ImageInfo
-from pipelines.media.images.picture import in_srgb, warnings_of
+from pipelines.media.images.picture import as_shown, warnings_of
 from pipelines.media.images.pixels import decode
-from pipelines.media.images.scaling import flattened, scaled, upright
+from pipelines.media.images.scaling import flattened
 
 _WHITE = "#ffffff"
 
@@ -89,10 +89,7 @@ def _numbers(image: Image.Image, info: ImageInfo, spec: ConvertSpec, name: str, 
 def _shown(data: bytes, image: Image.Image, info: ImageInfo, name: str, spec: ConvertSpec) -> Array:
     size = spec.placed(info.width, info.height).size
     pixels = decode(data, image, info, name, size)
-    stored = (size[1], size[0]) if pixels.orientation >= 5 else size
-    array = upright(scaled(pixels.array, stored, pixels.span), pixels.orientation)
-    if pixels.profile is not None:
-        array = in_srgb(array, pixels.profile)
+    array = as_shown(pixels, size)
     return flattened(array, rgb_of_hex(spec.background)) if spec.background is not None else array
 
 
