@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -176,8 +175,9 @@ class Deadly:
     def call_each(self, function: str, arguments: Any, each: Any, result: Any, **more: Any) -> Any:
         self.calls += 1
         if function.endswith("thumbnails") and any(own["source"].name == self._name for own in each):
-            self._child.warm()
-            os.kill(self._child.pid, signal.SIGKILL)
+            # To kill it first and call then would race with its end: a child that is found dead is started anew.
+            self._child.close()
+            raise ChildCrashedError("killed by a picture")
         return self._child.call_each(function, arguments, each, result, **more)
 
 
