@@ -112,7 +112,8 @@ def _look(bench: Workbench, entries: Sequence[Entry]) -> tuple[list[ImageInfo], 
     if len(entries) == 1:
         return [bench.call(_LOOK, ImageInfo, entries[0].source)], []
     some = typical(len(entries))
-    chosen = [*some, *largest([_size_bytes(bench, entry) for entry in entries])]
+    sizes = [_size_bytes(bench, entry) for entry in entries]
+    chosen = [*some, *(at for at in largest(sizes) if at not in some)]
     looked = bench.call_each(_LOOK, ImageInfo, [entries[at].source for at in chosen], [{}] * len(chosen))
     infos, large = looked[: len(some)], looked[len(some) :]
     return [each for each in infos if isinstance(each, ImageInfo)], [
