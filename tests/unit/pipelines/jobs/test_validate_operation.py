@@ -192,6 +192,17 @@ def test_hashes_are_kept_under_the_films_name(jobs: Jobs, film: Path) -> None:
     assert made.path.stat().st_size > 500
 
 
+def test_a_join_claims_memory_for_hashes(jobs: Jobs, film: Path) -> None:
+    assert jobs.plan(film).join.memory_bytes == 0
+    assert jobs.plan(film, hashes=True).join.memory_bytes > 192 << 20
+
+
+def test_hashes_are_joined_in_the_media_process(jobs: Jobs, film: Path) -> None:
+    crashing = Crashing(jobs.child, lambda function, _: function.endswith("join_files"))
+    with pytest.raises(ChildCrashedError):
+        replace(jobs, child=crashing).outcome(film, hashes=True)
+
+
 def test_the_same_film_has_the_same_hashes(jobs: Jobs, film: Path) -> None:
     compared = jobs.result(film, against=str(kept(jobs, film))).compared
     assert compared is not None
