@@ -361,26 +361,25 @@ class Dispatcher:
         tracked.last_served, tracked.launched, tracked.state = self._served, True, state
         tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
         module = self._catalogue.module_of(job.operation)
-        shared = tracked.plan.shared if tracked.plan else {}
-        slots = max(1, self._lanes.cpus)
         through = unit.name == PLAN and not tracked.heavy
         order = UnitOrder(
-            job.id,
-            module,
-            job.sources,
-            job.params,
-            unit,
-            fence,
-            start.cpus,
-            slots,
-            start.memory_bytes,
-            shared,
-            through,
-            start.claimed_cpus,
+            job_id=job.id,
+            module=module,
+            sources=job.sources,
+            params=job.params,
+            unit=unit,
+            fence=fence,
+            cpus=start.cpus,
+            claimed_cpus=start.claimed_cpus,
+            slots=max(1, self._lanes.cpus),
+            memory_bytes=start.memory_bytes,
+            shared=tracked.plan.shared if tracked.plan else {},
+            through=through,
         )
         ticket = self._lanes.start_unit(order)
-        flight = Flight(fence, start.cpus, start.claimed_cpus, start.memory_bytes, ticket, through)
-        tracked.flights[unit.name] = flight
+        tracked.flights[unit.name] = Flight(
+            fence, start.cpus, start.claimed_cpus, start.memory_bytes, ticket, through=through
+        )
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True
 

@@ -242,7 +242,7 @@ def plan_only(
     """The plan of a job that isn't submitted, for ``--explain``."""
     operation = _operation(module)
     slots = config.settings.cpus or len(os.sched_getaffinity(0))
-    order = UnitOrder("", module, sources, params, Unit(name="plan"), 0, 0, slots)
+    order = UnitOrder("", module, sources, params, Unit(name="plan"), fence=0, cpus=0, slots=slots)
     return operation.plan(_bench(config, order, operation, child))
 
 

@@ -8,6 +8,7 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
+from pipelines.media.container_index import has_index
 from pipelines.media.cuts import MOST_CHUNKS, CutRules, cut
 from pipelines.media.errors import ParamsError
 from pipelines.media.estimate import picture_cost_s
@@ -136,7 +137,9 @@ def _skipping(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
 def _sought(
     container: InputContainer, stream: Stream, index: PacketIndex, chunks: Sequence[Chunk]
 ) -> tuple[Chunk, ...]:
-    """The chunks with where to seek for each; none has that in a container where a seek leads to other packets."""
+    """The chunks with where to seek for each; none has that where seeks read all that is before, or lead elsewhere."""
+    if not has_index(container, stream, index.key_times.tolist()):
+        return tuple(chunks)
     places = {int(index.shown[place]): int(place) for place in index.key_places}
     seeks: dict[int, int] = {}
     for pts in {chunk.key_pts for chunk in chunks if chunk.key_pts is not None}:

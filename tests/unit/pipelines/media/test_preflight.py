@@ -3,8 +3,8 @@ from pathlib import Path
 
 import media_factory as factory
 import pytest
+from damage import rewritten
 
-from pipelines.media import preflight as preflight_module
 from pipelines.media.errors import SourceTruncatedError
 from pipelines.media.plan import TranscodePlan
 from pipelines.media.transcode import transcode
@@ -44,23 +44,21 @@ def test_chunks_are_found_by_seeking_where_an_edit_list_takes_frames_out(tmp_pat
     assert looked_at(part, **LOSSLESS).reason.endswith("by seeking")
 
 
-@pytest.fixture
-def unseekable(monkeypatch: pytest.MonkeyPatch, film: Path) -> Path:
-    """A film in which no seek leads to a keyframe, which none of the containers here is."""
-    monkeypatch.setattr(preflight_module, "find_keyframe", lambda *_, **__: None)
-    return film
+@pytest.fixture(scope="session")
+def recording(made: Path) -> Path:
+    """200 frames with a keyframe every 10th, in Matroska without an index: a seek reads all that is before."""
+    film = factory.film(made / "whole.mkv", frames=200)
+    return rewritten(film, made / "recording.mkv", lambda *_: True, options={"live": "1"})
 
 
-def test_where_no_seek_leads_to_a_keyframe_chunks_are_found_by_reading(unseekable: Path, looked_at: Look) -> None:
-    plan = looked_at(unseekable, **LOSSLESS)
+def test_where_there_is_no_index_chunks_are_found_by_reading(recording: Path, looked_at: Look) -> None:
+    plan = looked_at(recording, chunk_s=2, **LOSSLESS)
     assert {chunk.seek_pts for chunk in plan.chunks} == {None}
-    assert plan.reason == "cut into 5 chunks at frames, 4 of them by reading from the start: no seek leads to them"
+    assert plan.reason == "cut into 4 chunks at frames, 3 of them by reading from the start: no seek leads to them"
 
 
-def test_reading_from_the_start_is_done_for_a_bounded_number_of_chunks(
-    unseekable: Path, looked_at: Look, tmp_path: Path
-) -> None:
-    plan = looked_at(factory.film(tmp_path / "film.ts", frames=90), chunk_s=0.04, **LOSSLESS)
+def test_reading_from_the_start_is_done_for_a_bounded_number_of_chunks(recording: Path, looked_at: Look) -> None:
+    plan = looked_at(recording, chunk_s=0.04, **LOSSLESS)
     assert plan.method == "chunk"
     assert 32 < len(plan.chunks) <= 64
 
