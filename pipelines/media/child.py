@@ -50,6 +50,8 @@ _LENGTH = struct.Struct(">I")
 _IDLE_S = 5.0
 _KEPT_BYTES = 640 << 20
 _PR_SET_PDEATHSIG = 1
+_PR_CAPBSET_DROP = 24
+_CAP_SYS_NICE, _CAPABILITY_VERSION = 23, 0x20080522
 _log = logging.getLogger("mediaray.child")
 
 
@@ -86,9 +88,22 @@ def confine(nice: int, memory_bytes: int) -> dict[str, bool]:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+    _keep_from_real_time()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     return {"rlimits": True, "seccomp": False, "landlock": False}
+
+
+def _keep_from_real_time() -> None:
+    """Let no thread get ahead of all others: as root, SVT-AV1 makes itself real-time, and with it what comes after."""
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_NICE, 0, 0, 0)  # of programs that are run from here
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    sets = ctypes.create_string_buffer(24)  # effective, permitted, inheritable; twice 32 bits of each
+    if libc.capget(header, sets) == 0:
+        kept = [bits & ~(1 << _CAP_SYS_NICE) for bits in struct.unpack("=6I", sets.raw)[:3]]
+        libc.capset(header, struct.pack("=6I", *kept, *struct.unpack("=6I", sets.raw)[3:]))
 
 
 def _die_with_host(lifeline: int, parent: int) -> None:
