@@ -23,6 +23,9 @@ _ENVIRONMENT = {
     "RAY_preload_python_modules": "cluster.collector",
     # What Ray does all the time, less often: at its defaults an idle server took 17 % of a CPU (docs/decisions/0013).
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    # Serve ends a proxy that isn't ready after three times this, though on a busy machine it is only slow (15 s are
+    # passed at a load of 60). Together as long as the start waits for it.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
     "RAY_raylet_report_resources_period_milliseconds": "1000",
     "REPORTER_UPDATE_INTERVAL_MS": "15000",
     "LOG_NAME_UPDATE_INTERVAL_S": "10",

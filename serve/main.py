@@ -1,6 +1,8 @@
 """Where everything is wired together: the actors, the replicas of the edge, and what they are made of."""
 
 import contextlib
+import http.client
+import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
@@ -27,16 +29,33 @@ from serve.catalogue import catalogue
 from serve.feed import Feed
 from serve.guard import accepted_hosts
 from serve.signing import Signer
-from serve.views import Health
+from serve.views import V1, Health
 
 VERSION = version("mediaray")
 APPLICATION = "mediaray"
 _EDGE_TIMEOUT_S = 2.0
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
+_NEXT_PROXY_LIMIT_S = 60.0
+_log = logging.getLogger("mediaray.up")
 
 
 def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
-    """Start or find everything on the cluster, side by side; returns the dispatcher when all is ready."""
+    """Start or find everything on the cluster, side by side; returns the dispatcher when all is ready.
+
+    Raises:
+        StartupError: a part of it doesn't get ready.
+    """
+    try:
+        return _start(settings, urls, token)
+    except (ray.exceptions.RayError, TimeoutError) as error:
+        _log.error("a part of the server doesn't start", exc_info=error)  # its text may be a traceback from elsewhere
+        raise StartupError(
+            f"A part of the server didn't get ready ({type(error).__name__}). Where the machine is very busy, start it "
+            "again when it is less so; otherwise up.log and Ray's logs in the logs folder tell more."
+        ) from error
+
+
+def _start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
     config = WorkerConfig(settings, urls.jobs, urls.cache)
     modules = [catalogue().module_of(name) for name in catalogue().names()]
     with ThreadPoolExecutor(1) as pool:
@@ -46,7 +65,7 @@ def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
         registry = start_registry(urls.jobs, urls.cache)
         dispatcher = start_dispatcher(config, modules, VERSION)
         start_edge(settings, urls, token)
-        proxy.result()
+        _wait_for_proxy(proxy, settings)
     ray.get(registry.ready.remote())
     return replace_other_version(dispatcher, config, modules, VERSION)
 
@@ -68,6 +87,27 @@ def _wait_for_controller(starting: Future[None]) -> None:
             ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
             return
         time.sleep(0.02)
+
+
+def _wait_for_proxy(starting: Future[None], settings: Settings) -> None:
+    """Wait until the edge is reached; where Serve ends its first proxy, which was too slow for it, through the next."""
+    try:
+        starting.result()
+    except (ray.exceptions.RayError, TimeoutError) as error:
+        _log.warning("the proxy was ended while it started (%s); waiting for the next", type(error).__name__)
+        deadline = time.monotonic() + _NEXT_PROXY_LIMIT_S
+        while not _answers(settings):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _answers(settings: Settings) -> bool:
+    connection = http.client.HTTPConnection(settings.host, settings.port, timeout=_EDGE_TIMEOUT_S)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", f"{V1}/health/live")
+        return connection.getresponse().status == 200
+    return False
 
 
 def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:

@@ -148,15 +148,15 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def running_ray() -> Iterator[dict[str, str]]:
-    """A cluster that isn't ours: what a server needs in its environment to join it."""
+@contextlib.contextmanager
+def running_ray(**given: str) -> Iterator[dict[str, str]]:
+    """A cluster that isn't ours, with ``given`` in its environment: what a server needs in its own to join it."""
     folder = Path(tempfile.mkdtemp(prefix="mrt-"))
     auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIARAY_", "RAY_"))}
     cluster = subprocess.Popen(
         [sys.executable, "-I", "-c", _CLUSTER, str(folder)],
-        env={**clean, **auth, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**clean, **auth, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", **given},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -172,18 +172,28 @@ def running_ray() -> Iterator[dict[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_one_server_after_another_works_on_a_ray_that_runs(running_ray):
-    server = LiveServer(**running_ray)
-    try:
-        clip = make_clip(server.folder / "clip.mkv", seconds=2)
-        for number in range(2):
-            server.start()
-            job = server.submit("transcode", clip, profile="mobile-480p", output=str(server.folder / f"{number}.mp4"))
-            assert server.wait(job["id"])["state"] == "succeeded"
-            assert server.stop() == 0
-    finally:
-        server.stop()
-        server.remove()
+def test_one_server_after_another_works_on_a_ray_that_runs():
+    with running_ray() as joined:
+        server = LiveServer(**joined)
+        try:
+            clip = make_clip(server.folder / "clip.mkv", seconds=2)
+            for number in range(2):
+                server.start()
+                output = str(server.folder / f"{number}.mp4")
+                job = server.submit("transcode", clip, profile="mobile-480p", output=output)
+                assert server.wait(job["id"])["state"] == "succeeded"
+                assert server.stop() == 0
+        finally:
+            server.stop()
+            server.remove()
+
+
+def test_a_proxy_that_is_too_slow_for_serve_holds_up_no_start():
+    """None is ready after three times 0.2 s, as none is after Serve's 15 s on a busy machine; later ones get more."""
+    impatient = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "0.2", "RAY_SERVE_PROXY_GRACEFUL_SHUTDOWN_TIMEOUT_S": "0.1"}
+    with running_ray(**impatient) as joined, live_server(**joined) as server:
+        assert "the proxy was ended while it started" in (server.home / "logs" / "up.log").read_text()
+        assert "Traceback" not in server.log()
 
 
 @pytest.fixture
