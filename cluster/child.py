@@ -233,11 +233,21 @@ class MediaChild:
             theirs.close()
             os.close(read_end)
         self._socket, self._lifeline, self._calls = ours, write_end, 0
+        threading.Thread(target=self._reap, args=(self._process,), name="child-reaper", daemon=True).start()
         try:
             ready = self._receive(time.monotonic() + _START_LIMIT_S)
         except (OSError, EOFError, ValueError, ChildLimitError) as error:
             raise self._died(error) from error
         self.confinement = ready["ready"]["confinement"]
+
+    def _reap(self, process: subprocess.Popen[bytes]) -> None:
+        """Clean up after a child that dies between calls, when no call notices."""
+        with contextlib.suppress(ChildProcessError):  # a call was first
+            # Only looked at: its number stays its own until its group is gone.
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            if self._process is process:
+                self._end()
 
     def _wait_for_result(self, deadline: float, on_progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
         while True:

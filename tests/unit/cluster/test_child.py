@@ -251,9 +251,23 @@ def test_a_child_that_died_between_calls_is_replaced(child, clip):
     call(child, clip)
     first = child.pid
     os.kill(first, signal.SIGKILL)
-    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    until(lambda: not psutil.pid_exists(first))
     assert call(child, clip).duration_s is not None
     assert child.pid != first
+
+
+def test_a_child_that_died_between_calls_leaves_no_zombie(child):
+    child.warm()
+    number = child.pid
+    os.kill(number, signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(number))
+
+
+def test_what_a_child_started_dies_with_it_between_calls(child):
+    child.warm()
+    with subprocess.Popen(["sleep", "600"], process_group=child.pid) as started:
+        os.kill(child.pid, signal.SIGKILL)
+        assert started.wait(10) == -signal.SIGKILL
 
 
 def test_a_call_ended_on_purpose_says_so_within_two_seconds_and_leaves_no_process(child, midway):
