@@ -1,8 +1,9 @@
 """Decide whether a sound track can be copied, and if not, how it's encoded."""
 
+from pipelines.media.errors import ParamsError
 from pipelines.media.info import AudioInfo
 from pipelines.media.plan import AudioEncode, StreamPlan
-from pipelines.media.profiles import AudioSettings, TranscodeSettings
+from pipelines.media.profiles import AUDIO_CODECS, AudioSettings, TranscodeSettings
 
 # The codecs of a track that a container holds as it is, for audio codec "copy".
 _COPIES = {
@@ -33,6 +34,19 @@ _LOW_RATE_MP3_MAX_BPS = 160_000  # MPEG-2 Layer III, below 32 kHz
 
 
 def plan_audio(stream: AudioInfo, audio: AudioSettings, settings: TranscodeSettings) -> StreamPlan:
+    """Plan the sound track ``stream``.
+
+    Raises:
+        ParamsError: it is to be copied, and the container can't hold it.
+    """
+    container = settings.container
+    if settings.copied_audio and stream.codec not in _COPIES[container]:
+        others = ", ".join(sorted(AUDIO_CODECS[container] - {"copy"}))
+        raise ParamsError(
+            f"{container} can't hold {stream.codec}, the sound of stream {stream.index}, as it is. "
+            f"Set audio_codec to {others}, or leave it out.",
+            field="audio_codec",
+        )
     misfit = _first_misfit(stream, audio, settings)
     if misfit is None:
         reason = f"already {stream.codec} within the profile's bounds"

@@ -122,7 +122,7 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
     )
     crf: float | None = Field(default=None, ge=0, le=63, description="Constant quality; smaller is better and larger.")
     bitrate: BitRate | None = Field(default=None, description="Average video bit rate, e.g. 2M; instead of crf.")
-    max_bitrate: BitRate | None = Field(default=None, description="Bound of the video bit rate, e.g. 4M.")
+    max_bitrate: BitRate | None = Field(default=None, description="Bound of the video bit rate over seconds, e.g. 4M.")
     height: int | None = Field(
         default=None, ge=16, le=8640, description="Bound of the shorter displayed side in pixels; never upscales."
     )
@@ -136,7 +136,10 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
         default="auto",
         description="auto: where the source is marked so and looks it; telecine: make 24 pictures of 30 again.",
     )
-    audio_codec: AudioCodec | None = Field(default=None, description="Audio codec, or copy.")
+    audio_codec: AudioCodec | None = Field(
+        default=None,
+        description="Audio codec, or copy: sound as it is, which excludes audio_bitrate, loudness, start and end.",
+    )
     audio_bitrate: BitRate | None = Field(default=None, description="Audio bit rate, e.g. 128k.")
     loudness: float | None = Field(
         default=None,
@@ -162,14 +165,28 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("crf and bitrate exclude each other: give a quality or a bit rate")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ValueError("end must be later than start")
+        if self.audio_codec == "copy":
+            self._check_copy()
         return self
+
+    def _check_copy(self) -> None:
+        given = {
+            "audio_bitrate": "it keeps its bit rate",
+            "loudness": "it stays as loud as it is",
+            "start": "it isn't cut at exact times",
+            "end": "it isn't cut at exact times",
+        }
+        for name, reason in given.items():
+            if getattr(self, name):
+                raise ValueError(f"audio_codec copy and {name} exclude each other: of sound that is copied, {reason}")
 
 
 class TranscodeSettings(BaseModel, frozen=True, extra="forbid"):
     """A profile with the user's overrides applied.
 
     ``overridden_video`` and ``overridden_audio``: the user asked for an encoder setting, so a stream that would
-    conform is encoded all the same. ``audio_bitrate_bps`` is the user's and holds for any channel count.
+    conform is encoded all the same. ``copied_audio``: the user asked for sound as it is; a profile that copies it
+    encodes what the container can't hold. ``audio_bitrate_bps`` is the user's and holds for any channel count.
     """
 
     profile: str
@@ -185,6 +202,7 @@ class TranscodeSettings(BaseModel, frozen=True, extra="forbid"):
     loudness_lufs: float | None = None
     overridden_video: bool = False
     overridden_audio: bool = False
+    copied_audio: bool = False
 
 
 def load_profiles(folder: Path) -> dict[str, Profile]:
@@ -230,6 +248,7 @@ def merge(profile: Profile, params: TranscodeParams) -> TranscodeSettings:
                 value is not None for value in (params.codec, params.preset, params.crf, params.bitrate)
             ),
             overridden_audio=params.audio_bitrate is not None,
+            copied_audio=params.audio_codec == "copy",
         )
     except ValidationError as error:
         field, reason = _first_mistake(error)
@@ -295,4 +314,5 @@ def _first_mistake(error: ValidationError) -> tuple[str, str]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+    """In order, numbers by their size."""
+    return ", ".join(sorted(names, key=lambda name: (int(name) if name.isdecimal() else 0, name)))

@@ -46,6 +46,10 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
         {"height": 0},
         {"quality": 3},
         {"start": -1},
+        {"audio_codec": "copy", "audio_bitrate": "64k"},
+        {"audio_codec": "copy", "loudness": -23},
+        {"audio_codec": "copy", "start": 5},
+        {"audio_codec": "copy", "end": 5},
     ],
 )
 def test_contradictions_are_refused(params: dict[str, object]) -> None:
@@ -69,6 +73,11 @@ def test_what_a_profile_cant_do_is_refused(
     with pytest.raises(ParamsError) as caught:
         merge(profiles[profile], TranscodeParams.model_validate(params))
     assert caught.value.fields["field"] == field
+
+
+def test_presets_are_listed_in_order(profiles: dict[str, Profile]) -> None:
+    with pytest.raises(ParamsError, match=r": 0, 1, 2, .*, 9, 10, 11, 12, 13"):
+        merge(profiles["av1-1080p"], TranscodeParams(preset="medium"))
 
 
 def test_video_parameters_of_a_sound_profile_are_refused(profiles: dict[str, Profile]) -> None:

@@ -38,10 +38,22 @@ def media(*streams: AnyStream, **changes: object) -> MediaInfo:
     return MediaInfo.model_validate(values | changes)
 
 
-@pytest.mark.parametrize("codec", ["copy", "aac", None])
+@pytest.mark.parametrize("codec", ["aac", None])
 def test_a_loudness_means_an_encode(planned: Plan, codec: str | None) -> None:
     _, plan = planned(media(video(), audio()), loudness=-23, audio_codec=codec).streams
     assert (plan.action, plan.reason, plan.codec) == ("encode", "its loudness is set", "aac")
+
+
+@pytest.mark.parametrize(("profile", "codec"), [("webm-vp9", "aac"), ("web-720p", "dts"), ("audio-mp3", "flac")])
+def test_sound_that_is_to_be_copied_but_doesnt_fit_is_refused(planned: Plan, profile: str, codec: str) -> None:
+    with pytest.raises(ParamsError, match=f"can't hold {codec}, the sound of stream 1") as caught:
+        planned(media(video(), audio(codec=codec)), profile, audio_codec="copy")
+    assert caught.value.fields["field"] == "audio_codec"
+
+
+def test_a_profile_that_copies_sound_encodes_what_doesnt_fit(planned: Plan) -> None:
+    _, plan = planned(media(video(), audio(codec="wmav2")), "archive-hevc").streams
+    assert (plan.action, plan.reason) == ("encode", "the container can't hold wmav2")
 
 
 def test_a_crop_means_an_encode(planned: Plan) -> None:
