@@ -1,6 +1,7 @@
 """The ``mediaray`` command: every command is put together here."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -9,6 +10,8 @@ from typer.core import TyperGroup
 from serve.cli import catalogues, jobs, server
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
+from serve.cli.failures import WRONG_USAGE
+from serve.cli.render import print_error
 
 _OPERATIONS = "Operations"
 
@@ -17,6 +20,18 @@ class Commands(TyperGroup):
     """The commands written here, and one for each operation: those are loaded when one is asked for."""
 
     _complete = False
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
+        """As typer's; but with ``--json``, wrong usage is a document, as every other answer is."""
+        given = sys.argv[1:] if args is None else list(args)
+        if "--json" not in given:
+            return super().main(given, *more, **options)
+        try:
+            exit_code = super().main(given, *more, **{**options, "standalone_mode": False})
+        except typer.TyperException as error:
+            print_error(WRONG_USAGE, error.format_message())
+            exit_code = error.exit_code
+        sys.exit(exit_code)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         written = list(self.commands)

@@ -14,6 +14,14 @@ from serve.cli import render
 from serve.cli.launch import NotStartedError
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
+WRONG_USAGE = "wrong_usage"
+# The server's codes for a request that is wrong, whatever its sources hold.
+_USAGE_CODES = frozenset(
+    {
+        *("params_invalid", "parameter_invalid", "request_invalid", "sources_invalid", "source_invalid"),
+        *("operation_unknown", "profile_unknown", "profile_invalid", "output_extension"),
+    }
+)
 P = ParamSpec("P")
 
 
@@ -48,7 +56,7 @@ def _explained(error: Exception) -> tuple[int, str, str] | None:
     if isinstance(error, ServerUnreachableError):
         return UNREACHABLE, "server_unreachable", str(error)
     if isinstance(error, ProblemError):
-        return FAILED, error.code, error.detail
+        return USAGE if error.code in _USAGE_CODES else FAILED, error.code, error.detail
     if isinstance(error, OSError) and error.filename:
         return FAILED, "file_error", f"{error.filename}: {error.strerror}"
     return None
@@ -68,7 +76,7 @@ def settings_problems(error: ValidationError) -> str:
 
 def _fail(exit_code: int, code: str, message: str, *, as_json: bool) -> NoReturn:
     if as_json:
-        render.print_json({"error": {"code": code, "message": message}})
+        render.print_error(code, message)
     else:
         sys.stdout.flush()
         render.Screen(stderr=True).error(message)

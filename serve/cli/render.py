@@ -139,6 +139,11 @@ def print_json(value: Any) -> None:
         print(json.dumps(jsonable(value), indent=2 if sys.stdout.isatty() else None, ensure_ascii=False), flush=True)
 
 
+def print_error(code: str, message: str) -> None:
+    """As a document, for programs."""
+    print_json({"error": {"code": code, "message": message}})
+
+
 def print_json_line(value: Any) -> None:
     with _writing():
         print(json.dumps(jsonable(value), ensure_ascii=False), flush=True)

@@ -119,8 +119,22 @@ def test_a_full_disk_under_stdout_is_told(server, arguments):
     assert done.returncode == 1
 
 
-def test_wrong_usage_exits_with_2(run, film):
-    assert run("transcode", film, "--crf", "much").returncode == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--crf", "much"),
+        ("--crf", "60"),
+        ("--preset", "foo"),
+        ("--profile", "nope"),
+        ("--hdr", "keep"),
+        ("-o", "x.avi"),
+    ],
+)
+def test_wrong_usage_exits_with_2_whoever_finds_it(run, film, folder, arguments):
+    options = [folder / each if each == "x.avi" else each for each in arguments]
+    done = run("transcode", film, *options, "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["code"] != "internal"
 
 
 def test_an_unknown_job_exits_with_1(run):

@@ -57,6 +57,32 @@ def test_jobs_watch_of_a_failed_job_exits_with_1(server):
     assert run("jobs", "watch", "job-1").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["probe", "missing.mp4"], "missing.mp4"),
+        (["transcode", __file__, "--crf", "much"], "--crf"),
+        (["transcode", __file__, "--start", "5", "--end", "1"], "end"),
+        (["transcode"], "SOURCE"),
+        (["probe", __file__, "--no-such-option"], "--no-such-option"),
+        (["jobs", "list", "--limit", "0"], "--limit"),
+        (["transmogrify"], "transmogrify"),
+    ],
+)
+def test_wrong_usage_is_a_document_too(home, arguments, named):
+    result = run(*arguments, "--json")
+    assert result.exit_code == 2
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "wrong_usage"
+    assert named in error["message"]
+
+
+def test_with_json_help_is_still_help(home):
+    result = run("probe", "--json", "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout
+
+
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
 def test_jobs_are_steered(server, action):
     assert document("jobs", action, "job-1")["id"] == "job-1"

@@ -101,7 +101,21 @@ def test_what_is_wrong_with_all_of_the_request_is_told_once(server, film, other)
     server.refused = {str(each): (422, "profile_unknown", "No such profile.") for each in (film, other)}
     result = run("shrink", film, other)
     assert result.stderr.count("No such profile.") == 1
-    assert result.exit_code == 1
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("code", ["params_invalid", "parameter_invalid", "profile_unknown", "output_extension"])
+def test_a_request_that_the_server_finds_wrong_exits_with_2(server, film, code):
+    server.refused = {str(film): (422, code, "Wrong.")}
+    result = run("shrink", film, "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == {"error": {"code": code, "message": "Wrong."}}
+
+
+@pytest.mark.parametrize("code", ["source_empty", "output_exists", "disk_full"])
+def test_a_request_that_can_t_be_done_now_exits_with_1(server, film, code):
+    server.refused = {str(film): (422, code, "Not now.")}
+    assert run("shrink", film).exit_code == 1
 
 
 def test_a_failed_job_exits_with_1_and_its_message(server, film):
@@ -111,6 +125,16 @@ def test_a_failed_job_exits_with_1_and_its_message(server, film):
     result = run("shrink", film)
     assert result.exit_code == 1
     assert "The film is torn. (source_unreadable)" in result.stdout
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_a_failed_job_is_offered_again_where_that_may_help(server, film, retryable):
+    error = {"code": "encode_failed", "message": "The encoder broke.", "retryable": retryable}
+    server.jobs["job-1"] = job_document(state="failed", error=error, artifacts=[], result=None)
+    server.streams = [[event_document(1, "failed")]]
+    result = run("shrink", film)
+    assert "mediaray jobs show job-1" in result.output
+    assert ("mediaray jobs retry job-1" in result.output) == retryable
 
 
 def test_no_watch_says_how_to_watch(server, film):
