@@ -135,9 +135,11 @@ class Client:
     def get(self, job_id: str) -> JobView:
         return self._do(protocol.get(job_id))
 
-    def list(self, state: str | None = None, operation: str | None = None, page_size: int = 100) -> Iterator[JobView]:
-        """Jobs, newest first, page by page as they are used up."""
-        cursor: str | None = None
+    def list(
+        self, state: str | None = None, operation: str | None = None, page_size: int = 100, *, below: str | None = None
+    ) -> Iterator[JobView]:
+        """Jobs, newest first, from below that id, page by page as they are used up."""
+        cursor = below
         while True:
             page = self._do(protocol.page(state, operation, page_size, cursor))
             yield from page.jobs
@@ -314,9 +316,9 @@ class AsyncClient:
         return await self._do(protocol.get(job_id))
 
     async def list(
-        self, state: str | None = None, operation: str | None = None, page_size: int = 100
+        self, state: str | None = None, operation: str | None = None, page_size: int = 100, *, below: str | None = None
     ) -> AsyncIterator[JobView]:
-        cursor: str | None = None
+        cursor = below
         while True:
             page = await self._do(protocol.page(state, operation, page_size, cursor))
             for job in page.jobs:

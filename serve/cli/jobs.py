@@ -1,6 +1,7 @@
 """``mediaray jobs``: look at jobs, and steer them."""
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from serve.client import Client, JobView
 
 StateName = Literal["queued", "planning", "running", "paused", "verifying", "succeeded", "failed", "cancelled"]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs: see mediaray jobs list.")]
-Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id: see mediaray jobs list.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs, or how they begin: see jobs list.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or how it begins: see mediaray jobs list.")]
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_BEGINNING = re.compile("[0-9a-f-]{4,35}")  # shorter ones are more likely a slip than a job
 
 app = typer.Typer(help="List, watch and steer jobs.", no_args_is_help=True)
 
@@ -38,6 +41,8 @@ def list_jobs(
     """List jobs, newest first."""
     with Place.here().client() as client:
         found = list(itertools.islice(client.list(state, operation, min(limit, 100)), limit))
+    if operation and not found:
+        _check_operation(operation)
     if json_output:
         print_json({"jobs": found})
     elif found:
@@ -46,12 +51,20 @@ def list_jobs(
         Screen().say("No such jobs." if state or operation else "No jobs yet.")
 
 
+def _check_operation(name: str) -> None:
+    from serve.catalogue import catalogue  # slow to import
+
+    if name not in catalogue():
+        known = ", ".join(catalogue().names())
+        raise typer.BadParameter(f"there is no operation {name}. There are: {known}", param_hint="--operation")
+
+
 @app.command()
 @reported
 def show(job_id: Id, json_output: Json = False) -> None:
     """Show all about a job."""
     with Place.here().client() as client:
-        job = client.get(job_id)
+        job = client.get(_whole(client, job_id))
     if json_output:
         print_json(job)
     else:
@@ -63,7 +76,7 @@ def show(job_id: Id, json_output: Json = False) -> None:
 def files(job_id: Id, json_output: Json = False) -> None:
     """List the files that a job made."""
     with Place.here().client() as client:
-        made = client.artifacts(job_id)
+        made = client.artifacts(_whole(client, job_id))
     if json_output:
         print_json({"artifacts": made})
     else:
@@ -77,7 +90,7 @@ def watch_jobs(job_ids: Ids, json_output: Json = False) -> None:
     """Watch jobs until they are finished. Ctrl-C leaves them running."""
     place = Place.here()
     with place.client() as client:
-        jobs = [client.get(job_id) for job_id in job_ids]
+        jobs = [client.get(_whole(client, job_id)) for job_id in job_ids]
     jobs = watch(place, jobs, JsonLines() if json_output else display_for(jobs, as_json=False))
     if any(job.state != "succeeded" for job in jobs):
         raise typer.Exit(FAILED)
@@ -87,21 +100,33 @@ def watch_jobs(job_ids: Ids, json_output: Json = False) -> None:
 @reported
 def cancel(job_ids: Ids, json_output: Json = False) -> None:
     """Cancel jobs. What they finished is kept for a retry."""
-    _steer(job_ids, lambda client, job_id: client.cancel(job_id), json_output, "cancelled")
+    _steer(
+        *(job_ids, lambda client, job_id: client.cancel(job_id), json_output),
+        late=lambda job: job.state != "cancelled",
+        becomes="cancelled",
+    )
 
 
 @app.command()
 @reported
 def pause(job_ids: Ids, json_output: Json = False) -> None:
     """Pause jobs; they give their CPUs back."""
-    _steer(job_ids, lambda client, job_id: client.pause(job_id), json_output, "paused")
+    _steer(
+        *(job_ids, lambda client, job_id: client.pause(job_id), json_output),
+        late=lambda job: job.state != "paused",
+        becomes="paused",
+    )
 
 
 @app.command()
 @reported
 def resume(job_ids: Ids, json_output: Json = False) -> None:
     """Let paused jobs go on."""
-    _steer(job_ids, lambda client, job_id: client.resume(job_id), json_output)
+    _steer(
+        *(job_ids, lambda client, job_id: client.resume(job_id), json_output),
+        late=lambda job: job.state == "paused",
+        becomes="going on",
+    )
 
 
 @app.command()
@@ -114,7 +139,7 @@ def retry(
     """Do a failed or cancelled job again, as a new job."""
     place = Place.here()
     with place.client() as client:
-        jobs = [client.retry(job_id)]
+        jobs = [client.retry(_whole(client, job_id))]
     if watch_it:
         jobs = watch(place, jobs, display_for(jobs, as_json=json_output))
     show_jobs(jobs, told=_told_of(jobs[0]), watched=watch_it, as_json=json_output)
@@ -138,7 +163,10 @@ def submit(
     """Submit the jobs of a plan. One that is refused holds up no other."""
     orders = orders_of(plan, level)[:first]
     if not orders:
-        Screen(stderr=json_output).say("There are no jobs in the plan.")
+        if json_output:
+            print_json({"jobs": []})
+        else:
+            Screen().say("There are no jobs in the plan.")
         return
     place = Place.here()
     ensure_server(place, Screen(stderr=True))
@@ -165,22 +193,41 @@ def priority(
 def delete(job_ids: Ids, json_output: Json = False) -> None:
     """Remove finished jobs, and the artifacts kept with them. Files written to an output stay."""
     with Place.here().client() as client:
-        for job_id in job_ids:
+        whole = [_whole(client, job_id) for job_id in job_ids]
+        for job_id in whole:
             client.delete(job_id)
     if json_output:
-        print_json({"deleted": job_ids})
+        print_json({"deleted": whole})
     else:
-        Screen().say(f"Deleted: {', '.join(job_ids)}")
+        Screen().say(f"Deleted: {', '.join(whole)}")
+
+
+def _whole(client: "Client", given: str) -> str:
+    """The id that begins so; what can't begin one, or begins none, as it is, for the server to refuse."""
+    if not _BEGINNING.fullmatch(given):
+        return given
+    newest = itertools.islice(client.list(page_size=2, below=given + _LAST_ID[len(given) :]), 2)
+    found = [job.id for job in newest if job.id.startswith(given)]
+    if len(found) > 1:
+        raise typer.BadParameter(f"several jobs' ids begin with {given}: {', '.join(found)}, …", param_hint="ID")
+    return found[0] if found else given
 
 
 def _steer(
-    job_ids: list[str], action: Callable[["Client", str], "JobView"], as_json: bool, becomes: str | None = None
+    job_ids: list[str],
+    action: Callable[["Client", str], "JobView"],
+    as_json: bool,
+    *,
+    late: Callable[["JobView"], bool] | None = None,
+    becomes: str = "",
 ) -> None:
+    """Steer jobs, and show them. ``late``: which of them aren't yet what they become."""
     with Place.here().client() as client:
-        jobs = [action(client, job_id) for job_id in job_ids]
+        whole = [_whole(client, job_id) for job_id in job_ids]
+        jobs = [action(client, job_id) for job_id in whole]
     if as_json:
         print_json(jobs[0] if len(jobs) == 1 else {"jobs": jobs})
     else:
         Screen().jobs(jobs)
-        if becomes and any(job.state != becomes for job in jobs):
+        if late and any(map(late, jobs)):
             Screen().note(f"Accepted: {becomes} in a moment.")

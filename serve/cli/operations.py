@@ -13,7 +13,7 @@ from serve.cli.launch import ensure_server
 from serve.cli.options import files_of, given_params, option_parameters
 from serve.cli.render import Screen, print_json
 from serve.cli.session import Place
-from serve.cli.targets import Target, granted, targets
+from serve.cli.targets import Target, granted, split_by_name, targets
 from serve.cli.watch import watch
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ PriorityName = Literal["low", "normal", "high", "urgent"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 _PANEL = "How"
 _SOURCES = {False: "Media files.", True: "Files, or folders of them."}
+_SAME_NAME = (
+    "Another of the sources has this name, and so would the result. Do this one by itself, with its own --output."
+)
 _OF_ONE = ("source_", "output_")  # codes of what is wrong with one source, not with all of the request
 
 
@@ -152,15 +155,16 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
 def _carry_out(operation: "Operation", wish: Wish) -> None:
     place = Place.here()
     ensure_server(place, Screen(stderr=True))
+    apart, clashing = split_by_name(wish.targets)
+    refused = [_refused(each, "output_in_use", _SAME_NAME, as_json=wish.as_json) for each in clashing]
     with place.client() as client:
         if wish.explain:
-            with granted(place, wish.targets, wish.files):
-                _explain(client, operation.name, wish)
+            with granted(place, apart, wish.files):
+                _explain(client, operation.name, replace(wish, targets=apart), refused)
             return
-        orders = [
-            Order(operation.name, target, wish.params_for(target), wish.priority, wish.files) for target in wish.targets
-        ]
-        jobs, refused = submit_each(client, place, orders, as_json=wish.as_json)
+        orders = [Order(operation.name, target, wish.params_for(target), wish.priority, wish.files) for target in apart]
+        jobs, refused_too = submit_each(client, place, orders, as_json=wish.as_json)
+        refused += refused_too
     if wish.watch and jobs:
         jobs = watch(place, jobs, display_for(jobs, as_json=wish.as_json))
     show_jobs(jobs, refused, told=operation.told, watched=wish.watch, as_json=wish.as_json)
@@ -182,10 +186,22 @@ def submit_each(
         except ProblemError as error:
             if len(orders) == 1 or not error.code.startswith(_OF_ONE):
                 raise
-            refused.append(Refused(target.name, error.code, error.detail))
-            if not as_json:
-                Screen(stderr=True).error(f"{target.name}: {error.detail} ({error.code})")
+            refused.append(_refused(target, error.code, error.detail, as_json=as_json))
     return jobs, refused
+
+
+def _refused(target: Target, code: str, message: str, *, as_json: bool) -> Refused:
+    """Tells people at once."""
+    if not as_json:
+        Screen(stderr=True).error(f"{target.name}: {message} ({code})")
+    return Refused(target.name, code, message)
+
+
+def _several(name: str, made: Sequence[Any], refused: Sequence[Refused]) -> Any:
+    """The document of what was made of one source, or of several."""
+    if len(made) == 1 and not refused:
+        return made[0]
+    return {name: made, **({"refused": [asdict(each) for each in refused]} if refused else {})}
 
 
 def show_jobs(
@@ -199,8 +215,7 @@ def show_jobs(
     """Print jobs after a command, of a result what ``told`` picks; exit with 1 where one was refused or failed."""
     screen = Screen()
     if as_json:
-        several = {"jobs": jobs, **({"refused": [asdict(each) for each in refused]} if refused else {})}
-        print_json(jobs[0] if len(jobs) == 1 and not refused else several)
+        print_json(_several("jobs", jobs, refused))
     elif jobs and not watched:
         for job in jobs:
             screen.say(f"{job.id}  {job.operation} {job.source_name}: {job.state}")
@@ -218,11 +233,13 @@ def _show_result(screen: Screen, job: "JobView", told: Callable[[Mapping[str, An
         screen.note(f"All of it: mediaray jobs show {job.id}")
 
 
-def _explain(client: "Client", operation: str, wish: Wish) -> None:
+def _explain(client: "Client", operation: str, wish: Wish, refused: Sequence[Refused]) -> None:
     plans = [client.plan(operation, list(target.sources), wish.params_for(target)) for target in wish.targets]
     if wish.as_json:
-        print_json(plans[0] if len(plans) == 1 else {"plans": plans})
-        return
-    screen = Screen()
-    for target, plan in zip(wish.targets, plans, strict=True):
-        screen.plan(target.name, plan)
+        print_json(_several("plans", plans, refused))
+    else:
+        screen = Screen()
+        for target, plan in zip(wish.targets, plans, strict=True):
+            screen.plan(target.name, plan)
+    if refused:
+        raise typer.Exit(FAILED)

@@ -195,6 +195,11 @@ def _needs(needs: Mapping[str, Any]) -> tuple[str, str, str]:
     )
 
 
+def _shown(value: Any) -> str:
+    """Of a fraction, what tells a person something: three places, six below one."""
+    return str(round(value, 3 if abs(value) >= 1 else 6) if isinstance(value, float) else value)
+
+
 def _grown(tree: Tree, value: Mapping[str, Any]) -> Tree:
     for name, each in value.items():
         if each is None or each in ([], {}):
@@ -206,6 +211,6 @@ def _grown(tree: Tree, value: Mapping[str, Any]) -> Tree:
                 entry = item if isinstance(item, Mapping) else {"value": item}
                 _grown(tree.add(Text(printable(f"{name} {number}"))), entry)
         else:
-            shown = ", ".join(map(str, each)) if isinstance(each, list) else str(each)
+            shown = ", ".join(map(_shown, each)) if isinstance(each, list) else _shown(each)
             tree.add(Text.assemble((f"{printable(name)}: ", "dim"), printable(shown)))
     return tree

@@ -35,7 +35,7 @@ def targets(
     Several share an output folder: files keep their stem, folders get one each.
 
     Raises:
-        typer.BadParameter: a source is missing, or several results would have one name.
+        typer.BadParameter: a source is missing, or several have no folder to go to.
     """
     found = [_source(each) for each in sources]
     if output is not None and not output.strip():
@@ -50,13 +50,20 @@ def targets(
         return [Target((found[0],), f"{place}/" if folder else place)]
     if kind == "file" and not folder:
         raise typer.BadParameter(f"several sources need a folder here: {output}/", param_hint=_OUTPUT)
-    stems = [Path(source).stem for source in found]
-    if len(set(stems)) < len(stems):
-        raise typer.BadParameter("two sources have the same name; give them one by one", param_hint=_OUTPUT)
-    return [
-        Target((source,), f"{place}/{stem}" if kind == "folder" else f"{place}/")
-        for source, stem in zip(found, stems, strict=True)
-    ]
+    return [Target((source,), f"{place}/{Path(source).stem}" if kind == "folder" else f"{place}/") for source in found]
+
+
+def split_by_name(chosen: Sequence[Target]) -> tuple[list[Target], list[Target]]:
+    """Targets whose results have names of their own, and those that would write over an earlier one's."""
+    apart: list[Target] = []
+    clashing: list[Target] = []
+    names: set[str] = set()
+    for target in chosen:
+        name = f"{target.output}{Path(target.sources[0]).stem}" if target.output else None
+        (clashing if name in names else apart).append(target)
+        if name:
+            names.add(name)
+    return apart, clashing
 
 
 @contextlib.contextmanager

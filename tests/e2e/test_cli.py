@@ -137,6 +137,11 @@ def test_wrong_usage_exits_with_2_whoever_finds_it(run, film, folder, arguments)
     assert json.loads(done.stdout)["error"]["code"] != "internal"
 
 
+def test_a_job_is_named_by_how_its_id_begins(run, film):
+    job = answer(run("probe", film, "--json"))
+    assert answer(run("jobs", "show", job["id"][:-4], "--json"))["id"] == job["id"]
+
+
 def test_an_unknown_job_exits_with_1(run):
     done = run("jobs", "show", "00000000-0000-7000-8000-000000000000", "--json")
     assert done.returncode == 1

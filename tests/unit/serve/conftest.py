@@ -105,10 +105,12 @@ class FakeServer:
         return JSONResponse({"operation": body["operation"], "units": units, "explain": {"why": "because"}})
 
     def _list(self, request: Request) -> Response:
-        every = list(self.jobs.values())
-        start, limit = int(request.query_params.get("cursor", "0")), int(request.query_params["limit"])
-        following = str(start + limit) if start + limit < len(every) else None
-        return JSONResponse({"jobs": every[start : start + limit], "next_cursor": following})
+        below, limit = request.query_params.get("cursor"), int(request.query_params["limit"])
+        ids = sorted((job_id for job_id in self.jobs if below is None or job_id < below), reverse=True)
+        operation = request.query_params.get("operation")
+        jobs = [self.jobs[job_id] for job_id in ids if operation in (None, self.jobs[job_id]["operation"])]
+        following = jobs[limit - 1]["id"] if len(jobs) > limit else None
+        return JSONResponse({"jobs": jobs[:limit], "next_cursor": following})
 
     def _get(self, request: Request) -> Response:
         if request.headers.get("Authorization") != f"Bearer {self.token}":

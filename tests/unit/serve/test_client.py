@@ -35,7 +35,8 @@ def test_a_job_of_a_newer_server_is_read(client):
 
 def test_list_goes_on_over_pages(client, fake_server):
     fake_server.jobs = {f"job-{n}": job_document(f"job-{n}") for n in range(5)}
-    assert [job.id for job in client.list(page_size=2)] == [f"job-{n}" for n in range(5)]
+    assert [job.id for job in client.list(page_size=2)] == [f"job-{n}" for n in (4, 3, 2, 1, 0)]
+    assert [job.id for job in client.list(page_size=2, below="job-2")] == ["job-1", "job-0"]
 
 
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume", "retry"])

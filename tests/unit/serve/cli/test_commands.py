@@ -57,6 +57,73 @@ def test_jobs_watch_of_a_failed_job_exits_with_1(server):
     assert run("jobs", "watch", "job-1").exit_code == 1
 
 
+FIRST, SECOND = "0199d6c0-1111-7222-8333-444455556666", "0199d6c0-2222-7222-8333-444455556666"
+
+
+@pytest.fixture
+def two_jobs(server):
+    server.jobs = {job_id: job_document(job_id) for job_id in (FIRST, SECOND)}
+    return server
+
+
+def test_a_job_is_named_by_how_its_id_begins(two_jobs):
+    assert document("jobs", "show", FIRST[:11])["id"] == FIRST
+    assert document("jobs", "cancel", SECOND[:11])["id"] == SECOND
+    assert document("jobs", "delete", FIRST[:-1], SECOND) == {"deleted": [FIRST, SECOND]}
+
+
+def test_a_beginning_of_several_ids_is_refused(two_jobs):
+    result = run("jobs", "cancel", FIRST[:8], "--json")
+    assert result.exit_code == 2
+    assert FIRST in json.loads(result.stdout)["error"]["message"]
+    assert two_jobs.actions == []
+
+
+@pytest.mark.parametrize("given", ["0199ffff", "019", "0199d6c0-1111-7222-8333-444455556667", "0199D6C0-1111"])
+def test_what_no_id_begins_with_is_an_unknown_job(two_jobs, given):
+    assert document("jobs", "show", given)["error"]["code"] == "job_not_found"
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "told"),
+    [
+        ("cancel", "running", "cancelled in a moment"),
+        ("cancel", "cancelled", ""),
+        ("pause", "running", "paused in a moment"),
+        ("resume", "paused", "going on in a moment"),
+        ("resume", "queued", ""),
+    ],
+)
+def test_what_isn_t_yet_as_asked_is_told(server, action, state, told):
+    server.jobs["job-1"] = job_document(state=state)
+    shown = run("jobs", action, "job-1").stdout
+    assert told in shown
+    assert bool(told) == ("in a moment" in shown)
+
+
+def test_fractions_are_shown_to_people_as_far_as_they_tell_something(server):
+    server.jobs["job-1"] = job_document(result={"duration_s": 15.061333333333334, "ssim": 0.99963, "each": [1 / 3]})
+    shown = run("jobs", "show", "job-1").stdout
+    assert "duration_s: 15.061\n" in shown
+    assert "ssim: 0.99963\n" in shown
+    assert "each: 0.333333\n" in shown
+    assert document("jobs", "show", "job-1")["result"]["duration_s"] == 15.061333333333334
+
+
+def test_jobs_of_an_operation_that_there_is_not_are_wrong_usage(server):
+    result = run("jobs", "list", "--operation", "prob", "--json")
+    assert result.exit_code == 2
+    assert "no operation prob." in json.loads(result.stdout)["error"]["message"]
+    assert run("jobs", "list", "--operation", "probe").exit_code == 0
+    assert run("jobs", "list", "--operation", "shrink").exit_code == 0  # of another version, but there are jobs of it
+
+
+def test_a_plan_without_jobs_is_a_document_too(home, tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"jobs": []}')
+    assert document("jobs", "submit", str(plan)) == {"jobs": []}
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -118,6 +118,28 @@ def test_a_request_that_can_t_be_done_now_exits_with_1(server, film, code):
     assert run("shrink", film).exit_code == 1
 
 
+@pytest.fixture
+def namesake(tmp_path):
+    file = tmp_path / "film.ts"
+    file.write_bytes(b"film")
+    return file
+
+
+def test_of_two_sources_of_one_name_the_first_is_done(server, film, namesake, tmp_path):
+    result = run("shrink", film, namesake, "-o", f"{tmp_path}/out/", "--json")
+    assert result.exit_code == 1
+    assert [each["sources"] for each in server.submitted] == [[str(film)]]
+    (refused,) = json.loads(result.stdout)["refused"]
+    assert (refused["source"], refused["code"]) == (str(namesake), "output_in_use")
+
+
+def test_a_plan_of_two_sources_of_one_name_has_the_first(server, film, namesake, tmp_path):
+    result = run("shrink", film, namesake, "-o", f"{tmp_path}/out/", "--explain")
+    assert result.exit_code == 1
+    assert f"{namesake}: Another of the sources has this name" in result.stderr
+    assert f"shrink {film}" in result.stdout
+
+
 def test_a_failed_job_exits_with_1_and_its_message(server, film):
     error = {"code": "source_unreadable", "message": "The film is torn.", "retryable": False}
     server.jobs["job-1"] = job_document(state="failed", error=error, artifacts=[], result=None)

@@ -7,7 +7,7 @@ import typer
 from cluster.home import Home
 from cluster.settings import Settings
 from serve.cli.session import Place
-from serve.cli.targets import Target, granted, targets
+from serve.cli.targets import Target, granted, split_by_name, targets
 
 
 @pytest.fixture
@@ -61,9 +61,15 @@ def test_many_sources_fill_a_folder(films, output, kind):
     assert target.output == f"{films}/{output.rstrip('/')}/"
 
 
-def test_two_results_never_share_a_name(films):
-    with pytest.raises(typer.BadParameter, match="same name"):
-        targets(["a.mkv", "other/a.mkv"], "out/", "file")
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_two_results_never_share_a_name(films, kind):
+    first, *rest = chosen = targets(["a.mkv", "other/a.mkv", "b.mkv", "a.mkv"], "out/", kind)
+    assert split_by_name(chosen) == ([first, rest[1]], [rest[0], rest[2]])
+
+
+def test_results_that_are_kept_with_their_jobs_never_clash(films):
+    chosen = targets(["a.mkv", "other/a.mkv"], None, "file")
+    assert split_by_name(chosen) == (chosen, [])
 
 
 def test_grants_cover_sources_links_and_outputs(films, tmp_path):
