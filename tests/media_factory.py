@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -288,6 +289,16 @@ def with_noise(film: Path, target: Path, numbers: Iterable[int], spoil: Callable
             copy.stream = stream
             output.mux(copy)
     return target
+
+
+def without_adts_headers(film: Path, numbers: Collection[int]) -> Path:
+    """Change ``film``, MPEG-TS with 48 kHz AAC: the headers that lead some frames of its sound are gone."""
+    data = film.read_bytes()
+    headers = [match.start() for match in re.finditer(rb"\xff\xf1\x4c", data)]
+    for number in numbers:
+        data = data[: headers[number]] + bytes(3) + data[headers[number] + 3 :]
+    film.write_bytes(data)
+    return film
 
 
 def grey_ramp(path: Path, frames: int = 50, **options: object) -> Path:

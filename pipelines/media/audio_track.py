@@ -161,6 +161,7 @@ class AudioTrack(SoundDecoder):
         assert isinstance(writer.stream, AudioStream)
         self.writer = writer
         self.frames = 0
+        self.warnings: tuple[str, ...] = ()
         self._encoder = writer.stream
         super().__init__(source, clock, encode, damage, self._encoder.format.name, self._encode, gain_db)
 

@@ -1,9 +1,11 @@
 """What of a stream doesn't decode: concealed and told, or the end of the work."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.profiles import DamagePolicy
@@ -63,6 +65,14 @@ class Damage:
             self.times_s.append(time_s)
 
 
+def set_to_tell(decoder: VideoCodecContext) -> None:
+    """Have ``decoder`` tell of what it would conceal without a word."""
+    if decoder.name == "hevc":
+        # Measured with four bytes of a packet changed: libav's HEVC decoder tells of 13 in 20 such, else of none. Other
+        # decoders tell as much without, and H.264's would take what comes before a keyframe of an open GOP for damage.
+        decoder.options = {**decoder.options, "err_detect": "explode"}
+
+
 def first_times(*tracks: "tuple[float, ...] | list[float]") -> tuple[float, ...]:
     """The first ten of several tracks or chunks, in order; chunks may meet the same damage."""
     return tuple(sorted({time_s for times_s in tracks for time_s in times_s})[:_KEPT_TIMES])
@@ -71,5 +81,9 @@ def first_times(*tracks: "tuple[float, ...] | list[float]") -> tuple[float, ...]
 def concealed(errors: int, times_s: tuple[float, ...]) -> str:
     """The warning that goes with a damaged source."""
     told = "1 error was" if errors == 1 else f"{errors} errors were"
-    where = "" if not times_s else f", {'' if errors == 1 else 'the first '}at {times_s[0]:.1f} s"
-    return f"{told} concealed while decoding the source{where}; look at the result."
+    return f"{told} concealed while reading the source{first_of(errors, times_s)}; look at the result."
+
+
+def first_of(errors: int, times_s: Sequence[float]) -> str:
+    """Where the first of some errors is, to follow their number; nothing where that isn't known."""
+    return "" if not times_s else f", {'' if errors == 1 else 'the first '}at {times_s[0]:.1f} s"

@@ -1,8 +1,10 @@
 """Read packets without decoding one, and note what they tell."""
 
+import math
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -13,9 +15,11 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.ticks import seconds
 
 UNDATED = -(1 << 63)  # in place of a time
 Ticks = NDArray[np.int64]
+_ROUNDED_S = 0.002  # of two millisecond clocks
 
 
 def packets_of(
@@ -44,10 +48,30 @@ def packets_to_end(container: InputContainer, name: str, *streams: Stream) -> "I
     Raises:
         SourceUnreadableError: ``name`` can't be read to its end.
     """
+    yield from to_end(packets_of(container, *streams), name)
+
+
+def to_end(
+    packets: "Iterator[Packet[Any]]", name: str, end: Fraction | None = None, needed: Collection[int] = ()
+) -> "Iterator[Packet[Any]]":
+    """``packets``, which may end where they can't be read on if ``needed``, some streams, were read up to ``end``.
+
+    ``end`` is on the source's clock; ``None`` is its own.
+
+    Raises:
+        SourceUnreadableError: ``name`` can't be read as far.
+    """
+    read_s = dict.fromkeys(needed if end is not None else (), -math.inf)
     try:
-        yield from packets_of(container, *streams)
+        for packet in packets:
+            index = packet.stream_index
+            if index in read_s and packet.dts is not None:
+                read_s[index] = max(read_s[index], seconds(packet.dts + (packet.duration or 0), packet.time_base))
+            yield packet
     except av.error.FFmpegError as error:
-        raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
+        if end is None or min(read_s.values(), default=-math.inf) < float(end) - _ROUNDED_S:
+            what = error.strerror or error
+            raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {what}.") from error
 
 
 def time_of(packet: "Packet[Any]") -> int | None:

@@ -18,8 +18,9 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from pipelines.media.copy_track import CopyTrack
 from pipelines.media.damage import concealed, first_times
-from pipelines.media.demuxing import packets_to_end
+from pipelines.media.demuxing import packets_of, to_end
 from pipelines.media.errors import OutputInvalidError
 from pipelines.media.info import VideoInfo
 from pipelines.media.mux import (
@@ -37,6 +38,7 @@ from pipelines.media.packet_feeds import TimedPacket, picture_feed, sound_feed, 
 from pipelines.media.pieces import check_borders, check_files, missing_frames, seams_of
 from pipelines.media.plan import StreamPlan, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.rate_bound import above_bound
 from pipelines.media.results import (
     ChunkResult,
     EncodedChunk,
@@ -47,8 +49,7 @@ from pipelines.media.results import (
     TranscodeResult,
 )
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.subtitle_track import lost_subtitles
-from pipelines.media.tracks import Clock, CopyTrack, Track
+from pipelines.media.tracks import Clock, Track
 from pipelines.media.verify import verify_packets
 from pipelines.media.video_plan import nominal_rate
 
@@ -65,11 +66,11 @@ def join(
     sounds: Sequence[EncodedSound],
     on_progress: OnProgress,
 ) -> TranscodeResult:
-    """Write ``target`` from pieces and source.
+    """Write ``target`` from pieces and source. What is copied is decoded only if damage is to end the work.
 
     Raises:
         OutputInvalidError: the pieces don't make one film, one has changed, or the file isn't what was written.
-        SourceError: what is copied can't be read.
+        SourceError: what is copied can't be read, or it's damaged and the plan is to fail then.
         OutOfSpaceError, EncodeError: see ``mux``.
     """
     started_s = time.monotonic()
@@ -89,7 +90,7 @@ def join(
         joining.run(meter, name_of(source))
     joined_s = time.monotonic() - started_s
     expected = Expected(streams=tuple(joining.expected()))
-    verify_packets(target, expected, on_progress, base=1 - _VERIFY_SHARE, share=_VERIFY_SHARE)
+    verify_packets(target, expected, on_progress, 1 - _VERIFY_SHARE, _VERIFY_SHARE, plan.damage)
     meter.finish(plan.duration_s or 0.0, 0)
     verified_s = time.monotonic() - started_s - joined_s
     return _result(target, plan, chunks, sounds, joining, expected, joined_s, verified_s)
@@ -167,7 +168,7 @@ class _Joining:
         """Write all packets in the order they are decoded in; ``name`` is the source's."""
         if self._copied:
             streams = [self._container.streams[index] for index in {self._picture_index, *self._copied}]
-            packets = packets_to_end(self._container, name, *streams)
+            packets = to_end(packets_of(self._container, *streams), name, self._clock.end, {self._picture_index})
             wanted = until_end(packets, self._picture_index, self._clock)
             self._feeds.append(timed(wanted, self._copied, self._clock.zero))
         for decoded_s, number, packet in heapq.merge(*self._feeds, key=itemgetter(0)):
@@ -188,14 +189,22 @@ class _Joining:
         return sum(track.decode_errors for track in self._tracks if track is not None)
 
     @property
+    def damaged_at_s(self) -> tuple[float, ...]:
+        """Where what was copied is damaged so that it was left out."""
+        copies = (track for track in self._tracks if isinstance(track, CopyTrack))
+        return first_times(*(track.damage.times_s for track in copies if track.damage is not None))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
-        """What of the source is lost without a decode error."""
+        """What of the source is lost without a decode error, and what of the plan isn't kept."""
         empty = [
             nothing_of(each.source_index)
             for each, writer in self._writers
             if each.kind == "audio" and each.action == "copy" and not writer.packets
         ]
-        return (*empty, *lost_subtitles(track for track in self._tracks if track is not None))
+        picture = next(writer for each, writer in self._writers if each.video is not None)
+        bound = above_bound(self._plan, picture)
+        return (*empty, *bound, *(warning for track in self._tracks if track is not None for warning in track.warnings))
 
     def expected(self) -> Iterator[ExpectedStream]:
         writers = [writer for _, writer in self._writers]
@@ -244,7 +253,7 @@ def _result(
         warnings.append(f"Damage took {'1 frame' if missing == 1 else f'{missing} frames'} of the picture.")
     places = [stream.source_index for stream in plan.kept]
     in_order = sorted(sounds, key=lambda sound: places.index(sound.result.source_index))
-    damaged_at_s = first_times(*(result.damaged_at_s for result in results))
+    damaged_at_s = first_times(*(result.damaged_at_s for result in results), joining.damaged_at_s)
     if errors:
         warnings.append(concealed(errors, damaged_at_s))
     return TranscodeResult(

@@ -86,7 +86,8 @@ def write_errors() -> Iterator[None]:
         if number in _FULL_DISK:
             message = "There is no space left for the output; free some or choose another folder."
             raise OutOfSpaceError(message, errno=number) from error
-        raise EncodeError(f"The output can't be written: {error}.") from error
+        # Without the path that libav names: it lies in a folder of ours.
+        raise EncodeError(f"The output can't be written: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def sha256_of(path: Path) -> str:
@@ -144,7 +145,7 @@ def add_cover_attachment(source: Source, output: OutputContainer, index: int) ->
 
 
 class Writer:
-    """Writes packets of one output stream and remembers how many and until when.
+    """Writes packets of one output stream and remembers how many, how large, from when and until when.
 
     ``widest_s``: the longest time from decoding one to decoding the next. MP4 keeps that instead of how long a frame is
     shown: by as much its end may be another where frames are reordered.
@@ -154,19 +155,25 @@ class Writer:
         self._output = output
         self.stream = stream
         self.packets = 0
+        self.size_bytes = 0
+        self.begin_s: float | None = None
         self.end_s = 0.0
         self.widest_s = 0.0
         self._last_dts: int | None = None
 
     def write(self, packet: "Packet[Any]") -> None:
         packet.stream = self.stream
-        self.end_s = max(self.end_s, end_s_of(packet))
-        if packet.dts is not None:
+        pts, dts, time_base, size, end_s = packet.pts, packet.dts, packet.time_base, packet.size, end_s_of(packet)
+        self._output.mux_one(packet)  # which changes its time base
+        self.end_s = max(self.end_s, end_s)
+        if dts is not None:
             if self._last_dts is not None:
-                self.widest_s = max(self.widest_s, seconds(packet.dts - self._last_dts, packet.time_base))
-            self._last_dts = packet.dts
-        self.packets += packet.size > 0  # FLAC's encoder ends with one that only completes the header
-        self._output.mux_one(packet)
+                self.widest_s = max(self.widest_s, seconds(dts - self._last_dts, time_base))
+            self._last_dts = dts
+        if self.begin_s is None and pts is not None:
+            self.begin_s = seconds(pts, time_base)
+        self.size_bytes += size
+        self.packets += size > 0  # FLAC's encoder ends with one that only completes the header
 
 
 def index_in_file(writer: Writer, writers: Iterable[Writer], container: str) -> int:

@@ -9,14 +9,15 @@ from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from pipelines.media.audio_track import AudioTrack
-from pipelines.media.damage import Damage
+from pipelines.media.copy_track import CopyTrack
+from pipelines.media.damage import Damage, set_to_tell
 from pipelines.media.encoding import ALONE, Borders, add_audio_encoder, add_video_encoder
 from pipelines.media.mux import Writer, copy_tags
 from pipelines.media.plan import StreamPlan, TranscodePlan, VideoEncode
 from pipelines.media.results import Loudness
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.timing import start_of
-from pipelines.media.tracks import Clock, CopyTrack, Track, Window
+from pipelines.media.tracks import Clock, Track, Window
 from pipelines.media.video_track import VideoTrack
 
 MATROSKA = "matroska,webm"
@@ -95,7 +96,12 @@ def track_of(
         return SubtitleTrack(original, writer, clock)
     # Matroska tells its run-in beside the packets, and hands it over so.
     run_in = original.type == "audio" and plan.container in {"mkv", "webm"} and plan.source.container != MATROSKA
-    return CopyTrack(original, writer, clock, from_zero=run_in or original.type == "subtitle")
+    damage = None
+    if isinstance(original, AudioStream):
+        damage = sound_damage(original, plan, clock)
+    elif isinstance(original, VideoStream) and not stream_plan.cover:
+        damage = _picture_damage(original, plan, clock, _ALL)
+    return CopyTrack(original, writer, clock, damage=damage, from_zero=run_in or original.type == "subtitle")
 
 
 def picture_track(
@@ -109,13 +115,15 @@ def picture_track(
     counted: Window = _ALL,
 ) -> VideoTrack:
     """The track of a picture, or of a chunk of it: see ``VideoTrack``. Damage in ``counted`` is its own."""
-    time_base = original.time_base or Fraction(1, 1000)
-    damage = Damage("picture", plan.damage, time_base, _source_zero(plan, clock, time_base), counted)
-    if plan.damage == "fail" and original.codec_context.name == "hevc":
-        # Measured with four bytes of a packet changed: libav's HEVC decoder tells of 13 in 20 such, else of none. Other
-        # decoders tell as much without, and H.264's would take what comes before a keyframe of an open GOP for damage.
-        original.codec_context.options = {**original.codec_context.options, "err_detect": "explode"}
+    damage = _picture_damage(original, plan, clock, counted)
+    if plan.damage == "fail":
+        set_to_tell(original.codec_context)
     return VideoTrack(original, writer, clock, encode, damage, window=window, next_pts=next_pts)
+
+
+def _picture_damage(original: VideoStream, plan: TranscodePlan, clock: Clock, counted: Window) -> Damage:
+    time_base = original.time_base or Fraction(1, 1000)
+    return Damage("picture", plan.damage, time_base, _source_zero(plan, clock, time_base), counted)
 
 
 def sound_damage(original: AudioStream, plan: TranscodePlan, clock: Clock) -> Damage:

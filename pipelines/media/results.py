@@ -121,8 +121,9 @@ class Seams(BaseModel, frozen=True, extra="forbid"):
 
 
 class TranscodeResult(BaseModel, frozen=True, extra="forbid"):
-    """What was written. ``decode_errors`` counts what the decoders had to conceal or skip,
-    ``damaged_at_s`` tells where in the source the first ten of it are.
+    """What was written. ``decode_errors`` counts what the decoders had to conceal or skip, in what was copied as well,
+    ``damaged_at_s`` tells where in the source the first ten of it are. Of a film that was made of chunks, copied sound
+    isn't decoded: only what had to be left out of it counts.
 
     ``missing_frames``: of the picture, which damage took; of one that was encoded in one pass nobody counts them.
     ``transcode_s`` and ``verify_s`` add up the time of all units, ``unit_s`` is that of each chunk and sound track.

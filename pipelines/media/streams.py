@@ -1,5 +1,6 @@
 """Decide what becomes of each stream of a source: copied, encoded, converted or dropped, and why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.media.audio_plan import plan_audio
@@ -51,7 +52,7 @@ def plan_streams(info: MediaInfo, settings: TranscodeSettings, threads: int | No
         StreamNotFoundError: nothing would be left to write.
         TimeOutOfRangeError: the start lies behind the source's end.
         SourceUnsupportedError, LimitError: the pictures are too small or too large.
-        ParamsError: the crop reaches beyond the picture.
+        ParamsError: the crop reaches beyond the picture, or sound that is to be copied can't be.
     """
     _check_times(info, settings)
     decisions = [_decide(stream, info, settings) for stream in info.streams]
@@ -80,6 +81,17 @@ def _check_times(info: MediaInfo, settings: TranscodeSettings) -> None:
             start_s=settings.start_s,
             duration_s=info.duration_s,
         )
+
+
+def no_frame(plan: TranscodePlan, beside_s: Sequence[float] = ()) -> TimeOutOfRangeError:
+    """The error of a part in which no frame of the picture begins; ``beside_s``: when the nearest do."""
+    end = "its end" if plan.end_s is None else f"{plan.end_s:g} s"
+    nearest = " and ".join(f"{each_s:.3f} s" for each_s in beside_s)
+    told = f"; the nearest begin at {nearest}" if nearest else ""
+    return TimeOutOfRangeError(
+        f"No frame of the picture begins between {plan.start_s or 0:g} s and {end}{told}. Give other times, or take a "
+        "profile that keeps sound only."
+    )
 
 
 def _check_something_is_left(plans: tuple[StreamPlan, ...], settings: TranscodeSettings) -> None:

@@ -1,6 +1,5 @@
 """A subtitle track: text decoded and written in the form the output's container holds."""
 
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -10,12 +9,7 @@ from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import SubtitleSet
 
 from pipelines.media.mux import Writer, write_errors
-from pipelines.media.tracks import Clock, Track
-
-
-def lost_subtitles(tracks: Iterable[Track]) -> tuple[str, ...]:
-    """The warnings that go with what subtitle tracks couldn't write."""
-    return tuple(warning for track in tracks if isinstance(track, SubtitleTrack) for warning in track.warnings)
+from pipelines.media.tracks import Clock
 
 
 class SubtitleTrack:

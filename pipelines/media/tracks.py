@@ -1,4 +1,4 @@
-"""What becomes of a stream's packets: the interface of all tracks, and those that are copied."""
+"""What becomes of a stream's packets: the interface of all tracks, and what they share."""
 
 import math
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from typing import Any, Protocol
 
 import av
 from av.packet import Packet
-from av.stream import Disposition, Stream
 
-from pipelines.media.mux import Writer, write_errors
+from pipelines.media.mux import Writer
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,11 @@ class Clock:
 
     def is_past(self, pts: int, time_base: Fraction) -> bool:
         return self.length is not None and pts * time_base >= self.length
+
+    @property
+    def end(self) -> Fraction | None:
+        """When the part that is wanted ends, on the source's clock; ``None`` is open."""
+        return None if self.length is None else self.zero + self.length
 
     @property
     def cuts(self) -> bool:
@@ -58,7 +62,10 @@ class Window:
 
 
 class Track(Protocol):
-    """Takes a stream's packets in order, then is finished once. ``done``: nothing that follows is wanted."""
+    """Takes a stream's packets in order, then is finished once. ``done``: nothing that follows is wanted.
+
+    ``decode_errors`` counts what is damaged of the source; ``warnings`` tell what else of it is lost.
+    """
 
     writer: Writer
     done: bool
@@ -67,80 +74,12 @@ class Track(Protocol):
     @property
     def decode_errors(self) -> int: ...
 
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
     def take(self, packet: "Packet[Any]") -> None: ...
 
     def finish(self) -> None: ...
-
-
-class CopyTrack:
-    """Passes packets on, shifted to the output's zero, up to its end.
-
-    ``from_zero``: what lies before zero is cut off, since Matroska would shift every stream to make room for it.
-    Sound that MP4 keeps there is an encoder's run-in, which isn't played.
-    """
-
-    def __init__(self, source: Stream, writer: Writer, clock: Clock, *, from_zero: bool = False) -> None:
-        self.writer = writer
-        self.done = False
-        self.frames = 0
-        self.decode_errors = 0
-        self._from_zero = from_zero
-        self._is_sound = source.type == "audio"
-        self._is_cover = source.type == "video" and bool(source.disposition & Disposition.attached_pic)
-        self._time_base = source.time_base or Fraction(1, 1000)
-        self._clock = clock
-        self._offset = clock.offset(self._time_base)
-        self._undated: list[Packet[Any]] = []
-        self._last_dts: int | None = None
-
-    def take(self, packet: "Packet[Any]") -> None:
-        if self._is_cover:  # it has no time, and libav writes none without
-            packet.pts = packet.dts = 0
-            self._write(packet)
-            return
-        if packet.pts is not None:
-            packet.pts -= self._offset
-        if packet.dts is not None:
-            packet.dts -= self._offset
-        elif self._last_dts is None:
-            self._undated.append(packet)
-            return
-        else:
-            packet.dts = self._last_dts + 1
-        assert packet.dts is not None
-        if packet.pts is None:
-            packet.pts = packet.dts
-        if self._clock.is_past(packet.pts, self._time_base):
-            self.done = True
-            return
-        if self._is_sound and not packet.duration and self._last_dts is not None:
-            packet.duration = packet.dts - self._last_dts  # MP4's last packet would end as it begins, and be left out
-        if self._from_zero and packet.pts < 0:
-            left = packet.pts + (packet.duration or 0)
-            if left <= 0:
-                return
-            packet.pts, packet.dts, packet.duration = 0, 0, left
-        if self._clock.length is not None and packet.duration:
-            packet.duration = min(packet.duration, math.ceil(self._clock.length / self._time_base) - packet.pts)
-        self._write_undated(packet.dts)
-        self._write(packet)
-
-    def finish(self) -> None:
-        first = self._undated[0].pts if self._undated else None
-        if first is not None:  # no packet has a decoding time: nothing is reordered
-            self._write_undated(first + len(self._undated))
-
-    def _write_undated(self, before: int) -> None:
-        """Matroska doesn't tell when its first pictures are decoded: before the first that does, one tick apart."""
-        for back, packet in zip(range(len(self._undated), 0, -1), self._undated, strict=True):
-            packet.dts = before - back
-            self._write(packet)
-        self._undated = []
-
-    def _write(self, packet: "Packet[Any]") -> None:
-        self._last_dts = packet.dts
-        with write_errors():
-            self.writer.write(packet)
 
 
 # What decoders say of data they can't make sense of; everything else is a fault of ours.

@@ -1,6 +1,5 @@
 """Transcode a source into a file by a plan, in one pass over its packets."""
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +9,9 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from pipelines.media.audio_track import AudioTrack
+from pipelines.media.copy_track import CopyTrack
 from pipelines.media.damage import concealed, first_times
-from pipelines.media.demuxing import packets_to_end, time_of
+from pipelines.media.demuxing import packets_of, time_of, to_end
 from pipelines.media.errors import SourceUnreadableError
 from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import (
@@ -26,12 +26,14 @@ from pipelines.media.mux import (
 from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_threads, track_of
 from pipelines.media.plan import StreamPlan, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
+from pipelines.media.rate_bound import above_bound
 from pipelines.media.results import TOLERANCE_S, Expected, ExpectedStream, Loudness, TranscodeResult
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.stream_end import StreamEnd, early_end
-from pipelines.media.subtitle_track import SubtitleTrack, lost_subtitles
+from pipelines.media.streams import no_frame
+from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.ticks import end_s_of
-from pipelines.media.tracks import Clock, CopyTrack, Track
+from pipelines.media.tracks import Clock, Track
 from pipelines.media.truncation import check_end, check_index
 from pipelines.media.verify import verify_output
 from pipelines.media.video_track import VideoTrack
@@ -49,9 +51,14 @@ def transcode_verified(source: Source, target: Path, plan: TranscodePlan, on_pro
     """
     share = _VERIFY_SHARE[plan.video is not None and plan.video.action == "encode"]
     result = transcode(source, target, plan, on_progress, share=1 - share)
-    verification = verify_output(target, result.expected, on_progress, base=1 - share, share=share)
+    verification = verify_output(target, result.expected, on_progress, 1 - share, share, plan.damage)
     return result.model_copy(
-        update={"verify_s": verification.elapsed_s, "warnings": result.warnings + verification.warnings}
+        update={
+            "decode_errors": result.decode_errors + verification.decode_errors,
+            "damaged_at_s": first_times(result.damaged_at_s, verification.damaged_at_s),
+            "verify_s": verification.elapsed_s,
+            "warnings": result.warnings + verification.warnings,
+        }
     )
 
 
@@ -62,6 +69,7 @@ def transcode(
 
     Raises:
         SourceUnreadableError: nothing decodes, the source ends early, or it's damaged and the plan is to fail then.
+        TimeOutOfRangeError: no frame begins in the part that is wanted.
         OutOfSpaceError: the disk is full.
         EncodeError: the encoder or the muxer failed.
     """
@@ -76,8 +84,8 @@ def transcode(
         with open_output(target, plan) as output:
             tracks = _add_tracks(source, container, output, plan, clock, loudness)
             ends = {index: StreamEnd(container.streams[index], clock) for index in tracks}
-            _pump(container, tracks, ends, plan, name_of(source), meter)
-            _check_decoded(tracks, name_of(source))
+            _pump(container, tracks, ends, plan, clock, name_of(source), meter)
+            _check_decoded(tracks, plan, name_of(source))
     result = _result(target, plan, tracks, ends, time.monotonic() - started_s)
     told = tuple(warning for each in loudness.values() for warning in each.warnings)
     return result.model_copy(update={"loudness": tuple(loudness.values()), "warnings": (*result.warnings, *told)})
@@ -120,11 +128,13 @@ def _pump(
     tracks: Mapping[int, Track],
     ends: Mapping[int, StreamEnd],
     plan: TranscodePlan,
+    clock: Clock,
     name: str,
     meter: ProgressMeter,
 ) -> None:
     """Read every packet once and hand it to its track."""
-    wanted = _from_start(packets_to_end(container, name), container, plan)
+    encoded = {index for index, track in tracks.items() if isinstance(track, VideoTrack | AudioTrack)}
+    wanted = _from_start(to_end(packets_of(container), name, clock.end, encoded), container, plan)
     lead = _leading_track(tracks)
     last_s = 0.0
     for packet in wanted:
@@ -142,9 +152,7 @@ def _pump(
             meter.update(lead.position_s, lead.frames if isinstance(lead, VideoTrack) else 0)
         else:
             meter.update(last_s - plan.source.start_s, 0)
-    wanted_end_s = math.inf if plan.end_s is None else plan.source.start_s + plan.end_s
-    if last_s < wanted_end_s:
-        check_end(plan, last_s, name)
+    check_end(plan, last_s, name)
     for track in tracks.values():
         track.finish()
     frames = lead.frames if isinstance(lead, VideoTrack) else 0
@@ -175,7 +183,7 @@ def _leading_track(tracks: Mapping[int, Track]) -> VideoTrack | AudioTrack | Non
     return next((t for t in encoding if isinstance(t, VideoTrack)), encoding[0] if encoding else None)
 
 
-def _check_decoded(tracks: Mapping[int, Track], name: str) -> None:
+def _check_decoded(tracks: Mapping[int, Track], plan: TranscodePlan, name: str) -> None:
     encoding = [t for t in tracks.values() if isinstance(t, VideoTrack | AudioTrack)]
     dead_video = [t for t in encoding if isinstance(t, VideoTrack) and not t.decoded]
     if dead_video or (encoding and not any(t.decoded for t in encoding) and len(encoding) == len(tracks)):
@@ -184,6 +192,8 @@ def _check_decoded(tracks: Mapping[int, Track], name: str) -> None:
             f"{name}: not one {what} frame decodes; the file is damaged.",
             decode_errors=sum(t.decode_errors for t in encoding),
         )
+    if plan.trimmed and any(isinstance(t, VideoTrack) and not t.frames for t in encoding):
+        raise no_frame(plan)
 
 
 def _result(
@@ -194,9 +204,8 @@ def _result(
     original = plan.source.video if video is not None else None
     video_track = tracks[video.source_index] if video is not None else None
     decode_errors = sum(track.decode_errors for track in tracks.values())
-    damaged_at_s = first_times(
-        *(track.damage.times_s for track in tracks.values() if isinstance(track, VideoTrack | AudioTrack))
-    )
+    telling = [track for track in tracks.values() if isinstance(track, VideoTrack | AudioTrack | CopyTrack)]
+    damaged_at_s = first_times(*(track.damage.times_s for track in telling if track.damage is not None))
     warnings = plan.warnings
     for each, track in _media_tracks(plan, tracks):
         early = None if each.action == "copy" else early_end(plan, each, ends[each.source_index], track.writer)
@@ -204,7 +213,9 @@ def _result(
             warnings += (early,)
         elif not track.writer.packets:
             warnings += (nothing_of(each.source_index),)
-    warnings += lost_subtitles(tracks.values())
+    if isinstance(video_track, VideoTrack):
+        warnings += above_bound(plan, video_track.writer)
+    warnings += tuple(warning for track in tracks.values() for warning in track.warnings)
     if decode_errors:
         warnings += (concealed(decode_errors, damaged_at_s),)
     audio = [plan_ for plan_ in plan.kept if plan_.kind == "audio"]

@@ -1,15 +1,19 @@
 """Tell sources that were cut off from whole ones."""
 
+import math
+from fractions import Fraction
+
 from av.container import InputContainer
+from av.index import IndexEntry
 
 from pipelines.media.errors import SourceTruncatedError
 from pipelines.media.info import MediaInfo
-from pipelines.media.output_streams import MATROSKA
+from pipelines.media.output_streams import MATROSKA, clock_of
 from pipelines.media.plan import TranscodePlan
 from pipelines.media.source import Source, name_of
 
 # Containers whose header tells a duration that can be trusted: an end well before it means that the file was cut.
-_HONEST_DURATIONS = frozenset({MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "asf", "flv"})
+HONEST_DURATIONS = frozenset({MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "asf", "flv"})
 _MISSING_END_S = 1.0
 
 
@@ -17,32 +21,52 @@ def check_index(source: Source, container: InputContainer, plan: TranscodePlan) 
     """An index that points behind the end of the file tells before any work that it was cut off.
 
     Raises:
-        SourceTruncatedError: it was.
+        SourceTruncatedError: it was, and some of what is wanted is missing.
     """
+    end, size_bytes = clock_of(container, plan).end, plan.source.size_bytes
+    missing = []
     for stream_plan in plan.kept:
-        entries = container.streams[stream_plan.source_index].index_entries
-        if len(entries) and entries[len(entries) - 1].pos + entries[len(entries) - 1].size > plan.source.size_bytes:
-            name = name_of(source)
-            raise SourceTruncatedError(f"{name} was cut off: its index names data behind its end; copy it again.")
+        stream = container.streams[stream_plan.source_index]
+        entries = stream.index_entries
+        if len(entries) and _behind(entries[len(entries) - 1], size_bytes):
+            first = next(entry for entry in entries if _behind(entry, size_bytes))
+            missing.append(first.timestamp * (stream.time_base or Fraction(1, 1000)))
+    if missing and (end is None or min(missing) < end):
+        advice = _advice(plan, float(min(missing)))
+        raise SourceTruncatedError(f"{name_of(source)} was cut off: its index names data behind its end; {advice}.")
+
+
+def _behind(entry: IndexEntry, size_bytes: int) -> bool:
+    return entry.pos + entry.size > size_bytes
 
 
 def check_end(plan: TranscodePlan, end_s: float, name: str) -> None:
-    """Compare where the packets end, on the source's clock, with what the header says.
+    """Compare where the packets end, on the source's clock, with what the header says and what is wanted.
 
     Raises:
         SourceTruncatedError: the file ends well before.
     """
+    if plan.end_s is not None and end_s >= plan.source.start_s + plan.end_s:
+        return
     if ends_early(plan.source, end_s):
         raise SourceTruncatedError(
-            f"{name} ends after {end_s:.1f} of {plan.source.duration_s:.1f} s; copy or record it again.",
+            f"{name} ends after {end_s:.1f} of {plan.source.duration_s:.1f} s; {_advice(plan, end_s)}.",
             end_s=round(end_s, 3),
             duration_s=plan.source.duration_s,
         )
 
 
+def _advice(plan: TranscodePlan, end_s: float) -> str:
+    """What to do about a file that is whole up to ``end_s``, on its clock."""
+    whole_s = math.floor(end_s - plan.source.start_s)
+    if whole_s <= (plan.start_s or 0):
+        return "copy or record it again"
+    return f"copy or record it again, or set end to {whole_s} to take what is whole"
+
+
 def ends_early(info: MediaInfo, end_s: float) -> bool:
     """Whether packets that end at ``end_s``, on the source's clock, end well before what an honest header says."""
-    if info.duration_s is None or info.container not in _HONEST_DURATIONS:
+    if info.duration_s is None or info.container not in HONEST_DURATIONS:
         return False
     # Matroska's muxers don't agree whether a film that starts late lasts from its start or from zero.
     end_s = max(end_s, end_s - info.start_s)

@@ -1,36 +1,51 @@
 """Prove an output: read it back, with or without decoding it, and compare it with what was written."""
 
 import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
 from pydantic import BaseModel
 
+from pipelines.media.damage import Damage, first_of, first_times, set_to_tell
 from pipelines.media.errors import OutputInvalidError, SourceError
+from pipelines.media.profiles import DamagePolicy
 from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.results import Expected, ExpectedStream
-from pipelines.media.source import open_input
+from pipelines.media.source import open_input, shown_at
 from pipelines.media.ticks import end_s_of
 from pipelines.media.timing import start_of
+from pipelines.media.tracks import Window
 
 
 class Verification(BaseModel, frozen=True, extra="forbid"):
-    """``frames`` counts the decoded pictures, ``samples`` the decoded sound of all tracks."""
+    """``frames`` counts the decoded pictures, ``samples`` the decoded sound of all tracks.
+
+    ``decode_errors`` and ``damaged_at_s`` are those of what was copied: damage that it took over from the source.
+    """
 
     frames: int
     samples: int
+    decode_errors: int
+    damaged_at_s: tuple[float, ...]
     warnings: tuple[str, ...]
     elapsed_s: float
 
 
 @dataclass
 class _Seen:
-    """What was found in one stream so far."""
+    """What was found in one stream so far; ``damage`` of one that was copied and is decoded."""
 
+    decoded: bool = False
+    damage: Damage | None = None
     packets: int = 0
     frames: int = 0
     samples: int = 0
@@ -39,14 +54,26 @@ class _Seen:
     end_s: float = 0.0
     disorders: list[int] = field(default_factory=list)
 
+    def fault(self, pts: int | None = None) -> None:
+        if self.damage is None:
+            self.errors += 1
+        else:
+            self.damage.found(pts)
+
 
 def verify_output(
-    target: Path, expected: Expected, on_progress: OnProgress | None = None, base: float = 0.0, share: float = 1.0
+    target: Path,
+    expected: Expected,
+    on_progress: OnProgress | None = None,
+    base: float = 0.0,
+    share: float = 1.0,
+    damage: DamagePolicy = "conceal",
 ) -> Verification:
     """Decode ``target`` whole and check counts, order and ends.
 
     Raises:
         OutputInvalidError: it isn't what was written.
+        SourceUnreadableError: what was copied is damaged, and ``damage`` is to fail then.
     """
     started_s = time.monotonic()
     duration_s = max((stream.end_s for stream in expected.streams), default=None)
@@ -58,41 +85,61 @@ def verify_output(
             on_progress(progress.model_copy(update={"frames": made, "position_s": duration_s or 0.0}))
 
     meter = ProgressMeter(tell, duration_s, base, share)
-    try:
-        with open_input(target) as container:
-            seen = _read_all(container, expected, meter, decode=True)
-    except SourceError as error:
-        raise OutputInvalidError(f"{target.name} can't be read back: {error.message}") from error
+    with _opened(target) as container:
+        seen = _read_all(container, expected, meter, damage, expected.streams)
     warnings = [w for stream in expected.streams if (w := _check(target.name, stream, seen[stream.index])) is not None]
     frames = sum(s.frames for s in seen.values())
     meter.finish(duration_s or 0.0, frames)
+    shared = [s.damage for s in seen.values() if s.damage is not None]
     return Verification(
         frames=frames,
         samples=sum(s.samples for s in seen.values()),
+        decode_errors=sum(each.errors for each in shared),
+        damaged_at_s=first_times(*(each.times_s for each in shared)),
         warnings=tuple(warnings),
         elapsed_s=time.monotonic() - started_s,
     )
 
 
 def verify_packets(
-    target: Path, expected: Expected, on_progress: OnProgress, base: float = 0.0, share: float = 1.0
+    target: Path,
+    expected: Expected,
+    on_progress: OnProgress,
+    base: float,
+    share: float,
+    damage: DamagePolicy,
 ) -> None:
-    """Read ``target`` whole without decoding it, and check counts, order and ends.
+    """Read ``target`` whole and check counts, order and ends; decode what was copied if ``damage`` is to fail.
 
     Raises:
         OutputInvalidError: it isn't what was written.
+        SourceUnreadableError: what was copied is damaged, and ``damage`` is to fail then.
     """
     meter = ProgressMeter(on_progress, max((stream.end_s for stream in expected.streams), default=None), base, share)
-    try:
-        with open_input(target) as container:
-            seen = _read_all(container, expected, meter, decode=False)
-    except SourceError as error:
-        raise OutputInvalidError(f"{target.name} can't be read back: {error.message}") from error
+    decoded = [stream for stream in expected.streams if stream.copied and damage == "fail"]
+    with _opened(target) as container:
+        seen = _read_all(container, expected, meter, damage, decoded)
     for stream in expected.streams:
         _check_packets(target.name, stream, seen[stream.index])
 
 
-def _read_all(container: InputContainer, expected: Expected, meter: ProgressMeter, *, decode: bool) -> dict[int, _Seen]:
+@contextmanager
+def _opened(target: Path) -> Iterator[InputContainer]:
+    with ExitStack() as opened:
+        try:
+            container = opened.enter_context(open_input(target))
+        except SourceError as error:
+            raise OutputInvalidError(f"{target.name} can't be read back: {error.message}") from error
+        yield container
+
+
+def _read_all(
+    container: InputContainer,
+    expected: Expected,
+    meter: ProgressMeter,
+    damage: DamagePolicy,
+    decoded: Collection[ExpectedStream],
+) -> dict[int, _Seen]:
     seen = {stream.index: _Seen() for stream in expected.streams}
     if any(index >= len(container.streams) for index in seen):
         raise OutputInvalidError(
@@ -102,17 +149,29 @@ def _read_all(container: InputContainer, expected: Expected, meter: ProgressMete
     for stream in streams:
         if stream.type == "video":
             stream.codec_context.thread_type = "AUTO"
+    for each in decoded:
+        seen[each.index].decoded = True
+        if each.copied:
+            seen[each.index].damage = _damage(container.streams[each.index], each, damage)
     start_s = float(start_of(container))
     try:
         for packet in container.demux(streams):
             found = seen[packet.stream.index]  # stream_index is 0 in the packet that drains a decoder
             _note(packet, found)
-            if decode:
+            if found.decoded:
                 _decode(packet, found)
             meter.update(found.end_s - start_s, 0)
     except av.error.FFmpegError as error:
-        raise OutputInvalidError(f"The output can't be read to its end: {error}.") from error
+        raise OutputInvalidError(f"The output can't be read to its end: {error.strerror}.") from error
     return seen
+
+
+def _damage(stream: Stream, expected: ExpectedStream, policy: DamagePolicy) -> Damage:
+    """What counts the damage of a copied stream, whose times are the source's."""
+    if policy == "fail" and isinstance(stream, VideoStream):
+        set_to_tell(stream.codec_context)
+    time_base = stream.time_base or Fraction(1, 1000)
+    return Damage("picture" if expected.kind == "video" else "sound", policy, time_base, 0, Window())
 
 
 def _note(packet: "Packet[Any]", seen: _Seen) -> None:
@@ -126,15 +185,19 @@ def _note(packet: "Packet[Any]", seen: _Seen) -> None:
 
 
 def _decode(packet: "Packet[Any]", seen: _Seen) -> None:
+    if seen.damage is not None:
+        seen.damage.reading(packet)
     try:
         for frame in packet.decode():
             seen.frames += 1
             if isinstance(frame, av.AudioFrame):
                 seen.samples += frame.samples
+            elif seen.damage is not None and frame.is_corrupt:
+                seen.fault(shown_at(frame))
     except av.error.EOFError:
         pass
     except av.error.FFmpegError:
-        seen.errors += 1
+        seen.fault()
 
 
 def _check(name: str, stream: ExpectedStream, seen: _Seen) -> str | None:
@@ -142,13 +205,17 @@ def _check(name: str, stream: ExpectedStream, seen: _Seen) -> str | None:
     _check_packets(name, stream, seen)
     if stream.frames is not None and seen.frames != stream.frames:
         raise _invalid(name, stream, f"{seen.frames} frames decode, {stream.frames} were encoded")
-    if seen.errors and not stream.copied:
-        raise _invalid(name, stream, f"{seen.errors} of its packets don't decode")
-    if stream.packets and not seen.frames and not stream.copied:
-        raise _invalid(name, stream, "nothing in it decodes")
-    if seen.errors:
-        return f"The copied {stream.kind} stream has {seen.errors} packets that don't decode, as in the source."
-    return None
+    if seen.damage is None:
+        if seen.errors:
+            raise _invalid(name, stream, f"{seen.errors} of its packets don't decode")
+        if stream.packets and not seen.frames:
+            raise _invalid(name, stream, "nothing in it decodes")
+        return None
+    errors = seen.damage.errors
+    if not errors:
+        return None
+    told = "1 error" if errors == 1 else f"{errors} errors"
+    return f"The copied {stream.kind} has {told}, as in the source{first_of(errors, seen.damage.times_s)}."
 
 
 def _check_packets(name: str, stream: ExpectedStream, seen: _Seen) -> None:

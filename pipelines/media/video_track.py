@@ -43,6 +43,7 @@ class VideoTrack:
         next_pts: int | None = None,
     ) -> None:
         assert isinstance(writer.stream, VideoStream)
+        self.warnings: tuple[str, ...] = ()
         self.writer = writer
         self.done = False
         self.frames = 0

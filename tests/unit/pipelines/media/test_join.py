@@ -9,7 +9,7 @@ import av
 import media_factory as factory
 import pytest
 
-from pipelines.media.errors import OutputInvalidError, PieceInvalidError
+from pipelines.media.errors import OutputInvalidError, PieceInvalidError, SourceUnreadableError
 from pipelines.media.plan import TranscodePlan
 from pipelines.media.probing.probe import probe
 from pipelines.media.results import ChunkResult, EncodedChunk, TranscodeResult
@@ -405,6 +405,50 @@ def test_subtitles_that_dont_decode_are_told(tmp_path: Path, cut_up: CutUp) -> N
     (_, result), (_, serial) = pieces.join(), pieces.serial()
     assert result.decode_errors == serial.decode_errors > 0
     assert result.warnings == serial.warnings
+
+
+@pytest.mark.parametrize("method", ["join", "serial"])
+def test_a_mean_bit_rate_above_its_bound_is_told(method: str, tmp_path: Path, cut_up: CutUp) -> None:
+    film = factory.film(tmp_path / "film.mkv", options=_X264)
+    pieces = cut_up(film, codec="h264", crf=0.1, preset="ultrafast", max_bitrate="20k")
+    _, result = getattr(pieces, method)()
+    assert "on average, above the bound of 20: " in result.warnings[0]
+
+
+@pytest.fixture
+def torn_sound(tmp_path: Path) -> Path:
+    """A film whose copied sound lacks headers near 2 s: MP4's muxer can't make sense of what is between."""
+    film = factory.film(tmp_path / "film.mkv", frames=100, options=_X264)
+    sound = factory.write_sound(tmp_path / "sound.mkv", [(0, factory.clicks(4, (1, 3)))], codec="aac")
+    return factory.without_adts_headers(factory.with_sound(film, sound, tmp_path / "film.ts"), range(93, 97))
+
+
+def test_packets_of_copied_sound_that_cant_be_written_are_left_out(torn_sound: Path, cut_up: CutUp) -> None:
+    pieces = cut_up(torn_sound, **LOSSLESS)
+    assert [stream.action for stream in pieces.plan.kept] == ["encode", "copy"]
+    for path, result in (pieces.join(), pieces.serial()):
+        assert factory.click_times(path)[0] == pytest.approx(1, abs=0.03)
+        assert result.expected.streams[1].end_s == pytest.approx(4, abs=0.05)
+        assert result.decode_errors > 0
+        assert result.damaged_at_s[0] == pytest.approx(2, abs=0.1)
+        assert "left out" in result.warnings[0]
+
+
+def test_copied_sound_that_cant_be_written_ends_the_work_if_damage_is_to(torn_sound: Path, cut_up: CutUp) -> None:
+    pieces = cut_up(torn_sound, damage="fail", **LOSSLESS)
+    for make in (pieces.join, pieces.serial):
+        with pytest.raises(SourceUnreadableError, match=r"sound is damaged at (1\.9|2\.0)"):
+            make()
+
+
+def test_damage_of_copied_sound_ends_the_work_if_it_is_to(tmp_path: Path, cut_up: CutUp) -> None:
+    film = factory.film(tmp_path / "film.mkv", options=_X264)
+    whole = factory.write_sound(tmp_path / "whole.mkv", [(0, factory.clicks(1.6, (1,)))], codec="aac")
+    hole = factory.with_noise(whole, tmp_path / "hole.mkv", [47])
+    pieces = cut_up(factory.with_sound(film, hole, tmp_path / "both.mkv"), damage="fail", **LOSSLESS)
+    assert [stream.action for stream in pieces.plan.kept] == ["encode", "copy"]
+    with pytest.raises(SourceUnreadableError, match=r"sound is damaged at (0\.9|1\.0)"):
+        pieces.join()
 
 
 def test_copied_sound_survives_a_stream_that_turns_up_on_the_way(tmp_path: Path, cut_up: CutUp) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.media import encoding
 from pipelines.media.errors import (
+    EncodeError,
     EncoderUnavailableError,
     OutOfSpaceError,
     OutputInvalidError,
@@ -359,7 +360,7 @@ def test_damage_is_concealed_and_its_time_told(tmp_path: Path, transcoded: Trans
     _, result = transcoded(factory.with_noise(clip, tmp_path / "hole.mkv", [20, 30]), **QUICK)
     assert result.decode_errors == 2
     assert result.damaged_at_s[0] == pytest.approx(0.8, abs=0.2)  # frames are decoded on several threads at once
-    assert f"2 errors were concealed while decoding the source, the first at {result.damaged_at_s[0]:.1f} s" in str(
+    assert f"2 errors were concealed while reading the source, the first at {result.damaged_at_s[0]:.1f} s" in str(
         result.warnings
     )
 
@@ -375,6 +376,39 @@ def test_damage_ends_the_work_if_it_is_to(tmp_path: Path, transcoded: Transcode,
 def test_a_whole_film_passes_where_damage_ends_the_work(rich_film: Path, transcoded: Transcode) -> None:
     _, result = transcoded(rich_film, damage="fail", **QUICK)
     assert (result.video_frames, result.damaged_at_s) == (100, ())
+
+
+@pytest.fixture
+def damaged_copy(tmp_path: Path) -> Path:
+    """A film whose picture is copied, and damaged at 0.8 s."""
+    whole = factory.film(tmp_path / "whole.mp4", options={"preset": "veryfast", "crf": "20", "bf": "0"})
+    return factory.with_noise(whole, tmp_path / "hole.mp4", [20], factory.few_bytes_changed)
+
+
+def test_damage_of_a_copied_picture_is_counted_and_its_time_told(damaged_copy: Path, transcoded: Transcode) -> None:
+    _, result = transcoded(damaged_copy)
+    assert [each.action for each in result.streams] == ["copy"]
+    assert result.decode_errors > 0
+    assert result.damaged_at_s[0] == pytest.approx(0.8, abs=0.01)
+    assert "in the source" in result.warnings[0]
+
+
+def test_damage_of_a_copied_picture_ends_the_work_if_it_is_to(damaged_copy: Path, transcoded: Transcode) -> None:
+    with pytest.raises(SourceUnreadableError, match=r"picture is damaged at 0\.8 s") as caught:
+        transcoded(damaged_copy, damage="fail")
+    assert caught.value.fields["time_s"] == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_whole_copy_passes_where_damage_ends_the_work(rich_film: Path, transcoded: Transcode) -> None:
+    _, result = transcoded(rich_film, damage="fail")
+    assert {each.action for each in result.streams if each.kind in {"video", "audio"}} == {"copy", "encode"}
+    assert (result.decode_errors, result.damaged_at_s) == (0, ())
+
+
+def test_what_cant_be_written_is_told_without_a_path(grey_ramp: Path, planned: Plan, tmp_path: Path) -> None:
+    with pytest.raises(EncodeError) as caught:
+        transcode(grey_ramp, tmp_path / "missing" / "out.mp4", planned(grey_ramp, **QUICK), lambda _: None)
+    assert str(tmp_path) not in caught.value.message
 
 
 def test_a_full_disk_is_told_apart(grey_ramp: Path, planned: Plan) -> None:
