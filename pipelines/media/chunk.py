@@ -23,9 +23,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.damage import first_times
-from pipelines.media.demuxing import packets_of
+from pipelines.media.demuxing import packets_of, to_end
 from pipelines.media.encoding import Borders
-from pipelines.media.errors import OutputInvalidError, SourceError, SourceUnreadableError
+from pipelines.media.errors import OutputInvalidError, SourceError
 from pipelines.media.keyframe_seeking import find_keyframe, from_keyframe
 from pipelines.media.mux import Writer, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_picture, clock_of, picture_track, set_threads
@@ -113,11 +113,7 @@ def _encode(
             def tell() -> None:
                 meter.update(track.writer.packets / rate, track.writer.packets)
 
-            try:
-                _pump(packets, track, tell)
-            except av.error.FFmpegError as error:
-                name = name_of(source)
-                raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
+            _pump(to_end(packets, name_of(source), clock.end, {plan.video.source_index}), track, tell)
             context = encoder.codec_context
             return track, context.extradata or b"", context.time_base
 

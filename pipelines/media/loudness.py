@@ -9,14 +9,12 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.filter import Graph
 
 from pipelines.media.audio_track import SoundDecoder, through
-from pipelines.media.demuxing import packets_of
-from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.demuxing import packets_of, to_end
 from pipelines.media.mux import write_errors
 from pipelines.media.output_streams import clock_of, sound_damage
 from pipelines.media.plan import AudioEncode, TranscodePlan
@@ -55,18 +53,14 @@ def measure_loudness(
             meters[index] = LoudnessMeter(encode.sample_rate_hz, encode.channel_layout)
             damage = sound_damage(original, plan, clock)
             tracks[index] = SoundDecoder(original, clock, encode, damage, SAMPLE_FORMAT, meters[index].push)
-        try:
-            for packet in packets_of(container, *(container.streams[index] for index in wanted)):
-                track = tracks.get(packet.stream_index)
-                if packet.size and track is not None and not track.done:
-                    track.take(packet)
-                    meter.update(track.position_s, 0)
-                if all(each.done for each in tracks.values()):
-                    break
-        except av.error.FFmpegError as error:
-            raise SourceUnreadableError(
-                f"{name_of(source)} is damaged and can't be read to its end: {error}."
-            ) from error
+        packets = packets_of(container, *(container.streams[index] for index in wanted))
+        for packet in to_end(packets, name_of(source), clock.end, wanted):
+            track = tracks.get(packet.stream_index)
+            if packet.size and track is not None and not track.done:
+                track.take(packet)
+                meter.update(track.position_s, 0)
+            if all(each.done for each in tracks.values()):
+                break
         for track in tracks.values():
             track.drain()
     return {index: _gain(meters[index].finish(), index, encode) for index, encode in wanted.items()}

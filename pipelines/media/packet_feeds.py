@@ -71,7 +71,7 @@ def sound_feed(container: InputContainer, number: int, result: SoundResult) -> I
 
 def until_end(packets: "Iterator[Packet[Any]]", picture_index: int, clock: Clock) -> "Iterator[Packet[Any]]":
     """Packets as far as the picture is wanted, and a little on: the rest of a long source needn't be read."""
-    end = None if clock.length is None else clock.zero + clock.length + _INTERLEAVED_S
+    end = None if clock.end is None else clock.end + _INTERLEAVED_S
     for packet in packets:
         yield packet
         if end is None or packet.stream_index != picture_index or packet.dts is None:

@@ -6,16 +6,15 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-import av
 import numpy as np
 from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from pipelines.media.demuxing import UNDATED, PacketTable, Ticks, packets_of
-from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.demuxing import UNDATED, PacketTable, Ticks, packets_of, to_end
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.ticks import end_s_of
+from pipelines.media.timing import start_of
 from pipelines.media.tracks import Window
 
 
@@ -91,27 +90,25 @@ def evenly_spaced(times: Sequence[int] | Ticks) -> bool:
     return bool(len(steps)) and int(steps.max() - steps.min()) <= 1
 
 
-def read_index(source: Source, stream_index: int) -> PacketIndex:
+def read_index(source: Source, stream_index: int, end_s: float | None = None) -> PacketIndex:
     """Read every packet of ``source`` and note those of one stream.
 
+    ``end_s``: how far they are needed, in seconds from the start of the source; ``None``: all.
+
     Raises:
-        SourceUnreadableError: it can't be read to its end.
+        SourceUnreadableError: it can't be read to its end, or not as far.
     """
     table = PacketTable()
-    end_s = 0.0
+    last_s = 0.0
     with open_input(source) as container:
         stream = container.streams[stream_index]
-        try:
-            for packet in packets_of(container):
-                end_s = max(end_s, end_s_of(packet))
-                if packet.stream_index == stream_index and packet.size:
-                    table.note(packet)
-        except av.error.FFmpegError as error:
-            raise SourceUnreadableError(
-                f"{name_of(source)} is damaged and can't be read to its end: {error}."
-            ) from error
+        end = None if end_s is None else start_of(container) + Fraction(end_s)
+        for packet in to_end(packets_of(container), name_of(source), end, {stream_index}):
+            last_s = max(last_s, end_s_of(packet))
+            if packet.stream_index == stream_index and packet.size:
+                table.note(packet)
         reordered = isinstance(stream, VideoStream) and bool(stream.codec_context.has_b_frames)
-        return PacketIndex(table, stream.time_base or Fraction(1, 1000), _doubt(table, reordered=reordered), end_s)
+        return PacketIndex(table, stream.time_base or Fraction(1, 1000), _doubt(table, reordered=reordered), last_s)
 
 
 def _rising(table: PacketTable) -> Ticks:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.stream import Stream
 
@@ -22,7 +24,7 @@ from pipelines.media.probing.probe import probe
 from pipelines.media.probing.probe_result import Scan
 from pipelines.media.profiles import Deinterlace, TranscodeSettings
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.streams import plan_streams
+from pipelines.media.streams import no_frame, plan_streams
 from pipelines.media.tracks import Window
 from pipelines.media.truncation import check_end, check_index
 from pipelines.media.video_filters import WARM_UP, temporal_steps
@@ -40,7 +42,8 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
     Decodes nothing, but some of a picture that is marked as interlaced.
 
     Raises:
-        SourceError: see ``probe`` and ``plan_streams``; SourceTruncatedError where the file was cut off.
+        SourceError: see ``probe`` and ``plan_streams``; SourceTruncatedError where the file was cut off;
+            TimeOutOfRangeError where no frame begins in the part that is wanted.
     """
     info = probe(source)
     looked_at = _looked_at(source, info, settings)
@@ -53,7 +56,7 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
     if picture is None or picture.video is None:
         what = "there is no picture to encode" if picture is None else "the picture is copied"
         return plan.model_copy(update={"method": "copy", "reason": what})
-    index = read_index(source, picture.source_index)
+    index = read_index(source, picture.source_index, plan.end_s)
     if picture.video.telecine_rate is not None and not index.even:
         if settings.deinterlace == "telecine":
             raise ParamsError("Its pictures don't come at one rate: telecine can't be undone. Set deinterlace to on.")
@@ -90,8 +93,11 @@ def _with_chunks(
     assert picture.video is not None
     obstacle = _obstacle(picture.video)
     with open_input(source) as container:
-        window = clock_of(container, plan).window(index.time_base)
+        clock = clock_of(container, plan)
+        window = clock.window(index.time_base)
         frames = len(index.within(window))
+        if plan.trimmed and not frames:
+            raise no_frame(plan, _beside(index, window, clock.zero - Fraction(plan.start_s or 0)))
         rules = CutRules(
             cost_s=picture_cost_s(picture.video, frames),
             slots=cutting.slots,
@@ -119,6 +125,13 @@ def _with_chunks(
             **_start(chunks, window),
         }
     )
+
+
+def _beside(index: PacketIndex, window: Window, start: Fraction) -> Sequence[float]:
+    """When the last frame before ``window`` and the first one behind it are shown, in seconds from ``start``."""
+    place = 0 if window.begin_pts is None else int(np.searchsorted(index.times, window.begin_pts))
+    beside = index.times[max(0, place - 1) : place + 1].tolist()
+    return [float(pts * index.time_base - start) for pts in beside]
 
 
 def _start(chunks: Sequence[Chunk], window: Window) -> dict[str, object]:

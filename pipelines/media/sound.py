@@ -3,13 +3,11 @@
 import time
 from pathlib import Path
 
-import av
 from av.audio.stream import AudioStream
 
 from pipelines.media.audio_track import AudioTrack
 from pipelines.media.damage import first_times
-from pipelines.media.demuxing import packets_of
-from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.demuxing import packets_of, to_end
 from pipelines.media.loudness import measure_loudness
 from pipelines.media.mux import MUXERS, Writer, nothing_of, open_file, sha256_of, write_errors
 from pipelines.media.output_streams import add_stream, clock_of, track_of
@@ -54,17 +52,13 @@ def encode_sound(
             track = track_of(original, Writer(output, stream), plan, stream_plan, clock, loudness)
             assert isinstance(track, AudioTrack)
             end = StreamEnd(original, clock)
-            try:
-                for packet in packets_of(container, original):
-                    if packet.size:
-                        end.read(packet)
-                        track.take(packet)
-                        meter.update(track.writer.end_s, 0)
-                    if track.done:
-                        break
-            except av.error.FFmpegError as error:
-                name = name_of(source)
-                raise SourceUnreadableError(f"{name} is damaged and can't be read to its end: {error}.") from error
+            for packet in to_end(packets_of(container, original), name_of(source), clock.end, {source_index}):
+                if packet.size:
+                    end.read(packet)
+                    track.take(packet)
+                    meter.update(track.writer.end_s, 0)
+                if track.done:
+                    break
             track.finish()
     early = early_end(plan, stream_plan, end, track.writer)
     told = () if early is None else (early,)

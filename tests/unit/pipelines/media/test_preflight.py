@@ -1,15 +1,18 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import av
 import media_factory as factory
 import pytest
 from damage import rewritten
 
-from pipelines.media.errors import SourceTruncatedError
+from pipelines.media.errors import SourceTruncatedError, TimeOutOfRangeError
 from pipelines.media.plan import TranscodePlan
 from pipelines.media.transcode import transcode
 
 Look = Callable[..., TranscodePlan]
+CutUp = Callable[..., Any]
 
 B_FRAMES = {"preset": "veryfast", "x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:scenecut=0"}
 LOSSLESS: dict[str, object] = {"codec": "h264", "crf": 0, "preset": "ultrafast"}
@@ -103,11 +106,15 @@ def test_a_film_without_times_is_encoded_in_one_pass(tmp_path: Path, looked_at: 
     assert (plan.method, plan.reason) == ("serial", "it can't be cut: some of its frames have no times")
 
 
-def test_a_film_with_equal_times_is_encoded_in_one_pass(tmp_path: Path, looked_at: Look) -> None:
-    # A clock of milliseconds can't tell frames apart that follow each other in less.
+@pytest.fixture
+def twins(tmp_path: Path) -> Path:
+    """Two frames every 0.08 s: a clock of milliseconds can't tell them apart."""
     times = [number * 3600 + (number % 2) * -3590 for number in range(40)]
-    film = factory.film(tmp_path / "film.mkv", pts=times, time_base=factory.Fraction(1, 90_000))
-    plan = looked_at(film, **LOSSLESS)
+    return factory.film(tmp_path / "film.mkv", pts=times, time_base=factory.Fraction(1, 90_000))
+
+
+def test_a_film_with_equal_times_is_encoded_in_one_pass(twins: Path, looked_at: Look) -> None:
+    plan = looked_at(twins, **LOSSLESS)
     assert (plan.method, plan.reason) == ("serial", "it can't be cut: some of its frames have the same time")
 
 
@@ -136,6 +143,70 @@ def test_an_index_that_points_behind_the_end_is_refused(tmp_path: Path, looked_a
     (tmp_path / "cut.mov").write_bytes(data[:place] + index + data[place : place + length // 2])
     with pytest.raises(SourceTruncatedError, match="index names data behind its end"):
         looked_at(tmp_path / "cut.mov", **LOSSLESS)
+
+
+FAST_START = {"movflags": "+faststart"}
+
+
+@pytest.fixture(scope="session")
+def long_film(made: Path) -> Path:
+    """8 s with sound, in MP4 whose index is first, and beside it in Matroska."""
+    film = factory.film(made / "long.mkv", frames=200, options={"preset": "ultrafast", "crf": "10"})
+    sound = factory.write_sound(made / "long-sound.mkv", [(0, factory.tone(8, -20))], codec="aac")
+    both = factory.with_sound(film, sound, made / "long-both.mkv")
+    with av.open(str(both)) as container, av.open(str(made / "long.mp4"), "w", options=FAST_START) as output:
+        streams = [output.add_stream_from_template(each, opaque=True) for each in container.streams]
+        for packet in container.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                output.mux(packet)
+    return made / "long.mp4"
+
+
+@pytest.fixture(params=["long.mp4", "long-both.mkv"])
+def torn(request: pytest.FixtureRequest, long_film: Path, tmp_path: Path) -> Path:
+    """Of 8 s, some five are left."""
+    data = long_film.with_name(request.param).read_bytes()
+    (tmp_path / request.param).write_bytes(data[: len(data) * 5 // 8])
+    return tmp_path / request.param
+
+
+@pytest.mark.parametrize("method", ["join", "serial"])
+@pytest.mark.parametrize("start_s", [0, 1])
+def test_what_is_whole_of_a_film_that_was_cut_off_can_be_made(
+    torn: Path, cut_up: CutUp, looked_at: Look, method: str, start_s: int
+) -> None:
+    with pytest.raises(SourceTruncatedError, match=r"or set end to [45] to take what is whole") as caught:
+        looked_at(torn, **LOSSLESS)
+    end_s = int(caught.value.message.split("set end to ")[1][0])
+    pieces = cut_up(torn, chunk_s=0.7, start=start_s, end=end_s, **LOSSLESS)
+    _, result = getattr(pieces, method)()
+    assert (result.video_frames, result.decode_errors) == ((end_s - start_s) * 25, 0)
+    assert [stream.end_s for stream in result.expected.streams] == pytest.approx([end_s - start_s] * 2, abs=0.05)
+
+
+def test_a_part_that_reaches_into_what_was_cut_off_is_refused(torn: Path, looked_at: Look) -> None:
+    with pytest.raises(SourceTruncatedError):
+        looked_at(torn, end=6.5, **LOSSLESS)
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"start": 0.41, "end": 0.43}, "between 0.41 s and 0.43 s; the nearest begin at 0.400 s and 0.440 s"),
+        ({"start": 1.57}, "between 1.57 s and its end; the nearest begin at 1.560 s"),
+    ],
+)
+def test_a_part_without_a_frame_is_refused(film: Path, looked_at: Look, params: dict[str, float], told: str) -> None:
+    with pytest.raises(TimeOutOfRangeError, match=told):
+        looked_at(film, **(LOSSLESS | params))
+
+
+def test_a_part_without_a_frame_is_refused_in_one_pass(tmp_path: Path, twins: Path, looked_at: Look) -> None:
+    plan = looked_at(twins, start=0.41, end=0.43, **LOSSLESS)
+    assert plan.method == "serial"
+    with pytest.raises(TimeOutOfRangeError, match="No frame"):
+        transcode(twins, tmp_path / "out.mp4", plan, lambda _: None)
 
 
 def test_a_film_that_ends_early_is_refused(tmp_path: Path, looked_at: Look) -> None:
