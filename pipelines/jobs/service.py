@@ -109,13 +109,23 @@ class JobService:
         return await self._store.get(known)
 
     async def plan(self, request: Request) -> Plan:
-        """What would be done. Raises as ``submit`` does, and RefusedError."""
+        """What would be done; a warning tells where ``submit`` would refuse its files.
+
+        Raises:
+            UnknownError, InvalidError, StorageError: as ``submit`` does.
+            RefusedError: the source can't be planned for.
+        """
         operation, params, output = self._checked(request)
         if output:
             check_extension(operation, operation.params.model_validate(params), output, self.profiles())
         answer = await self._lane.plan(self._catalogue.module_of(operation.name), request.sources, params)
         if isinstance(answer, JobError):
             raise RefusedError(answer)
+        try:
+            self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
+        except StorageError as error:
+            refused = f"It would be refused: {error.message}"
+            return answer.model_copy(update={"warnings": (refused, *answer.warnings)})
         return answer
 
     async def media(self, source: str) -> MediaInfo:

@@ -50,6 +50,8 @@ FORMATS = ",".join(
     )
 )
 
+_HEAD_BYTES = 12
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")  # that no demuxer above reads
 _MAKE_UP_TIMES = 1  # AVFMT_FLAG_GENPTS
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block before it's refused
 
@@ -151,7 +153,7 @@ def _hand_to_libav(descriptor: int, source: Source) -> InputContainer:
         raise SourceTruncatedError(f"{name} ends before its first frame; copy or record it again.") from error
     except (av.error.FFmpegError, ValueError) as error:
         # libav answers EINVAL to a format that isn't on the whitelist.
-        raise NotMediaError(f"{name} is not a media container that is read here.") from error
+        raise _no_media(os.pread(descriptor, _HEAD_BYTES, 0), name) from error
     # PyAV has libav make up missing presentation times, which puts AVI's pictures one late; see shown_at instead.
     container.flags &= ~_MAKE_UP_TIMES
     if not len(container.streams):
@@ -161,11 +163,17 @@ def _hand_to_libav(descriptor: int, source: Source) -> InputContainer:
 
 
 def _unreadable(descriptor: int, name: str) -> SourceUnreadableError:
-    head = os.pread(descriptor, 12, 0)
+    head = os.pread(descriptor, _HEAD_BYTES, 0)
     if head[4:8] in {b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"moof"}:
         return SourceTruncatedError(
             f"{name} has no index (moov box): it was cut off or its recording didn't end; copy it again or repair it."
         )
-    if head[:4] in {b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"fLaC", b"FLV\x01", b"0&\xb2u"}:
+    if head[8:] != b"WEBP" and head[:4] in {b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"fLaC", b"FLV\x01", b"0&\xb2u"}:
         return SourceUnreadableError(f"{name} is damaged: its header can't be read.")
+    return _no_media(head, name)
+
+
+def _no_media(head: bytes, name: str) -> NotMediaError:
+    if head.startswith(_PICTURES) or (head.startswith(b"RIFF") and head[8:] == b"WEBP"):
+        return NotMediaError(f"{name} is a picture; image-convert and the other image operations take it.")
     return NotMediaError(f"{name} is not a media file, or of a kind that isn't read here.")

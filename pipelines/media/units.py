@@ -10,6 +10,7 @@ _BIT_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmM]?)")
 _CLOCK = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 _CROP = re.compile(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})")
 _FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
+_LEAST_BPS, _MOST_BPS = 8_000, 1_000_000_000
 _MAX_FRAME_RATE = 240
 
 
@@ -20,7 +21,10 @@ def parse_bit_rate(value: object) -> int:
     match = _BIT_RATE.fullmatch(str(value).strip())
     if match is None:
         raise ValueError(f"{value!r} is no bit rate; give bits per second or a text such as 128k or 2M")
-    return round(float(match[1]) * _FACTORS[match[2].lower()])
+    bit_rate_bps = round(float(match[1]) * _FACTORS[match[2].lower()])
+    if not _LEAST_BPS <= bit_rate_bps <= _MOST_BPS:
+        raise ValueError(f"{value!r} is no bit rate; give 8k to 1000M bits per second")
+    return bit_rate_bps
 
 
 def parse_seconds(value: object) -> float:
@@ -72,7 +76,7 @@ def rectangle_of(crop: str) -> tuple[int, int, int, int]:
     return width, height, left, top
 
 
-BitRate = Annotated[int, BeforeValidator(parse_bit_rate), Field(ge=8_000, le=1_000_000_000)]
+BitRate = Annotated[int, BeforeValidator(parse_bit_rate), Field(ge=_LEAST_BPS, le=_MOST_BPS)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(allow_inf_nan=False)]
 CropText = Annotated[str, BeforeValidator(parse_crop)]
 FrameRate = Annotated[str, BeforeValidator(parse_frame_rate)]

@@ -99,7 +99,8 @@ class Screen:
             where = f", in {job.error.unit}" if job.error.unit else ""
             self.say(f"  {job.error.message} ({job.error.code}{where})", style="red")
         if job.state in ("failed", "cancelled"):
-            self.note(f"  details: mediaray jobs show {job.id}   again: mediaray jobs retry {job.id}")
+            again = f"   again: mediaray jobs retry {job.id}" if job.error is None or job.error.retryable else ""
+            self.note(f"  details: mediaray jobs show {job.id}{again}")
 
     def plan(self, source: str, plan: "PlanView") -> None:
         seconds = sum(float(unit.get("needs", {}).get("seconds", 0)) for unit in plan.units)

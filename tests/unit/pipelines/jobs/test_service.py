@@ -387,6 +387,13 @@ def test_a_plan_is_made_without_a_job(run, service, store, films):
     assert run(store.active()) == []
 
 
+@pytest.mark.parametrize(("name", "told"), [("film.mkv", "The output is the source"), ("old.mkv", "exists already")])
+def test_a_plan_tells_that_its_output_would_be_refused(run, service, films, name, told):
+    (films / "old.mkv").write_bytes(b"old")
+    plan = run(service.plan(Request("copy", (f"{films}/film.mkv",), {"output": f"{films}/{name}"})))
+    assert [told in warning for warning in plan.warnings] == [True]
+
+
 def test_what_the_lane_refuses_is_told_as_it_said(run, service, lane, films):
     lane.answer = JobError(code="not_media", message="No media.")
     for call in (service.media(f"{films}/film.mkv"), service.plan(Request("copy", (f"{films}/film.mkv",), {}))):

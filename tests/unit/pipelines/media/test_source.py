@@ -4,6 +4,7 @@ from pathlib import Path
 
 import media_factory as factory
 import pytest
+from PIL import Image
 
 from pipelines.media.errors import (
     MediaError,
@@ -48,6 +49,13 @@ def test_what_is_no_media_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "film.mp4").write_bytes(content)
     with pytest.raises(NotMediaError):
         _open(tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tiff"])
+def test_a_picture_is_told_from_what_is_no_media(tmp_path: Path, suffix: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / f"picture.{suffix}")
+    with pytest.raises(NotMediaError, match="is a picture; image-convert"):
+        _open(tmp_path / f"picture.{suffix}")
 
 
 def test_a_file_cut_before_its_index_is_truncated(tmp_path: Path) -> None:
