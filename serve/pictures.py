@@ -90,7 +90,7 @@ def pictures(jobs: JobService, signer: Signer) -> APIRouter:
             "Content-Security-Policy": "default-src 'none'; sandbox",
             **({"Vary": "Accept"} if query.format == "auto" else {}),
         }
-        if if_none_match is not None and {"*", etag} & {each.strip() for each in if_none_match.split(",")}:
+        if if_none_match is not None and _matches(etag, if_none_match):
             return Response(status_code=304, headers=headers)
         return FileResponse(found.path, media_type=found.media_type, headers=headers)
 
@@ -104,6 +104,11 @@ def pictures(jobs: JobService, signer: Signer) -> APIRouter:
         return Link(url=url, expires_at=at)
 
     return router
+
+
+def _matches(etag: str, if_none_match: str) -> bool:
+    """By RFC 9110 (13.1.2): compared weakly, since proxies that pack an answer mark its ETag as weak."""
+    return bool({"*", etag} & {each.strip().removeprefix("W/") for each in if_none_match.split(",")})
 
 
 def _negotiated(accept: str) -> ThumbnailFormat:

@@ -8,6 +8,7 @@ import redis
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from cluster.errors import StorageError
@@ -111,13 +112,7 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_request: Request, error: RequestValidationError) -> JSONResponse:
-        problems = [
-            {
-                "parameter": ".".join(str(part) for part in each["loc"][1:]),
-                "message": wording(each),
-            }
-            for each in error.errors()
-        ]
+        problems = [_told(each) for each in error.errors()]
         listed = "; ".join(f"{each['parameter'] or 'body'}: {each['message']}" for each in problems)
         return problem("request_invalid", f"Wrong request: {listed}.", problems=problems)
 
@@ -130,3 +125,10 @@ def handle_errors(app: FastAPI) -> None:
     async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
         _log.error("a request failed", exc_info=error)
         return problem("internal", "An unexpected error; the server's log has the details.")
+
+
+def _told(error: ErrorDetails) -> dict[str, str]:
+    """What is wrong with a part of a request. Of what is no JSON, FastAPI tells the place as if it were a parameter."""
+    if error["type"] == "json_invalid":
+        return {"parameter": "", "message": f"no JSON ({error['ctx']['error']}, at character {error['loc'][-1]})"}
+    return {"parameter": ".".join(str(part) for part in error["loc"][1:]), "message": wording(error)}

@@ -86,6 +86,13 @@ def test_a_request_of_the_wrong_shape_names_what_is_wrong(edge, body, parameter)
     assert [each["parameter"] for each in answer.json()["problems"]] == [parameter]
 
 
+def test_a_body_that_is_no_json_is_told_as_such(edge):
+    answer = edge.client.post("/v1/jobs", content=b"{'a'", headers={"Content-Type": "application/json"})
+    assert problem(answer) == (422, "request_invalid")
+    assert answer.json()["detail"].startswith("Wrong request: body: no JSON (")
+    assert [each["parameter"] for each in answer.json()["problems"]] == [""]
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff"])
 def test_a_body_that_isn_t_a_job_is_refused(edge, body):
     assert problem(edge.client.post("/v1/jobs", content=body))[0] in (400, 422)

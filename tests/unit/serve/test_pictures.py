@@ -25,8 +25,9 @@ def test_a_picture_is_sent_with_what_caches_need(pictures):
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_who_has_it_is_told_so(pictures):
-    answer = pictures.client.get(URL, params={"source": "/a.jpg"}, headers={"If-None-Match": '"x", "abc"'})
+@pytest.mark.parametrize("known", ['"x", "abc"', 'W/"abc"', '"x",W/"abc"', "*"])
+def test_who_has_it_is_told_so(pictures, known):
+    answer = pictures.client.get(URL, params={"source": "/a.jpg"}, headers={"If-None-Match": known})
     assert (answer.status_code, answer.content) == (304, b"")
 
 
