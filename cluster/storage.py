@@ -91,7 +91,8 @@ def open_source(uri: str, roots: Sequence[Path]) -> Iterator[OpenSource]:
         _refuse_outside(_opened_path(descriptor), path, roots, "source_outside_roots")
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
-            raise StorageError("source_not_a_file", f"{path} is not a regular file.")
+            kind = "a folder; name a file" if stat.S_ISDIR(facts.st_mode) else "not a regular file"
+            raise StorageError("source_not_a_file", f"{path} is {kind}.")
         if facts.st_size == 0:
             raise StorageError("source_empty", f"{path} is empty (0 bytes).")
         yield OpenSource(descriptor, path, facts.st_size, facts.st_mtime_ns)
@@ -165,14 +166,30 @@ def check_target(path: Path, roots: Sequence[Path], *, overwrite: bool) -> None:
     Raises:
         StorageError: ``output_outside_roots``, ``output_exists``, ``output_not_writable``.
     """
-    folder = _existing_folder(path.parent)
-    _refuse_outside(folder.resolve() / path.relative_to(folder), path, roots, "output_outside_roots")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StorageError("output_not_writable", f"No permission to write into {folder}.")
+    _check_place(path, roots, path.parent)
     if path.is_dir():
         raise StorageError("output_exists", f"{path} is a folder. Name a file.")
     if not overwrite and os.path.lexists(path):  # a link that leads nowhere has the name too
         raise StorageError("output_exists", f"{path} exists already. Choose another name, or set overwrite.")
+
+
+def check_target_folder(path: Path, roots: Sequence[Path]) -> None:
+    """Refuse a folder that nothing can be published into; it need not exist yet.
+
+    Raises:
+        StorageError: ``output_outside_roots``, ``output_exists``: it's a file, ``output_not_writable``.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        raise StorageError("output_exists", f"{path} is a file. Name a folder.")
+    _check_place(path, roots, path)
+
+
+def _check_place(path: Path, roots: Sequence[Path], into: Path) -> None:
+    """Refuse ``path`` outside ``roots``, and where ``into``, or the folder that it would be made in, is locked."""
+    folder = _existing_folder(into)
+    _refuse_outside(folder.resolve() / path.relative_to(folder), path, roots, "output_outside_roots")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError("output_not_writable", f"No permission to write into {folder}.")
 
 
 def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
@@ -282,12 +299,17 @@ def _opened_path(descriptor: int) -> Path:
 
 
 def _refuse_outside(real: Path, named: Path, roots: Sequence[Path], code: str) -> None:
-    # The named path is compared with the roots as named and as resolved: a root may itself be a symlink.
-    for root in roots:
-        if real.is_relative_to(root) or real.is_relative_to(root.resolve()):
-            return
-    word = "write" if code.startswith("output") else "read"
-    raise StorageError(code, f"{named} is outside the folders this server may {word}. Add its folder to the roots.")
+    if _is_below(real, roots):
+        return
+    folders = f"the folders this server may {'write' if code.startswith('output') else 'read'}"
+    if _is_below(named, roots):
+        raise StorageError(code, f"{named} is, or lies behind, a link that leads outside {folders}.")
+    raise StorageError(code, f"{named} is outside {folders}. Add its folder to the roots.")
+
+
+def _is_below(path: Path, roots: Sequence[Path]) -> bool:
+    """``path`` is compared with the roots as named and as resolved: a root may itself be a symlink."""
+    return any(path.is_relative_to(root) or path.is_relative_to(root.resolve()) for root in roots)
 
 
 def _existing_folder(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from cluster.errors import StorageError
 from cluster.grants import current_roots
 from cluster.settings import Settings
-from cluster.storage import Roots, check_folder, check_target, local_path, open_source
+from cluster.storage import Roots, check_folder, check_target, check_target_folder, local_path, open_source
 from pipelines.jobs.catalogue import Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError, wording
 from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
@@ -34,6 +34,7 @@ from pipelines.media.profiles import Profile
 
 MAX_SOURCES = 1000
 _CHECKED_AT_ONCE = 10  # sources, while other requests wait
+_TOLD_IN_PLACE = frozenset({"source_not_found", "source_empty"})
 
 
 class InteractiveLane(Protocol):
@@ -241,12 +242,8 @@ class JobService:
 
     def _check_files(self, request: Request, operation: Operation, output: Path | None, *, overwrite: bool) -> None:
         roots = current_roots(self._settings)
+        _check_sources(request.sources, roots, many=operation.many)
         for source in request.sources:
-            if operation.many and local_path(source).is_dir():
-                check_folder(source, roots.read)
-            else:
-                with open_source(source, roots.read):
-                    pass
             if (
                 output
                 and operation.output == "file"
@@ -258,11 +255,27 @@ class JobService:
 
     def _check_output(self, operation: Operation, output: Path, roots: Roots, *, overwrite: bool) -> None:
         if operation.output == "folder":
-            if os.path.lexists(output) and not output.is_dir():
-                raise StorageError("output_exists", f"{output} is a file. Name a folder.")
-            check_target(output / "name", roots.write, overwrite=True)
+            check_target_folder(output, roots.write)
         else:
             check_target(output, roots.write, overwrite=overwrite)
+
+
+def _check_sources(sources: Sequence[str], roots: Roots, *, many: bool) -> None:
+    """Raise where one can't be used. Of ``many``, one that is gone or empty is told in its place, unless all are."""
+    refused: list[StorageError] = []
+    for source in sources:
+        try:
+            if many and local_path(source).is_dir():
+                check_folder(source, roots.read)
+            else:
+                with open_source(source, roots.read):
+                    pass
+        except StorageError as error:
+            if not many or error.code not in _TOLD_IN_PLACE:
+                raise
+            refused.append(error)
+    if len(refused) == len(sources):
+        raise refused[0]
 
 
 _newest_id = 0

@@ -10,6 +10,7 @@ from cluster.errors import StorageError
 from cluster.storage import (
     check_folder,
     check_target,
+    check_target_folder,
     files_below,
     free_space,
     local_path,
@@ -123,7 +124,9 @@ def test_a_symlink_out_of_the_roots_is_refused(root, tmp_path, name):
     (tmp_path / "outside/secret").write_bytes(b"secret")
     (root / "link").symlink_to(tmp_path / "outside/secret")
     (root / "door").symlink_to(tmp_path / "outside")
-    assert code_of(opened, f"{root}/{name}", root) == "source_outside_roots"
+    with pytest.raises(StorageError, match=f"{name} is, or lies behind, a link that leads outside") as refused:
+        opened(f"{root}/{name}", root)
+    assert refused.value.code == "source_outside_roots"
 
 
 def test_what_lies_outside_isn_t_told(root, tmp_path):
@@ -183,6 +186,30 @@ def test_a_target_that_can_t_be_written_says_why(film, root, tmp_path, name, ove
     (root / "nowhere").symlink_to(root / "gone")
     target = Path(os.path.normpath(root / name))
     assert code_of(check_target, target, [root], overwrite=overwrite) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "told"),
+    [
+        ("film.mkv", "output_exists", "{root}/film.mkv is a file"),
+        ("../out", "output_outside_roots", "{root}/../out is outside the folders this server may write"),
+        ("door", "output_outside_roots", "{root}/door is, or lies behind, a link that leads outside the folders"),
+        ("door/deep", "output_outside_roots", "{root}/door/deep is, or lies behind, a link that leads outside"),
+        ("film.mkv/out", "output_not_writable", "{root}/film.mkv is not a folder"),
+    ],
+)
+def test_a_folder_that_can_t_be_filled_is_told_by_its_own_name(film, root, tmp_path, name, code, told):
+    (tmp_path / "elsewhere").mkdir()
+    (root / "door").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError) as refused:
+        check_target_folder(Path(os.path.normpath(root / name)), [root])
+    assert refused.value.code == code
+    assert refused.value.message.startswith(os.path.normpath(told.format(root=root)))
+
+
+def test_a_folder_that_isn_t_there_yet_may_be_filled(root):
+    check_target_folder(root / "new/deep", [root])
+    check_target_folder(root, [root])
 
 
 def test_an_existing_file_may_be_overwritten_when_asked(film, root):

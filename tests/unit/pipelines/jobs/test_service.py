@@ -8,6 +8,7 @@ import pytest
 from unit.pipelines.jobs.makers import pretend_catalogue
 
 from cluster.errors import StorageError
+from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
 from pipelines.jobs.models import Artifact, JobError, Plan, State
 from pipelines.jobs.served_pictures import ServedPicture
@@ -226,6 +227,38 @@ def test_a_source_that_can_t_be_used_is_refused_at_once(submit, films, kind, cod
     with pytest.raises(StorageError) as refused:
         submit(sources=[make_source(films, kind)])
     assert refused.value.code == code
+
+
+@pytest.fixture
+def submit_pictures(run, settings, store, lane, films):
+    """Submit renditions of files in the folder of films, by their names."""
+    service = JobService(settings, store, Catalogue.load(["pipelines.jobs.operations.image_thumbnails"]), lane)
+
+    def submit(*names: str):
+        asked = Request("image-thumbnails", tuple(f"{films}/{name}" for name in names), {})
+        return run(service.submit(asked, owner="local", idempotency_key=None))
+
+    return submit
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty"])
+def test_of_several_pictures_one_that_is_gone_or_empty_is_told_in_its_place(submit_pictures, films, kind):
+    source = Path(make_source(films, kind)).name
+    assert submit_pictures(source, "film.mkv").state == State.QUEUED
+
+
+def test_pictures_that_are_all_gone_are_refused(submit_pictures, films):
+    make_source(films, "empty")
+    with pytest.raises(StorageError) as refused:
+        submit_pictures("none.jpg", "empty")
+    assert refused.value.code == "source_not_found"
+
+
+def test_of_several_pictures_one_that_leads_outside_is_refused(submit_pictures, films):
+    make_source(films, "link")
+    with pytest.raises(StorageError) as refused:
+        submit_pictures("film.mkv", "link")
+    assert refused.value.code == "source_outside_roots"
 
 
 def test_a_symlink_that_stays_inside_the_roots_is_a_source(submit, films):
