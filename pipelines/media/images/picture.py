@@ -79,8 +79,13 @@ def _in_srgb(array: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
     return np.concatenate([converted, array[..., 3:]], axis=2) if array.shape[2] == 4 else converted
 
 
-def warnings_of(info: ImageInfo) -> tuple[str, ...]:
+def warnings_of(info: ImageInfo, frame: int = 0) -> tuple[str, ...]:
+    """What is to be told of a picture of which ``frame`` is asked for."""
     warnings = []
+    if frame >= info.frames:
+        what = "page" if info.format == "tiff" else "frame"
+        has = f"{info.frames} {what}s, 0 to {info.frames - 1}; the last" if info.frames > 1 else f"one {what}, which"
+        warnings.append(f"It has {has} is taken instead of {what} {frame}.")
     if info.profile == "unreadable":
         warnings.append("Its ICC profile can't be read; its colours are taken as sRGB.")
     if info.hdr:

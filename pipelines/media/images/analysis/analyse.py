@@ -49,7 +49,7 @@ def _analysis(picture: Picture, spec: AnalysisSpec) -> Analysis:
     measures = measures_of(sample, picture.array)
     return Analysis(
         source=picture.info,
-        warnings=warnings_of(picture.info),
+        warnings=warnings_of(picture.info, spec.frame),
         measures=measures,
         quality=quality_of(measures, picture.info),
         issues=issues_of(measures, picture.info),

@@ -55,7 +55,7 @@ def read_frames(
         LimitError: it has too many frames, or pixels in all.
     """
     info = describe(image, name, spec.frame or 0)
-    warnings = [*warnings_of(info)]
+    warnings = [*warnings_of(info, spec.frame or 0)]
     numbers = _numbers(image, info, spec, name, warnings)
     take(memory_bytes(info, spec))
     shown: list[Array] = []

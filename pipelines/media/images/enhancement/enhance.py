@@ -12,6 +12,9 @@ from pipelines.media.images.analysis.analyse import measures_of
 from pipelines.media.images.analysis.analysis_spec import Measures
 from pipelines.media.images.analysis.measures import Sample, sample_of
 from pipelines.media.images.analysis.quality import issues_of, quality_of
+from pipelines.media.images.conversion.convert_spec import ConvertSpec
+from pipelines.media.images.conversion.frames import Frames
+from pipelines.media.images.conversion.kept import own_bytes
 from pipelines.media.images.encode import check_sides, encoded, written
 from pipelines.media.images.enhancement.detail import (
     denoised,
@@ -23,13 +26,15 @@ from pipelines.media.images.enhancement.detail import (
 from pipelines.media.images.enhancement.enhance_spec import (
     Enhanced,
     EnhanceSpec,
+    Left,
     Step,
     StepName,
     format_of,
     memory_bytes,
 )
-from pipelines.media.images.enhancement.remedies import remedies
+from pipelines.media.images.enhancement.remedies import left_alone, remedies
 from pipelines.media.images.enhancement.tones import STEPS, curves_of, toned
+from pipelines.media.images.header import bytes_of, open_image
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.images.picture import Picture, picture_of, warnings_of
 from pipelines.media.images.room import ROOM, Room
@@ -46,13 +51,14 @@ _AFTER_TONES: tuple[tuple[StepName, Callable[[NDArray[np.uint8], float], NDArray
     ("sharpness", with_sharpness),
 )
 _WHITE = (255, 255, 255)
+_BITS = 8  # of a channel, as pictures are worked on
 
 
 def enhance(source: Source, target: Path, spec: EnhanceSpec, room: Room = ROOM) -> Enhanced:
     """Write the picture as ``target`` + ``-enhanced``: whole, upright, in sRGB, with the metadata that are to be kept.
 
-    Alpha is as it was. Where nothing is to be done, the picture is written as it is; what ``auto`` chose is left undone
-    where it would lower the score.
+    Alpha is as it was. What ``auto`` chose is left undone where it would lower the score. Where nothing is to be done,
+    the source's compressed pixels are kept, as ``conversion.kept`` can.
 
     Raises:
         SourceError: it's no image that is read here, or it's damaged.
@@ -69,27 +75,41 @@ def _enhanced(picture: Picture, source: Source, target: Path, spec: EnhanceSpec)
     check_sides((picture.info.width, picture.info.height), format_, name_of(source))
     sample = sample_of(picture.array)
     before = _judged(sample, picture)
-    chosen = remedies(before.measures, issues_of(before.measures, picture.info), sample) if spec.auto else ()
+    issues = issues_of(before.measures, picture.info) if spec.auto else ()
+    chosen = remedies(before.measures, issues, sample) if spec.auto else ()
     steps = _steps(spec, chosen)
     made = enhanced(picture.array, sample, steps)
     after = _judged(sample_of(made), Picture(picture.info, made)) if steps else before
+    undone: tuple[Step, ...] = ()
     if chosen and after.score < before.score:  # what was found can't be mended so, as of a graphic that's meant so
-        steps = _steps(spec, ())
+        undone, steps = chosen, _steps(spec, ())
         made = enhanced(picture.array, sample, steps)
         after = _judged(sample_of(made), Picture(picture.info, made)) if steps else before
-    shown = flattened(made, _WHITE) if format_ == "jpeg" else made
+    left = left_alone(issues, steps, undone)
     size = made.shape[1], made.shape[0]
-    data = picture.along.within(encoded((shown,), format_, spec.quality), format_, size)
+    own = _own_bytes(picture, source, spec) if not steps and format_ == picture.info.format else None
+    shown = flattened(made, _WHITE) if format_ == "jpeg" else made
+    data = encoded((shown,), format_, spec.quality) if own is None else own
     return Enhanced(
         source=picture.info,
-        files=(written(target, "-enhanced", data, format_, size),),
-        warnings=_warnings(picture.info, spec, steps),
+        files=(written(target, "-enhanced", picture.along.within(data, format_, size), format_, size),),
+        warnings=_warnings(picture.info, spec, steps, left, kept=own is not None),
         done=steps,
+        left=left,
+        kept=own is not None,
         before=before.measures,
         after=after.measures,
         score_before=before.score,
         score_after=after.score,
     )
+
+
+def _own_bytes(picture: Picture, source: Source, spec: EnhanceSpec) -> bytes | None:
+    """The source with its pixels compressed as they are; None where they can't stay so."""
+    name, data = name_of(source), bytes_of(source)
+    asked = ConvertSpec(frame=spec.frame, depth="keep")
+    with open_image(data, name) as image:
+        return own_bytes(data, image, Frames(picture.info, (picture.array,)), asked, name)
 
 
 @dataclass(frozen=True)
@@ -124,12 +144,20 @@ def _steps(spec: EnhanceSpec, chosen: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(steps[name] for name in ORDER if name in steps)
 
 
-def _warnings(info: ImageInfo, spec: EnhanceSpec, steps: tuple[Step, ...]) -> tuple[str, ...]:
-    warnings = list(warnings_of(info))
+def _warnings(
+    info: ImageInfo, spec: EnhanceSpec, steps: tuple[Step, ...], left: tuple[Left, ...], *, kept: bool
+) -> tuple[str, ...]:
+    format_ = format_of(info, spec)
+    warnings = list(warnings_of(info, spec.frame))
     if not steps:
-        warnings.append("Nothing to better was found; the picture is written with the same pixels.")
+        found = f"Nothing was bettered of what was found ({', '.join(each.issue for each in left)})"
+        loss = "" if format_ == "png" else f", which loses a little (quality {spec.quality})"
+        written = "its compressed pixels stay." if kept else f"it is only written anew, as {format_.upper()}{loss}."
+        warnings.append(f"{found if left else 'Nothing to better was found'}; {written}")
+    if info.bits > _BITS and not kept:
+        warnings.append(f"Its {info.bits} bits a channel can't be kept; it has {_BITS}.")
     if info.frames > 1:
         warnings.append(f"It has {info.frames} frames; one of them is written.")
-    if info.alpha and format_of(info, spec) == "jpeg":
+    if info.alpha and format_ == "jpeg":
         warnings.append("JPEG has no alpha; what is clear is white.")
     return tuple(warnings)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from pipelines.media.images.analysis.analysis_spec import Measures
+from pipelines.media.images.analysis.analysis_spec import IssueCode, Measures
 from pipelines.media.images.info import ImageInfo, ImageResult
 from pipelines.media.images.metadata.metadata_spec import Keep
 
@@ -47,7 +47,7 @@ class EnhanceSpec(BaseModel, frozen=True, extra="forbid"):
         default="auto", description="Of the file; auto is the source's, or PNG or JPEG where that isn't written."
     )
     keep: Keep = Field(default="none", description="Of the metadata; also who made the picture and whose it is.")
-    quality: int = Field(default=90, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
+    quality: int = Field(default=90, ge=1, le=100, description="Of JPEG, WebP and AVIF, where pixels change.")
     # To reach a frame, most formats decode all before it.
     frame: int = Field(default=0, ge=0, le=299, description="Of an animation or a document of several pages: which.")
 
@@ -87,13 +87,23 @@ class Step(BaseModel, frozen=True, extra="forbid"):
     why: str
 
 
-class Enhanced(ImageResult, frozen=True, extra="forbid"):
-    """``done`` is in the order it was done in; nothing where ``auto`` found nothing to do.
+class Left(BaseModel, frozen=True, extra="forbid"):
+    """An issue that ``auto`` found and left as it is; ``why`` for a person."""
 
+    issue: IssueCode
+    why: str
+
+
+class Enhanced(ImageResult, frozen=True, extra="forbid"):
+    """``done`` is in the order it was done in; nothing where ``auto`` found nothing to do, or nothing that helps.
+
+    ``left`` is what it found and left. ``kept``: nothing was done, and the source's compressed pixels are in the file.
     ``before`` and ``after`` are as ``image-analyze`` tells them, and so are the scores.
     """
 
     done: tuple[Step, ...]
+    left: tuple[Left, ...] = ()
+    kept: bool = False
     before: Measures
     after: Measures
     score_before: float

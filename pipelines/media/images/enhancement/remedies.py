@@ -1,12 +1,12 @@
-"""Choose what to do about what is wrong with a picture."""
+"""Choose what to do about what is wrong with a picture, and tell why something is left."""
 
 import math
 
-from pipelines.media.images.analysis.analysis_spec import Issue, Measures
+from pipelines.media.images.analysis.analysis_spec import Issue, IssueCode, Measures
 from pipelines.media.images.analysis.measures import Sample
 from pipelines.media.images.analysis.quality import BLURRED, TOO_BRIGHT, TOO_DARK
 from pipelines.media.images.enhancement.detail import NOISE_OF_ALL
-from pipelines.media.images.enhancement.enhance_spec import Step, StepName
+from pipelines.media.images.enhancement.enhance_spec import Left, Step, StepName
 from pipelines.media.images.enhancement.tones import curves_of, toned
 from pipelines.media.images.srgb import lab_of
 
@@ -16,6 +16,20 @@ _LOCAL_CONTRAST = 0.4
 _DARK_TO, _BRIGHT_TO = 45.0, 65.0  # CIE L*: near the middle, but what is dark stays darker than most
 _MOST_GAMMA, _LEAST_GAMMA = 2.5, 0.5  # beyond, noise and bands come up with the rest
 _SHARPEN = (0.3, 0.8)  # of a picture just blurred, and of one that is beyond mending
+_AGAINST: dict[IssueCode, StepName] = {
+    "noisy": "denoise",
+    "colour_cast": "white_balance",
+    "low_contrast": "auto_levels",
+    "too_dark": "gamma",
+    "too_bright": "gamma",
+    "blurred": "sharpen",
+}
+_LOST: dict[IssueCode, str] = {
+    "shadows_clipped": "nothing is left in what is black",
+    "highlights_clipped": "nothing is left in what is blown out",
+    "low_resolution": "detail that it hasn't can't be made up",
+    "blank": "there is nothing to see in it",
+}
 
 
 def remedies(measures: Measures, issues: tuple[Issue, ...], sample: Sample) -> tuple[Step, ...]:
@@ -43,6 +57,24 @@ def remedies(measures: Measures, issues: tuple[Issue, ...], sample: Sample) -> t
         amount = _SHARPEN[0] + beyond * (_SHARPEN[1] - _SHARPEN[0])
         steps.append(_step("sharpen", amount, f"a blur of {measures.sharpness.blur:.2f} of 1"))
     return tuple(steps)
+
+
+def left_alone(issues: tuple[Issue, ...], done: tuple[Step, ...], undone: tuple[Step, ...]) -> tuple[Left, ...]:
+    """What of ``issues`` stays, and why; ``undone`` are steps that were chosen, and lowered the score."""
+    names = {step.name for step in done}
+    codes = {issue.code for issue in issues}
+    left = []
+    for code in (issue.code for issue in issues):
+        if code in _LOST:
+            left.append(Left(issue=code, why=_LOST[code]))
+        elif _AGAINST[code] in names:
+            continue
+        elif undone:
+            steps = ", ".join(step.name for step in undone)
+            left.append(Left(issue=code, why=f"with {steps} it would score less; ask for a step to have it done"))
+        elif code == "blurred" and "noisy" in codes:
+            left.append(Left(issue=code, why="sharpened, its noise would show more; ask for sharpen to have it done"))
+    return tuple(left)
 
 
 def _gamma(sample: Sample, before: tuple[Step, ...]) -> list[Step]:

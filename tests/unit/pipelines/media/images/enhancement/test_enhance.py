@@ -218,11 +218,86 @@ def test_auto_says_why(bettered):
 
 
 def test_auto_writes_a_good_picture_as_it_is_and_says_so(bettered):
-    result, made = bettered(scene(), auto=True)
-    assert result.done == ()
+    picture = scene(800, 600)
+    result, made = bettered(picture, auto=True)
+    assert (result.done, result.left) == ((), ())
     assert result.before == result.after
-    assert any("Nothing to better" in warning for warning in result.warnings)
-    assert (made == scene()).all()
+    assert result.warnings == ("Nothing to better was found; its compressed pixels stay.",)
+    assert (made == picture).all()
+
+
+@pytest.mark.parametrize("stored", ["JPEG", "WEBP", "AVIF"])
+def test_what_auto_leaves_alone_loses_nothing(bettered, tmp_path, stored):
+    source = tmp_path / "stored"
+    Image.fromarray(scene()).save(source, stored, quality=70)
+    result, made = bettered(source, auto=True)
+    assert (result.done, result.kept) == ((), True)
+    assert (made == np.asarray(Image.open(source).convert("RGB"))).all()
+
+
+def test_what_auto_leaves_alone_keeps_its_bits(bettered, tmp_path):
+    source = tmp_path / "deep.png"
+    deep = scene().astype(np.uint16) * 257 + 1
+    cv2.imwrite(str(source), deep)
+    result, _ = bettered(source, auto=True)
+    (file,) = result.files
+    assert result.kept
+    assert (cv2.imread(str(tmp_path / f"made{file.name}"), cv2.IMREAD_UNCHANGED) == deep).all()
+
+
+def test_what_can_not_stay_is_said_to_be_written_anew(bettered, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    source = tmp_path / "turned.jpg"
+    Image.fromarray(scene()).save(source, exif=exif, quality=95)
+    result, _ = bettered(source, auto=True)
+    assert (result.done, result.kept) == ((), False)
+    assert result.warnings[0].endswith("it is only written anew, as JPEG, which loses a little (quality 90).")
+
+
+def test_what_was_found_and_is_left_is_told_with_why(bettered):
+    """A graphic that is meant to be yellow: without that it would score less."""
+    yellow = np.full((480, 640, 3), (250, 210, 20), np.uint8)
+    yellow[100:200, 100:300], yellow[300:400, 200:500] = (120, 60, 0), (30, 20, 0)
+    result, made = bettered(yellow, auto=True)
+    assert result.done == ()
+    assert "colour_cast" in [each.issue for each in result.left]
+    assert all("would score less" in each.why for each in result.left if each.issue == "colour_cast")
+    assert result.warnings[0].startswith("Nothing was bettered of what was found (")
+    assert (made == yellow).all()
+
+
+def test_what_is_lost_is_told_to_be_left(bettered):
+    small = noisy(scene(120, 90), 18)
+    small[:40] = 255
+    result, _ = bettered(small, auto=True)
+    assert result.done
+    assert {"highlights_clipped", "low_resolution"} <= {each.issue for each in result.left}
+    assert "noisy" not in {each.issue for each in result.left}
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_bits_that_are_lost_are_told(bettered, tmp_path, ending):
+    source = tmp_path / f"deep.{ending}"
+    cv2.imwrite(str(source), scene().astype(np.uint16) * 257)
+    result, _ = bettered(source, brightness=1.1)
+    assert "Its 16 bits a channel can't be kept; it has 8." in result.warnings
+
+
+@pytest.mark.parametrize(
+    ("format_", "told"),
+    [
+        ("gif", "It has 2 frames, 0 to 1; the last is taken instead of frame 7."),
+        ("tiff", "It has 2 pages, 0 to 1; the last is taken instead of page 7."),
+    ],
+)
+def test_a_frame_that_isn_t_there_is_told(bettered, tmp_path, format_, told):
+    source = tmp_path / "several"
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
+    frames[0].save(source, format_, save_all=True, append_images=frames[1:])
+    result, made = bettered(source, contrast=1.01, frame=7)
+    assert told in result.warnings
+    assert made[0, 0, 2] > 200
 
 
 def test_auto_does_nothing_to_a_blank_picture(bettered):
