@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, get_args
 
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from pipelines.media.errors import LimitError, NotMediaError, SourceUnreadableError
+from pipelines.media.errors import LimitError, NotMediaError, SourceUnreadableError, SourceUnsupportedError
 from pipelines.media.images.avif_properties import code_points_and_bits
 from pipelines.media.images.cicp import is_hdr, profile_for
 from pipelines.media.images.info import ColourModel, ImageFormat, ImageInfo
@@ -38,6 +38,7 @@ _MAX_PAGES = 1000
 MAX_PROFILE_BYTES = 4 << 20
 _MAX_NAME = 200  # of a profile
 _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # what such a file begins with, by byte order; + of more than 4 GiB
 PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0  # TIFF's tag of what levels mean, and a value of it
 _GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
 _ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
@@ -107,6 +108,7 @@ def open_image(data: bytes | BinaryIO, name: str) -> Iterator[Image.Image]:
 
     Raises:
         NotMediaError: no format that is read here.
+        SourceUnsupportedError: a TIFF of a kind that isn't.
         SourceUnreadableError: its header is damaged.
         LimitError: it has too many pixels, or blocks of a GIF.
     """
@@ -115,6 +117,12 @@ def open_image(data: bytes | BinaryIO, name: str) -> Iterator[Image.Image]:
             file = io.BytesIO(data) if isinstance(data, bytes) else data
             image = Image.open(file, formats=_OPENED)
         except UnidentifiedImageError as error:
+            if _is_tiff(file):
+                raise SourceUnsupportedError(
+                    f"{name} is a TIFF of a kind that isn't read here, as those of 12 bits a channel in colour, "
+                    "or its header is damaged. Save it with 8 or 16 bits a channel.",
+                    format="tiff",
+                ) from error
             known = ", ".join(sorted({each.upper() for each in get_args(ImageFormat)}))
             raise NotMediaError(f"{name} is no image of a format that is read here ({known}).") from error
     with image:
@@ -124,6 +132,11 @@ def open_image(data: bytes | BinaryIO, name: str) -> Iterator[Image.Image]:
         if image.format == "AVIF":  # whose bytes Pillow has read all
             image.info[_POINTS], image.info[_BITS] = code_points_and_bits(file)
         yield image
+
+
+def _is_tiff(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(4) in _TIFF
 
 
 @contextmanager

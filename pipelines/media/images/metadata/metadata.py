@@ -37,7 +37,8 @@ _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}  # of a pixel in Pil
 
 
 def metadata(source: Source, target: Path, spec: MetadataSpec, room: Room = ROOM) -> Metadata:
-    """Tell the source's metadata. Where ``spec`` changes some, write the changed file to ``target`` with an extension.
+    """Tell the source's metadata. Where ``spec`` changes some, write the changed file to ``target`` with an extension,
+    and tell that file's.
 
     Raises:
         SourceError: it's no image that is read here, its header is damaged, or its format's metadata can't be changed.
@@ -61,12 +62,14 @@ def _metadata(source: Source, target: Path, spec: MetadataSpec, take: Callable[[
     if info.format == "tiff":
         _check_pages(data, name)
     made, warnings = rewritten(data, info, spec, name)
-    _check(made, info, spec, name)
+    after = _checked(made, info, spec, name)
     # Where they are is only told by the source.
     if info.format == "tiff" and _pixels(data, name) != _pixels(made, name):
         raise SourceUnreadableError(f"{name} is too damaged for its metadata to be changed: pixels would differ.")
     file = written(target, "", made, info.format, (info.width, info.height))
-    return told.model_copy(update={"files": (file,), "warnings": (*told.warnings, *warnings)})
+    return after.model_copy(
+        update={"source": info, "files": (file,), "warnings": tuple(dict.fromkeys((*told.warnings, *warnings)))}
+    )
 
 
 def _check_pages(data: bytes, name: str) -> None:
@@ -215,12 +218,13 @@ def _stops(value: Texts | None) -> tuple[float, ...] | None:
     return stops if all(map(math.isfinite, stops)) else None
 
 
-def _check(made: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> None:
+def _checked(made: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> Metadata:
     """Read what was made: it is the same picture, and where places were to be dropped it tells none."""
     try:
         with open_image(made, "The file that was made") as image:
             after = describe(image, "The file that was made")
             held = held_by(made, image)
+            told = _told(made, image, after)
     except MediaError as error:
         raise SourceUnreadableError(f"{name} is too damaged for its metadata to be changed: {error.message}") from error
     same = ("format", "width", "height", "orientation", "frames", "bits", "alpha", "profile")
@@ -230,9 +234,10 @@ def _check(made: bytes, info: ImageInfo, spec: MetadataSpec, name: str) -> None:
             f"{name} is too damaged for its metadata to be changed: {', '.join(changes)} would differ."
         )
     if spec.strip == "nothing":
-        return
+        return told
     places = [each for part in (held.blocks, *held.others) for each in places_in(part)]
     if exif.has_gps(held.exif):
         places.append("EXIF")
     if places:
         raise OutputInvalidError(f"What was made tells a place still, in its {', '.join(sorted(set(places)))}.")
+    return told

@@ -125,7 +125,7 @@ class GainMap(BaseModel, frozen=True, extra="forbid"):
 
 
 class Metadata(ImageResult, frozen=True, extra="forbid"):
-    """What the source holds; of a file that is made, nothing but its name and size is told.
+    """What the source holds; where a file was made, what that holds, so that what was stripped isn't told.
 
     ``xmp`` has values by qualified names: ``dc:title``, of nested ones ``xmpMM:History[1]/stEvt:action``. ``iptc`` by
     the names of IIM's records. ``dpi`` is across, down. ``other_pictures`` is how many a JPEG holds besides the

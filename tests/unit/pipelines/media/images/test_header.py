@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
+from pipelines.media.errors import SourceUnsupportedError
 from pipelines.media.images.header import look
 
 
@@ -56,3 +57,16 @@ def test_a_profile_s_name_is_cut(tmp_path):
     profile[:4] = struct.pack(">L", len(profile))
     Image.new("RGB", (4, 4)).save(tmp_path / "source.png", icc_profile=bytes(profile))
     assert look(tmp_path / "source.png").profile == "n" * 200
+
+
+def test_a_tiff_of_a_kind_that_isn_t_read_is_told_as_such(tmp_path):
+    """Of 12 bits a channel in colour: made of one of 8, whose tag says so."""
+    source = tmp_path / "twelve.tif"
+    Image.new("RGB", (4, 4)).save(source)
+    data = bytearray(source.read_bytes())
+    three_times_8 = struct.pack("<HHH", 8, 8, 8)
+    at = data.index(three_times_8)
+    data[at : at + 6] = struct.pack("<HHH", 12, 12, 12)
+    source.write_bytes(data)
+    with pytest.raises(SourceUnsupportedError, match="is a TIFF of a kind that isn't read here, as those of 12 bits"):
+        look(source)

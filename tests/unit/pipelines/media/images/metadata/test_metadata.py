@@ -227,6 +227,14 @@ def test_nothing_is_made_when_nothing_is_asked(tmp_path):
 # What is stripped.
 
 
+@pytest.mark.parametrize("format_", WRITABLE)
+def test_what_is_told_is_of_the_file_that_was_made(change, read, format_):
+    told, made = change(full(format_), strip="gps", artist="Zoë")
+    assert (told.gps, told.exif.artist, told.exif.maker_note_bytes) == (None, "Zoë", None)
+    files_aside = {"files", "warnings"}
+    assert told.model_dump(exclude=files_aside) == read(made).model_dump(exclude=files_aside)
+
+
 @pytest.mark.parametrize("strip", ["gps", "private", "all"])
 @pytest.mark.parametrize("format_", WRITABLE)
 def test_no_place_is_left_anywhere(change, read, format_, strip):
