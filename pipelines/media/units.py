@@ -1,4 +1,4 @@
-"""Spellings a user may give: bit rates (``128k``), times (``hh:mm:ss``), frame rates (``30000/1001``), crops."""
+"""Spellings a user may give: bit rates (``128k``), bytes (``1.5M``), times (``hh:mm:ss``), frame rates, crops."""
 
 import re
 from fractions import Fraction
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-_BIT_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmM]?)")
+_MANY = re.compile(r"(\d{1,15}(?:\.\d{1,20})?)\s*([kKmM]?)")
 _CLOCK = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 _CROP = re.compile(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})")
 _FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
@@ -18,13 +18,21 @@ def parse_bit_rate(value: object) -> int:
     """Bits per second from an integer or a text such as ``128k`` or ``2.5M``."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a bit rate is a number of bits per second or a text such as 128k or 2M")  # noqa: TRY004  # pydantic turns ValueError into its message
-    match = _BIT_RATE.fullmatch(str(value).strip())
+    match = _MANY.fullmatch(str(value).strip())
     if match is None:
         raise ValueError(f"{value!r} is no bit rate; give bits per second or a text such as 128k or 2M")
     bit_rate_bps = round(float(match[1]) * _FACTORS[match[2].lower()])
     if not _LEAST_BPS <= bit_rate_bps <= _MOST_BPS:
         raise ValueError(f"{value!r} is no bit rate; give 8k to 1000M bits per second")
     return bit_rate_bps
+
+
+def parse_bytes(value: object) -> int:
+    """Bytes from an integer or a text such as ``30k`` or ``1.5M``, whose ``k`` is 1000."""
+    match = _MANY.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"{value!r} is no size of a file; give bytes or a text such as 30k or 1.5M")
+    return round(float(match[1]) * _FACTORS[match[2].lower()])
 
 
 def parse_seconds(value: object) -> float:
@@ -76,6 +84,7 @@ def rectangle_of(crop: str) -> tuple[int, int, int, int]:
     return width, height, left, top
 
 
+FileSize = Annotated[int, BeforeValidator(parse_bytes)]
 BitRate = Annotated[int, BeforeValidator(parse_bit_rate), Field(ge=_LEAST_BPS, le=_MOST_BPS)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(allow_inf_nan=False)]
 CropText = Annotated[str, BeforeValidator(parse_crop)]

@@ -1,9 +1,10 @@
 """What an image file holds, read from its header, and what operations on images return."""
 
-import re
+from contextlib import suppress
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from PIL import ImageColor
+from pydantic import BaseModel, BeforeValidator
 
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif"]
 MEDIA_TYPES: dict[ImageFormat, str] = {
@@ -31,16 +32,19 @@ OTHER_SUFFIXES = frozenset(
 _ANIMATED = frozenset({"gif", "webp", "png", "avif"})  # the pages of a TIFF have no time
 MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000  # of an animation, in all, that are dealt with
 ColourModel = Literal["grey", "rgb", "cmyk"]
-_HEX = r"^#[0-9a-fA-F]{6}$"
 
 
-def _check_colour(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(_HEX, value):
-        raise ValueError(f"{value!r} is no colour; give red, green and blue in hexadecimal, as #ff8000")
-    return value
+def parse_colour(value: object) -> str:
+    """``#rrggbb`` of a colour as CSS has it: ``#ff8000``, ``#f80``, ``red``, ``rgb(255, 128, 0)``."""
+    levels: tuple[int, ...] = ()
+    with suppress(ValueError):
+        levels = ImageColor.getrgb(str(value).strip())
+    if len(levels) != 3 or max(levels) > 255:
+        raise ValueError(f"{value!r} is no colour; give red, green and blue in hexadecimal, as #ff8000, or a name")
+    return f"#{levels[0]:02x}{levels[1]:02x}{levels[2]:02x}"
 
 
-Colour = Annotated[str, BeforeValidator(_check_colour), Field(pattern=_HEX)]
+Colour = Annotated[str, BeforeValidator(parse_colour)]
 
 
 class ImageInfo(BaseModel, frozen=True, extra="forbid"):

@@ -1,8 +1,8 @@
 """The files that a picture may become: each way that is allowed is tried, as far as it has hope."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from pipelines.media.errors import LimitError, ParamsError
 from pipelines.media.images.conversion.convert_spec import (
@@ -27,6 +27,7 @@ from pipelines.media.images.conversion.search import (
     start_for,
 )
 from pipelines.media.images.encode import FULL_CHROMA_QUALITY, MAX_SIDES
+from pipelines.media.images.metadata.carried import Carried
 
 _NEAR = 1.2  # of the samples' bytes of the best: what is larger isn't made whole
 _MOVING = 4.0  # times as much for animations: what frames have in common isn't seen on samples
@@ -39,7 +40,10 @@ _SLACK, _WHOLE_SLACK, _WHOLE_TRIES = 0.7, 1.5, 3
 
 @dataclass(frozen=True)
 class Made:
-    """A candidate, and its whole file if there is one; ``sampled_bytes`` are of the samples, ``bits`` of a channel."""
+    """A candidate, and its whole file, metadata in it, if there is one.
+
+    ``sampled_bytes`` are of the samples, ``bits`` of a channel.
+    """
 
     way: Way
     row: Candidate
@@ -53,10 +57,10 @@ class Made:
 
 
 class Candidates:
-    """Makes the candidates for one picture. ``beside`` are bytes that its file gets besides, see ``too_small``."""
+    """Makes the candidates for one picture. ``along`` are the metadata that its file gets."""
 
-    def __init__(self, frames: Frames, spec: ConvertSpec, name: str, beside: int = 0) -> None:
-        self._frames, self._spec, self._name, self._beside = frames, spec, name, beside
+    def __init__(self, frames: Frames, spec: ConvertSpec, name: str, along: Carried) -> None:
+        self._frames, self._spec, self._name, self._along = frames, spec, name, along
         self._judge = Judge(frames)
 
     def tried(self, own: Made | None) -> Iterator[Made]:
@@ -76,19 +80,26 @@ class Candidates:
             yield from (self._without_hope(way, own) or self._whole(way, self._spec.quality or 100) for way in ways)
 
     def _refuse(self) -> None:
-        if self._spec.lossless:
+        why = [reason for format_ in self._spec.allowed if (reason := self._unfit(format_))]
+        if len(why) < len(self._spec.allowed):
             raise ParamsError(
                 f"{self._name} can't become JPEG without loss: only a JPEG file that is upright, in sRGB and not "
                 "scaled can. PNG and WebP can.",
                 formats="png,webp",
             )
         width, height = self._frames.size
-        raise LimitError(
-            f"{self._name} has {width}x{height} pixels, or what no allowed format ({', '.join(self._spec.allowed)}) "
-            "holds: transparency, or frames.",
-            width=width,
-            height=height,
-        )
+        raise LimitError(f"{self._name} can't be written as asked: {'; '.join(why)}.", width=width, height=height)
+
+    def _unfit(self, format_: ConvertFormat) -> str | None:
+        """Why the picture can't be of a format at all."""
+        width, height = self._frames.size
+        if max(width, height) > MAX_SIDES[format_]:
+            return f"{format_} holds at most {MAX_SIDES[format_]} pixels a side, and it has {width}x{height}"
+        if format_ == "jpeg" and self._frames.timing is not None:
+            return "jpeg holds no animation"
+        if format_ == "jpeg" and self._frames.has_alpha and self._spec.allowed != ("jpeg",):
+            return "jpeg holds no transparency"
+        return None
 
     @cached_property
     def _chroma(self) -> Chroma:
@@ -100,15 +111,10 @@ class Candidates:
 
     def _ways(self) -> Iterator[Way]:
         """Ways that the picture and the spec allow."""
-        spec = self._spec
         animated = self._frames.timing is not None
-        only_jpeg = spec.allowed == ("jpeg",)
-        for format_ in spec.allowed:
-            if max(self._frames.size) > MAX_SIDES[format_]:
-                continue
-            if format_ == "jpeg" and (animated or (self._frames.has_alpha and not only_jpeg)):
-                continue
-            yield from (self._way(format_, each) for each in self._methods(format_, animated=animated))
+        for format_ in self._spec.allowed:
+            if self._unfit(format_) is None:
+                yield from (self._way(format_, each) for each in self._methods(format_, animated=animated))
 
     def _methods(self, format_: ConvertFormat, *, animated: bool) -> Iterator[Method]:
         spec = self._spec
@@ -129,7 +135,15 @@ class Candidates:
 
     def _whole(self, way: Way, quality: int, tries: int = 1) -> Made:
         """Made in one go."""
-        return self._made(way, attempts(way, self._frames, self._judge)(quality), tries)
+        return self._made(way, self._attempt(way)(quality), tries)
+
+    def _attempt(self, way: Way) -> Callable[[int], Try]:
+        return attempts(partial(self._file, way), self._judge)
+
+    def _file(self, way: Way, quality: int) -> bytes:
+        """The whole file."""
+        data = way.encoded(self._frames.arrays, quality, self._frames.timing)
+        return self._along.within(data, way.format, self._frames.size)
 
     def _made(self, way: Way, tried: Try, tries: int, note: str = "") -> Made:
         row = Candidate(
@@ -194,7 +208,7 @@ class Candidates:
 
     def _sampled(self, way: Way, goal: float) -> Made:
         """On samples; where they are the whole picture, it's the file."""
-        attempt = sample_attempts(way, self._judge)
+        attempt = self._attempt(way) if self._judge.samples.whole else sample_attempts(way, self._judge)
         if way.method != "lossy":
             return self._made(way, attempt(100), 1)
         tried, tries = least_that_looks(attempt, goal, start_for(way, goal), QUALITY_TRIES, _SLACK)
@@ -205,7 +219,7 @@ class Candidates:
         way, tries = found.way, found.row.tries
         if way.method != "lossy":
             return self._whole(way, 100, tries + 1)
-        attempt = attempts(way, self._frames, self._judge)
+        attempt = self._attempt(way)
         start = found.row.quality or start_for(way, goal)
         tried, more = least_that_looks(attempt, goal, start, _WHOLE_TRIES, _WHOLE_SLACK)
         made = self._made(way, tried, tries + more)
@@ -217,7 +231,7 @@ class Candidates:
         for way in ways:
             start, score = (start_for(way, 80) if way.method == "lossy" else 100), 0.0
             if not self._judge.samples.whole and way.method == "lossy":
-                start, score = self._guess(way, round(limit * self._judge.share))
+                start, score = self._guess(way, round((limit - self._along.size_bytes) * self._judge.share))
             found.append((way, start, score))
         most = max((score for way, _, score in found if way.method == "lossy"), default=0.0)
         made: list[Made] = []
@@ -239,7 +253,7 @@ class Candidates:
             yield each
         if not made:
             assert least is not None
-            raise too_small(limit, *least, self._beside)
+            raise too_small(limit, *least)
 
     def _guess(self, way: Way, limit: int) -> tuple[int, float]:
         attempt = sample_attempts(way, self._judge)
@@ -248,12 +262,9 @@ class Candidates:
         return quality or 1, self._judge.score_of_samples(data) if quality else attempt(1).score
 
     def _fitted(self, way: Way, start: int, limit: int) -> Made:
-        frames = self._frames
         if way.method != "lossy":
             return self._whole(way, 100)
-        quality, data, tries = largest_that_fits(
-            lambda each: way.encoded(frames.arrays, each, frames.timing), limit, start, BYTES_TRIES
-        )
+        quality, data, tries = largest_that_fits(partial(self._file, way), limit, start, BYTES_TRIES)
         return self._made(way, Try(quality or 1, data, self._judge.score(data)), tries)
 
 
@@ -266,10 +277,9 @@ def _note(made: Made, goal: float) -> str:
     return "" if made.score >= goal - NEAR_ENOUGH else f"doesn't reach {goal:g}"
 
 
-def too_small(limit: int, least: int, what: str, beside: int) -> ParamsError:
-    """What to raise where ``limit`` bytes are less than the ``least`` that are needed, both without ``beside``."""
+def too_small(limit: int, least: int, what: str) -> ParamsError:
+    """What to raise where ``limit`` bytes are less than the ``least`` that are needed."""
     return ParamsError(
-        f"It doesn't fit into {limit + beside} bytes: the least is {least + beside}, as {what}. "
-        "A max_size makes it smaller.",
-        least_bytes=least + beside,
+        f"It doesn't fit into {limit} bytes: the least is {least}, as {what}. A max_size makes it smaller.",
+        least_bytes=least,
     )

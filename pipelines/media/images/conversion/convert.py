@@ -8,6 +8,7 @@ from PIL import Image
 from pipelines.media.errors import EncodeError, MediaError, ParamsError
 from pipelines.media.images.conversion.candidates import Candidates, Made, size_of, too_small
 from pipelines.media.images.conversion.convert_spec import (
+    FORMATS,
     Candidate,
     Converted,
     ConvertFormat,
@@ -23,9 +24,6 @@ from pipelines.media.images.header import bytes_of, open_image
 from pipelines.media.images.metadata.carried import Carried, carried
 from pipelines.media.images.room import ROOM, Room
 from pipelines.media.source import Source, name_of
-
-_AROUND = 512  # bytes at most that a format puts around metadata, see ``metadata.container``
-_LARGER = "It is larger than the source: at a lower quality, or in the format it has, it may be smaller."
 
 
 def convert(source: Source, target: Path, spec: ConvertSpec, room: Room = ROOM) -> Converted:
@@ -47,20 +45,18 @@ def _converted(source: Source, target: Path, spec: ConvertSpec, take: Callable[[
     with open_image(data, name) as image:
         frames = read_frames(data, image, name, spec, take)
         along = carried(data, image, spec.keep)
-        own = _own(data, image, frames, spec, name)
+        _check_room(along, spec)
+        own = _own(data, image, frames, spec, name, along)
         deep = deep_pixels(data, image, frames) if spec.keeps_depth and "png" in spec.allowed else None
-    beside = _size_of(along)
-    pixels = _for_pixels(spec, beside)
-    made, reason = decided(_tried(frames, own, deep, pixels, name, beside), pixels)
+    made, reason = decided(_tried(frames, own, deep, spec, name, along), spec)
     best = next(each for each in made if each.row.chosen)
     assert best.data is not None
-    whole = along.within(best.data, best.row.format, frames.size)
-    file = written(target, "", whole, best.row.format, frames.size)
-    saved = len(data) - len(whole)
+    file = written(target, "", best.data, best.row.format, frames.size)
+    saved = len(data) - len(best.data)
     return Converted(
         source=frames.info,
         files=(file,),
-        warnings=(*_warnings(frames, best, spec), *((_LARGER,) if saved < 0 else ())),
+        warnings=(*_warnings(frames, best, spec), *((_larger(frames, best),) if saved < 0 else ())),
         format=best.row.format,
         quality=best.row.quality,
         lossless=best.row.method in ("lossless", "kept") and best.bits >= frames.info.bits,
@@ -70,7 +66,7 @@ def _converted(source: Source, target: Path, spec: ConvertSpec, take: Callable[[
         bits=best.bits,
         ssimulacra2=round(best.score, 2),
         source_size_bytes=len(data),
-        size_bytes=len(whole),
+        size_bytes=len(best.data),
         saved_bytes=saved,
         saved_percent=round(100 * saved / len(data), 1),
         tries=sum(each.row.tries for each in made),
@@ -80,7 +76,16 @@ def _converted(source: Source, target: Path, spec: ConvertSpec, take: Callable[[
     )
 
 
-def _own(data: bytes, image: Image.Image, frames: Frames, spec: ConvertSpec, name: str) -> Made | None:
+def _check_room(along: Carried, spec: ConvertSpec) -> None:
+    """Raise ParamsError where what is kept of the metadata leaves no byte of a limit for pixels."""
+    if spec.target_bytes is not None and along.size_bytes >= spec.target_bytes:
+        raise ParamsError(
+            f"Its metadata alone take {along.size_bytes} bytes, of the {spec.target_bytes} asked for. "
+            "Keep fewer of them, or allow more bytes."
+        )
+
+
+def _own(data: bytes, image: Image.Image, frames: Frames, spec: ConvertSpec, name: str, along: Carried) -> Made | None:
     """The source's own compressed pixels, where they may stay."""
     format_ = frames.info.format
     wanted = spec.skip_larger or (spec.lossless and format_ == "jpeg")
@@ -89,30 +94,16 @@ def _own(data: bytes, image: Image.Image, frames: Frames, spec: ConvertSpec, nam
     kept = own_bytes(data, image, frames, spec, name)
     if kept is None:
         return None
-    row = Candidate(format=format_, method="kept", ssimulacra2=100.0, size_bytes=len(kept))
-    return Made(Way(format_, "lossless"), row, kept, len(kept), max(8, frames.info.bits))
-
-
-def _size_of(along: Carried) -> int:
-    """Bytes that metadata take in a file, at most."""
-    size = len(along.exif or b"") + len(along.xmp or b"")
-    return size + _AROUND if size else 0
-
-
-def _for_pixels(spec: ConvertSpec, beside: int) -> ConvertSpec:
-    """With what is left of a limit of bytes."""
-    if spec.target_bytes is None or not beside:
-        return spec
-    if spec.target_bytes <= beside:
-        raise ParamsError(f"Its metadata alone take {beside} bytes, more than the {spec.target_bytes} asked for.")
-    return spec.model_copy(update={"target_bytes": spec.target_bytes - beside})
+    whole = along.within(kept, format_, frames.size)
+    row = Candidate(format=format_, method="kept", ssimulacra2=100.0, size_bytes=len(whole))
+    return Made(Way(format_, "lossless"), row, whole, len(whole), max(8, frames.info.bits))
 
 
 def _tried(
-    frames: Frames, own: Made | None, deep: Deep | None, spec: ConvertSpec, name: str, beside: int
+    frames: Frames, own: Made | None, deep: Deep | None, spec: ConvertSpec, name: str, along: Carried
 ) -> list[Made]:
     """What it may become; where its depth is to be kept, that which keeps it."""
-    ways = Candidates(frames, spec, name, beside)
+    ways = Candidates(frames, spec, name, along)
     limit = spec.target_bytes
     if not spec.keeps_depth or frames.info.bits <= 8:
         return list(ways.tried(own))
@@ -120,7 +111,7 @@ def _tried(
         return [own]
     keeping = [own] if own is not None and limit is None else []
     if deep is not None:
-        keeping.append(_deep(deep, frames, spec, name, beside))
+        keeping.append(_deep(deep, frames, spec, name, along))
     if not keeping and spec.lossless:
         raise ParamsError(
             f"{name} has {frames.info.bits} bits a channel, which can't all be kept; PNG has up to 16. "
@@ -130,10 +121,10 @@ def _tried(
     return keeping or list(ways.tried(own))
 
 
-def _deep(deep: Deep, frames: Frames, spec: ConvertSpec, name: str, beside: int) -> Made:
-    made = deep_png(deep, frames.size, spec, name)
+def _deep(deep: Deep, frames: Frames, spec: ConvertSpec, name: str, along: Carried) -> Made:
+    made = along.within(deep_png(deep, frames.size, spec, name), "png", frames.size)
     if spec.target_bytes is not None and len(made) > spec.target_bytes:
-        raise too_small(spec.target_bytes, len(made), "a PNG of 16 bits", beside)
+        raise too_small(spec.target_bytes, len(made), "a PNG of 16 bits")
     row = Candidate(format="png", method="lossless", ssimulacra2=100, size_bytes=len(made), tries=1)
     return Made(Way("png", "lossless"), row, made, len(made), bits=16)
 
@@ -146,6 +137,19 @@ def _is_progressive(data: bytes, format_: ConvertFormat) -> bool:
             return bool(image.info.get("progressive"))
     except MediaError as error:
         raise EncodeError(f"What was written doesn't open: {error.message}") from error
+
+
+def _larger(frames: Frames, best: Made) -> str:
+    """What to say of a file that is larger than its source, and what may help."""
+    ways = []
+    if best.row.method == "lossy":
+        ways.append("at a lower quality")
+    elif best.row.method == "lossless":
+        ways.append("in a format that loses a little")
+    if frames.info.format != best.row.format and frames.info.format in FORMATS:
+        ways.append("in the format it has")
+    helps = f": {', or '.join(ways)}, it may be smaller" if ways else ""
+    return f"It is larger than the source{helps}."
 
 
 def _warnings(frames: Frames, best: Made, spec: ConvertSpec) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pipelines.media.images.info import MAX_FRAMES, Colour, ImageInfo, ImageResu
 from pipelines.media.images.metadata.metadata_spec import Keep
 from pipelines.media.images.room import decoded_bytes
 from pipelines.media.stills_spec import box_of, parse_size
+from pipelines.media.units import FileSize
 
 ConvertFormat = Literal["jpeg", "webp", "avif", "png"]
 Chroma = Literal["4:2:0", "4:4:4"]
@@ -59,8 +60,10 @@ class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
         description="How like the original it has to look, by SSIMULACRA2: 90 visually lossless, 80 as JPEG at 80 "
         f"(the default, {DEFAULT_TARGET:.0f}), 70 high, 50 medium. The least quality that reaches it is searched for.",
     )
-    target_bytes: int | None = Field(
-        default=None, ge=100, description="How large the file may get; the largest quality that fits is searched for."
+    target_bytes: Annotated[FileSize, Field(ge=100)] | None = Field(
+        default=None,
+        description="How large the file may get, with its metadata: 30000, 30k, 1.5M; the largest quality that fits is "
+        "searched for.",
     )
     lossless: bool = Field(
         default=False, description="Every pixel stays: PNG or WebP; a JPEG file as JPEG, its coefficients packed anew."
@@ -74,7 +77,8 @@ class ConvertSpec(BaseModel, frozen=True, extra="forbid"):
         default=None, description="A width (720) or a box (1920x1080) to fit into; nothing is enlarged."
     )
     background: Colour | None = Field(
-        default=None, description="Put behind transparent parts, which JPEG can't have (there, default white)."
+        default=None,
+        description="Put behind transparent parts, which JPEG can't have (there, default white): #ff8000, red.",
     )
     # To reach a frame, most formats decode all before it.
     frame: int | None = Field(

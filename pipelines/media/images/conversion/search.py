@@ -182,12 +182,11 @@ def largest_that_fits(
     return (low, known[low], len(known)) if low else (None, known[min(known)], len(known))
 
 
-def attempts(way: Way, frames: Frames, judge: Judge) -> Callable[[int], Try]:
-    """Tries of the whole."""
-    timing = frames.timing
+def attempts(file: Callable[[int], bytes], judge: Judge) -> Callable[[int], Try]:
+    """Tries of the whole, whose file of a quality ``file`` makes."""
 
     def attempt(quality: int) -> Try:
-        data = way.encoded(frames.arrays, quality, timing)
+        data = file(quality)
         return Try(quality, data, judge.score(data))
 
     return attempt

@@ -22,6 +22,11 @@ class Carried:
     exif: bytes | None = None
     xmp: bytes | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """Theirs; what a format puts around them comes to it."""
+        return len(self.exif or b"") + len(self.xmp or b"")
+
     def within(self, data: bytes, format_: ImageFormat, size: tuple[int, int]) -> bytes:
         """A finished file of ``size`` (width, height) with these. Raises as ``with_blocks``."""
         if self.exif is None and self.xmp is None:

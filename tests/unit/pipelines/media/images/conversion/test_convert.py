@@ -375,6 +375,22 @@ def test_a_limit_of_bytes_counts_the_metadata_that_are_kept(tmp_path, format_, l
     assert limit / 2 < made.stat().st_size <= limit
 
 
+@pytest.mark.parametrize("format_", LOSSY)
+def test_a_limit_of_bytes_is_used_to_the_last_with_metadata_too(tmp_path, format_):
+    exif = Image.Exif()
+    exif[0x8298] = "somebody" * 40
+    source = saved(scene(), tmp_path / "source.png", exif=exif)
+
+    def size_of(**spec) -> tuple[int, int]:
+        result = convert(source, tmp_path / "made", ConvertSpec(format=format_, keep="all", chroma="4:2:0", **spec))
+        return result.quality, result.size_bytes
+
+    quality, limit = size_of(quality=61)
+    fitted, size = size_of(target_bytes=limit)
+    assert size <= limit
+    assert fitted >= quality
+
+
 def test_metadata_that_alone_are_larger_than_asked_are_refused(done, tmp_path):
     exif = Image.Exif()
     exif[0x8298] = "somebody" * 400
@@ -387,6 +403,26 @@ def test_a_limit_that_the_source_keeps_is_kept_by_it(done, tmp_path):
     source = saved(scene(), tmp_path / "source.jpg", quality=70)
     made = done(source, target_bytes=source.stat().st_size)
     assert (made.result.kept, made.result.ssimulacra2) == (True, 100)
+
+
+@pytest.mark.parametrize(
+    ("stored", "spec", "told"),
+    [
+        ("webp", {"format": "jpeg"}, "source: at a lower quality, or in the format it has, it may be smaller."),
+        ("webp", {"format": "webp", "quality": 99}, "source: at a lower quality, it may be smaller."),
+        ("webp", {"format": "png"}, "source: in a format that loses a little, or in the format it has, it may be"),
+        ("png", {"format": "png", "effort": "fast"}, "source: in a format that loses a little, it may be smaller."),
+    ],
+)
+def test_what_may_make_a_larger_file_smaller_fits_its_format(done, tmp_path, stored, spec, told):
+    if stored == "webp":
+        source = saved(scene(), tmp_path / "source.webp", quality=5, method=6)
+    else:
+        source = saved(
+            drawing().convert("1"), tmp_path / "source.png", optimize=True
+        )  # a bit a pixel; of grey, 8 are written
+    (warning,) = done(source, skip_larger=False, **spec).result.warnings
+    assert told in warning
 
 
 def test_what_is_saved_is_told(done, photo):
@@ -664,6 +700,49 @@ def test_too_many_frames_are_refused(done, tmp_path):
     frames[0].save(tmp_path / "source.webp", save_all=True, append_images=frames[1:], lossless=True)
     with pytest.raises(LimitError, match="301 frames"):
         done(tmp_path / "source.webp")
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"format": "webp"}, "webp holds at most 16383 pixels a side, and it has 16400x1"),
+        ({"format": "webp", "lossless": True}, "webp holds at most 16383 pixels a side, and it has 16400x1"),
+        ({"formats": ("webp", "jpeg")}, "jpeg holds no transparency"),
+    ],
+)
+def test_what_no_format_holds_is_refused_with_its_reason(done, tmp_path, spec, why):
+    source = saved(Image.new("RGBA", (16_400, 1), (10, 20, 30, 40)), tmp_path / "long.png")
+    with pytest.raises(LimitError, match=why):
+        done(source, **spec)
+
+
+def test_a_frame_that_isn_t_there_is_told(done, tmp_path):
+    source = saved(scene(), tmp_path / "still.jpg")
+    warnings = done(source, format="webp", frame=3).result.warnings
+    assert "It has one frame, which is taken instead of frame 3." in warnings
+
+
+@pytest.mark.parametrize("colour", ["lime", "#0f0", "#00FF00", "rgb(0, 255, 0)"])
+def test_a_background_is_a_colour_as_css_has_it(done, tmp_path, colour):
+    source = saved(Image.new("RGBA", (32, 32), (0, 0, 0, 0)), tmp_path / "clear.png")
+    assert done(source, format="png", background=colour).pixels()[0, 0].tolist() == [0, 255, 0]
+
+
+@pytest.mark.parametrize("colour", ["", "green-ish", "#00ff0080", "rgb(0, 999, 0)", 5])
+def test_a_background_that_is_no_colour_is_refused(colour):
+    with pytest.raises(ValidationError, match="is no colour"):
+        ConvertSpec(background=colour)
+
+
+@pytest.mark.parametrize(("given", "limit"), [("3k", 3000), ("1.5M", 1_500_000), ("30000", 30_000), (400, 400)])
+def test_a_limit_of_bytes_may_be_short(given, limit):
+    assert ConvertSpec(target_bytes=given).target_bytes == limit
+
+
+@pytest.mark.parametrize("given", ["3 apples", "-3k", "9" * 400, True, "0.05k"])
+def test_a_limit_that_is_none_is_refused(given):
+    with pytest.raises(ValidationError):
+        ConvertSpec(target_bytes=given)
 
 
 def test_the_first_page_of_several_is_taken(done, tmp_path):
