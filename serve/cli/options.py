@@ -70,7 +70,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         if core in (int, float):
             limits = _limits(field)
     help_text = field.description or ""
-    if core == list[str]:
+    if core == list[str] and not _has_fixed_length(field.annotation):
         help_text = f"{help_text} Repeat it, or separate with commas.".strip()
     option = typer.Option(declared, help=help_text, show_default=_shown(field.default), **limits)
     return inspect.Parameter(
@@ -104,6 +104,11 @@ def _members(annotation: Any) -> Iterator[Any]:
         yield from get_args(annotation)
     else:
         yield annotation
+
+
+def _has_fixed_length(annotation: Any) -> bool:
+    """Whether it is a tuple of so many parts, as a point is."""
+    return any(get_origin(each) is tuple and Ellipsis not in get_args(each) for each in _members(annotation))
 
 
 def _limits(field: FieldInfo) -> dict[str, Any]:

@@ -61,12 +61,12 @@ class ThumbnailSpec(BaseModel, frozen=True, extra="forbid"):
     )
     position: Position = Field(default="centre", description="Which part is kept when something is cut.")
     focus: tuple[float, float] | None = Field(
-        default=None, description="The point to keep, as fractions of width and height: 0.5,0.3."
+        default=None, description="The point to keep where something is cut, as fractions of width and height: 0.5,0.3."
     )
     enlarge: bool = Field(default=False, description="Let renditions be larger than the image.")
     format: ThumbnailFormat = Field(default="jpeg", description="Format of the renditions.")
     quality: int = Field(default=80, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
-    background: Colour = Field(default="#ffffff", description="Behind transparent parts, in JPEG.")
+    background: Colour = Field(default="#ffffff", description="Behind transparent parts, in JPEG: #ff8000 or red.")
     keep: Keep = Field(default="none", description="Of the metadata; also who made the picture and whose it is.")
     placeholder: bool = Field(default=False, description="Tell a BlurHash, to be shown until the picture is there.")
     animated: bool = Field(default=False, description="Of an animation make all frames: as WebP, AVIF or PNG.")
@@ -77,6 +77,10 @@ class ThumbnailSpec(BaseModel, frozen=True, extra="forbid"):
     def _check(self) -> "ThumbnailSpec":
         if self.focus and not all(0 <= at <= 1 for at in self.focus):
             raise ValueError("focus is two fractions from 0 to 1")
+        if self.focus and self.position != "centre":
+            raise ValueError("focus and position both say which part is kept: give one of them")
+        if self.focus and not any(fit == "cover" and box[1] for box, fit in map(self.box, self.sizes)):
+            raise ValueError("focus is for what is cut, and nothing is: set fit to cover and give boxes, as 400x400")
         if self.animated and self.format == "jpeg":
             raise ValueError("JPEG has no animation: choose webp, avif or png")
         if self.animated and self.keep != "none":

@@ -1,5 +1,6 @@
 """Make renditions of an image: several sizes of one decode, upright, in sRGB; of its metadata what is to be kept."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def _made(source: Source, target: Path, spec: ThumbnailSpec, take: Callable[[int
             warnings = warnings_of(info)
         else:
             pixels, timing = [decode(data, image, info, name, needed)], None
-            warnings = (*warnings_of(info), *((_STILL,) if spec.animated else ()))
+            warnings = (*warnings_of(info, spec.frame), *((_STILL,) if spec.animated else ()))
         along = carried(data, image, spec.keep)
     files = []
     for size, placement in zip(spec.sizes, placements, strict=True):
@@ -65,7 +66,22 @@ def _made(source: Source, target: Path, spec: ThumbnailSpec, take: Callable[[int
         made = along.within(encoded(shown, spec.format, spec.quality, timing), spec.format, placement.size)
         files.append(written(target, f"-{label_of(size)}", made, spec.format, placement.size))
     blurhash = _blurhash(pixels[0], info) if spec.placeholder else None
+    warnings = (*warnings, *_alike(info, placements, spec))
     return ThumbnailsResult(source=info, files=tuple(files), warnings=warnings, blurhash=blurhash)
+
+
+def _alike(info: ImageInfo, placements: Sequence[Placement], spec: ThumbnailSpec) -> tuple[str, ...]:
+    """Tell renditions that have the same pixels, since the image has fewer than were asked for."""
+    short = {
+        label_of(size): each
+        for size, each in zip(spec.sizes, placements, strict=True)
+        if each != place(info.width, info.height, *spec.box(size), enlarge=True)
+    }
+    counted = Counter(short.values())
+    alike = [label for label, each in short.items() if counted[each] > 1]
+    if not alike:
+        return ()
+    return (f"The renditions {', '.join(alike)} are alike: it has too few pixels for them. Set enlarge to have more.",)
 
 
 def _moving(

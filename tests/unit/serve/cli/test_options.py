@@ -57,6 +57,12 @@ def test_a_file_that_is_named_is_sent_with_its_whole_path(tmp_path, monkeypatch)
     assert given_params(Params, {"against": "file:///a"}) == {"against": "file:///a"}
 
 
+def test_only_lists_of_any_length_are_said_to_be_repeated() -> None:
+    helps = {each.name: each.annotation.__metadata__[0].help for each in option_parameters(ThumbnailSpec, frozenset())}
+    assert helps["sizes"].endswith("Repeat it, or separate with commas.")
+    assert helps["focus"].endswith("as fractions of width and height: 0.5,0.3.")
+
+
 def test_an_error_names_the_option():
     with pytest.raises(typer.BadParameter) as caught:
         taken(audio_bitrate="loud")
@@ -67,7 +73,7 @@ def test_an_error_names_the_option():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"background": "red"}, "'red' is no colour; give red, green and blue in hexadecimal, as #ff8000"),
+        ({"background": "reddish"}, "'reddish' is no colour; give red, green and blue in hexadecimal, as #ff8000"),
         ({"sizes": [","]}, "give at least 1"),
         ({"sizes": [str(number) for number in range(1, 18)]}, "give at most 16"),
         ({"sizes": ["wide"]}, "'wide' is no size; give a width such as 720"),

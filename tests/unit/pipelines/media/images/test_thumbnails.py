@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from pydantic import ValidationError
 
 from pipelines.media.errors import LimitError, MediaError, NotMediaError, SourceUnreadableError
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
@@ -148,6 +149,46 @@ def test_several_sizes_come_of_one_decode_in_their_order(tmp_path):
         ("-100x50.jpg", 67, 50),
     ]
     assert [Image.open(tmp_path / f"made{name}").size for name, *_ in sizes] == [(w, h) for _, w, h in sizes]
+
+
+def test_renditions_that_come_out_alike_are_told(tmp_path):
+    source = tmp_path / "small.png"
+    quarters(400, 300).save(source)
+    result = thumbnails(source, tmp_path / "made", ThumbnailSpec(sizes=("100", "800", "1000", "500x300")))
+    (warning,) = result.warnings
+    assert warning.startswith("The renditions 800w, 1000w are alike: it has too few pixels")
+
+
+@pytest.mark.parametrize("spec", [{"sizes": ("400", "400x300")}, {"sizes": ("800", "1000"), "enlarge": True}])
+def test_renditions_that_are_as_asked_are_not_told(tmp_path, spec):
+    source = tmp_path / "small.png"
+    quarters(400, 300).save(source)
+    assert thumbnails(source, tmp_path / "made", ThumbnailSpec(**spec)).warnings == ()
+
+
+def test_a_frame_that_isn_t_there_is_told(tmp_path):
+    source = tmp_path / "small.png"
+    quarters(400, 300).save(source)
+    warnings = thumbnails(source, tmp_path / "made", ThumbnailSpec(frame=1)).warnings
+    assert warnings == ("It has one frame, which is taken instead of frame 1.",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"sizes": ("50x50",)}, "nothing is"),
+        ({"sizes": ("50x50",), "fit": "fill"}, "nothing is"),
+        ({"sizes": ("50",), "fit": "cover"}, "nothing is"),
+        ({"sizes": ("square",), "position": "attention"}, "give one of them"),
+    ],
+)
+def test_a_focus_that_would_do_nothing_is_refused(spec, why):
+    with pytest.raises(ValidationError, match=why):
+        ThumbnailSpec(focus=(0.5, 0.5), **spec)
+
+
+def test_a_preset_that_cuts_takes_a_focus():
+    assert ThumbnailSpec(focus=(0.5, 0.5), sizes=("square", "small")).focus == (0.5, 0.5)
 
 
 def test_the_focus_point_is_kept(made, tmp_path):
