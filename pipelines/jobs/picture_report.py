@@ -1,8 +1,8 @@
 """What came of a job on pictures, of each and of all: its result, its files, its warnings and its report."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -66,7 +66,7 @@ class Manifest(BaseModel):
 class _Gathered:
     pictures: list[Picture[Any]] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
-    warnings: Counter[str] = field(default_factory=Counter)
+    warnings: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # each of which sources
 
 
 def join(bench: Workbench, units: Mapping[str, Finished], model: type[Pictures[Any]]) -> Outcome:
@@ -115,14 +115,14 @@ def _gather(gathered: _Gathered, unit: Finished) -> None:
         for file in own.files if own else ():
             path = unit.folder / f"{number:04d}{file.name}"
             gathered.made.append(Made(path, entry["name"] + file.name, MEDIA_TYPES[file.format]))
-        gathered.warnings.update(own.warnings if own else ())
+        for text in own.warnings if own else ():
+            gathered.warnings[text].append(entry["source"])
 
 
-def told(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of one picture what came of it, of several how many."""
+def told(result: Mapping[str, Any], without: Collection[str] = ()) -> Mapping[str, Any]:
+    """Of one picture what came of it, ``without`` some of that; of several how many."""
     if result["count"] == 1:
-        own: Mapping[str, Any] = result["pictures"][0]["result"]
-        return own
+        return {name: each for name, each in result["pictures"][0]["result"].items() if name not in without}
     return {name: result[name] for name in ("count", "failed", "reused", "files", "size_bytes")}
 
 
@@ -131,8 +131,11 @@ def _all_failed(failed: Sequence[Picture[Any]]) -> str:
     return first if len(failed) == 1 else f"None of {len(failed)} pictures could be done; the first: {first}"
 
 
-def _warnings(told: Counter[str], failed: Sequence[Picture[Any]], count: int) -> tuple[str, ...]:
-    warnings = [text if count == 1 else f"{times} of {count} pictures: {text}" for text, times in told.items()]
+def _warnings(told: Mapping[str, Sequence[str]], failed: Sequence[Picture[Any]], count: int) -> tuple[str, ...]:
+    warnings = [
+        text if count == 1 else f"{len(sources)} of {count} pictures, the first {sources[0]}: {text}"
+        for text, sources in told.items()
+    ]
     if failed:
         first = failed[0]
         reason = f"{first.source}: {first.error.message}" if first.error else ""

@@ -6,6 +6,7 @@ be done.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Generic, Literal, TypeVar
 
@@ -34,7 +35,7 @@ class PictureWork(Generic[R]):
     """What is done with each picture: ``function`` of the child takes ``source``, ``target``, ``spec`` and ``room``.
 
     ``estimate_s`` are rough seconds on one core; ``memory_bytes`` what it holds at most; ``endings`` of the files that
-    it makes, where they are known before.
+    it makes, where they are known before; ``untold`` is left out of what a command shows of one picture's result.
     """
 
     function: str
@@ -43,6 +44,7 @@ class PictureWork(Generic[R]):
     estimate_s: Callable[[ImageInfo, Any], float]
     memory_bytes: Callable[[ImageInfo, Any], int]
     endings: Callable[[Any], Sequence[str]] = lambda _spec: ()
+    untold: frozenset[str] = frozenset()
 
 
 def picture_operation(
@@ -76,7 +78,7 @@ def picture_operation(
         many=True,
         output=output,
         interactive=True,
-        told=told,
+        told=partial(told, without=work.untold),
         examples=examples,
     )
 

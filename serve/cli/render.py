@@ -203,7 +203,7 @@ def _shown(value: Any) -> str:
 
 def _grown(tree: Tree, value: Mapping[str, Any]) -> Tree:
     for name, each in value.items():
-        if each is None or each in ([], {}):
+        if each is None or each in ("", [], {}):
             continue
         if isinstance(each, Mapping):
             _grown(tree.add(Text(printable(name))), each)

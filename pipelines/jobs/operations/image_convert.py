@@ -21,6 +21,7 @@ OPERATION = picture_operation(
         estimate_s=estimate_s,
         memory_bytes=memory_bytes,
         endings=lambda spec: () if spec.format == "auto" else (f".{EXTENSIONS[spec.format]}",),
+        untold=frozenset({"candidates"}),
     ),
     examples=(
         {"sources": ["/photos/example.jpg"], "params": {"format": "auto", "target_quality": 85}},

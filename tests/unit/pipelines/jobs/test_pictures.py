@@ -16,6 +16,7 @@ from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.models import Plan, Unit
+from pipelines.jobs.operations import image_convert
 from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
 from pipelines.jobs.workbench import Finished, Workbench
 
@@ -145,6 +146,30 @@ def test_a_broken_picture_is_a_row_and_holds_up_no_other(desk, tmp_path):
     ]
     assert (outcome.result.count, outcome.result.failed, len(names(outcome))) == (5, 2, 3)
     assert outcome.warnings[0].startswith("2 of 5 pictures could not be done")
+
+
+def test_a_picture_that_is_gone_or_empty_is_a_row_and_holds_up_no_other(desk, tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    outcome = desk.do(tmp_path / "empty.jpg", picture(tmp_path / "good.png"), tmp_path / "gone.jpg")
+    assert names(outcome) == ["good-32w.png"]
+    assert [row["error"] and row["error"]["code"] for row in rows(outcome)] == [
+        "source_empty",
+        None,
+        "source_not_found",
+    ]
+
+
+def test_what_several_pictures_are_warned_of_names_the_first(desk, tmp_path):
+    desk.params |= {"sizes": ["100", "200"]}
+    sources = [picture(tmp_path / name, size=size) for name, size in (("a.png", (300, 300)), ("b.png", (64, 48)))]
+    (warning,) = desk.do(*sources).warnings
+    assert warning.startswith(f"1 of 2 pictures, the first {tmp_path}/b.png: The renditions 100w, 200w are alike")
+
+
+def test_of_one_converted_picture_a_command_shows_what_was_chosen():
+    own = {"format": "webp", "quality": 80, "candidates": [{"format": "webp", "note": ""}]}
+    shown = image_convert.OPERATION.told({"count": 1, "pictures": [{"result": own}]})
+    assert shown == {"format": "webp", "quality": 80}
 
 
 def test_a_job_without_one_good_picture_fails(desk, tmp_path):
