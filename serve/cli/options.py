@@ -29,7 +29,8 @@ def given_params(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str
     Raises:
         typer.BadParameter: the model refuses a value; names the option.
     """
-    given = {name: _plain(value) for name, value in options.items() if value is not None and value != []}
+    fields = model.model_fields
+    given = {name: _plain(value, fields[name]) for name, value in options.items() if value is not None and value != []}
     given |= {name: os.path.abspath(path) for name, path in _paths(model, given)}  # noqa: PTH100
     try:
         model.model_validate(given)
@@ -93,10 +94,24 @@ def _core(annotation: Any, metadata: list[Any]) -> Any:
     if origin in _LISTS:
         return list[str]
     if origin is Literal:
-        return annotation if all(isinstance(value, str) for value in get_args(annotation)) else str
+        return Literal.__getitem__(tuple(map(str, get_args(annotation))))
     if annotation in (bool, int, float) or (isinstance(annotation, type) and issubclass(annotation, Enum)):
         return annotation
     return str
+
+
+def _literals(annotation: Any, metadata: list[Any]) -> Iterator[Any]:
+    """The values that an annotation names, but where the model itself parses them."""
+    if any(isinstance(each, _VALIDATORS) for each in metadata):
+        return
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        yield from _literals(inner, more)
+    elif get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    else:
+        for inner in get_args(annotation):
+            yield from _literals(inner, [])
 
 
 def _members(annotation: Any) -> Iterator[Any]:
@@ -131,9 +146,11 @@ def _shown(default: Any) -> bool | str:
     return str(default.value if isinstance(default, Enum) else default)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, field: FieldInfo) -> Any:
+    named = {str(each): each for each in _literals(field.annotation, field.metadata)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list):
-        return [part.strip() for each in value for part in str(each).split(",") if part.strip()]
-    return value
+        parts = [part.strip() for each in value for part in str(each).split(",")]
+        return [named.get(part, part) for part in parts if part]
+    return named.get(value, value)

@@ -1,4 +1,6 @@
-from typing import get_args
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
 
 import pytest
 import typer
@@ -6,7 +8,9 @@ from pydantic import BaseModel, Field
 from typer.testing import CliRunner
 from unit.serve.cli.fakes import SHRINK, ShrinkParams
 
+from pipelines.jobs.catalogue import Operation
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
+from serve.catalogue import catalogue
 from serve.cli.options import files_of, given_params, option_parameters
 
 runner = CliRunner()
@@ -22,6 +26,52 @@ def shown_help() -> str:
     app = typer.Typer(rich_markup_mode=None)
     app.command("shrink")(operation_command(SHRINK))
     return runner.invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+
+
+def read(model: type[BaseModel], *arguments: str) -> dict[str, Any]:
+    """What a command line comes to, as JSON values."""
+    taken: dict[str, Any] = {}
+
+    def run(**options: Any) -> None:
+        taken.update(given_params(model, options))
+
+    run.__signature__ = inspect.Signature(option_parameters(model, frozenset()))  # type: ignore[attr-defined]
+    app = typer.Typer(rich_markup_mode=None)
+    app.command()(run)
+    result = runner.invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return taken
+
+
+def numbers_named(schema: Mapping[str, Any]) -> Iterator[int]:
+    """The numbers that a parameter's JSON schema gives to choose from."""
+    yield from (value for value in [*schema.get("enum", ()), schema.get("const")] if isinstance(value, int))
+    for inner in (*schema.get("anyOf", ()), *filter(None, [schema.get("items")])):
+        yield from numbers_named(inner)
+
+
+NUMBERS = [
+    (operation, name, value)
+    for operation in catalogue()
+    for name, schema in operation.params.model_json_schema()["properties"].items()
+    for value in numbers_named(schema)
+]
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "value"), NUMBERS, ids=[f"{each[0].name} {each[1]} {each[2]}" for each in NUMBERS]
+)
+def test_a_number_to_choose_is_taken_whatever_operation_names_it(operation: Operation, name: str, value: int) -> None:
+    assert operation.params.model_validate(read(operation.params, f"--{name}", str(value))).model_dump()[name] == value
+
+
+def test_numbers_to_choose_are_sent_as_numbers() -> None:
+    class Params(BaseModel):
+        bits: Literal[8, 16] | None = None
+        depths: tuple[Literal[8, "keep"], ...] = ()
+
+    taken = read(Params, "--bits", "16", "--depths", "keep,8")
+    assert taken == {"bits": 16, "depths": ["keep", 8]}
 
 
 def test_every_field_but_those_left_out_is_an_option():
