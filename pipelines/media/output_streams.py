@@ -31,7 +31,7 @@ def clock_of(container: InputContainer, plan: TranscodePlan) -> Clock:
     length = None if plan.end_s is None else Fraction(plan.end_s).limit_denominator(1_000_000) - start
     if length is None and plan.trimmed:
         length = _FAR
-    return Clock(start_of(container) + start, length)
+    return Clock(start_of(container) + start, length, start)
 
 
 def add_stream(output: OutputContainer, original: Stream, plan: TranscodePlan, stream_plan: StreamPlan) -> Stream:
@@ -123,17 +123,13 @@ def picture_track(
 
 def _picture_damage(original: VideoStream, plan: TranscodePlan, clock: Clock, counted: Window) -> Damage:
     time_base = original.time_base or Fraction(1, 1000)
-    return Damage("picture", plan.damage, time_base, _source_zero(plan, clock, time_base), counted)
+    return Damage("picture", plan.damage, time_base, clock.source_start(time_base), counted)
 
 
 def sound_damage(original: AudioStream, plan: TranscodePlan, clock: Clock) -> Damage:
     time_base = original.time_base or Fraction(1, original.sample_rate)
     counted = Window(clock.offset(time_base)) if clock.cuts else _ALL
-    return Damage("sound", plan.damage, time_base, _source_zero(plan, clock, time_base), counted)
-
-
-def _source_zero(plan: TranscodePlan, clock: Clock, time_base: Fraction) -> int:
-    return round((clock.zero - Fraction(plan.start_s or 0)) / time_base)
+    return Damage("sound", plan.damage, time_base, clock.source_start(time_base), counted)
 
 
 def set_threads(stream: Stream, threads: int | None) -> None:

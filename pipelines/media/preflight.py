@@ -97,7 +97,7 @@ def _with_chunks(
         window = clock.window(index.time_base)
         frames = len(index.within(window))
         if plan.trimmed and not frames:
-            raise no_frame(plan, _beside(index, window, clock.zero - Fraction(plan.start_s or 0)))
+            raise no_frame(plan, _beside(index, window, clock.zero - clock.start))
         rules = CutRules(
             cost_s=picture_cost_s(picture.video, frames),
             slots=cutting.slots,

@@ -13,13 +13,17 @@ from pipelines.media.mux import Writer
 
 @dataclass(frozen=True)
 class Clock:
-    """The output's zero on the source's clock, and the output's length where it's cut."""
+    """The output's zero on the source's clock, and its length where it's cut; ``start``: how much is cut off before."""
 
     zero: Fraction
     length: Fraction | None = None
+    start: Fraction = Fraction(0)
 
     def offset(self, time_base: Fraction) -> int:
         return round(self.zero / time_base)
+
+    def source_start(self, time_base: Fraction) -> int:
+        return round((self.zero - self.start) / time_base)
 
     def window(self, time_base: Fraction) -> "Window":
         """What of a stream is wanted, in its own times."""

@@ -60,6 +60,7 @@ class VideoTrack:
         self._decoder = source.codec_context
         self._time_base = source.time_base or Fraction(1, 1000)
         self._offset = clock.offset(self._time_base)
+        self._source_start = clock.source_start(self._time_base)
         self._window = window or clock.window(self._time_base)
         self._next_shown = None if next_pts is None else next_pts - self._offset
         temporal = temporal_steps(encode)
@@ -146,7 +147,7 @@ class VideoTrack:
     def _source_pts(self, frame: VideoFrame) -> int:
         pts = shown_at(frame)
         if pts is None:  # a raw stream: pictures follow each other at its rate
-            pts = self._offset if self._last_pts is None else self._last_pts + self._step
+            pts = self._source_start if self._last_pts is None else self._last_pts + self._step
         if self._last_pts is not None and pts <= self._last_pts:
             pts = self._last_pts + 1  # repeated times (old AVI and WMV); encoders want them rising
         self._last_pts = pts

@@ -84,6 +84,13 @@ def test_one_pass_from_a_start_has_every_frame_shown_from_then(tmp_path: Path, l
     assert [picture for _, picture in factory.shown_pictures(tmp_path / "out.mp4")] == shown
 
 
+def test_one_pass_begins_at_the_start_where_frames_have_no_times(tmp_path: Path, looked_at: Look) -> None:
+    raw = factory.grey_ramp(tmp_path / "ramp.h264", frames=30)
+    plan = looked_at(raw, start=0.4, **LOSSLESS)
+    transcode(raw, tmp_path / "out.mp4", plan, lambda _: None)
+    assert factory.levels(tmp_path / "out.mp4") == [factory.ramp_level(number) for number in range(10, 30)]
+
+
 def test_sound_that_begins_before_the_picture_is_kept_by_one_pass(tmp_path: Path, looked_at: Look) -> None:
     film = factory.rich_film(tmp_path / "late.mkv", video_start_s=1.5)
     plan = looked_at(film, "archive-hevc", chunk_s=None, start=0.5, audio_codec="aac", **LOSSLESS)
