@@ -110,7 +110,10 @@ def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """The score and what it came from, the flaws, and what to do; not the curves."""
     told = {name: result[name] for name in _TOLD if result.get(name) is not None}
     for part in result["parts"]:
-        told[part["name"]] = f"{part['score']:.0f} by {part['value']:g} {part['unit']} ({part['source']})"
+        told[part["name"]] = (
+            f"takes {part['lost']:.0f} points: {part['value']:g} {part['unit']} ({part['source']}); "
+            f"by itself it would score {part['score']:.0f}"
+        )
     if flaws := result["flaws"]:
         told["flaws"] = [f"{each['kind']} {each['start_s']:.1f}-{each['end_s']:.1f} s" for each in flaws[:_SHOWN]]
     if advice := result["recommendations"]:

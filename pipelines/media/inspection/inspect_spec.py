@@ -49,7 +49,8 @@ class InspectionPlan(BaseModel, frozen=True, extra="forbid"):
     """What was found by reading all packets once, and what the pass over ``parts`` is to look for.
 
     ``info`` and ``packets`` are ``None`` of a file that can't be opened. A picture is measured each ``every_s``
-    seconds, if there is something to measure. ``reason``: why the picture is cut as it is.
+    seconds, if there is something to measure. ``reason``: why the picture is cut as it is. ``cut_off``: what is told
+    of a film of which a part is missing.
     """
 
     looked: Checked
@@ -59,6 +60,7 @@ class InspectionPlan(BaseModel, frozen=True, extra="forbid"):
     parts: tuple[Part, ...] = ()
     every_s: float | None = None
     tiles: TilesPlan | None = None
+    cut_off: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -123,4 +125,5 @@ def _quality(plan: InspectionPlan, seen: tuple[Seen, ...]) -> QualityResult | No
     if plan.info is None or plan.every_s is None:
         return None
     measured = [each.measured for each in seen if each.measured is not None]
-    return conclude_quality(QualityPlan(info=plan.info, every_s=plan.every_s), measured, QualitySpec(full=True))
+    planned = QualityPlan(info=plan.info, every_s=plan.every_s, warnings=plan.cut_off)
+    return conclude_quality(planned, measured, QualitySpec(full=True))

@@ -20,7 +20,7 @@ from pipelines.media.probing.sound import SoundListener
 from pipelines.media.probing.tally import StreamTally
 from pipelines.media.progress import OnProgress, Progress, ProgressMeter
 from pipelines.media.quality.listener import QualityListener
-from pipelines.media.quality.quality import check_measurable, full_step_s
+from pipelines.media.quality.quality import check_measurable, cut_off_warnings, full_step_s
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.storyboard.storyboard import write_board
 from pipelines.media.storyboard.storyboard_spec import StoryboardResult
@@ -67,6 +67,7 @@ def plan_inspection(
         parts=parts,
         every_s=every_s,
         tiles=tiles,
+        cut_off=cut_off_warnings(source, info),
         warnings=tuple(warnings),
     )
 

@@ -4,16 +4,18 @@ import time
 
 from pipelines.media.errors import SourceUnsupportedError
 from pipelines.media.info import MediaInfo
+from pipelines.media.keyframes import cut_off_warning, find_keyframes, pictures_end_s
 from pipelines.media.limits import check_picture
 from pipelines.media.parts import Part
 from pipelines.media.passes import run_pass
 from pipelines.media.probing.probe import probe
-from pipelines.media.progress import OnProgress
+from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.quality.listener import QualityListener
 from pipelines.media.quality.quality_result import conclude
 from pipelines.media.quality.quality_spec import Measured, QualityPlan, QualityResult, QualitySpec
 from pipelines.media.quality.windows import measure_windows
 from pipelines.media.source import Source, name_of
+from pipelines.media.truncation import HONEST_DURATIONS
 from pipelines.media.validation.full import plan_validation
 
 MOST_POINTS = 300
@@ -41,10 +43,20 @@ def plan_quality(source: Source, spec: QualitySpec, slots: int, on_progress: OnP
     """
     info = probe(source, measured=True)
     check_measurable(name_of(source), info)
+    warnings = cut_off_warnings(source, info)
     if not spec.full:
-        return QualityPlan(info=info)
+        return QualityPlan(info=info, warnings=warnings)
     planned = plan_validation(source, slots, on_progress)
-    return QualityPlan(info=info, parts=planned.parts, every_s=full_step_s(info))
+    return QualityPlan(info=info, parts=planned.parts, every_s=full_step_s(info), warnings=warnings)
+
+
+def cut_off_warnings(source: Source, info: MediaInfo) -> tuple[str, ...]:
+    """What is told of a film that ends before its header says: by its index, or where it has none by all packets."""
+    if info.video is None or info.container not in HONEST_DURATIONS:
+        return ()
+    keyframes = find_keyframes(source, info, info.video.index, ProgressMeter(lambda _: None, info.duration_s))
+    end_s = pictures_end_s(info, info.video, keyframes, info.start_s)
+    return cut_off_warning(name_of(source), info, keyframes, end_s)
 
 
 def check_measurable(name: str, info: MediaInfo) -> None:

@@ -29,6 +29,8 @@ from pipelines.media.quality.score import (
 from pipelines.media.video_plan import nominal_rate
 
 _LISTED = 100  # flaws of a kind
+_BLANK_SI = 1.0  # spatial information below which a picture shows nothing: noise of half a level has as much
+_BLANK = "There is nothing to see: all pictures that were measured are black or of one shade. So there is no score."
 
 
 def conclude(plan: QualityPlan, pieces: Sequence[Measured], spec: QualitySpec) -> QualityResult:
@@ -42,7 +44,9 @@ def conclude(plan: QualityPlan, pieces: Sequence[Measured], spec: QualitySpec) -
     listed = [each for kind in flawed_s for each in [flaw for flaw in found if flaw.kind == kind][:_LISTED]]
     summary, score = (None, None) if video is None or not points else _picture(info, video, points)
     pictures, samples = sum(piece.pictures for piece in pieces), sum(piece.samples for piece in pieces)
-    warnings = [warning for piece in pieces for warning in piece.warnings]
+    warnings = [*plan.warnings, *(warning for piece in pieces for warning in piece.warnings)]
+    if summary is not None and _is_blank(summary):
+        warnings.append(_BLANK)
     if video is not None and not pictures:
         warnings.append("No picture decodes; its file is damaged.")
     if info.audio and not samples:
@@ -87,7 +91,13 @@ def _picture(info: MediaInfo, video: VideoInfo, points: Sequence[Point]) -> tupl
         height=min(video.width, video.height),
         effective_height=round(share * min(video.width, video.height)),
     )
-    return summary, None if log2_step is None else score_of(log2_step, lines_on_screen(video) * share, source)
+    if log2_step is None or _is_blank(summary):
+        return summary, None
+    return summary, score_of(log2_step, lines_on_screen(video) * share, source)
+
+
+def _is_blank(summary: Summary) -> bool:
+    return summary.si < _BLANK_SI
 
 
 def _step(video: VideoInfo, told: Sequence[float], bits: float | None, busy: float) -> tuple[float | None, str]:

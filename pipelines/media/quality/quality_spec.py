@@ -62,18 +62,26 @@ class Measured(BaseModel, frozen=True, extra="forbid"):
 
 
 class QualityPlan(BaseModel, frozen=True, extra="forbid"):
-    """``parts`` of a full measurement; without any, windows. A picture is measured each ``every_s`` seconds."""
+    """``parts`` of a full measurement; without any, windows. A picture is measured each ``every_s`` seconds.
+
+    ``warnings``: of what is missing of the file.
+    """
 
     info: MediaInfo
     parts: tuple[Part, ...] = ()
     every_s: float = 1.0
+    warnings: tuple[str, ...] = ()
 
 
 class ScorePart(BaseModel, frozen=True, extra="forbid"):
-    """One side of a score, from 0 to 100 if the other were perfect, and the figure it came from."""
+    """One side of a score, from 0 to 100 if the other were perfect, and the figure it came from.
+
+    ``lost``: the points that it takes from a perfect score, beside what the other takes; what both take adds up.
+    """
 
     name: Literal["compression", "resolution"]
     score: float
+    lost: float
     value: float
     unit: str
     source: str
@@ -122,7 +130,7 @@ class QualityResult(BaseModel, frozen=True, extra="forbid"):
     """``flaws`` are those that fall into what was decoded, and the first hundred of each kind are listed.
 
     ``flawed_s`` adds up all of a kind. ``sampled``: the points are of windows. ``score`` is ``None`` without a picture,
-    and where nothing tells how it was compressed.
+    where nothing tells how it was compressed, and where all that was measured is blank.
     """
 
     score: float | None

@@ -67,6 +67,9 @@ def score_of(log2_step: float, lines: float, source: str) -> Score:
     log2_step = max(_CLEAN, log2_step)
     resolution = _LINES * math.log2(max(1.0, min(lines, _MOST_LINES)) / _SCREEN[1])
     score = _curve(resolution - log2_step)
+    coarse, few = log2_step - _CLEAN, max(0.0, -resolution)
+    # Both bear upon the score by one sum, so that each takes its share of what that takes.
+    lost = max(0.0, _curve(-_CLEAN) - score) / (coarse + few) if coarse + few else 0.0
     return Score(
         score=score,
         grade=grade_of(score),
@@ -74,6 +77,7 @@ def score_of(log2_step: float, lines: float, source: str) -> Score:
             ScorePart(
                 name="compression",
                 score=_curve(-log2_step),
+                lost=round(lost * coarse, 1),
                 value=round(2**log2_step, 2),
                 unit="levels of quantiser step, as H.264 shows them",
                 source=source,
@@ -81,6 +85,7 @@ def score_of(log2_step: float, lines: float, source: str) -> Score:
             ScorePart(
                 name="resolution",
                 score=_curve(resolution - _CLEAN),
+                lost=round(lost * few, 1),
                 value=round(lines),
                 unit="lines",
                 source="the picture's size, and the highest frequency with detail in it",

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,11 +187,29 @@ def test_points_are_bounded(encoded: Encode) -> None:
     assert 150 < len(measured(film, full=True).points) <= 310
 
 
-def test_a_cut_off_film_is_measured_as_far_as_it_goes(encoded: Encode) -> None:
-    film = encoded(moving(50), gop=10, qp="30")
+@pytest.mark.parametrize("full", [False, True])
+def test_a_cut_off_film_is_measured_as_far_as_it_goes_and_told(encoded: Encode, full: bool) -> None:
+    film = encoded(moving(100), gop=10, qp="30")
+    assert measured(film, full=full).warnings == ()
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
-    for full in (False, True):
-        assert measured(film, full=full).score is not None
+    result = measured(film, full=full)
+    assert result.score is not None
+    assert re.match(r"film\.mkv was cut off: its pictures end after \d\.\d of 4\.0 s\.", result.warnings[0])
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("level", [16, 126])
+def test_a_film_that_shows_nothing_has_no_score(encoded: Encode, level: int, full: bool) -> None:
+    result = measured(encoded([np.full((256, 384), level, np.uint8)] * 60), full=full)
+    assert (result.score, result.grade, result.parts, result.recommendations) == (None, None, (), ())
+    (warning,) = result.warnings
+    assert "nothing to see" in warning
+
+
+def test_a_film_that_shows_something_somewhere_has_a_score(encoded: Encode) -> None:
+    result = measured(encoded([*[np.full((256, 384), 16, np.uint8)] * 60, *moving(10)]), full=True)
+    assert result.score is not None
+    assert result.warnings == ()
 
 
 def test_a_film_of_which_nothing_decodes_says_so(encoded: Encode) -> None:

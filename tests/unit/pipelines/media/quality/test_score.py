@@ -53,6 +53,14 @@ def test_the_score_is_its_worse_part_where_the_other_is_perfect() -> None:
     assert told.score == told.parts[1].score
 
 
+@pytest.mark.parametrize(("log2_step", "lines"), [(0.0, 1080), (3.0, 700), (5.0, 240), (6.0, 2160), (0.0, 100)])
+def test_what_the_parts_lose_is_what_the_score_lacks(log2_step: float, lines: float) -> None:
+    told = score_of(log2_step, lines, "a test")
+    perfect = score_of(0.0, 1080, "a test").score
+    assert sum(part.lost for part in told.parts) == pytest.approx(perfect - told.score, abs=0.1)
+    assert [part.lost > 0 for part in told.parts] == [log2_step > 0, lines < 1080]
+
+
 @pytest.mark.parametrize(
     ("value", "grade"), [(0, "bad"), (19.9, "bad"), (20, "poor"), (45, "fair"), (79.9, "good"), (100, "excellent")]
 )
