@@ -1,10 +1,10 @@
 """What an image file holds, read from its header, and what operations on images return."""
 
-from contextlib import suppress
+import re
 from typing import Annotated, Literal
 
-from PIL import ImageColor
 from pydantic import BaseModel, BeforeValidator
+from pydantic.color import COLORS_BY_NAME
 
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif"]
 MEDIA_TYPES: dict[ImageFormat, str] = {
@@ -32,16 +32,17 @@ OTHER_SUFFIXES = frozenset(
 _ANIMATED = frozenset({"gif", "webp", "png", "avif"})  # the pages of a TIFF have no time
 MAX_FRAMES, MAX_FRAME_PIXELS = 300, 100_000_000  # of an animation, in all, that are dealt with
 ColourModel = Literal["grey", "rgb", "cmyk"]
+_HEX = re.compile(r"#(?:[0-9a-f]{3}|([0-9a-f]{6}))")
 
 
 def parse_colour(value: object) -> str:
-    """``#rrggbb`` of a colour as CSS has it: ``#ff8000``, ``#f80``, ``red``, ``rgb(255, 128, 0)``."""
-    levels: tuple[int, ...] = ()
-    with suppress(ValueError):
-        levels = ImageColor.getrgb(str(value).strip())
-    if len(levels) != 3 or max(levels) > 255:
+    """``#rrggbb`` of a colour as CSS has it: ``#ff8000``, ``#f80``, or one of its names, as ``red``."""
+    text = str(value).strip().lower()
+    if named := COLORS_BY_NAME.get(text):
+        return "#" + bytes(named).hex()
+    if (match := _HEX.fullmatch(text)) is None:
         raise ValueError(f"{value!r} is no colour; give red, green and blue in hexadecimal, as #ff8000, or a name")
-    return f"#{levels[0]:02x}{levels[1]:02x}{levels[2]:02x}"
+    return text if match[1] else "#" + "".join(2 * digit for digit in text[1:])
 
 
 Colour = Annotated[str, BeforeValidator(parse_colour)]
