@@ -16,6 +16,13 @@ VIDEO_SUFFIXES = frozenset(
         *(".rmvb", ".mxf", ".gxf", ".dv", ".nut", ".wtv", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc"),
     )
 )
+SOUND_SUFFIXES = frozenset(
+    (
+        *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".ape", ".au", ".caf", ".dts", ".eac3", ".flac", ".m4a", ".m4b"),
+        *(".mka", ".mp2", ".mp3", ".mpc", ".oga", ".ogg", ".opus", ".ra", ".rf64", ".spx", ".tak", ".thd", ".tta"),
+        *(".voc", ".w64", ".wav", ".weba", ".wma", ".wv"),
+    )
+)
 
 
 class Chapter(BaseModel, frozen=True, extra="forbid"):

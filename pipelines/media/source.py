@@ -26,7 +26,7 @@ from pipelines.media.errors import (
 
 
 class Descriptor(BaseModel, frozen=True, extra="forbid"):
-    """An open, seekable file descriptor; ``name`` is the base name, for messages only."""
+    """An open, seekable file descriptor; ``name`` is the base name, which opens nothing."""
 
     number: int
     name: str

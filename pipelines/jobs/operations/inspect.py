@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cluster.errors import ChildCrashedError
+from cluster.storage import local_path
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.crashes import crashed, survived
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
@@ -19,6 +20,7 @@ from pipelines.media.probing.probe_spec import picture_cost_s, picture_memory_by
 from pipelines.media.quality.quality_spec import memory_bytes, part_cost_s
 from pipelines.media.stills_spec import StillsResult, estimate_s
 from pipelines.media.storyboard.storyboard_spec import JSON, VTT, StoryboardResult
+from pipelines.media.validation.report import verdict_warning
 
 _PART, _PICTURE, _STILLS = "part", "picture", "stills"
 _INSPECTION = "pipelines.media.inspection.inspection"
@@ -185,7 +187,8 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         types = {sheet.name: MEDIA_TYPES[board.format] for sheet in board.sheets}
         types |= {VTT: "text/vtt", JSON: "application/json"}
         made += [Made(bench.scratch / name, name, media_type) for name, media_type in types.items()]
-    return Outcome(result, made, _warnings(planned, result, failed))
+    verdict = verdict_warning(local_path(bench.sources[0]).name, result.validation)
+    return Outcome(result, made, (*verdict, *_warnings(planned, result, failed)))
 
 
 def _board(bench: Workbench, planned: InspectionPlan, tiles: Sequence[str]) -> StoryboardResult | JobError:

@@ -8,13 +8,14 @@ from typing import Any
 from pydantic import BaseModel, Field, model_validator
 
 from cluster.errors import ChildCrashedError
+from cluster.storage import local_path
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.crashes import crashed, survived
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.parts import Part
 from pipelines.media.validation.hash_file import HashComparison, HashFile
-from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge
+from pipelines.media.validation.report import Checked, ValidationResult, conclude, merge, verdict_warning
 from pipelines.media.validation.validate_spec import QUICK_BYTES, ValidationPlan, ValidationSpec
 
 _QUICK, _PART = "quick", "part"
@@ -160,8 +161,10 @@ def _keeps_hashes(bench: Workbench) -> bool:
 
 
 def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    name = local_path(bench.sources[0]).name
     if _QUICK in units:
-        return Outcome(Result.model_validate(units[_QUICK].manifest))
+        quick = Result.model_validate(units[_QUICK].manifest)
+        return Outcome(quick, warnings=verdict_warning(name, quick))
     pieces = [Checked.model_validate(unit.manifest) for unit in units.values()]
     compared, made = None, []
     hashes = _join_hashes(bench, [units[name].folder / _HASHES_FILE for name in sorted(units)], _HASHES_FILE)
@@ -182,7 +185,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         packets_read="all" if bench.shared["packets_read"] else "none",
         decoded="all" if units else "none",
     )
-    warnings = [_NO_HASHES] if _keeps_hashes(bench) and hashes is None else []
+    warnings = [*verdict_warning(name, result), *([_NO_HASHES] if _keeps_hashes(bench) and hashes is None else [])]
     return Outcome(Result(**dict(result), compared=compared), made, warnings)
 
 

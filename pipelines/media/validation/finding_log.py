@@ -7,6 +7,7 @@ from pipelines.media.validation.report import Finding, Severity, both
 _MEANS: dict[str, tuple[Severity, str]] = {
     # the file
     "unreadable": ("error", "The file can't be opened: what it holds is lost, or needs repair."),
+    "not_media": ("error", "The file is neither a film nor sound: there is nothing here that could be validated."),
     "stream_unlisted": ("warning", "A stream comes that the header doesn't name: it isn't checked."),
     "no_decoder": ("warning", "There is no decoder for the stream: it can't be checked."),
     "no_media": ("error", "The file has neither pictures nor sound that can be decoded."),

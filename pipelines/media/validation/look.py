@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from pipelines.media.errors import SourceEmptyError, SourceUnreadableError
+from pipelines.media.errors import NotMediaError, SourceEmptyError, SourceUnreadableError
 from pipelines.media.progress import OnProgress
 from pipelines.media.source import Source, size_of
 from pipelines.media.validation.containers.structure import check_structure
 from pipelines.media.validation.finding_log import FindingLog
+from pipelines.media.validation.other_files import other_kind
 from pipelines.media.validation.report import Checked, StreamReport, kind_of
 from pipelines.media.validation.scan import Scan, ScannedStream, scan, scan_end
 from pipelines.media.validation.timeline import check_timelines, span
@@ -40,7 +41,7 @@ class Looked:
 def look(source: Source, on_progress: OnProgress, limit_bytes: int | None = None, tail_s: float = TAIL_S) -> Looked:
     """Look at ``source``; of more than ``limit_bytes`` only at what comes first, and at the last ``tail_s`` seconds.
 
-    A file that can't be opened is a finding.
+    A file that can't be opened is a finding, and so is one that is something else.
 
     Raises:
         SourceNotFoundError, SourceUnsupportedError: there is no such file, or it isn't a regular one.
@@ -49,6 +50,9 @@ def look(source: Source, on_progress: OnProgress, limit_bytes: int | None = None
     try:
         head = scan(source, on_progress, limit_bytes=limit_bytes)
     except SourceUnreadableError as error:
+        if isinstance(error, NotMediaError) and (kind := other_kind(source)) is not None:
+            log.add("not_media", evidence=kind)
+            return Looked(Checked(findings=tuple(log)), None, None)
         log.add("unreadable", evidence=error.message)
         if not isinstance(error, SourceEmptyError):
             check_structure(source, None, log, limit_bytes)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 Severity = Literal["info", "warning", "error"]
-Verdict = Literal["ok", "suspect", "broken"]
+Verdict = Literal["ok", "suspect", "broken", "not_media"]
 Level = Literal["quick", "full"]
 Kind = Literal["video", "audio", "subtitle", "data", "attachment", "unknown"]
 
@@ -59,6 +59,8 @@ class Checked(BaseModel, frozen=True, extra="forbid"):
 class ValidationResult(BaseModel, frozen=True, extra="forbid"):
     """A file's verdict: ``broken`` by an error, ``suspect`` by a warning, else ``ok``.
 
+    ``not_media``: it is something else, by its content and by its name.
+
     ``findings``: the worst first, then by time; of more than a hundred kinds ``unlisted`` are left out.
     ``packets_read``: all of them, or the first GiB and, where a seek leads there, the last seconds (``part``).
     ``decoded``: all frames, the first and last of each stream (``edges``; of raw streams the first), or none.
@@ -86,8 +88,23 @@ def kind_of(name: str) -> Kind:
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
+    findings = tuple(findings)
+    if any(finding.code == "not_media" for finding in findings):
+        return "not_media"
     severities = {finding.severity for finding in findings}
     return "broken" if "error" in severities else "suspect" if "warning" in severities else "ok"
+
+
+def verdict_warning(name: str, result: ValidationResult) -> tuple[str, ...]:
+    """What is told of a file of that ``name`` that isn't whole, by the worst that was found; nothing of one that is."""
+    if result.verdict == "ok":
+        return ()
+    worst = result.findings[0]
+    if result.verdict == "not_media":
+        return (f"{name} is {worst.evidence}, neither a film nor sound: there is nothing to validate.",)
+    more = len(result.findings) + result.unlisted - 1
+    others = f" And {more} more finding{'s' * (more != 1)}." if more else ""
+    return (f"{name} is {result.verdict}: {worst.message}{others}",)
 
 
 def folded(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -17,7 +17,8 @@ class ValidationSpec(BaseModel, frozen=True, extra="forbid"):
         "last frames.",
     )
     hashes: bool = Field(
-        False, description="Keep a digest of every frame, to find later rot for certain; level full only."
+        False,
+        description="Keep a digest of every frame, as a Parquet file, to find later rot for certain; level full only.",
     )
 
 

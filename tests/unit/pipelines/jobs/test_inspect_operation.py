@@ -71,6 +71,13 @@ def test_a_file_that_is_no_media_is_broken(tmp_path: Path, child: MediaChild) ->
     assert (result.validation.verdict, result.probe, result.quality, result.stills) == ("broken", None, None, None)
 
 
+def test_a_text_is_no_media(tmp_path: Path, child: MediaChild) -> None:
+    (tmp_path / "notes.txt").write_text("not a film " * 100)
+    outcome = done(OPERATION, tmp_path / "notes.txt", child)
+    assert outcome.result.validation.verdict == "not_media"
+    assert outcome.warnings[0].startswith("notes.txt is text, neither a film nor sound")
+
+
 def test_a_sound_has_no_pictures(tmp_path: Path, child: MediaChild) -> None:
     sound = factory.write_sound(tmp_path / "sound.flac", [(0, factory.tone(1, -20))], codec="flac")
     result = done(OPERATION, sound, child).result
@@ -85,7 +92,7 @@ def test_what_is_broken_is_told_beside_what_is_there(film: Path, child: MediaChi
     assert outcome.result.validation.verdict == "broken"
     assert outcome.result.probe.duration_s
     assert outcome.result.storyboard.count
-    assert outcome.warnings
+    assert outcome.warnings[0].startswith("film.mkv is broken: ")
 
 
 class Crashing:

@@ -9,6 +9,7 @@ from typing import Any
 import media_factory as factory
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 from unit.pipelines.jobs.operating import done, planned
 
@@ -157,7 +158,7 @@ def test_where_nothing_has_a_hash_that_is_told(jobs: Jobs) -> None:
     text.write_text("hello " * 1000)
     outcome = jobs.outcome(text, hashes=True)
     assert not outcome.made
-    assert "hash" in outcome.warnings[0]
+    assert "hash" in outcome.warnings[-1]
 
 
 def test_a_film_whose_parts_crash_when_they_are_tried_is_checked_whole(jobs: Jobs, film: Path) -> None:
@@ -179,6 +180,42 @@ def test_what_is_no_media_is_broken_and_no_failure(jobs: Jobs) -> None:
     result = jobs.result(text)
     assert (result.verdict, [finding.code for finding in result.findings]) == ("broken", ["unreadable"])
     assert (result.packets_read, result.decoded) == ("none", "none")
+
+
+@pytest.mark.parametrize("level", ["quick", "full"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.jpg", "a picture (JPEG)"), ("a.png", "a picture (PNG)"), ("a.webp", "a picture (WebP)"), ("a.txt", "text")],
+)
+def test_what_was_never_to_be_a_film_is_not_called_broken(jobs: Jobs, name: str, kind: str, level: str) -> None:
+    file = jobs.folder / name
+    if kind == "text":
+        file.write_text("Heute war es schön, die Grüße kamen an.\n" * 50)
+    else:
+        Image.new("RGB", (64, 48), "red").save(file)
+    outcome = jobs.outcome(file, level=level)
+    assert isinstance(outcome.result, Result)
+    (finding,) = outcome.result.findings
+    assert (outcome.result.verdict, finding.code, finding.evidence) == ("not_media", "not_media", kind)
+    assert tuple(outcome.warnings) == (f"{name} is {kind}, neither a film nor sound: there is nothing to validate.",)
+
+
+def test_a_film_whose_beginning_was_lost_is_broken_whatever_its_name(jobs: Jobs, film: Path) -> None:
+    rest = jobs.folder / "recovered"
+    rest.write_bytes(bytes(4096) + film.read_bytes()[4096:])
+    assert jobs.result(rest).verdict == "broken"
+
+
+@pytest.mark.parametrize("level", ["quick", "full"])
+def test_that_a_film_is_broken_is_told_where_a_job_that_succeeded_is_shown(jobs: Jobs, film: Path, level: str) -> None:
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    outcome = jobs.outcome(film, level=level)
+    assert isinstance(outcome.result, Result)
+    assert outcome.warnings[0].startswith(f"film.mkv is broken: {outcome.result.findings[0].message}")
+
+
+def test_of_a_whole_film_there_is_nothing_to_warn_of(jobs: Jobs, film: Path) -> None:
+    assert not jobs.outcome(film).warnings
 
 
 def test_what_isnt_there_fails(jobs: Jobs) -> None:
