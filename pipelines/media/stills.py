@@ -31,7 +31,8 @@ from pipelines.media.timing import Timing
 def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgress, threads: int = 1) -> StillsResult:
     """Write the stills into ``folder`` and list them in order of time, sizes in the order asked for.
 
-    The frame of a time is the one shown then; times count from the container's start.
+    The frame of a time is the one shown then; times count from the container's start. No frame is taken twice, but
+    where times were given.
 
     Raises:
         NoVideoStreamError: there is neither a video stream nor a cover.
@@ -53,7 +54,16 @@ def stills(source: Source, folder: Path, spec: StillsSpec, on_progress: OnProgre
             timing = Timing.of(container, video.index)
             frames = _pick(container, video, timing, info, spec, threads)
             count = len(spec.times) or spec.count or 1
-        return _write_all(frames, count, folder, spec, video, timing, on_progress)
+        items = _write_all(frames, count, folder, spec, video, timing, on_progress)
+    return StillsResult(items=items, warnings=_fewer(name_of(source), items, spec))
+
+
+def _fewer(name: str, items: Sequence[Still], spec: StillsSpec) -> tuple[str, ...]:
+    """What is told where there aren't as many as were asked for."""
+    made = len(items) // (max(1, len(spec.sizes)) * len(spec.format))
+    if spec.times or made >= (spec.count or 1):
+        return ()
+    return (f"{name}: only {made} of {spec.count} stills; there are no more frames in it that differ.",)
 
 
 def _cover(container: InputContainer, video: VideoInfo) -> VideoFrame:
@@ -77,7 +87,16 @@ def _pick(
     else:
         times = sorted(spec.times) or _even_times(video, info, timing, spec.count or 1)
         wanted = [timing.pts_of(time_s) for time_s in times]
-    return map(reader.at, wanted)
+    frames = map(reader.at, wanted)
+    return frames if spec.times else _each_once(frames)
+
+
+def _each_once(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+    last: int | None = None
+    for frame in frames:
+        if frame.pts != last:
+            yield frame
+        last = frame.pts
 
 
 def _check_times(times: Sequence[float], info: MediaInfo) -> None:
@@ -114,7 +133,7 @@ def _write_all(
     video: VideoInfo,
     timing: Timing,
     on_progress: OnProgress,
-) -> StillsResult:
+) -> tuple[Still, ...]:
     shown = (video.display_width, video.display_height)
     largest = max((fitted(size, shown) for size in spec.sizes), default=None)
     maker = PictureMaker(video, timing.time_base, largest)
@@ -141,7 +160,7 @@ def _write_all(
                     )
                 )
         on_progress(Progress(fraction=min(1.0, number / count), frames=number, position_s=time_s))
-    return StillsResult(items=tuple(items))
+    return tuple(items)
 
 
 def _resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -52,6 +52,8 @@ Formats = Annotated[tuple[StillFormat, ...], BeforeValidator(_listed)]
 class StillsSpec(BaseModel, frozen=True, extra="forbid"):
     """Which stills to take: at ``times``; else ``count`` evenly spread or, if ``telling``, the most telling ones.
 
+    Where a film has fewer frames than ``count``, or fewer that differ if ``telling``, so many are taken.
+
     Without times and count it's the one most telling frame; without ``sizes``, the size the video is shown in.
     """
 
@@ -100,6 +102,7 @@ class Still(BaseModel, frozen=True, extra="forbid"):
 
 class StillsResult(BaseModel, frozen=True, extra="forbid"):
     items: tuple[Still, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def candidate_count(count: int) -> int:

@@ -16,6 +16,7 @@ _LEAST = 0.08  # the score of a picture that shows something
 _ALIKE = 0.25  # two frames whose histograms differ by less show the same
 _UNLIKE = 0.7  # a difference of more counts for no more
 _ALIKE_BITS = 12  # so do two whose hashes differ by fewer
+_SAME = 0.02  # two whose hashes are the same, and whose histograms differ by less, are the same picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +34,12 @@ class Candidate:
         return self.score < _LEAST
 
     def is_like(self, other: "Candidate") -> bool:
-        (alike,), _ = _Looks([self]).compared(other)
+        (alike,), _, _ = _Looks([self]).compared(other)
         return bool(alike)
 
     def difference(self, other: "Candidate") -> float:
         """From 0 to 2: how much the histogram changed, and the shapes."""
-        _, (difference,) = _Looks([self]).compared(other)
+        _, _, (difference,) = _Looks([self]).compared(other)
         return float(difference)
 
 
@@ -49,11 +50,12 @@ class _Looks:
         self._histograms = np.array([each.histogram for each in candidates]).reshape(-1, _BINS)
         self._hashes = np.array([each.hash for each in candidates], np.uint64)
 
-    def compared(self, other: Candidate) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Which show the same as ``other``, and how each differs from it."""
+    def compared(self, other: Candidate) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
+        """Which show the same as ``other``, which are the same picture, and how each differs from it."""
         recoloured = np.abs(self._histograms - other.histogram).sum(axis=1)
         redrawn = np.bitwise_count(self._hashes ^ np.uint64(other.hash))
-        return (recoloured < _ALIKE) | (redrawn < _ALIKE_BITS), recoloured / 2 + redrawn / 64
+        alike = (recoloured < _ALIKE) | (redrawn < _ALIKE_BITS)
+        return alike, (recoloured < _SAME) & (redrawn == 0), recoloured / 2 + redrawn / 64
 
 
 def judge(frame: VideoFrame) -> Candidate:
@@ -88,7 +90,7 @@ def choose(
     Of two, one that differs more from what is taken may go before one with a higher score. ``is_changing`` tells
     whether the frame of a time is on its way to another picture, ``one_shot`` whether no boundary lies between two;
     they are asked as seldom as can be. Where too few are left, others of the shots that there are come next, then what
-    is changing, then what shows nothing.
+    is changing, then what shows nothing; but no picture twice, so that they may be fewer than ``count``.
     """
     nothing = [each for each in candidates if each.shows_nothing]
     pool = _Pool([each for each in candidates if not each.shows_nothing])
@@ -106,23 +108,30 @@ def choose(
             pool.choose(place)
     pool.put_back(others)
     while len(pool.chosen) < count and (place := pool.taken()) is not None:
+        if pool.same[place]:
+            continue
         if is_changing(pool.candidates[place].pts):
             changing.append(pool.candidates[place])
         else:
             pool.choose(place)
-    return sorted([*pool.chosen, *changing, *nothing][:count], key=lambda candidate: candidate.pts)
+    chosen = list(pool.chosen)
+    for candidate in [*changing, *nothing]:
+        if len(chosen) < count and not _Looks(chosen).compared(candidate)[1].any():
+            chosen.append(candidate)
+    return sorted(chosen, key=lambda candidate: candidate.pts)
 
 
 class _Pool:
     """Candidates by their places, the best first. What differs more from those chosen is wanted more.
 
-    ``alike``: which show the same as one that was chosen.
+    ``alike``: which show the same as one that was chosen; ``same``: which are the same picture.
     """
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.candidates = sorted(candidates, key=lambda each: -each.score)
         self.chosen: list[Candidate] = []
         self.alike = np.zeros(len(candidates), bool)
+        self.same = np.zeros(len(candidates), bool)
         self._scores = np.array([each.score for each in self.candidates])
         self._looks = _Looks(self.candidates)
         self._unlike = np.full(len(candidates), _UNLIKE)  # how each differs from what was chosen, as far as that counts
@@ -144,8 +153,9 @@ class _Pool:
     def choose(self, place: int) -> None:
         chosen = self.candidates[place]
         self.chosen.append(chosen)
-        alike, differences = self._looks.compared(chosen)
+        alike, same, differences = self._looks.compared(chosen)
         self.alike |= alike
+        self.same |= same
         self._unlike = np.minimum(self._unlike, differences)
 
 

@@ -4,7 +4,7 @@ A unit is a film. What is wrong with one of many stands in its place and holds u
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -23,7 +23,7 @@ from pipelines.media.probing.probe_spec import picture_memory_bytes
 from pipelines.media.stills_spec import StillsResult, StillsSpec, estimate_s
 
 _PROBE, _STILLS = "pipelines.media.probing.probe:probe", "pipelines.media.stills:stills"
-_BUILD = f"1 {version('mediaray')} {version('av')} {version('pillow')}"  # what stills depend on beside film and spec
+_BUILD = f"2 {version('mediaray')} {version('av')} {version('pillow')}"  # what stills depend on beside film and spec
 _MOST_CPUS = 4  # of a film by itself
 _FILM, _ALONE = "film", "alone"  # in a unit's payload
 _LOOKED_AT = 6  # of many, to tell how long all take
@@ -141,7 +141,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         report = bench.scratch / _REPORT
         report.write_text("".join(f"{json.dumps(film.model_dump(mode='json'))}\n" for film in films.values()))
         made.insert(0, Made(report, _REPORT, "application/jsonl", own=True))
-    return Outcome(result, made, _warnings(failed, len(films)))
+    return Outcome(result, made, (*_warnings(failed, len(films)), *_fewer(films.values())))
 
 
 def _first(films: Sequence[Film]) -> list[Film]:
@@ -166,11 +166,17 @@ def _warnings(failed: Sequence[Film], count: int) -> tuple[str, ...]:
     )
 
 
+def _fewer(films: Iterable[Film]) -> tuple[str, ...]:
+    """Of films with fewer stills than were asked for the first, and how many more there are."""
+    told = [warning for film in films if film.result for warning in film.result.warnings]
+    more = f" So it is with {len(told) - 1} more ({_REPORT})." if len(told) > 1 else ""
+    return (f"{told[0]}{more}",) if told else ()
+
+
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of one film its stills, of several how many."""
     if result["count"] == 1:
-        own: Mapping[str, Any] = result["films"][0]["result"]
-        return own
+        return {"items": result["films"][0]["result"]["items"]}
     return {name: result[name] for name in ("count", "failed", "files", "size_bytes")}
 
 

@@ -115,6 +115,14 @@ def test_a_broken_film_and_one_without_pictures_hold_up_no_other(desk):
     assert [line["name"] for line in report] == ["broken", "a", "sound", "absent"]
 
 
+def test_films_with_fewer_frames_than_stills_are_told(desk: Desk) -> None:
+    short = [factory.grey_ramp(desk.folder / f"{name}.mkv", frames=1) for name in "ab"]
+    assert desk.do(short[0]).warnings == ("a.mkv: only 1 of 2 stills; there are no more frames in it that differ.",)
+    (told,) = desk.do(film(desk.folder / "c.mkv"), *short).warnings
+    assert told.startswith("a.mkv: only 1 of 2 stills; ")
+    assert told.endswith(" So it is with 1 more (report.jsonl).")
+
+
 def test_a_job_fails_where_none_of_its_films_could_be_done(desk):
     broken = [desk.folder / name for name in ("a.mkv", "b.mkv")]
     for path in broken:

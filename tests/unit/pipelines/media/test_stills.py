@@ -229,6 +229,40 @@ def test_telling_frames_are_the_same_each_time(tmp_path: Path) -> None:
     assert _take(clip, tmp_path, count=3, telling=True) == _take(clip, tmp_path, count=3, telling=True)
 
 
+def _warnings(source: Path, folder: Path, **spec: object) -> tuple[str, ...]:
+    return stills(source, folder, StillsSpec.model_validate(spec), lambda _: None).warnings
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_no_frame_is_taken_twice_and_that_there_are_fewer_is_told(tmp_path: Path, frames: int) -> None:
+    clip = factory.grey_ramp(tmp_path / "short.mkv", frames=frames)
+    taken = _take(clip, tmp_path, count=5, sizes=[48, 24])
+    assert len({still.pts for still in taken}) == len(taken) / 2 == frames
+    assert _warnings(clip, tmp_path, count=5, sizes=[48, 24], format=["png", "jpeg"]) == (
+        f"short.mkv: only {frames} of 5 stills; there are no more frames in it that differ.",
+    )
+
+
+def test_a_frame_that_is_asked_for_twice_by_its_time_is_taken_twice(tmp_path: Path) -> None:
+    clip = factory.grey_ramp(tmp_path / "short.mkv", frames=1)
+    assert len(_take(clip, tmp_path, times=[0, 0.01])) == 2
+    assert _warnings(clip, tmp_path, times=[0, 0.01]) == ()
+
+
+@pytest.mark.parametrize("gop", [10, 1000])
+@pytest.mark.parametrize("picture", [black(1)[0], shot(1, 1)[0]], ids=["black", "still"])
+def test_of_a_film_that_shows_one_picture_there_is_one_telling_frame(
+    tmp_path: Path, picture: NDArray[np.uint8], gop: int
+) -> None:
+    clip = _shots_film(tmp_path, [picture] * 75, gop)
+    assert len(_take(clip, tmp_path, count=4, telling=True)) == 1
+    assert "only 1 of 4 stills" in _warnings(clip, tmp_path, count=4, telling=True)[0]
+
+
+def test_where_there_are_as_many_as_were_asked_for_nothing_is_told(grey_ramp: Path, tmp_path: Path) -> None:
+    assert _warnings(grey_ramp, tmp_path, count=5) == _warnings(grey_ramp, tmp_path) == ()
+
+
 @pytest.mark.parametrize("frames", [1, 2])
 def test_of_hardly_any_frames_what_is_there_is_taken(tmp_path: Path, frames: int) -> None:
     clip = factory.grey_ramp(tmp_path / "short.mkv", frames=frames)

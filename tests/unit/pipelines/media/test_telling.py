@@ -24,11 +24,11 @@ def _blurred(picture: np.ndarray) -> np.ndarray:
 
 
 def _candidates(count: int, looks: Callable[[int], int] = lambda number: number) -> list[Candidate]:
-    """One every 10 ticks; those that ``looks`` gives the same number show the same. Earlier ones have higher scores."""
+    """One every 10 ticks; those that ``looks`` gives the same number are alike. Earlier ones have higher scores."""
     made = []
     for number in range(count):
         judged = _judged(shot(looks(number), 1)[0])
-        made.append(Candidate(10 * number, 0.9 - 0.01 * number, judged.histogram, judged.hash))
+        made.append(Candidate(10 * number, 0.9 - 0.01 * number, judged.histogram, judged.hash ^ (number & 1)))
     return made
 
 
@@ -102,11 +102,18 @@ def test_without_a_choice_all_that_there_is_is_taken() -> None:
     assert [each.pts for each in choose([_judged(grey(16, WIDTH), 7)], 3)] == [7]
 
 
+@pytest.mark.parametrize("is_changing", [False, True])
+def test_no_picture_is_chosen_twice(is_changing: bool) -> None:
+    (picture,) = shot(1, 1)
+    candidates = [_judged(each, pts) for pts, each in enumerate([picture, picture, grey(16), grey(16), picture])]
+    assert [each.pts for each in choose(candidates, 5, lambda _: is_changing)] == [0, 2]
+
+
 def test_of_a_thousand_those_that_are_alike_wait_for_all_others() -> None:
     random = np.random.default_rng(1)
     shots = random.dirichlet(np.full(64, 0.1), 500), random.integers(2**63, size=500)
     candidates = [
-        Candidate(2 * number + copy, 0.9 - 0.1 * copy, histogram, int(hash_))
+        Candidate(2 * number + copy, 0.9 - 0.1 * copy, histogram, int(hash_) ^ copy)
         for number, (histogram, hash_) in enumerate(zip(*shots, strict=True))
         for copy in range(2)
     ]
