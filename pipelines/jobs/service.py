@@ -242,7 +242,14 @@ class JobService:
 
     def _check_files(self, request: Request, operation: Operation, output: Path | None, *, overwrite: bool) -> None:
         roots = current_roots(self._settings)
-        _check_sources(request.sources, roots, many=operation.many)
+        try:
+            _check_sources(request.sources, roots, many=operation.many)
+        except StorageError as error:
+            if error.code != "source_not_a_file" or operation.many:
+                raise
+            others = ", ".join(name for name in self._catalogue.names() if self._catalogue[name].many)
+            takes = f"{operation.name} takes files; folders are taken by: {others}."
+            raise StorageError(error.code, f"{error.message} {takes}") from error
         for source in request.sources:
             if (
                 output

@@ -261,6 +261,19 @@ def test_of_several_pictures_one_that_leads_outside_is_refused(submit_pictures, 
     assert refused.value.code == "source_outside_roots"
 
 
+def test_a_folder_for_an_operation_of_files_is_told_with_those_that_take_folders(run, settings, store, lane, films):
+    from pipelines.jobs.catalogue import Catalogue
+
+    modules = [f"pipelines.jobs.operations.{name}" for name in ("probe", "thumbnails")]
+    real = JobService(settings, store, Catalogue.load(modules), lane)
+    (films / "folder").mkdir()
+    with pytest.raises(
+        StorageError, match=r"folder; .* probe takes files; folders are taken by: thumbnails\."
+    ) as refused:
+        run(real.submit(Request("probe", (f"{films}/folder",), {}), owner="local", idempotency_key=None))
+    assert refused.value.code == "source_not_a_file"
+
+
 def test_a_symlink_that_stays_inside_the_roots_is_a_source(submit, films):
     (films / "link.mkv").symlink_to(films / "film.mkv")
     assert submit(sources=[f"{films}/link.mkv"]).state == State.QUEUED
