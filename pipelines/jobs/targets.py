@@ -2,20 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cluster.storage import local_path
 from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.errors import InvalidError
 from pipelines.media.profiles import Profile
 
-# Extensions by which players and people know a container.
+# Extensions by which players, programs and people know a format.
 _EXTENSIONS = frozenset(
     f".{name}"
     for name in (
         *("3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mxf", "ogv", "ts", "webm", "wmv"),
         *("aac", "flac", "m4a", "mka", "mp3", "oga", "ogg", "opus", "wav", "wma"),
         *("avif", "gif", "webp"),
+        *("csv", "json", "jsonl", "parquet"),
     )
 )
 _OTHER_NAMES = {".mp4": {".m4v", ".m4a"}, ".mkv": {".mka"}, ".opus": {".ogg", ".oga"}}
@@ -50,7 +51,21 @@ def check_extension(operation: Operation, params: Any, output: Path, profiles: M
         return
     given, made = output.suffix.lower(), Path(f"any{operation.suffix(params, profiles)}").suffix
     if given in _EXTENSIONS - {made} - _OTHER_NAMES.get(made, set()):
-        raise InvalidError(f"The output is named {given}, but {made} is made. Name it {made}.", "output_extension")
+        other = _format_of(operation, params, given, profiles)
+        hint = "" if other is None else f", or set format to {other}"
+        message = f"The output is named {given}, but {made} is made. Name it {made}{hint}."
+        raise InvalidError(message, "output_extension")
+
+
+def _format_of(operation: Operation, params: Any, suffix: str, profiles: Mapping[str, Profile]) -> str | None:
+    """The value of the parameter ``format``, if there is one, that makes a file of this extension."""
+    field = type(params).model_fields.get("format")
+    if field is None or operation.suffix is None:
+        return None
+    for each in get_args(field.annotation):
+        if operation.suffix(params.model_copy(update={"format": each}), profiles).endswith(suffix):
+            return str(each)
+    return None
 
 
 def default_name(operation: Operation, params: Any, sources: tuple[str, ...], profiles: Mapping[str, Profile]) -> str:

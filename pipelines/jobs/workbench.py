@@ -92,6 +92,11 @@ class Workbench:
         """The first source's name without its extension: what results are named after."""
         return local_path(self.sources[0]).stem
 
+    def file_name(self, suffix: str) -> str:
+        """Of the file that is made: that of the parameter ``output``, or the source's with another ``suffix``."""
+        output = self.params.output
+        return local_path(output).name if output else f"{self.source_stem}{suffix}"
+
     def identity(self, source: str) -> Identity:
         """What tells a source's content from any other's."""
         with open_source(source, self._roots.read) as opened:

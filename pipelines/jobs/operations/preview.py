@@ -40,7 +40,7 @@ def run(bench: Workbench, _unit: Unit) -> PreviewResult:
 def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     finished = units[_UNIT]
     made = PreviewResult.model_validate(finished.manifest)
-    result = made.model_copy(update={"name": f"{bench.source_stem}.{made.name}"})
+    result = made.model_copy(update={"name": bench.file_name(f".{made.name}")})
     return Outcome(result, (Made(finished.folder / made.name, result.name, MEDIA_TYPES[made.format]),), result.warnings)
 
 

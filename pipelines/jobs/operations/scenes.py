@@ -68,7 +68,7 @@ def run(bench: Workbench, unit: Unit) -> StretchResult:
 def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     scenes = ScenesPlan.model_validate(bench.shared["plan"])
     found = [StretchResult.model_validate(unit.manifest) for unit in units.values()]
-    name = f"{bench.source_stem}{SUFFIX}"
+    name = bench.file_name(SUFFIX)
     file, result = gathered(scenes, found, bench.params_as(ScenesSpec), name)
     path = bench.scratch / _FILE
     path.write_text(file.model_dump_json())

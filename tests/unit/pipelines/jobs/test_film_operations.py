@@ -72,6 +72,16 @@ def test_pictures_without_a_size_are_told_to_be_unreadable(
         done(operation, film, child)
 
 
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [(scenes.OPERATION, "cuts.json"), (preview.OPERATION, "short.webp")],
+    ids=["scenes", "preview"],
+)
+def test_a_result_names_the_file_as_it_is_named(operation: Operation, name: str, film: Path, child: MediaChild) -> None:
+    outcome = done(operation, film, child, output=str(film.parent / name))
+    assert outcome.result.name == outcome.made[0].name == name
+
+
 def test_a_preview_that_moves_claims_memory_for_all_its_frames(film: Path, child: MediaChild) -> None:
     as_film, as_picture = (
         planned(preview.OPERATION, film, child, format=format_).units[0].needs.memory_bytes

@@ -6,6 +6,8 @@ from unit.pipelines.jobs.makers import COPY, LOOK, SPLIT, CopyParams, LookParams
 
 from cluster.errors import StorageError
 from pipelines.jobs.errors import InvalidError
+from pipelines.jobs.operations.preview import OPERATION as PREVIEW
+from pipelines.jobs.operations.validate import OPERATION as VALIDATE
 from pipelines.jobs.targets import check_extension, default_name, resolved_output, target_of
 
 SOURCES = ("/films/a.b.mkv",)
@@ -76,6 +78,17 @@ def test_an_extension_that_promises_another_container_is_refused():
     with pytest.raises(InvalidError, match=r"named .mp4, but .mkv is made") as refused:
         check_extension(COPY, CopyParams(), Path("/out/a.mp4"), {})
     assert refused.value.code == "output_extension"
+
+
+def test_a_format_that_has_the_extension_is_named() -> None:
+    with pytest.raises(InvalidError, match=r"Name it \.webp, or set format to avif\."):
+        check_extension(PREVIEW, PREVIEW.params(), Path("/out/a.avif"), {})
+    check_extension(PREVIEW, PREVIEW.params(format="avif"), Path("/out/a.avif"), {})
+
+
+def test_data_is_not_named_like_data_of_another_format() -> None:
+    with pytest.raises(InvalidError, match=r"named \.jsonl, but \.parquet is made\. Name it \.parquet\.$"):
+        check_extension(VALIDATE, VALIDATE.params(hashes=True), Path("/out/h.jsonl"), {})
 
 
 @pytest.mark.parametrize("name", ["a.preview.webp", "a.webp"])
