@@ -26,7 +26,13 @@ _BUILD = (
 )
 _JOIN_MEMORY_BYTES = 512 << 20
 _STILL_S, _FRAMES_PER_S = 0.15, 50_000
-_TOLD = ("message", "verdict", "vmaf", "ssim", "psnr", "xpsnr", "frames", "width", "height")
+_TOLD = ("vmaf", "ssim", "psnr", "xpsnr", "frames", "width", "height")
+_FILMS = {
+    "same": "both show the same film; how alike they are, the scores tell",
+    "doubtful": "it's doubtful that both show the same film",
+    "different": "they show different films",
+}
+_NO_ERROR = "infinite: no pixel differs"
 
 
 class Params(CompareSpec, CommonParams):
@@ -133,7 +139,17 @@ def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """The alignment in short, and of the worst moments when they are."""
     alignment = {name: result["alignment"][name] for name in ("offset_s", "confidence")}
     worst = [moment["time_s"] for moment in result["worst"]]
-    return {**{name: result[name] for name in _TOLD}, **alignment, "worst_at_s": worst}
+    scores = {name: result[name] for name in _TOLD}
+    scores |= {name: _decibels(scores[name]) for name in ("psnr", "xpsnr") if scores[name] is not None}
+    films = _FILMS[result["verdict"]]
+    return {"message": result["message"], "films": films, **scores, **alignment, "worst_at_s": worst}
+
+
+def _decibels(scores: Mapping[str, float | None]) -> Mapping[str, float | str] | str:
+    """As a person reads them: where there is no error there is no number either."""
+    if all(score is None for score in scores.values()):
+        return _NO_ERROR
+    return {name: _NO_ERROR if score is None else score for name, score in scores.items()}
 
 
 OPERATION = Operation(

@@ -218,7 +218,10 @@ class Moment(BaseModel, frozen=True, extra="forbid"):
 
 
 class CompareResult(BaseModel, frozen=True, extra="forbid"):
-    """Scores are ``None`` that weren't asked for, or where the films differ or pictures are too small for them."""
+    """Scores are ``None`` that weren't asked for, or where the films differ or pictures are too small for them.
+
+    ``verdict``: whether both show the same film, however much worse one looks.
+    """
 
     verdict: Verdict
     message: str
