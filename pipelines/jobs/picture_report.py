@@ -19,6 +19,7 @@ R = TypeVar("R", bound=ImageResult)
 PICTURES = "pictures"  # in a unit's payload
 _TOLD = 50  # pictures in a job's result; all are in its report
 _REPORT = "report.jsonl"
+_OF_JOB = ("files", "warnings")  # of a result, told beside it
 
 
 class Failure(BaseModel, frozen=True, extra="forbid"):
@@ -120,9 +121,10 @@ def _gather(gathered: _Gathered, unit: Finished) -> None:
 
 
 def told(result: Mapping[str, Any], without: Collection[str] = ()) -> Mapping[str, Any]:
-    """Of one picture what came of it, ``without`` some of that; of several how many."""
+    """Of one picture what came of it, ``without`` some of that and what a job tells itself; of several how many."""
     if result["count"] == 1:
-        return {name: each for name, each in result["pictures"][0]["result"].items() if name not in without}
+        left_out = {*without, *_OF_JOB}
+        return {name: each for name, each in result["pictures"][0]["result"].items() if name not in left_out}
     return {name: result[name] for name in ("count", "failed", "reused", "files", "size_bytes")}
 
 

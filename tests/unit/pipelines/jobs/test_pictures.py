@@ -167,7 +167,7 @@ def test_what_several_pictures_are_warned_of_names_the_first(desk, tmp_path):
 
 
 def test_of_one_converted_picture_a_command_shows_what_was_chosen():
-    own = {"format": "webp", "quality": 80, "candidates": [{"format": "webp", "note": ""}]}
+    own = {"files": [{}], "warnings": ["a"], "format": "webp", "quality": 80, "candidates": [{"note": ""}]}
     shown = image_convert.OPERATION.told({"count": 1, "pictures": [{"result": own}]})
     assert shown == {"format": "webp", "quality": 80}
 
