@@ -14,7 +14,7 @@ from pipelines.media.images.thumbnail_spec import ThumbnailsResult
 SHARED = Path(__file__).resolve().parents[6] / "shared" / "media" / "bad" / "image"
 SPEC = {"spec": {"sizes": ["64"]}}
 FUNCTION = "pipelines.media.images.thumbnails:thumbnails"
-CODES = {"limit_exceeded", "source_unreadable", "not_media", "source_empty"}
+CODES = {"limit_exceeded", "source_unreadable", "source_unsupported", "not_media", "source_empty"}
 PEAK_BYTES = 1 << 30
 
 
