@@ -5,7 +5,6 @@ queue, and after each the next units are started. So no state needs a lock, and 
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Coroutine
@@ -15,6 +14,7 @@ import redis
 
 from cluster.settings import Settings
 from pipelines.jobs.catalogue import Catalogue
+from pipelines.jobs.cleaning import clean_up_after, forget_old
 from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
@@ -265,7 +265,7 @@ class Dispatcher:
             await self._advance(tracked)
         if time.monotonic() - self._retained_at > _RETENTION_EVERY_S:
             self._retained_at = time.monotonic()
-            self._spawn(self._retain())
+            self._spawn(forget_old(self._store, self._lanes, self._settings))
 
     # What follows from it
 
@@ -319,14 +319,7 @@ class Dispatcher:
 
     async def _finish(self, tracked: Tracked, state: State) -> None:
         """Clean up first, then say the end: whoever hears of it finds nothing left behind that could be removed."""
-        job = tracked.job
-        if (tracked.launched or tracked.units) and not tracked.cleaned_up:
-            targets = [artifact.path for artifact in tracked.joined.artifacts] if tracked.joined else []
-            targets += [job.params["output"]] if job.params.get("output") else []
-            succeeded = state == State.SUCCEEDED
-            # What a failed or cancelled job has finished is kept for a retry, and goes by age.
-            keys = [unit.key for unit in tracked.plan.units if unit.key] if succeeded and tracked.plan else []
-            await self._lanes.clean_up(job.id, targets, keys, artifacts=not succeeded)
+        await clean_up_after(tracked, self._lanes, succeeded=state == State.SUCCEEDED)
         self._inbox.put_nowait(self._say_end(tracked, state))
 
     async def _say_end(self, tracked: Tracked, state: State) -> None:
@@ -342,12 +335,10 @@ class Dispatcher:
 
     async def _pump(self) -> None:
         """Start what may start, in order."""
-        while not self._draining and (start := self._next_start()):
-            if not await self._launch(start):
+        while not self._draining:
+            start = next_start(self._jobs, self._lanes, self._settings.priority_lift_s, time.time())
+            if start is None or not await self._launch(start):
                 return
-
-    def _next_start(self) -> Start | None:
-        return next_start(self._jobs, self._lanes, self._settings.priority_lift_s, time.time())
 
     async def _launch(self, start: Start) -> bool:
         tracked, unit = start.tracked, start.unit
@@ -392,15 +383,6 @@ class Dispatcher:
 
     def _is_heavy(self, operation: str) -> bool:
         return operation in self._catalogue and not self._catalogue[operation].interactive
-
-    async def _retain(self) -> None:
-        await self._lanes.sweep_kept()
-        before = int(time.time() * 1000 - self._settings.retention_days * 86_400_000)
-        while ids := await self._store.finished_before(before, keep=self._settings.max_finished_jobs):
-            for job_id in ids:
-                await self._lanes.clean_up(job_id, [], [], artifacts=True)
-                with contextlib.suppress(UnknownError):  # a user deleted it just now
-                    await self._store.delete(job_id)
 
     def _flights(self) -> int:
         return sum(len(tracked.flights) for tracked in self._jobs.values())
