@@ -27,6 +27,9 @@ def haproxy_environment(folder: Path) -> dict[str, str]:
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # With each change of replicas a new HAProxy takes over, as when the server has just started. The old one keeps
+        # its sockets until they are closed, and this long at most: at Serve's 120 s a job's events broke off.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "3600",
         # Three failed checks, and it is started again: 3 s without an API, not 30.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
