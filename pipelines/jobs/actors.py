@@ -10,8 +10,10 @@ from ray.actor import ActorHandle
 
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.dispatcher import Dispatcher
+from pipelines.jobs.driver import Driver
 from pipelines.jobs.lanes import RayLanes
-from pipelines.jobs.orders import DISPATCHER, NAMESPACE, REGISTRY, WorkerConfig
+from pipelines.jobs.models import Unit
+from pipelines.jobs.orders import DISPATCHER, NAMESPACE, REGISTRY, UnitReport, WorkerConfig
 from pipelines.jobs.registry import ProgressRegistry
 
 _log = logging.getLogger("mediaray.dispatcher")
@@ -46,6 +48,9 @@ class DispatcherActor:
 
     async def warm(self) -> None:
         await self._dispatcher.warm()
+
+    async def do_batch(self, driver: Driver, batch: Unit) -> UnitReport:
+        return await self._dispatcher.do_batch(driver, batch)
 
     async def idle_s(self) -> float:
         return self._dispatcher.idle_s()

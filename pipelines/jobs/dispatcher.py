@@ -15,10 +15,11 @@ import redis
 from cluster.settings import Settings
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.cleaning import clean_up_after, forget_old
+from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import JobError, Priority, State
+from pipelines.jobs.models import JobError, Priority, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport
 from pipelines.jobs.starting import Start, next_start
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
@@ -87,6 +88,12 @@ class Dispatcher:
                 self._inbox.put_nowait(self._drop(tracked, name))
         while self._flights() and time.monotonic() < deadline + 2 * _FORCE_AFTER_S:
             await asyncio.sleep(0.05)
+
+    async def do_batch(self, driver: Driver, batch: Unit) -> UnitReport:
+        """Do a unit that a running one asks for, in its turn; how it went."""
+        answer: asyncio.Future[UnitReport] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait(self._ask(driver, batch, answer))
+        return await answer
 
     async def warm(self) -> None:
         """Get the lanes ready for the first jobs."""
@@ -190,6 +197,14 @@ class Dispatcher:
             if status.state == "running" and name not in tracked.flights:
                 await self._release(tracked, name, status.fence, "lost", _PLACE_LOST)
 
+    async def _ask(self, driver: Driver, batch: Unit, answer: asyncio.Future[UnitReport]) -> None:
+        tracked = self._jobs.get(driver.job_id)
+        flight = tracked.flights.get(driver.unit) if tracked else None
+        if tracked is None or flight is None or flight.fence != driver.fence or flight.dropped_at is not None:
+            answer.set_result(UnitReport("dropped"))
+        else:
+            tracked.batches.ask(batch, answer)
+
     async def _landed(self, tracked: Tracked, name: str, fence: int, report: UnitReport | Exception) -> None:
         flight = tracked.flights.get(name)
         if flight is None or flight.fence != fence:
@@ -208,6 +223,11 @@ class Dispatcher:
             await self._release(tracked, name, fence, "dropped")
         elif not flight.through:
             await self._done(tracked, name)
+        if name in tracked.batches and tracked.status(name).state == "done":
+            tracked.batches.settle(name, UnitReport("done"))
+        if flight.drives:
+            for batch in tracked.batches.forget():
+                await self._drop(tracked, batch)
         await self._advance(tracked)
 
     async def _catch_up(self, tracked: Tracked, name: str, fence: int) -> tuple[str, int]:
@@ -232,7 +252,9 @@ class Dispatcher:
                 max_attempts=self._settings.max_attempts,
                 max_lost_places=self._settings.max_lost_places,
             )
-            if verdict == "fail":
+            if verdict == "fail" and name in tracked.batches:
+                tracked.batches.settle(name, UnitReport("failed", error))
+            elif verdict == "fail":
                 tracked.failure = error.model_copy(update={"unit": name})
 
     async def _done(self, tracked: Tracked, name: str) -> None:
@@ -275,7 +297,7 @@ class Dispatcher:
         stopping = tracked.failure is not None or aim != "run"
         if stopping:
             grace_s = self._settings.pause_grace_s if aim == "pause" and not tracked.failure else 0.0
-            if time.monotonic() - tracked.stopping_since >= grace_s:
+            if tracked.only_drives or time.monotonic() - tracked.stopping_since >= grace_s:
                 for name in list(tracked.flights):
                     await self._drop(tracked, name)
         if tracked.flights or tracked.ending:
@@ -369,7 +391,13 @@ class Dispatcher:
         )
         ticket = self._lanes.start_unit(order)
         tracked.flights[unit.name] = Flight(
-            fence, start.cpus, start.claimed_cpus, start.memory_bytes, ticket, through=through
+            fence,
+            start.cpus,
+            start.claimed_cpus,
+            start.memory_bytes,
+            ticket,
+            through=through,
+            drives=unit.needs.drives,
         )
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True

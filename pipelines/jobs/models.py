@@ -41,16 +41,18 @@ class Needs(Value):
     """What a unit claims: ``cpus`` are kept free of others. ``max_cpus`` > ``cpus``: it can use more.
 
     A heavy one that claims no CPU takes long: others start beside it as if it weren't there, and the kernel shares.
+    One that ``drives`` does no work itself: it asks the dispatcher for units of its own job, its batches.
     """
 
     cpus: int = Field(1, ge=0)
     max_cpus: int = Field(1, ge=0)
     memory_bytes: int = Field(0, ge=0)
     seconds: float = Field(1.0, ge=0, description="Estimated wall time on one slot.")
+    drives: bool = False
 
     @property
     def interactive(self) -> bool:
-        return self.seconds < 1.0
+        return self.seconds < 1.0 and not self.drives
 
 
 class Unit(Value):

@@ -10,6 +10,7 @@ from pipelines.jobs.states import PLAN, next_units
 from pipelines.jobs.tracking import Tracked
 
 _PLANNED_JOBS = 64  # heavy ones that are planned and not done: they are worked on in turns
+_DRIVERS = 8  # at once: each is a process of its own, and has most of its batches wait
 
 
 class Capacity(Protocol):
@@ -25,7 +26,10 @@ class Capacity(Protocol):
 
 @dataclass(frozen=True)
 class Start:
-    """A unit to start. ``cpus`` it may use, 0: it is interactive; ``claimed_cpus`` are kept free of others."""
+    """A unit to start.
+
+    ``cpus`` it may use, 0: it is interactive, or drives; ``claimed_cpus`` are kept free of others.
+    """
 
     tracked: Tracked
     unit: Unit
@@ -45,7 +49,8 @@ def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, n
     free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in heavy)
     # Those that claim no CPU take long: nobody holds memory back for one that needs theirs, too.
     soon_free_bytes = capacity.memory_bytes - sum(each.memory_bytes for each in heavy if not each.claimed_cpus)
-    room = capacity.interactive_slots - (len(flights) - len(heavy))
+    drivers = sum(flight.drives for flight in flights)
+    room = capacity.interactive_slots - (len(flights) - len(heavy) - drivers)
     share = share_of_cpus(
         capacity.cpus,
         granted=sum(flight.cpus for flight in heavy),
@@ -55,7 +60,10 @@ def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, n
     for candidate in order:
         tracked = jobs[candidate.job_id]
         for unit in waiting.get(candidate.job_id, ()):
-            if not unit.needs.interactive:
+            if unit.needs.drives:
+                if drivers < _DRIVERS:
+                    return Start(tracked, unit, 0, 0, 0)
+            elif not unit.needs.interactive:
                 claimed_cpus = min(unit.needs.cpus, max(1, capacity.largest_cpus))
                 if claimed_cpus > free or (not claimed_cpus and _beside(tracked, jobs.values()) >= capacity.cpus):
                     continue
@@ -74,11 +82,12 @@ def _startable(tracked: Tracked) -> list[Unit]:
     if tracked.aim != "run" or tracked.failure or tracked.ending or tracked.state == State.PAUSED:
         return []
     units = next_units(tracked.plan, tracked.units, publishes=tracked.publishes) or []
-    return [unit for unit in units if unit.name not in tracked.flights]
+    units = [unit for unit in units if unit.name not in tracked.flights]
+    return units + tracked.batches.waiting(tracked.units, tracked.flights)
 
 
 def _heavy_waiting(waiting: Iterable[Sequence[Unit]], jobs: Iterable[Tracked]) -> int:
-    units = sum(not unit.needs.interactive for units in waiting for unit in units)
+    units = sum(not (unit.needs.interactive or unit.needs.drives) for units in waiting for unit in units)
     # Jobs about to be planned want their share too: the first of several mustn't take every CPU.
     return units + sum(job.plan is None and job.wanted == "run" and job.heavy for job in jobs)
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from pipelines.jobs.batches import Batches
 from pipelines.jobs.models import Job, JobError, Joined, Plan, Priority, State, UnitStatus, Want
 from pipelines.jobs.schedule import Candidate
 from pipelines.jobs.states import PUBLISH
@@ -14,7 +15,7 @@ from pipelines.jobs.store import LoadedJob
 class Flight:
     """A unit on its way: its fence, the CPUs it may use, the CPUs and the memory it holds, the lane's ticket for it.
 
-    0 CPUs: it is interactive. ``through``: its worker goes on with what follows.
+    0 CPUs: it is interactive, or ``drives``. ``through``: its worker goes on with what follows.
     """
 
     fence: int
@@ -23,6 +24,7 @@ class Flight:
     memory_bytes: int
     ticket: Any
     through: bool = False
+    drives: bool = False
     dropped_at: float | None = None
 
 
@@ -40,6 +42,7 @@ class Tracked:
     heavy: bool  # its operation isn't planned at once, even behind a long queue
     waiting_since_s: float
     flights: dict[str, Flight] = field(default_factory=dict)
+    batches: Batches = field(default_factory=Batches)
     last_served: int = 0
     launched: bool = False
     ending: bool = False
@@ -77,6 +80,11 @@ class Tracked:
         if unit in self.flights:
             return unit
         return next((name for name, flight in self.flights.items() if flight.through), None)
+
+    @property
+    def only_drives(self) -> bool:
+        """Whether nothing of it is at work but a driver, which waits for batches."""
+        return all(flight.drives for flight in self.flights.values())
 
     def status(self, unit: str) -> UnitStatus:
         return self.units.get(unit, UnitStatus())

@@ -15,6 +15,7 @@ from cluster.child import MediaChild, SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
 from cluster.identity import Identity, identify, stamp
 from cluster.storage import OpenSource, Roots, free_space, local_path, open_source
+from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError
 from pipelines.media.profiles import Profile
@@ -59,6 +60,8 @@ class Workbench:
         shared: Mapping[str, Any],
         estimate_s: float,
         profiles: Callable[[], Mapping[str, Profile]],
+        home: Path,
+        driver: Driver,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.params = params
@@ -72,6 +75,32 @@ class Workbench:
         self._limit_s = max(MIN_LIMIT_S, LIMIT_FACTOR * estimate_s)
         self._profiles = profiles
         self._on_progress = on_progress
+        self.home = home
+        self.driver = driver
+
+    def of(
+        self, params: Any, sources: Sequence[str], scratch: Path, shared: Mapping[str, Any], estimate_s: float
+    ) -> "Workbench":
+        """A place in this one, for another operation that is done here and now."""
+        return Workbench(
+            params=params,
+            sources=tuple(sources),
+            scratch=scratch,
+            roots=self._roots,
+            child=self._child,
+            cpus=self.cpus,
+            slots=self.slots,
+            shared=shared,
+            estimate_s=estimate_s,
+            profiles=self._profiles,
+            home=self.home,
+            driver=self.driver,
+        )
+
+    def tell(self, fraction: float) -> None:
+        """Report progress, 0 to 1, of work that isn't the child's."""
+        if self._on_progress:
+            self._on_progress({"fraction": fraction})
 
     @property
     def scratch(self) -> Path:
@@ -149,6 +178,10 @@ class Workbench:
     @property
     def read_roots(self) -> tuple[Path, ...]:
         return self._roots.read
+
+    @property
+    def write_roots(self) -> tuple[Path, ...]:
+        return self._roots.write
 
     def call(self, function: str, result: type[T], source: str, **arguments: Any) -> T:
         """Run a media function in the child on a source, which the child gets as an open descriptor.

@@ -22,6 +22,7 @@ from cluster.home import Home
 from cluster.settings import Settings
 from cluster.storage import check_target, flush_files, flush_folder, local_path, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
+from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError, job_error
 from pipelines.jobs.live import Reporter
 from pipelines.jobs.minder import Minder
@@ -258,6 +259,8 @@ def _bench(config: WorkerConfig, order: UnitOrder, operation: Operation, child: 
         shared=order.shared,
         estimate_s=order.unit.needs.seconds,
         profiles=lambda: all_profiles(config.settings.home / "profiles"),
+        home=config.settings.home,
+        driver=Driver(order.job_id, order.unit.name, order.fence),
         on_progress=_reporting(config, order),
     )
 

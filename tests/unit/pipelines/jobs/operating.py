@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Operation, Outcome
+from pipelines.jobs.driver import Driver
 from pipelines.jobs.models import Plan
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.workbench import Finished, Workbench
@@ -31,6 +32,8 @@ def bench(
         shared=shared,
         estimate_s=1.0,
         profiles=partial(all_profiles, source.parent / "profiles"),
+        home=source.parent,
+        driver=Driver("job", "unit", 1),
     )
 
 

@@ -51,6 +51,9 @@ class Scene:
         job_id, _ = await self.store.submit(wanted)
         return job_id
 
+    async def reaches(self, job_id: str, *states: str) -> str:
+        return await until_state(self.store, job_id, *states)
+
     async def ended(self, job_id: str) -> str:
         return await until_state(self.store, job_id, "succeeded", "failed", "cancelled")
 

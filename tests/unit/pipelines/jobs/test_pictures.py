@@ -15,6 +15,7 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
+from pipelines.jobs.driver import Driver
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.operations import image_convert
 from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
@@ -52,6 +53,8 @@ class Desk:
             shared={},
             estimate_s=1.0,
             profiles=dict,
+            home=self.folder,
+            driver=Driver("job", "unit", 1),
         )
 
     def plan(self, *sources: Path) -> Plan:

@@ -13,6 +13,7 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Outcome
+from pipelines.jobs.driver import Driver
 from pipelines.jobs.operations import thumbnails
 from pipelines.jobs.operations.thumbnails import OPERATION, Film, Params
 from pipelines.jobs.workbench import Finished, Workbench
@@ -45,6 +46,8 @@ class Desk:
             shared={},
             estimate_s=1.0,
             profiles=dict,
+            home=self.folder,
+            driver=Driver("job", "unit", 1),
         )
 
     def do(self, *sources: Path, **params: Any) -> Outcome:

@@ -15,6 +15,7 @@ from unit.pipelines.jobs.makers import submission
 from cluster.errors import ChildFailedError, StorageError
 from cluster.identity import identify
 from cluster.storage import Roots
+from pipelines.jobs.driver import Driver
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Plan, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
@@ -274,6 +275,8 @@ def test_a_bench_tells_a_source_s_identity(bench, films, settings):
         shared={},
         estimate_s=1.0,
         profiles=dict,
+        home=films,
+        driver=Driver("job", "unit", 1),
     )
     with (films / "film.mkv").open("rb") as source:
         assert made.identity(str(films / "film.mkv")).digest == identify(source.fileno()).digest
