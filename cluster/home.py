@@ -35,6 +35,7 @@ class Home:
             home.kept,
             home.artifacts,
             home.pictures,
+            home.collections,
             home.profiles,
             home.run,
             home.units,
@@ -68,6 +69,10 @@ class Home:
     def pictures(self) -> Path:
         """Pictures made for pages: a cache."""
         return self.path / "pictures"
+
+    @property
+    def collections(self) -> Path:
+        return self.path / "collections"
 
     @property
     def profiles(self) -> Path:

@@ -21,7 +21,11 @@ class Identity:
 
 def stamp(descriptor: int) -> Identity:
     """As ``identify``, by what the file system notes: of a copy it is another, of a file that was renamed too."""
-    facts = os.fstat(descriptor)
+    return stamp_of(os.fstat(descriptor))
+
+
+def stamp_of(facts: os.stat_result) -> Identity:
+    """The ``stamp`` of the file that these are the facts of."""
     noted = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     return Identity(":".join(map(str, noted)), time.time() - facts.st_ctime > SETTLED_S)
 

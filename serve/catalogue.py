@@ -4,7 +4,7 @@ from functools import cache
 
 from pipelines.jobs.catalogue import Catalogue, operation_modules
 
-OPERATION_PACKAGES = ("pipelines.jobs.operations",)
+OPERATION_PACKAGES = ("pipelines.jobs.operations", "pipelines.bulk.operations")
 
 
 @cache

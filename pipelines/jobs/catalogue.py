@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.jobs.models import Artifact, Plan, Unit
+from pipelines.jobs.models import Artifact, JobError, Plan, Unit
 
 if TYPE_CHECKING:
-    from pipelines.jobs.workbench import Workbench
+    from pipelines.jobs.workbench import Finished, Workbench
+
+COLLECTION = "collection:"  # what the source of an operation on a collection begins with
 
 
 class CommonParams(BaseModel):
@@ -55,6 +57,19 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Each:
+    """What came of one of many sources: a result, or what was wrong with it.
+
+    The names of what was ``made`` are what follows the source's: ``-720w.jpg``, or ``/0001.jpg`` in a folder of it.
+    """
+
+    source: str
+    result: Mapping[str, Any] | None = None
+    error: JobError | None = None
+    made: Sequence[Made] = ()
+
+
+@dataclass(frozen=True)
 class Operation:
     """An operation: what it takes, how it is cut into units, and what joins them.
 
@@ -64,8 +79,10 @@ class Operation:
     of what to do instead, where what the units made can't be joined: once. A unit of it that has the name of one of the
     first plan's is done already. ``output`` tells whether the parameter ``output`` names a file or a folder, and
     ``suffix`` the extension of the file for given parameters. ``many``: it takes any number of sources, and folders;
-    else what ``sources`` names, in that order. ``interactive`` operations are planned at once, even behind a long
-    queue. ``told`` picks what of the result a person is shown when the job is done; all of it, where there is none.
+    else what ``sources`` names, in that order; a ``collection`` is named as ``collection:NAME``. ``kinds`` are those of
+    a collection's files that it is done with, and ``each`` tells what finished units of ``many`` made of each source.
+    ``interactive`` operations are planned at once, even behind a long queue. ``told`` picks what of the result a person
+    is shown when the job is done; all of it, where there is none.
     """
 
     name: str
@@ -76,12 +93,19 @@ class Operation:
     run: Callable[["Workbench", Unit], BaseModel]
     join: Callable[["Workbench", Mapping[str, Any]], Outcome | Plan]
     many: bool = False
+    each: Callable[[Mapping[str, "Finished"]], Iterator[Each]] | None = None
     sources: Sequence[str] = ("source",)
+    kinds: frozenset[str] = frozenset({"video"})
     output: Literal["none", "file", "folder"] = "none"
     interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+    @property
+    def on_collection(self) -> bool:
+        """Whether its source is a collection instead of files."""
+        return tuple(self.sources) == ("collection",)
 
 
 class Catalogue:

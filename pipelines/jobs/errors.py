@@ -96,4 +96,9 @@ def job_error(error: Exception, unit: str | None = None) -> JobError:
             "internal",
             f"An unexpected error ({type(error).__name__}); the server's log has the details.",
         )
+    return told_error(code, message, unit)
+
+
+def told_error(code: str, message: str, unit: str | None = None) -> JobError:
+    """An error by its code, which says whether another try may help."""
     return JobError(code=code, message=message, retryable=code in _RETRYABLE, unit=unit)

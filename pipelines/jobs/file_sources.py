@@ -66,7 +66,7 @@ def entries_of(
         left_out += [*below.left_out, *others]
     if len(found) > kind.most:
         raise StorageError("source_too_many", f"{len(found)} {kind.noun}; a job takes {kind.most}. Name subfolders.")
-    names = _names([name for _, name in found])
+    names = output_names([name for _, name in found])
     entries = [Entry(source=source, name=name) for (source, _), name in zip(found, names, strict=True)]
     return tuple(entries), tuple(left_out)
 
@@ -79,7 +79,7 @@ def left_out_warning(names: Sequence[str]) -> tuple[str, ...]:
     return (f"Left out, since it can't be read: {names[0]}{more}.",)
 
 
-def _names(given: Sequence[str]) -> list[str]:
+def output_names(given: Sequence[str]) -> list[str]:
     """Names without extensions, each once: of ``beach.jpg`` and ``beach.png`` they are ``beach-jpg``, ``beach-png``."""
     stems = [PurePosixPath(name).with_suffix("").as_posix() for name in given]
     counted = Counter(stems)

@@ -2,14 +2,15 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError
-from pipelines.jobs.catalogue import Made, Outcome
+from pipelines.jobs.catalogue import Each, Made, Outcome
+from pipelines.jobs.errors import told_error
 from pipelines.jobs.picture_outputs import spare_sources
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.images.info import MEDIA_TYPES, ImageResult
@@ -108,16 +109,30 @@ def join(bench: Workbench, units: Mapping[str, Finished], model: type[Pictures[A
 
 
 def _gather(gathered: _Gathered, unit: Finished) -> None:
+    for entry, each in _rows(unit):
+        error = Failure(code=each.error.code, message=each.error.message) if each.error else None
+        gathered.pictures.append(Picture[Any](source=each.source, name=entry["name"], result=each.result, error=error))
+        gathered.made += [replace(made, name=entry["name"] + made.name) for made in each.made]
+        for text in each.result["warnings"] if each.result else ():
+            gathered.warnings[text].append(each.source)
+
+
+def each_of(units: Mapping[str, Finished]) -> Iterator[Each]:
+    """What came of each picture of these units."""
+    for name in sorted(units):
+        for _, each in _rows(units[name]):
+            yield each
+
+
+def _rows(unit: Finished) -> Iterator[tuple[Mapping[str, Any], Each]]:
+    """A unit's entries, with what came of each."""
     manifest = Manifest.model_validate(unit.manifest)
     rows = zip(unit.payload[PICTURES], manifest.results, manifest.errors, strict=True)
     for number, (entry, result, error) in enumerate(rows):
-        own = ImageResult.model_validate(result, extra="ignore") if result is not None else None
-        gathered.pictures.append(Picture[Any](source=entry["source"], name=entry["name"], result=result, error=error))
-        for file in own.files if own else ():
-            path = unit.folder / f"{number:04d}{file.name}"
-            gathered.made.append(Made(path, entry["name"] + file.name, MEDIA_TYPES[file.format]))
-        for text in own.warnings if own else ():
-            gathered.warnings[text].append(entry["source"])
+        files = ImageResult.model_validate(result, extra="ignore").files if result is not None else ()
+        made = [Made(unit.folder / f"{number:04d}{file.name}", file.name, MEDIA_TYPES[file.format]) for file in files]
+        problem = told_error(error.code, error.message) if error else None
+        yield entry, Each(entry["source"], result, problem, made)
 
 
 def told(result: Mapping[str, Any], without: Collection[str] = ()) -> Mapping[str, Any]:

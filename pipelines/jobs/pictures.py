@@ -20,7 +20,7 @@ from pipelines.jobs.file_sources import Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Plan, Unit
 from pipelines.jobs.picture_claims import MOST_THREADS, claims_of, largest, room_of, typical
 from pipelines.jobs.picture_outputs import check_outputs
-from pipelines.jobs.picture_report import PICTURES, Failure, Manifest, Pictures, join, told
+from pipelines.jobs.picture_report import PICTURES, Failure, Manifest, Pictures, each_of, join, told
 from pipelines.jobs.workbench import Finished, PlaceError, Workbench
 from pipelines.media.images.info import ImageInfo, ImageResult
 
@@ -76,6 +76,8 @@ def picture_operation(
         run=run,
         join=joined,
         many=True,
+        kinds=frozenset({"image"}),
+        each=each_of,
         output=output,
         interactive=True,
         told=partial(told, without=work.untold),

@@ -20,7 +20,7 @@ from cluster.errors import StorageError
 from cluster.grants import current_roots
 from cluster.settings import Settings
 from cluster.storage import Roots, check_folder, check_target, check_target_folder, local_path, open_source
-from pipelines.jobs.catalogue import Catalogue, Operation
+from pipelines.jobs.catalogue import COLLECTION, Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError, wording
 from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
 from pipelines.jobs.profiles import all_profiles
@@ -225,6 +225,8 @@ class JobService:
                 "operation_unknown",
             )
         operation = self._catalogue[request.operation]
+        if operation.on_collection and not all(source.startswith(COLLECTION) for source in request.sources):
+            raise InvalidError(f"{request.operation} takes {_how_many(operation)}.", "sources_invalid")
         fewest, most = (1, MAX_SOURCES) if operation.many else (len(operation.sources), len(operation.sources))
         if not fewest <= len(request.sources) <= most:
             raise InvalidError(f"{request.operation} takes {_how_many(operation)}.", "sources_invalid")
@@ -243,7 +245,8 @@ class JobService:
     def _check_files(self, request: Request, operation: Operation, output: Path | None, *, overwrite: bool) -> None:
         roots = current_roots(self._settings)
         try:
-            _check_sources(request.sources, roots, many=operation.many)
+            if not operation.on_collection:
+                _check_sources(request.sources, roots, many=operation.many)
         except StorageError as error:
             if error.code != "source_not_a_file" or operation.many:
                 raise
@@ -306,6 +309,8 @@ def uuid7() -> uuid.UUID:
 def _how_many(operation: Operation) -> str:
     if operation.many:
         return f"1 to {MAX_SOURCES} sources, or folders"
+    if operation.on_collection:
+        return "one collection, as collection:NAME"
     if len(operation.sources) == 1:
         return "one source; submit a job for each"
     return f"{len(operation.sources)} sources: {', then '.join(operation.sources)}"

@@ -32,7 +32,12 @@ from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.orders import NAMESPACE, WorkerConfig
 from pipelines.media.sample import make_sample
 
-MODULES = ["pipelines.jobs.operations.probe", "pipelines.jobs.operations.transcode"]
+MODULES = [
+    "pipelines.jobs.operations.probe",
+    "pipelines.jobs.operations.transcode",
+    "pipelines.bulk.operations.collection_import",
+    "pipelines.bulk.operations.collection_process",
+]
 LIMIT_S = 60.0
 
 
@@ -64,7 +69,7 @@ class Cluster:
     def do(self, coroutine: Any) -> Any:
         return self.runner.run(coroutine)
 
-    def submit(self, operation: str, source: Path, **params: Any) -> str:
+    def submit(self, operation: str, source: Path | str, **params: Any) -> str:
         targets = (params["output"],) if "output" in params else ()
         wanted = submission(
             operation=operation,

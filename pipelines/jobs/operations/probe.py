@@ -128,6 +128,7 @@ OPERATION = Operation(
     plan=plan,
     run=run,
     join=join,
+    kinds=frozenset({"video", "audio"}),
     interactive=True,
     told=_told,
     examples=(

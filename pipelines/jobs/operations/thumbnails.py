@@ -4,7 +4,7 @@ A unit is a film. What is wrong with one of many stands in its place and holds u
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError
 from cluster.storage import local_path
-from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.catalogue import CommonParams, Each, Made, Operation, Outcome
+from pipelines.jobs.errors import told_error
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
 from pipelines.jobs.picture_report import Failure
@@ -144,6 +145,17 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     return Outcome(result, made, (*_warnings(failed, len(films)), *_fewer(films.values())))
 
 
+def each_of(units: Mapping[str, Finished]) -> Iterator[Each]:
+    """What came of each film of these units."""
+    for name in sorted(units):
+        film = _Manifest.model_validate(units[name].manifest).film
+        items = film.result.items if film.result else ()
+        made = [Made(units[name].folder / still.name, f"/{still.name}", MEDIA_TYPES[still.format]) for still in items]
+        result = film.result.model_dump(mode="json") if film.result else None
+        problem = told_error(film.error.code, film.error.message) if film.error else None
+        yield Each(film.source, result, problem, made)
+
+
 def _first(films: Sequence[Film]) -> list[Film]:
     """As many as have ``_TOLD`` stills in all, and one at least: enough to look at, and a job's record stays small."""
     shown: list[Film] = []
@@ -189,6 +201,7 @@ OPERATION = Operation(
     run=run,
     join=join,
     many=True,
+    each=each_of,
     output="folder",
     interactive=True,
     told=_told,

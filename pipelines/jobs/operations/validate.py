@@ -218,6 +218,7 @@ OPERATION = Operation(
     plan=plan,
     run=run,
     join=join,
+    kinds=frozenset({"video", "audio"}),
     output="file",
     interactive=True,
     suffix=_suffix,

@@ -48,6 +48,7 @@ OPERATION = Operation(
     plan=plan,
     run=run,
     join=join,
+    kinds=frozenset({"video", "audio"}),
     output="folder",
     interactive=True,
     examples=({"sources": ["/music/example.flac"], "params": {"width": 1200, "colour": "#2f6fde"}},),

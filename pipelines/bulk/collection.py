@@ -1,0 +1,120 @@
+"""Collections: catalogues of media files, each a folder of tables below MEDIARAY_HOME.
+
+``files`` has a row for each file, by its URI; ``results/TASK`` what a task made of each content, by its identity. So
+nothing is done twice for a file that was renamed.
+"""
+
+import contextlib
+import fcntl
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from cluster.errors import StorageError
+from pipelines.bulk.tables import AT, Table
+from pipelines.bulk.tasks import Task
+from pipelines.jobs.catalogue import COLLECTION
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_TIME = pa.timestamp("us", tz="UTC")
+FILES = pa.schema(
+    {
+        "uri": pa.string(),
+        "path": pa.string(),  # below the folder that was imported
+        "root": pa.string(),  # that folder
+        "identity": pa.string(),
+        "stamp": pa.string(),  # what the file system notes; none: it may have changed since it was read
+        "size_bytes": pa.int64(),
+        "modified_at": _TIME,
+        "kind": pa.string(),  # video, audio, image or other, by the name
+        "state": pa.string(),  # present, missing or unreadable
+        "code": pa.string(),
+        "message": pa.string(),
+        AT: _TIME,
+    }
+)
+ARTIFACT = pa.struct({"path": pa.string(), "size_bytes": pa.int64(), "media_type": pa.string()})
+RESULTS = pa.schema(
+    {
+        "identity": pa.string(),
+        "state": pa.string(),  # done, or failed
+        "attempts": pa.int32(),
+        "code": pa.string(),
+        "message": pa.string(),
+        "result": pa.string(),  # JSON
+        "artifacts": pa.list_(ARTIFACT),
+        AT: _TIME,
+    }
+)
+
+
+class Collection:
+    """One by its folder, which need not exist yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.files = Table(folder / "files", FILES, "uri")
+
+    @classmethod
+    def named(cls, home: Path, name: str) -> "Collection":
+        """A collection of this server, there or not. Raises StorageError: ``collection_name_invalid``."""
+        if not _NAME.fullmatch(name):
+            raise StorageError(
+                "collection_name_invalid",
+                f"{name[:80]!a} can't be a collection's name: small letters, digits, dots and dashes, at most 63.",
+            )
+        return cls(home / "collections" / name)
+
+    @classmethod
+    def of_source(cls, home: Path, source: str) -> "Collection":
+        """The collection that ``collection:NAME`` means. Raises StorageError: ``collection_not_found``, too."""
+        collection = cls.named(home, source.removeprefix(COLLECTION))
+        if not collection.folder.is_dir():
+            there = ", ".join(each.name for each in all_collections(home)) or "none yet; mediaray collection-import"
+            raise StorageError("collection_not_found", f"There is no collection {collection.name}. There are: {there}.")
+        return collection
+
+    def results(self, task: Task) -> Table:
+        """What ``task`` made so far."""
+        folder = self.folder / "results" / task.key
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        note = folder / "task.json"
+        if not note.exists():
+            note.write_text(task.model_dump_json())
+        return Table(folder, RESULTS, "identity")
+
+    def tasks(self) -> list[Task]:
+        """The tasks that have results."""
+        notes = sorted((self.folder / "results").glob("*/task.json"))
+        return [Task.model_validate(json.loads(note.read_text())) for note in notes]
+
+    def artifacts(self, task: Task) -> Path:
+        """Where files go that a task makes and nobody named a folder for."""
+        return self.folder / "artifacts" / task.key
+
+    @contextlib.contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Be the only one who writes ``what``, the files or a task's results.
+
+        Raises:
+            StorageError: ``collection_busy``.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.folder / f"{what}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageError(
+                    "collection_busy", f"Another job does the same with the collection {self.name}. Wait for its end."
+                ) from None
+            yield
+
+
+def all_collections(home: Path) -> list[Collection]:
+    """Those that are there, by name."""
+    folders = sorted((home / "collections").glob("*/files"))
+    return [Collection(folder.parent) for folder in folders]

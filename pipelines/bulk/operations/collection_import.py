@@ -1,0 +1,178 @@
+"""``collection-import``: files and folders become rows of a collection; what hasn't changed isn't read again."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster.errors import StorageError
+from cluster.identity import identify, stamp
+from cluster.storage import local_path, open_source
+from pipelines.bulk.collection import FILES, Collection
+from pipelines.bulk.driving import RUN, driven, have_all_done
+from pipelines.bulk.scanning import Seen, scan
+from pipelines.bulk.streaming import ROWS, Batching
+from pipelines.bulk.tables import AT
+from pipelines.jobs.catalogue import Operation, Outcome
+from pipelines.jobs.models import Needs, Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+
+_INTO = "into"  # in a batch's payload
+_BATCH = 256
+_NEEDS = Needs(cpus=1, max_cpus=1, seconds=2.0, memory_bytes=64 << 20)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Kind = Literal["video", "audio", "image", "other"]
+
+
+class Params(BaseModel):
+    """Which collection, and which files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    into: str = Field(description="The collection's name; it is made if there is none.")
+    kinds: tuple[Kind, ...] = Field(
+        ("video", "audio", "image"), min_length=1, description="Which kinds of files, told by their names."
+    )
+
+
+class ImportResult(BaseModel, frozen=True, extra="forbid"):
+    """``files`` the sources hold: ``new`` ones, ``changed`` ones, the others known and unchanged.
+
+    ``missing`` ones were in the same folders before. ``unreadable`` are files and folders, each a row with its reason.
+    """
+
+    collection: str
+    files: int
+    new: int
+    changed: int
+    missing: int
+    unreadable: int
+    size_bytes: int
+    kinds: dict[str, int]
+    elapsed_s: float
+
+
+def plan(bench: Workbench) -> Plan:
+    collection = Collection.named(bench.home, bench.params.into)
+    return driven({"collection": collection.name, "sources": len(bench.sources)})
+
+
+def run(bench: Workbench, unit: Unit) -> BaseModel:
+    if unit.name != RUN:
+        return _identify(bench, unit)
+    collection = Collection.named(bench.home, bench.params.into)
+    with collection.alone("files"):
+        return _import(bench, collection)
+
+
+def _import(bench: Workbench, collection: Collection) -> ImportResult:
+    began = time.monotonic()
+    seen = list(scan(bench.sources, bench.read_roots, kinds=frozenset(bench.params.kinds)))
+    known = {row["uri"]: row for row in collection.files.read(("uri", "root", "stamp", "state")).to_pylist()}
+    wanted = [each for each in seen if each.problem is None and not _is_known(known.get(each.uri), each)]
+    problems = [
+        _row(each, state="unreadable", code="source_unreadable", message=each.problem) for each in seen if each.problem
+    ]
+    found = {each.uri for each in seen}
+    roots = {each.root for each in seen} | {str(local_path(source)) for source in bench.sources}
+    gone = [
+        uri for uri, row in known.items() if row["root"] in roots and uri not in found and row["state"] != "missing"
+    ]
+    if wanted:
+        batching = Batching(collection.files, "uri", _BATCH, _NEEDS, "unreadable", {_INTO: collection.name})
+        have_all_done(bench, pa.Table.from_pylist([asdict(each) for each in wanted]), batching)
+    changes = [*problems, *_missing(collection, gone)]
+    if changes:
+        collection.files.append(f"changes-{bench.driver.job_id}", pa.Table.from_pylist(changes, FILES))
+    if wanted or changes:
+        collection.files.compact()
+    states = collection.files.read(("uri", "state"))
+    unreadable = {*states.filter(pc.equal(states["state"], "unreadable"))["uri"].to_pylist()}
+    return ImportResult(
+        collection=collection.name,
+        files=len(seen) - len(problems),
+        new=sum(each.uri not in known for each in wanted),
+        changed=sum(each.uri in known for each in wanted),
+        missing=len(gone),
+        unreadable=len(unreadable & found),
+        size_bytes=sum(each.size_bytes for each in seen),
+        kinds=dict(Counter(each.kind for each in seen if each.problem is None)),
+        elapsed_s=round(time.monotonic() - began, 3),
+    )
+
+
+def _missing(collection: Collection, gone: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of files that aren't there any more."""
+    if not gone:
+        return []
+    rows = collection.files.read()
+    at = datetime.now(UTC)
+    return [
+        {**row, "state": "missing", AT: at} for row in rows.filter(pc.is_in(rows["uri"], pa.array(gone))).to_pylist()
+    ]
+
+
+def _is_known(row: Mapping[str, Any] | None, seen: Seen) -> bool:
+    return row is not None and row["state"] == "present" and seen.stamp is not None and row["stamp"] == seen.stamp
+
+
+class _Manifest(BaseModel):
+    rows: int
+
+
+def _identify(bench: Workbench, unit: Unit) -> _Manifest:
+    """Read what tells each file's content from any other, and put the rows into the collection."""
+    rows = [_identified(bench, Seen(**row)) for row in unit.payload[ROWS]]
+    Collection.named(bench.home, unit.payload[_INTO]).files.append(unit.name, pa.Table.from_pylist(rows, FILES))
+    return _Manifest(rows=len(rows))
+
+
+def _identified(bench: Workbench, seen: Seen) -> dict[str, Any]:
+    try:
+        with open_source(seen.uri, bench.read_roots) as opened:
+            identity, stamped = identify(opened.descriptor), stamp(opened.descriptor)
+    except StorageError as error:
+        return _row(seen, state="unreadable", code=error.code, message=error.message)
+    settled = stamped.digest if stamped.settled else None  # else it is read again the next time
+    return {**_row(seen, state="present"), "identity": identity.digest, "stamp": settled}
+
+
+def _row(seen: Seen, *, state: str, code: str | None = None, message: str | None = None) -> dict[str, Any]:
+    return {
+        "uri": seen.uri,
+        "path": seen.path,
+        "root": seen.root,
+        "size_bytes": seen.size_bytes,
+        "modified_at": _EPOCH + timedelta(microseconds=seen.modified_ns // 1000),
+        "kind": seen.kind,
+        "state": state,
+        "code": code,
+        "message": message,
+        AT: datetime.now(UTC),
+    }
+
+
+def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    result = ImportResult.model_validate(units[RUN].manifest)
+    told = f"{result.unreadable} files or folders can't be read; the collection's rows tell why."
+    return Outcome(result, warnings=(told,) if result.unreadable else ())
+
+
+OPERATION = Operation(
+    name="collection-import",
+    summary="Take files and folders into a collection: a catalogue that is kept, and read again only where it changed.",
+    params=Params,
+    result=ImportResult,
+    plan=plan,
+    run=run,
+    join=join,
+    many=True,
+    interactive=True,
+    examples=({"sources": ["/photos"], "params": {"into": "photos"}},),
+)

@@ -1,0 +1,105 @@
+"""``collection-process``: an operation done with each file of a collection; what is done stays done."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from cluster.storage import local_path
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.driving import RUN, driven
+from pipelines.bulk.processing import Processed, do_batch, failures, process
+from pipelines.bulk.tasks import Task, task_of
+from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.errors import InvalidError
+from pipelines.jobs.models import Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+
+_FAILED = "failed.jsonl"
+
+
+def _object(value: object) -> object:
+    """A JSON object, also where it is given as text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class Params(CommonParams):
+    """Which operation, with which of its parameters."""
+
+    task: str = Field(description="The operation that is done with each file: image-thumbnails, validate, ...")
+    task_params: Annotated[dict[str, Any], BeforeValidator(_object)] = Field(
+        default={}, description='That operation\'s parameters, as JSON: {"sizes": ["320"]}'
+    )
+    again: bool = Field(False, description="Also with the files that it couldn't be done with before.")
+
+    @model_validator(mode="after")
+    def _checked(self) -> "Params":
+        try:
+            task_of(self.task, self.task_params)
+        except InvalidError as error:
+            raise ValueError(error.message) from error
+        return self
+
+
+class ProcessResult(Processed):
+    """What came of it."""
+
+    collection: str
+
+
+def _task(bench: Workbench) -> Task:
+    return task_of(bench.params.task, bench.params.task_params)
+
+
+def _collection(bench: Workbench) -> Collection:
+    return Collection.of_source(bench.home, bench.sources[0])
+
+
+def plan(bench: Workbench) -> Plan:
+    collection, task = _collection(bench), _task(bench)
+    return driven({"collection": collection.name, "operation": task.operation, "parameters": task.params})
+
+
+def run(bench: Workbench, unit: Unit) -> BaseModel:
+    if unit.name != RUN:
+        return do_batch(bench, unit)
+    collection, params = _collection(bench), bench.params
+    processed = process(
+        bench,
+        collection,
+        _task(bench),
+        output=local_path(params.output) if params.output else None,
+        overwrite=params.overwrite,
+        fresh=params.fresh,
+        again=params.again,
+    )
+    return ProcessResult(collection=collection.name, **processed.model_dump())
+
+
+def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    result = ProcessResult.model_validate(units[RUN].manifest)
+    if not result.failed:
+        return Outcome(result)
+    report = bench.scratch / _FAILED
+    rows = failures(_collection(bench), _task(bench))
+    report.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    told = f"{result.failed} of {result.files} files could not be done; {_FAILED} tells why."
+    return Outcome(result, (Made(report, _FAILED, "application/jsonl", own=True),), (told,))
+
+
+OPERATION = Operation(
+    name="collection-process",
+    summary="Do an operation with each file of a collection. What is done stays done, also for a file that is renamed.",
+    params=Params,
+    result=ProcessResult,
+    plan=plan,
+    run=run,
+    join=join,
+    sources=("collection",),
+    output="folder",
+    interactive=True,
+    examples=(
+        {"sources": ["collection:photos"], "params": {"task": "image-thumbnails", "task_params": {"sizes": ["320"]}}},
+    ),
+)

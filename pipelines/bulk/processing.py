@@ -1,0 +1,229 @@
+"""A task done with the files of a collection: those it hasn't been done with, in batches, each file by its content."""
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from cluster.errors import ChildError, StorageError
+from cluster.home import write_private
+from cluster.identity import stamp
+from cluster.storage import open_source
+from pipelines.bulk.collection import RESULTS, Collection
+from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done
+from pipelines.bulk.publishing import Place, flush_made, flush_names, published
+from pipelines.bulk.streaming import ROWS, Batching
+from pipelines.bulk.tables import AT
+from pipelines.bulk.tasks import Task
+from pipelines.jobs.catalogue import Each
+from pipelines.jobs.errors import job_error
+from pipelines.jobs.file_sources import output_names
+from pipelines.jobs.inline import each_of, seconds_of
+from pipelines.jobs.models import JobError, Needs, Unit
+from pipelines.jobs.workbench import Workbench
+
+_TASK, _COLLECTION, _OUTPUT, _OVERWRITE = "task", "collection", "output", "overwrite"  # in a batch's payload
+_BATCH_S, _MOST_ROWS = 3.0, 256
+_SAMPLES = 3
+_CHILD_BYTES = 256 << 20
+_COLUMNS = ("uri", "path", "identity", "stamp", "kind", "state")
+
+
+class Processed(BaseModel, frozen=True, extra="forbid"):
+    """What came of a task. Of ``files`` some were ``known``: done with before; with others it was ``done`` now.
+
+    With ``failed`` ones it can't be done, now or before; ``given_up`` of them were tried three times. ``made`` are the
+    files that there are now of all.
+    """
+
+    task: str
+    files: int
+    done: int
+    known: int
+    failed: int
+    given_up: int
+    made: int
+    made_bytes: int
+    codes: dict[str, int]
+    elapsed_s: float
+
+
+class Manifest(BaseModel):
+    """A batch's."""
+
+    rows: int
+
+
+def process(
+    bench: Workbench,
+    collection: Collection,
+    task: Task,
+    *,
+    output: Path | None,
+    overwrite: bool,
+    fresh: bool,
+    again: bool,
+) -> Processed:
+    """Do ``task`` with each file of its kinds. ``again``: with those, too, that failed before.
+
+    Raises:
+        StorageError: ``collection_busy``.
+        UnitDroppedError: this driver was taken away.
+    """
+    began = time.monotonic()
+    with collection.alone(task.key):
+        files = _selected(collection, task)
+        table = collection.results(task)
+        known = _of(files, table.read(("identity", "state")))
+        settled = known.filter(pc.equal(known["state"], "done")) if again else known
+        todo = files if fresh else files.filter(pc.invert(pc.is_in(files["identity"], settled["identity"])))
+        before = _Before(known=len(files) - len(todo), done=0 if fresh else _count(known, "done"))
+        before = _noted(bench.scratch.parent / f"{task.key}.json", before)
+        if len(todo):
+            named = todo.append_column("name", pa.array(output_names(todo["path"].to_pylist()))).drop(["kind", "state"])
+            size, needs = _batches(bench, task, named)
+            common = {
+                _TASK: task.model_dump(),
+                _COLLECTION: collection.name,
+                _OUTPUT: str(output) if output else None,
+                _OVERWRITE: overwrite,
+            }
+            have_all_done(bench, named, Batching(table, "identity", size, needs, "failed", common))
+            table.compact()
+        outcomes = _of(files, table.read(("identity", "state", "code", ATTEMPTS, "artifacts")))
+    failed = outcomes.filter(pc.equal(outcomes["state"], "failed"))
+    artifacts = pc.list_flatten(outcomes["artifacts"])
+    return Processed(
+        task=task.key,
+        files=len(files),
+        done=_count(outcomes, "done") - before.done,
+        known=before.known,
+        failed=len(failed),
+        given_up=len(failed.filter(pc.greater_equal(failed[ATTEMPTS], MOST_ATTEMPTS))),
+        made=len(artifacts),
+        made_bytes=pc.sum(pc.struct_field(artifacts, "size_bytes")).as_py() or 0,
+        codes=dict(Counter(failed["code"].to_pylist()).most_common()),
+        elapsed_s=round(time.monotonic() - began, 3),
+    )
+
+
+class _Before(BaseModel):
+    """What there was when the job began, of its files: ``known`` ones, which it leaves as they are, and done ones."""
+
+    known: int
+    done: int
+
+
+def _noted(note: Path, before: _Before) -> _Before:
+    """What the job's first driver noted; this one may be a later one."""
+    if note.exists():
+        return _Before.model_validate_json(note.read_text())
+    write_private(note, before.model_dump_json())
+    return before
+
+
+def _of(files: pa.Table, outcomes: pa.Table) -> pa.Table:
+    return outcomes.filter(pc.is_in(outcomes["identity"], files["identity"]))
+
+
+def _count(outcomes: pa.Table, state: str) -> int:
+    return pc.sum(pc.equal(outcomes["state"], state)).as_py() or 0
+
+
+def _selected(collection: Collection, task: Task) -> pa.Table:
+    """The files that are there and of the operation's kinds, each content once."""
+    files = collection.files.read(_COLUMNS)
+    kinds = pa.array(sorted(task.declared.kinds))
+    files = files.filter(pc.and_(pc.equal(files["state"], "present"), pc.is_in(files["kind"], kinds))).combine_chunks()
+    files = files.take(pc.sort_indices(files["uri"]))
+    codes = files["identity"].combine_chunks().dictionary_encode().indices.to_numpy()
+    return files.take(pa.array(np.sort(np.unique(codes, return_index=True)[1])))
+
+
+def _batches(bench: Workbench, task: Task, rows: pa.Table) -> tuple[int, Needs]:
+    """How many files make a batch of some seconds, and what it claims: told by plans of some of them."""
+    params = task.checked_params()
+    seconds, memory_bytes = [], [0]
+    for at in {len(rows) * part // _SAMPLES for part in range(_SAMPLES)}:
+        source = rows["uri"][at].as_py()
+        try:
+            plan = task.declared.plan(bench.of(params, (source,), bench.scratch / f"plan-{at}", {}, 1.0))
+        except (ChildError, StorageError):  # it's told in its place
+            continue
+        seconds.append(max(0.001, seconds_of(plan)))
+        memory_bytes += [unit.needs.memory_bytes for unit in plan.units]
+    each_s = sum(seconds) / len(seconds) if seconds else 0.1
+    size = max(1, min(_MOST_ROWS, int(_BATCH_S / each_s)))
+    return size, Needs(
+        cpus=1, max_cpus=1, seconds=max(1.0, size * each_s), memory_bytes=max(_CHILD_BYTES, *memory_bytes)
+    )
+
+
+def do_batch(bench: Workbench, unit: Unit) -> Manifest:
+    """Do a task with the rows of a batch, publish what it makes, and put the outcomes into the collection."""
+    payload = unit.payload
+    task = Task.model_validate(payload[_TASK])
+    collection = Collection.named(bench.home, payload[_COLLECTION])
+    rows = {row["uri"]: row for row in payload[ROWS]}
+    place = Place(
+        Path(payload[_OUTPUT]) if payload[_OUTPUT] else collection.artifacts(task),
+        named=payload[_OUTPUT] is not None,
+        overwrite=payload[_OVERWRITE],
+        roots=(*bench.write_roots, collection.folder),
+        job_id=bench.driver.job_id,
+    )
+    outdated = {uri: error for uri, row in rows.items() if (error := _outdated(bench, row))}
+    current = [uri for uri in rows if uri not in outdated]
+    made = list(each_of(task.declared, bench, task.checked_params(), current)) if current else []
+    flush_made([file for each in made for file in each.made])
+    outcomes = [_outcome(each, rows[each.source], place) for each in made]
+    outcomes += [_failed(rows[uri], error) for uri, error in outdated.items()]
+    flush_names([artifact["path"] for outcome in outcomes for artifact in outcome["artifacts"]])
+    told = [{**outcome, ATTEMPTS: payload[ATTEMPTS], AT: datetime.now(UTC)} for outcome in outcomes]
+    collection.results(task).append(unit.name, pa.Table.from_pylist(told, RESULTS))
+    shutil.rmtree(bench.scratch, ignore_errors=True)  # thousands of files would wait there for the job's end
+    return Manifest(rows=len(told))
+
+
+def _outdated(bench: Workbench, row: dict[str, Any]) -> JobError | None:
+    """Whether the file isn't any more what the collection says."""
+    try:
+        with open_source(row["uri"], bench.read_roots) as opened:
+            if row["stamp"] is None or stamp(opened.descriptor).digest == row["stamp"]:
+                return None
+    except StorageError as error:
+        return job_error(error)
+    return JobError(code="source_outdated", message=f"{row['uri']} changed since it was imported. Import it again.")
+
+
+def _outcome(each: Each, row: dict[str, Any], place: Place) -> dict[str, Any]:
+    if each.error is not None:
+        return _failed(row, each.error)
+    try:
+        artifacts = published(place, row["name"], row["identity"], each.made)
+    except StorageError as error:
+        return _failed(row, job_error(error))
+    return {"identity": row["identity"], "state": "done", "result": json.dumps(each.result), "artifacts": artifacts}
+
+
+def _failed(row: dict[str, Any], error: JobError) -> dict[str, Any]:
+    told = {"code": error.code, "message": error.message}
+    return {"identity": row["identity"], "state": "failed", "artifacts": [], **told}
+
+
+def failures(collection: Collection, task: Task) -> Sequence[dict[str, Any]]:
+    """The files that a task can't be done with, and why."""
+    outcomes = collection.results(task).read(("identity", "state", "code", "message", ATTEMPTS))
+    failed = outcomes.filter(pc.equal(outcomes["state"], "failed")).drop(["state"])
+    files = collection.files.read(("identity", "uri"))
+    joined: list[dict[str, Any]] = files.join(failed, "identity", join_type="inner").sort_by("uri").to_pylist()
+    return joined

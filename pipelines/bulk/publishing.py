@@ -1,0 +1,63 @@
+"""Where the files go that a task makes of the files of a collection, and how they get there: whole, or not at all."""
+
+import filecmp
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.errors import StorageError
+from cluster.storage import check_target, flush_files, flush_folder, publish, stage
+from pipelines.jobs.catalogue import Made
+from pipelines.jobs.scratch import tag_of
+
+
+@dataclass(frozen=True)
+class Place:
+    """``folder`` is what the parameter ``output`` names, else a folder of the collection's own, by content."""
+
+    folder: Path
+    named: bool
+    overwrite: bool
+    roots: tuple[Path, ...]
+    job_id: str
+
+    def target(self, name: str, identity: str, made: Made) -> Path:
+        """Of a file made of the one that is called ``name``, without its extension, and holds ``identity``."""
+        if self.named:
+            return self.folder / f"{name}{made.name}"
+        return self.folder / identity[:2] / f"{identity}{made.name}"
+
+
+def published(place: Place, name: str, identity: str, made: Sequence[Made]) -> list[dict[str, object]]:
+    """Give finished files that are on the disk their names; what is known of each. ``flushed`` makes the names last.
+
+    What an earlier try of the same work published is left as it is.
+
+    Raises:
+        StorageError: a target can't be written, or holds something else.
+    """
+    known = []
+    for each in made:
+        target = place.target(name, identity, each)
+        check_target(target, place.roots, overwrite=True)
+        size_bytes = each.path.stat().st_size
+        if not (target.exists() and filecmp.cmp(each.path, target, shallow=False)):
+            if target.exists() and place.named and not place.overwrite:
+                told = f"{target} exists already. Choose another folder, or set overwrite."
+                raise StorageError("output_exists", told)
+            staged = stage(each.path, target, place.roots, tag_of(place.job_id))
+            publish(staged, target, overwrite=True, size_bytes=size_bytes)
+        known.append({"path": str(target), "size_bytes": size_bytes, "media_type": each.media_type})
+    return known
+
+
+def flush_made(made: Sequence[Made]) -> None:
+    """Bring finished files to the disk: before they are published."""
+    for folder in {each.path.parent for each in made}:
+        flush_files(folder)
+
+
+def flush_names(paths: Sequence[str]) -> None:
+    """Bring the names of published files to the disk."""
+    for folder in {Path(path).parent for path in paths}:
+        flush_folder(folder)

@@ -1,0 +1,113 @@
+"""Which files the sources of an import are, told by names and what the file system notes, without opening any."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.identity import stamp_of
+from cluster.storage import check_folder, local_path, open_source
+from pipelines.media.images.info import OTHER_SUFFIXES, SUFFIXES
+from pipelines.media.info import SOUND_SUFFIXES, VIDEO_SUFFIXES
+
+_KINDS = (
+    ("video", VIDEO_SUFFIXES),
+    ("audio", SOUND_SUFFIXES),
+    ("image", SUFFIXES | OTHER_SUFFIXES),
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file that was found, or a folder or name that can't be read: then ``problem`` tells why.
+
+    ``path`` is below ``root``; ``stamp`` is None while the file may still be written.
+    """
+
+    uri: str
+    path: str
+    root: str
+    kind: str
+    size_bytes: int = 0
+    modified_ns: int = 0
+    stamp: str | None = None
+    problem: str | None = None
+
+
+def scan(sources: Sequence[str], roots: Sequence[Path], *, kinds: frozenset[str]) -> Iterator[Seen]:
+    """Every file that is named, or in a named folder or below, and of one of ``kinds`` by its name.
+
+    Hidden files and folders are left out, and links to folders: so no loop is walked.
+
+    Raises:
+        StorageError: a source isn't there, or outside the roots.
+    """
+    for source in sources:
+        path = local_path(source)
+        if path.is_dir():
+            yield from _below(check_folder(source, roots), kinds)
+        else:
+            with open_source(source, roots) as opened:
+                yield _seen(path.parent, path.name, os.fstat(opened.descriptor))
+
+
+def kind_of(name: str) -> str:
+    """``video``, ``audio``, ``image`` or ``other``, by the extension."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 a Path of each of many thousands takes as long as its stat
+    return next((kind for kind, suffixes in _KINDS if suffix in suffixes), "other")
+
+
+def _below(root: Path, kinds: frozenset[str]) -> Iterator[Seen]:
+    waiting = [str(root)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            yield _unreadable(root, folder, error.strerror or "can't be read")
+            continue
+        folders = []
+        for entry in found:
+            if entry.name.startswith("."):
+                continue
+            if not _is_text(entry.path):
+                yield _unreadable(root, entry.path, "its name isn't UTF-8")
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif kind_of(entry.name) in kinds:
+                try:
+                    facts = entry.stat()
+                except OSError as error:
+                    yield _unreadable(root, entry.path, error.strerror or "can't be read")
+                    continue
+                if stat.S_ISREG(facts.st_mode):
+                    yield _seen(root, os.path.relpath(entry.path, root), facts)
+        waiting += reversed(folders)
+
+
+def _seen(root: Path, path: str, facts: os.stat_result) -> Seen:
+    stamped = stamp_of(facts)
+    return Seen(
+        uri=f"{root}/{path}" if str(root) != "/" else f"/{path}",
+        path=path,
+        root=str(root),
+        kind=kind_of(path),
+        size_bytes=facts.st_size,
+        modified_ns=facts.st_mtime_ns,
+        stamp=stamped.digest if stamped.settled else None,
+    )
+
+
+def _unreadable(root: Path, path: str, why: str) -> Seen:
+    shown = path if _is_text(path) else ascii(path)[1:-1]
+    return Seen(shown, os.path.relpath(shown, root), str(root), kind_of(shown), problem=why)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""What is done with each file of a collection: an operation of the catalogue with its parameters."""
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from pipelines.jobs.catalogue import Catalogue, CommonParams, Operation, operation_modules
+from pipelines.jobs.errors import InvalidError, wording
+from pipelines.jobs.models import Value
+
+_PACKAGE = "pipelines.jobs.operations"
+_ENGINE = " ".join(
+    version(name) for name in ("mediaray", "av", "imageio-ffmpeg", "pillow", "opencv-python-headless", "pyvips-binary")
+)
+
+
+class Task(Value):
+    """An operation, and those of its parameters that aren't its defaults."""
+
+    operation: str
+    params: dict[str, Any] = Field(default={})
+
+    @property
+    def key(self) -> str:
+        """What its results are kept under: they depend on this and on the content of the file, on nothing else."""
+        described = json.dumps([self.operation, self.params, _ENGINE], sort_keys=True)
+        return f"{self.operation}-{hashlib.sha256(described.encode()).hexdigest()[:12]}"
+
+    @property
+    def declared(self) -> Operation:
+        return _operations()[self.operation]
+
+    def checked_params(self) -> Any:
+        return self.declared.params.model_validate(self.params)
+
+
+def task_of(operation: str, params: dict[str, Any]) -> Task:
+    """A task, with its parameters in one spelling.
+
+    Raises:
+        InvalidError: there is no such operation for each file of a collection, or its parameters are wrong.
+    """
+    known = _operations()
+    able = sorted(each.name for each in known if each.many or len(each.sources) == 1)
+    if operation not in able:
+        raise InvalidError(f"{operation!r} can't be done with each file. These can: {', '.join(able)}.")
+    if taken := sorted(CommonParams.model_fields.keys() & params.keys()):
+        raise InvalidError(f"{', '.join(taken)}: to be given beside the parameters of {operation}, not among them.")
+    try:
+        checked = known[operation].params.model_validate(params)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {wording(each)}" for each in error.errors())
+        raise InvalidError(f"Wrong parameters of {operation}: {told}.") from error
+    return Task(operation=operation, params=checked.model_dump(mode="json", exclude_defaults=True))
+
+
+@cache
+def _operations() -> Catalogue:
+    return Catalogue.load(operation_modules(_PACKAGE))

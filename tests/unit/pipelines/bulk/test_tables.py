@@ -1,0 +1,84 @@
+"""Tables of parts: the newest row of a key counts, whatever was compacted, killed or written twice."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipelines.bulk.tables import AT, Table
+
+SCHEMA = pa.schema({"key": pa.string(), "value": pa.int64(), AT: pa.timestamp("us", tz="UTC")})
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def rows(*pairs: tuple[str, int], at_s: float = 0.0) -> pa.Table:
+    at = NOON + timedelta(seconds=at_s)
+    return pa.Table.from_pylist([{"key": key, "value": value, AT: at} for key, value in pairs], SCHEMA)
+
+
+def held(table: Table) -> dict[str, int]:
+    return {row["key"]: row["value"] for row in table.read(("key", "value")).to_pylist()}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path / "table", SCHEMA, "key")
+
+
+def test_a_table_without_parts_is_empty(table):
+    assert table.read().schema == SCHEMA
+    assert held(table) == {}
+    table.compact()
+
+
+def test_the_newest_row_of_a_key_counts_whatever_its_part_is_called(table):
+    table.append("z", rows(("a", 1), ("b", 1)))
+    table.append("a", rows(("b", 2), ("c", 2), at_s=5))
+    table.append("m", rows(("c", 0), at_s=-5))
+    assert held(table) == {"a": 1, "b": 2, "c": 2}
+
+
+def test_a_part_made_twice_is_there_once(table):
+    table.append("batch-1", rows(("a", 1)))
+    table.append("batch-1", rows(("a", 1)))
+    assert len(table.read()) == 1
+    assert table.part("batch-1", ("value",)).to_pylist() == [{"value": 1}]
+
+
+def test_compacting_changes_nothing_but_the_number_of_parts(table, tmp_path):
+    for number in range(5):
+        table.append(f"part-{number}", rows(("a", number), (f"b{number}", number), at_s=number))
+    before = held(table)
+    table.compact()
+    assert held(table) == before
+    assert len(list((tmp_path / "table").glob("*.parquet"))) == 1
+
+
+def test_a_compaction_that_was_killed_leaves_rows_twice_which_changes_nothing(table, monkeypatch):
+    table.append("one", rows(("a", 1), ("b", 1)))
+    table.append("two", rows(("a", 2), at_s=1))
+    before = held(table)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            table.compact()
+    assert held(table) == before
+    table.compact()
+    assert held(table) == before
+
+
+def _killed(path: Path, missing_ok: bool = False) -> None:
+    if path.suffix == ".parquet":
+        raise KeyboardInterrupt
+
+
+def test_what_is_half_made_isn_t_read(table, tmp_path):
+    table.append("one", rows(("a", 1)))
+    (tmp_path / "table" / ".half").write_bytes(b"PAR1")
+    assert held(table) == {"a": 1}
+
+
+def test_a_part_that_isn_t_there_is_an_error(table):
+    with pytest.raises(FileNotFoundError):
+        table.part("none", ("value",))
