@@ -9,7 +9,7 @@ from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 
-class Listing(Datasource):  # type: ignore[misc]
+class Listing(Datasource):
     """The rows of a file that is there for every node."""
 
     def __init__(self, path: Path) -> None:

@@ -1,0 +1,66 @@
+"""Files of a collection's task get their names whole, and what is there already is left or refused."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.errors import StorageError
+from pipelines.bulk.publishing import Place, flush_made, flush_names, published
+from pipelines.jobs.catalogue import Made
+
+IDENTITY = "ab" + "0" * 62
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    path = tmp_path / "scratch" / "0001-48w.jpg"
+    path.parent.mkdir()
+    path.write_bytes(b"a picture")
+    return Made(path, "-48w.jpg", "image/jpeg")
+
+
+def place(folder: Path, *, named: bool = True, overwrite: bool = False) -> Place:
+    return Place(folder / "out", named=named, overwrite=overwrite, roots=(folder,), job_id="job")
+
+
+def put(at: Place, made: Made) -> Path:
+    flush_made([made])
+    (known,) = published(at, "2019/beach", IDENTITY, [made])
+    flush_names([str(known["path"])])
+    assert known["size_bytes"] == len(b"a picture")
+    return Path(str(known["path"]))
+
+
+def test_a_file_goes_below_the_named_folder_as_its_source_lies(tmp_path, made):
+    target = put(place(tmp_path), made)
+    assert target == tmp_path / "out" / "2019" / "beach-48w.jpg"
+    assert target.read_bytes() == b"a picture"
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_without_a_named_folder_it_goes_by_its_content(tmp_path, made):
+    assert put(place(tmp_path, named=False), made) == tmp_path / "out" / "ab" / f"{IDENTITY}-48w.jpg"
+
+
+def test_the_same_again_changes_nothing(tmp_path, made):
+    target = put(place(tmp_path), made)
+    before = target.stat().st_ino
+    assert put(place(tmp_path), made).stat().st_ino == before
+
+
+def test_another_file_of_that_name_is_left_as_it_is(tmp_path, made):
+    target = tmp_path / "out" / "2019" / "beach-48w.jpg"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"another")
+    with pytest.raises(StorageError) as refused:
+        put(place(tmp_path), made)
+    assert refused.value.code == "output_exists"
+    assert target.read_bytes() == b"another"
+    assert put(place(tmp_path, overwrite=True), made).read_bytes() == b"a picture"
+
+
+def test_nothing_goes_outside_the_roots(tmp_path, made):
+    (tmp_path / "out").symlink_to("/tmp")
+    with pytest.raises(StorageError) as refused:
+        put(place(tmp_path), made)
+    assert refused.value.code == "output_outside_roots"

@@ -1,0 +1,79 @@
+"""Operations done here and now with each of some sources: as jobs of them would come out."""
+
+from pathlib import Path
+
+import media_factory as factory
+import pytest
+from PIL import Image
+from unit.pipelines.jobs.operating import bench
+
+from cluster.errors import ChildFailedError
+from pipelines.jobs.catalogue import Each, Operation
+from pipelines.jobs.inline import each_of
+from pipelines.jobs.operations import image_thumbnails, probe, storyboard, thumbnails
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[str]:
+    for number in range(3):
+        Image.new("RGB", (90, 60), (number, 50, 50)).save(tmp_path / f"{number}.jpg")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    return [str(tmp_path / name) for name in ("0.jpg", "broken.jpg", "1.jpg", "none.jpg", "2.jpg")]
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> str:
+    return str(factory.film(tmp_path / "film.mp4", frames=50))
+
+
+def done(operation: Operation, child, sources: list[str], **params) -> list[Each]:
+    at = bench(operation, Path(sources[0]), child, **params)
+    return list(each_of(operation, at, operation.params(**params), sources))
+
+
+def test_of_many_sources_each_has_its_result_or_its_error(child, photos):
+    made = {each.source: each for each in done(image_thumbnails.OPERATION, child, photos, sizes=["30"])}
+    assert list(made) == photos
+    assert [Path(source).name for source, each in made.items() if each.error] == ["broken.jpg", "none.jpg"]
+    first = made[photos[0]]
+    assert [file.name for file in first.made] == ["-30w.jpg"]
+    assert Image.open(first.made[0].path).size == (30, 20)
+    assert first.result is not None
+    assert first.result["files"][0]["width"] == 30
+
+
+def test_a_source_alone_is_done_as_one_of_many(child, photos):
+    (each,) = done(image_thumbnails.OPERATION, child, photos[:1], sizes=["30"])
+    assert [file.name for file in each.made] == ["-30w.jpg"]
+    (each,) = done(image_thumbnails.OPERATION, child, photos[1:2], sizes=["30"])
+    assert each.error is not None
+    assert each.error.code == "source_unreadable"
+
+
+def test_stills_of_films_go_into_a_folder_of_each(child, film):
+    (each,) = done(thumbnails.OPERATION, child, [film], count=2)
+    assert all(file.name.startswith("/") and file.path.is_file() for file in each.made)
+    assert len(each.made) == 2
+
+
+def test_an_operation_on_one_source_is_done_with_each_in_turn(child, film, photos):
+    good, broken = done(probe.OPERATION, child, [film, photos[1]])
+    assert good.result is not None
+    assert good.result["streams"]
+    assert broken.error is not None
+
+
+def test_what_is_made_is_named_by_what_follows_the_source_s_name(child, film):
+    (each,) = done(storyboard.OPERATION, child, [film])
+    assert each.made
+    assert all(file.name.startswith(("/", ".", "-")) for file in each.made)
+
+
+def test_a_full_disk_is_no_source_s_fault(child, photos, monkeypatch):
+    def full(*_: object) -> None:
+        raise ChildFailedError("disk_full", "No space left.", {})
+
+    operation = image_thumbnails.OPERATION
+    monkeypatch.setattr("pipelines.jobs.inline._done", full)
+    with pytest.raises(ChildFailedError, match="No space left"):
+        done(operation, child, photos[:1])
