@@ -9,10 +9,12 @@ import contextlib
 import os
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.storage import flush_folder
@@ -28,7 +30,7 @@ class Table:
     def __init__(self, folder: Path, schema: pa.Schema, key: str) -> None:
         self.schema = schema
         self._folder = folder
-        self._key = key
+        self.key = key
 
     def append(self, name: str, rows: pa.Table) -> None:
         """Add a part; when this returns it is on the disk."""
@@ -50,7 +52,7 @@ class Table:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The newest row of each key, in no order."""
-        wanted = None if columns is None else [*dict.fromkeys((*columns, self._key, AT))]
+        wanted = None if columns is None else [*dict.fromkeys((*columns, self.key, AT))]
         rows = self._read(wanted)
         return rows if columns is None else rows.select(list(columns))
 
@@ -58,9 +60,19 @@ class Table:
         """Put all parts into one. Nobody else may compact meanwhile; others may read and append."""
         parts = self._parts()
         if len(parts) > 1:
-            self.append(f"base-{uuid.uuid4().hex}", self._newest([self._load(part, None) for part in parts]))
-            for part in parts:
-                part.unlink(missing_ok=True)
+            self._replace(parts, self._newest([self._load(part, None) for part in parts]))
+
+    def drop(self, keys: pa.Array, before: datetime) -> None:
+        """Take out the rows of these keys that were written before then. Nobody else may compact meanwhile."""
+        parts = self._parts()
+        rows = self._newest([self._load(part, None) for part in parts])
+        gone = pc.and_(pc.is_in(rows[self.key], keys), pc.less(rows[AT], before))
+        self._replace(parts, rows.filter(pc.invert(gone)))
+
+    def _replace(self, parts: Sequence[Path], rows: pa.Table) -> None:
+        self.append(f"base-{uuid.uuid4().hex}", rows)
+        for part in parts:
+            part.unlink(missing_ok=True)
 
     def _read(self, columns: Sequence[str] | None) -> pa.Table:
         for _ in range(_TRIES):
@@ -81,7 +93,7 @@ class Table:
         if len(parts) == 1 or not len(rows):
             return rows
         order = np.argsort(rows[AT].to_numpy(), kind="stable")
-        codes = rows[self._key].combine_chunks().dictionary_encode()
+        codes = rows[self.key].combine_chunks().dictionary_encode()
         last = np.zeros(len(codes.dictionary), dtype=np.int64)
         last[codes.indices.to_numpy()[order]] = order  # of those with the same key the last one stays
         return rows.take(pa.array(np.sort(last)))

@@ -73,6 +73,15 @@ def _killed(path: Path, missing_ok: bool = False) -> None:
         raise KeyboardInterrupt
 
 
+def test_rows_that_are_dropped_are_gone_but_not_those_written_since(table):
+    table.append("one", rows(("a", 1), ("b", 1), ("c", 1)))
+    table.append("two", rows(("b", 2), at_s=10))
+    table.drop(pa.array(["a", "b"]), before=NOON + timedelta(seconds=5))
+    assert held(table) == {"b": 2, "c": 1}
+    table.drop(pa.array(["b", "c"]), before=NOON + timedelta(seconds=50))
+    assert held(table) == {}
+
+
 def test_what_is_half_made_isn_t_read(table, tmp_path):
     table.append("one", rows(("a", 1)))
     (tmp_path / "table" / ".half").write_bytes(b"PAR1")
