@@ -72,8 +72,11 @@ def process(
     overwrite: bool,
     fresh: bool,
     again: bool,
+    among: pa.Array | None = None,
 ) -> Processed:
     """Do ``task`` with each file of its kinds. ``again``: with those, too, that failed before.
+
+    ``among``: only with files of these contents.
 
     Raises:
         StorageError: ``collection_busy``.
@@ -82,6 +85,8 @@ def process(
     began = time.monotonic()
     with collection.alone(task.key):
         files = _selected(collection, task)
+        if among is not None:
+            files = files.filter(pc.is_in(files["identity"], among))
         table = collection.results(task)
         known = _of(files, table.read(("identity", "state")))
         settled = known.filter(pc.equal(known["state"], "done")) if again else known

@@ -91,7 +91,7 @@ class _Batches:
 
     def _done(self, rows: Sequence[dict[str, Any]]) -> list[pa.Table]:
         """A batch that fails again and again is halved, down to the row that is to blame."""
-        name = f"{BATCH}-{self._driver.fence}-{_digest(rows)}"
+        name = f"{BATCH}-{self._driver.fence}-{_digest([self._batching.common, *rows])}"
         unit = Unit(name=name, needs=self._batching.needs, payload={**self._batching.common, ROWS: list(rows)})
         report = self._driver.do(unit)
         if report.outcome == "dropped":

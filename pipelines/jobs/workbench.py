@@ -1,6 +1,7 @@
 """What an operation gets to work with: its parameters, sources, scratch, and the child that runs media functions."""
 
 import contextlib
+import copy
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -96,6 +97,13 @@ class Workbench:
             home=self.home,
             driver=self.driver,
         )
+
+    def part(self, number: int, count: int) -> "Workbench":
+        """This place, for one of ``count`` equal parts of the work: what it reports is progress of the whole."""
+        place, tell = copy.copy(self), self._on_progress
+        if tell is not None:
+            place._on_progress = lambda told: tell({**told, "fraction": (number + told["fraction"]) / count})
+        return place
 
     def tell(self, fraction: float) -> None:
         """Report progress, 0 to 1, of work that isn't the child's."""
