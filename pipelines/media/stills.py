@@ -85,7 +85,7 @@ def _pick(
     if spec.is_telling:
         wanted = _telling_pts(reader, video, timing, info, spec.count or 1)
     else:
-        times = sorted(spec.times) or _even_times(video, info, timing, spec.count or 1)
+        times = sorted(spec.times) or even_times(video, info, timing, spec.count or 1)
         wanted = [timing.pts_of(time_s) for time_s in times]
     frames = map(reader.at, wanted)
     return frames if spec.times else _each_once(frames)
@@ -109,7 +109,7 @@ def _check_times(times: Sequence[float], info: MediaInfo) -> None:
         )
 
 
-def _even_times(video: VideoInfo, info: MediaInfo, timing: Timing, count: int) -> list[float]:
+def even_times(video: VideoInfo, info: MediaInfo, timing: Timing, count: int) -> list[float]:
     """The centres of ``count`` equal parts of the time that has pictures."""
     end_s = told_end_s(info, video, float(timing.start))
     begin_s = min(end_s, max(0.0, (video.start_s or 0.0) - float(timing.start)))
@@ -118,7 +118,7 @@ def _even_times(video: VideoInfo, info: MediaInfo, timing: Timing, count: int) -
 
 
 def _telling_pts(reader: FrameReader, video: VideoInfo, timing: Timing, info: MediaInfo, count: int) -> list[int]:
-    points = _even_times(video, info, timing, candidate_count(count))
+    points = even_times(video, info, timing, candidate_count(count))
     margin = int(len(points) * MARGIN)
     wanted = [timing.pts_of(time_s) for time_s in points[margin : len(points) - margin or None]]
     candidates, around = candidates_at(reader, wanted, count, video, timing.time_base)

@@ -1,0 +1,68 @@
+"""``checksum``: the digest of all bytes of a file, which tells it from any other."""
+
+from collections.abc import Mapping
+
+from blake3 import blake3
+from pydantic import BaseModel
+
+from cluster.storage import open_source
+from pipelines.jobs.catalogue import Operation, Outcome
+from pipelines.jobs.models import Needs, Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench, changed, is_other
+
+_UNIT = "read"
+_CHUNK_BYTES = 4 << 20
+_READ_PER_S = 200e6  # bytes, of a disk
+_TOLD_EVERY_BYTES = 256 << 20
+
+
+class Params(BaseModel, frozen=True, extra="forbid"):
+    """Nothing to choose."""
+
+
+class Checksum(BaseModel, frozen=True, extra="forbid"):
+    """``blake3`` as 64 hex digits, as the program ``b3sum`` tells it."""
+
+    blake3: str
+    size_bytes: int
+
+
+def plan(bench: Workbench) -> Plan:
+    seconds = 0.01 + bench.size_bytes(bench.sources[0]) / _READ_PER_S
+    needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, seconds=seconds)
+    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": round(seconds, 2)})
+
+
+def run(bench: Workbench, _unit: Unit) -> Checksum:
+    digest = blake3()
+    with (
+        open_source(bench.sources[0], bench.read_roots) as opened,
+        open(opened.descriptor, "rb", closefd=False) as file,
+    ):
+        told = 0
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            told += len(chunk)
+            if told % _TOLD_EVERY_BYTES < _CHUNK_BYTES:
+                bench.tell(min(1.0, told / opened.size_bytes))
+        if is_other(opened):
+            raise changed(opened)
+    return Checksum(blake3=digest.hexdigest(), size_bytes=told)
+
+
+def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    return Outcome(Checksum.model_validate(units[_UNIT].manifest))
+
+
+OPERATION = Operation(
+    name="checksum",
+    summary="Tell the BLAKE3 digest of all bytes of a file.",
+    params=Params,
+    result=Checksum,
+    plan=plan,
+    run=run,
+    join=join,
+    kinds=frozenset({"video", "audio", "image", "other"}),
+    interactive=True,
+    examples=({"sources": ["/films/example.mkv"], "params": {}},),
+)

@@ -1,0 +1,39 @@
+"""Checksums: of all bytes, of a file that stays as it is."""
+
+import os
+
+import pytest
+from blake3 import blake3
+from unit.pipelines.jobs.operating import bench, done
+
+from cluster.errors import StorageError
+from pipelines.jobs.models import Unit
+from pipelines.jobs.operations import checksum
+from pipelines.jobs.operations.checksum import OPERATION
+
+
+def test_it_is_of_all_bytes(tmp_path):
+    data = os.urandom((4 << 20) + 5)
+    (tmp_path / "a.bin").write_bytes(data)
+    result = done(OPERATION, tmp_path / "a.bin", child=None).result
+    assert result.model_dump() == {"blake3": blake3(data).hexdigest(), "size_bytes": len(data)}
+
+
+def test_a_file_that_is_written_meanwhile_is_told(tmp_path, monkeypatch):
+    (tmp_path / "a.bin").write_bytes(b"a" * 100)
+
+    def written(*_: object) -> bool:
+        with (tmp_path / "a.bin").open("ab") as file:
+            file.write(b"more")
+        return real(*_)
+
+    real = checksum.is_other
+    monkeypatch.setattr(checksum, "is_other", written)
+    with pytest.raises(StorageError, match="changed while it was read"):
+        OPERATION.run(bench(OPERATION, tmp_path / "a.bin", None), Unit(name="read"))
+
+
+def test_an_empty_file_is_told(tmp_path):
+    (tmp_path / "a.bin").touch()
+    with pytest.raises(StorageError, match="empty"):
+        done(OPERATION, tmp_path / "a.bin", child=None)
