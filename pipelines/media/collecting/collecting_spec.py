@@ -1,0 +1,31 @@
+"""What is told of a collection's files by what lies beside them, or around them: the values that travel."""
+
+from pydantic import BaseModel
+
+Value = str | tuple[str, ...]
+
+
+class Sidecar(BaseModel, frozen=True, extra="forbid"):
+    """What a side-car tells: the fields of the file that it lies beside, as ``""``, or of each file of a table."""
+
+    fields: dict[str, dict[str, Value]]
+
+
+class Listed(BaseModel, frozen=True, extra="forbid"):
+    """The files that a manifest names, as it names them: paths, which may be below its own folder, or URIs."""
+
+    names: tuple[str, ...]
+
+
+class Member(BaseModel, frozen=True, extra="forbid"):
+    """A file of an archive: its ``name`` in there, and that of the ``file`` it was unpacked to."""
+
+    name: str
+    file: str
+
+
+class Unpacked(BaseModel, frozen=True, extra="forbid"):
+    """What was unpacked; ``others`` are files that weren't wanted."""
+
+    members: tuple[Member, ...]
+    others: int

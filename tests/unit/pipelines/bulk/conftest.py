@@ -1,0 +1,66 @@
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import ray
+from unit.pipelines.bulk.desk import Desk
+
+from cluster.child import ChildSpec, MediaChild
+from cluster.identity import identify
+from pipelines.bulk.collection import FILES, Collection
+from pipelines.bulk.scanning import scan
+
+ALL = frozenset({"video", "audio", "image", "other"})
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_and_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a unit test starts no Ray and doesn't sleep")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(time, "sleep", refuse)
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[MediaChild]:
+    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
+    yield child
+    child.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, child: MediaChild) -> Desk:
+    desk = Desk(tmp_path, child)
+    desk.library.mkdir()
+    return desk
+
+
+@pytest.fixture
+def imported(desk: Desk) -> Callable[[], Collection]:
+    """Take the library into a collection, as it is now."""
+
+    def take() -> Collection:
+        collection = desk.collection()
+        rows = []
+        for seen in scan([str(desk.library)], (desk.library,), kinds=ALL):
+            with Path(seen.uri).open("rb") as file:
+                identity = identify(file.fileno()).digest
+            rows.append(
+                {
+                    **{name: getattr(seen, name) for name in ("uri", "path", "root", "kind", "size_bytes", "stamp")},
+                    "identity": identity,
+                    "modified_at": datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=seen.modified_ns // 1000),
+                    "state": "present",
+                    "at": datetime.now(UTC),
+                }
+            )
+        known = collection.files.read().to_pylist()
+        gone = [row | {"state": "missing", "at": datetime.now(UTC)} for row in known if not Path(row["uri"]).exists()]
+        collection.files.append(f"import-{len(known)}", pa.Table.from_pylist([*rows, *gone], FILES))
+        return collection
+
+    return take

@@ -1,0 +1,119 @@
+"""Side-cars beside a collection's files: found, merged by rule, read again only where they changed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import media_factory as factory
+import pytest
+from PIL import Image
+from unit.pipelines.bulk.desk import report, settle
+
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.operations.collection_enrich import OPERATION
+from pipelines.bulk.sidecars import sidecar_task
+
+
+def results(collection: Collection, prefer: Any = "sidecar") -> dict[str, dict[str, Any]]:
+    """What is told of each file, by its name."""
+    rows = collection.results(sidecar_task(prefer)).read().to_pylist()
+    uris = {row["identity"]: row["uri"] for row in collection.files.read().to_pylist()}
+    return {Path(uris[row["identity"]]).name: json.loads(row["result"]) for row in rows if row["identity"] in uris}
+
+
+def enriched(desk, **params: Any) -> dict[str, Any]:
+    outcome = desk.do(OPERATION, "collection:all", what=("sidecars",), **params)
+    told: dict[str, Any] = outcome.result.model_dump(mode="json")["sidecars"]
+    return told
+
+
+def tagged(path: Path, **tags: str) -> Path:
+    with av.open(str(path), "w") as output:
+        output.metadata.update(tags)
+        stream = output.add_stream("flac", rate=48_000)
+        output.mux(stream.encode(factory.sound_frame(factory.tone(0.05, -23.0), 0.0)))
+        output.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def library(desk) -> Path:
+    (desk.library / "sub").mkdir()
+    for name in ("film.mkv", "sub/other.mkv", "plain.mkv"):
+        tagged(desk.library / name, title=f"tag of {name}", artist="Ann")
+    Image.new("RGB", (32, 32), "red").save(desk.library / "sub" / "beach.jpg")
+    (desk.library / "film.nfo").write_text("<movie><title>Film</title><year>1999</year></movie>")
+    (desk.library / "film.mkv.json").write_text('{"rating": 5, "year": "2000"}')
+    (desk.library / "sub" / "beach.JSON").write_text('{"place": "Sylt"}')
+    (desk.library / "metadata.csv").write_text("path,shelf,place\nsub/beach.jpg,A1,above\nsub/other.mkv,B2,\n")
+    settle(desk.library)
+    return desk.library
+
+
+def test_fields_are_merged_the_nearest_side_car_first(desk, library, imported):
+    collection = imported()
+    assert enriched(desk)["files"] == 4
+    told = results(collection)
+    assert told["film.mkv"]["fields"] == {
+        "title": "Film",
+        "year": "2000",
+        "rating": "5",
+        "artist": "Ann",
+        "encoder": told["film.mkv"]["fields"]["encoder"],
+    }
+    assert told["film.mkv"]["origins"]["title"] == "film.nfo"
+    assert told["film.mkv"]["origins"]["artist"] == "file"
+    assert told["beach.jpg"]["fields"] == {"shelf": "A1", "place": "Sylt"}
+    assert told["other.mkv"]["fields"]["shelf"] == "B2"
+    assert told["plain.mkv"]["fields"] == {}
+
+
+def test_by_the_other_rule_the_file_s_own_tags_count(desk, library, imported):
+    collection = imported()
+    enriched(desk, prefer="file")
+    assert results(collection, "file")["film.mkv"]["fields"]["title"] == "tag of film.mkv"
+    assert results(collection, "file")["film.mkv"]["fields"]["year"] == "2000"
+
+
+def test_only_what_changed_is_read_again(desk, library, imported):
+    collection = imported()
+    assert enriched(desk)["done"] == 4
+    assert enriched(desk)["known"] == 4
+    (library / "film.nfo").write_text("<movie><title>Film II</title></movie>")
+    assert enriched(desk)["done"] == 1
+    assert results(collection)["film.mkv"]["fields"]["title"] == "Film II"
+    assert enriched(desk, fresh=True)["done"] == 4
+
+
+def test_fields_go_with_their_side_car(desk, library, imported):
+    collection = imported()
+    enriched(desk)
+    (library / "sub" / "beach.JSON").unlink()
+    (library / "metadata.csv").unlink()
+    assert enriched(desk)["gone"] == 3
+    assert results(collection)["beach.jpg"]["fields"] == {}
+    assert enriched(desk)["gone"] == 0
+
+
+def test_a_side_car_that_can_t_be_read_is_told_and_holds_up_no_other(desk, library, imported):
+    collection = imported()
+    (library / "film.nfo").write_text('<!DOCTYPE x [<!ENTITY a "b">]><movie><title>&a;</title></movie>')
+    (library / "sub" / "other.nfo").write_text("no XML")
+    (library / "metadata.csv").unlink()
+    outcome = desk.do(OPERATION, "collection:all", what=("sidecars",))
+    assert outcome.result.sidecars.failed == 1
+    told = results(collection)
+    assert told["film.mkv"]["fields"]["rating"] == "5"
+    assert "entities" in told["film.mkv"]["problems"][0]
+    (failed,) = report(outcome, "failed.jsonl")
+    assert (failed["task"], Path(failed["uri"]).name, failed["code"]) == ("sidecar", "other.mkv", "source_unsupported")
+
+
+def test_a_side_car_behind_a_link_out_of_the_roots_isn_t_read(desk, library, imported, tmp_path):
+    collection = imported()
+    (tmp_path / "secret.json").write_text('{"secret": "x"}')
+    (library / "plain.json").symlink_to(tmp_path / "secret.json")
+    enriched(desk)
+    assert "secret" not in results(collection)["plain.mkv"]["fields"]
+    assert results(collection)["plain.mkv"]["problems"]
