@@ -37,6 +37,9 @@ MODULES = [
     "pipelines.jobs.operations.transcode",
     "pipelines.bulk.operations.collection_import",
     "pipelines.bulk.operations.collection_process",
+    "pipelines.bulk.operations.collection_enrich",
+    "pipelines.bulk.operations.collection_duplicates",
+    "pipelines.bulk.operations.collection_cleanup",
 ]
 LIMIT_S = 60.0
 

@@ -156,3 +156,33 @@ def test_a_collection_that_isn_t_there_is_told(cluster):
     job_id = cluster.submit("collection-process", "collection:nowhere", **THUMBNAILS)
     assert cluster.ended(job_id) == "failed"
     assert cluster.job(job_id).error.code == "collection_not_found"
+
+
+def test_several_tasks_over_the_same_files_are_all_done(cluster, library, collection):
+    imported(cluster, library, collection)
+    source, what = f"collection:{collection.name}", ["placeholders", "checksums", "sidecars"]
+    result = done(cluster, "collection-enrich", source, what=what)
+    assert [(task["done"], task["failed"]) for task in result["tasks"]] == [(GOOD, BROKEN), (GOOD + BROKEN, 0)]
+
+
+def test_a_cleanup_whose_process_is_killed_is_finished_and_all_of_it_comes_back(cluster, library, collection):
+    for number in range(20):
+        copy = library / f"copy-{number}.jpg"
+        copy.write_bytes((library / f"{number % 4}" / f"{number:03d}.jpg").read_bytes())
+        os.utime(copy, (time.time() - 60, time.time() - 60))
+    imported(cluster, library, collection)
+    source, before = f"collection:{collection.name}", contents(library)
+    listed = done(cluster, "collection-cleanup", source, what=["duplicates"])
+    assert (listed["action"], listed["paths"]) == ("listed", 20)
+    job_id = cluster.submit("collection-cleanup", source, what=["duplicates"], dry_run=False)
+    os.kill(cluster.worker_of(job_id, "run"), signal.SIGKILL)
+    assert cluster.ended(job_id) == "succeeded", cluster.job(job_id).error
+    assert (cluster.job(job_id).result["paths"], cluster.job(job_id).result["kept"]) == (20, 0)
+    assert not list(library.glob("copy-*"))
+    assert done(cluster, "collection-cleanup", source, restore=True)["paths"] == 20
+    assert contents(library) == before
+
+
+def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    """Bytes and times of all files."""
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}

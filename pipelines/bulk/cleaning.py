@@ -1,0 +1,185 @@
+"""What of a collection is to be cleaned up, worked out without touching anything."""
+
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Container, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.errors import StorageError
+from cluster.identity import stamp_of
+from cluster.storage import open_source
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.duplicates import Group
+from pipelines.bulk.tasks import Task
+from pipelines.bulk.trash import FOLDER, OF_FILES
+
+What = Literal["missing", "orphaned", "temporary", "broken", "duplicates", "similar"]
+# A staged file as `cluster.storage` names it: the target's name, the job's id, the fence.
+_STAGED = re.compile(r"\..*\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d*\.mediaray-part", re.DOTALL)
+_STAGED_AGE_S = 3600.0  # a younger one may be of a job that is about to publish it
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_IDENTITY = re.compile(r"[0-9a-f]{64}")
+_JUDGES = frozenset({"probe", "validate", "image-analyze"})  # operations whose failure tells that a file is broken
+# Not among them: not_media. A file of a format that isn't read here may be well.
+_DAMAGED = pa.array(["source_unreadable", "source_truncated"])
+_NAMES = ("uri", "root", "identity", "stamp", "size_bytes", "modified_at", "state", "code", "message")
+
+
+class Cleaning:
+    """What would go, as rows of the trash's entries; ``kept`` tells of what can't, with the reasons.
+
+    ``write`` are folders that may be written, beside those of the collection's own; ``read`` those that may be read.
+    """
+
+    def __init__(self, collection: Collection, home: Path, read: Sequence[Path], write: Sequence[Path]) -> None:
+        self.kept: list[tuple[str, str]] = []
+        self._collection = collection
+        self._home = home
+        self._read, self._write = read, write
+        files = collection.files.read(_NAMES).sort_by("uri")
+        self._files: Mapping[str, dict[str, Any]] = {row["uri"]: row for row in files.to_pylist()}
+
+    def entries(self, what: Sequence[What], groups: Sequence[Group]) -> list[dict[str, Any]]:
+        """Each path once, by what it is, then by path; artifacts of what goes go with it. ``groups`` are of copies."""
+        found: dict[str, dict[str, Any]] = {}
+        for each, entries in (
+            ("missing", self._missing()),
+            ("temporary", self._temporary()),
+            ("broken", self._broken()),
+            ("duplicates", self._copies("duplicates", [group for group in groups if group.kind == "exact"], found)),
+            ("similar", self._copies("similar", [group for group in groups if group.kind != "exact"], found)),
+            ("orphaned", self._orphaned(found)),
+        ):
+            if each in what:
+                for entry in sorted(entries, key=lambda entry: entry["path"]):
+                    found.setdefault(entry["path"], entry)
+        return list(found.values())
+
+    def _missing(self) -> Iterator[dict[str, Any]]:
+        for uri, row in self._files.items():
+            if row["state"] == "missing" and not os.path.lexists(uri):
+                yield self._row_entry(row, "missing", "It was imported, and isn't there any more.")
+
+    def _row_entry(self, row: Mapping[str, Any], what: What, why: str) -> dict[str, Any]:
+        told = {"what": what, "why": why, "size_bytes": row["size_bytes"], "identity": row["identity"]}
+        return {"path": row["uri"], **told, "table": OF_FILES, "key": row["uri"]}
+
+    def _orphaned(self, gone: Container[str]) -> Iterator[dict[str, Any]]:
+        live = {row["identity"] for uri, row in self._files.items() if uri not in gone}
+        for task in self._collection.tasks():
+            folder = self._collection.artifacts(task)
+            for path in _files_below(folder):
+                identity = "".join(path.relative_to(folder).parts[1:2])[:64]
+                if _IDENTITY.fullmatch(identity) and identity not in live:
+                    told = {"identity": identity, "table": task.key, "key": identity}
+                    yield from self._file_entry(path, "orphaned", "No file has the content that it was made of.", told)
+
+    def _temporary(self) -> Iterator[dict[str, Any]]:
+        old = time.time() - _STAGED_AGE_S
+        for path in sorted({path for folder in self._folders() for path in _files_below(folder)}):
+            job = _STAGED.fullmatch(path.name)
+            if job and not (self._home / "scratch" / job[1]).exists() and path.lstat().st_mtime < old:
+                yield from self._file_entry(path, "temporary", f"The job {job[1]} staged it, and is over.")
+
+    def _folders(self) -> set[Path]:
+        """Where jobs may have staged files: what was imported, and where their artifacts went."""
+        folders = {Path(row["root"]) for row in self._files.values()}
+        for task in self._collection.tasks():
+            folders.add(self._collection.artifacts(task))
+            artifacts = pc.list_flatten(self._collection.results(task).read(("artifacts",))["artifacts"])
+            folders |= {Path(path).parent for path in pc.struct_field(artifacts, "path").to_pylist()}
+        return folders
+
+    def _broken(self) -> Iterator[dict[str, Any]]:
+        why: dict[str, str] = {}
+        for task in self._collection.tasks():
+            if task.operation in _JUDGES:
+                why = {**_verdicts(self._collection, task), **why}
+        for row in self._files.values():
+            if row["state"] == "unreadable" and row["code"] == "source_empty":
+                yield from self._of_row(row, "broken", row["message"])
+            elif row["state"] == "present" and row["identity"] in why and self._opens(row["uri"]):
+                yield from self._of_row(row, "broken", why[row["identity"]])
+
+    def _opens(self, uri: str) -> bool:
+        """Whether it can be opened: else its place is at fault, and its content may be well."""
+        try:
+            with open_source(uri, self._read):
+                return True
+        except StorageError as error:
+            self.kept.append((uri, error.message))
+            return False
+
+    def _copies(self, what: What, groups: Sequence[Group], gone: Container[str]) -> Iterator[dict[str, Any]]:
+        for group in groups:
+            stays = group.best not in gone and self._as_imported(self._files.get(group.best, {}))
+            for copy in group.copies:
+                if copy.uri != group.best and stays:
+                    why = f"{group.best} is kept: {group.reason}"
+                    yield from self._of_row(self._files[copy.uri], what, why, group.best)
+                elif not stays:
+                    self.kept.append((copy.uri, f"{group.best}, the best of these copies, goes itself, or changed."))
+
+    def _of_row(
+        self, row: Mapping[str, Any], what: What, why: str, best: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        if not self._as_imported(row):
+            self.kept.append((row["uri"], "It changed since it was imported. Import it again."))
+            return
+        told = {"identity": row["identity"], "best": best, "table": OF_FILES, "key": row["uri"]}
+        yield from self._file_entry(Path(row["uri"]), what, why, told)
+
+    def _as_imported(self, row: Mapping[str, Any]) -> bool:
+        try:
+            facts = os.lstat(row["uri"])
+        except (KeyError, OSError):
+            return False
+        if row["stamp"] is not None:
+            return bool(stamp_of(facts).digest == row["stamp"])
+        modified_us = (row["modified_at"] - _EPOCH) // timedelta(microseconds=1)
+        return bool((facts.st_size, facts.st_mtime_ns // 1000) == (row["size_bytes"], modified_us))
+
+    def _file_entry(
+        self, path: Path, what: What, why: str, told: Mapping[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        facts = path.lstat()
+        roots = (*self._write, self._collection.folder)
+        if not stat.S_ISREG(facts.st_mode):
+            self.kept.append((str(path), "It is a link; what it leads to isn't touched."))
+        elif not any(path.is_relative_to(root) for root in roots) or not os.access(path.parent, os.W_OK | os.X_OK):
+            self.kept.append(
+                (str(path), "It lies where this server may not write. Add its folder to MEDIARAY_OUTPUT_ROOTS.")
+            )
+        else:
+            facts_told = {"size_bytes": facts.st_size, "modified_ns": facts.st_mtime_ns}
+            yield {"path": str(path), "what": what, "why": why, **facts_told, **(told or {})}
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Regular files in a folder and below it, through no link, and not what is in a trash."""
+    for at, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if each != FOLDER]
+        yield from (Path(at, name) for name in names)
+
+
+def _verdicts(collection: Collection, task: Task) -> dict[str, str]:
+    """The contents that an operation found broken, and why."""
+    outcomes = collection.results(task).read(("identity", "state", "code", "message"))
+    failed = outcomes.filter(pc.and_(pc.equal(outcomes["state"], "failed"), pc.is_in(outcomes["code"], _DAMAGED)))
+    why = dict(zip(failed["identity"].to_pylist(), failed["message"].to_pylist(), strict=True))
+    if task.operation == "validate":
+        outcomes = collection.results(task).read(("identity", "result"))
+        for row in outcomes.filter(pc.is_valid(outcomes["result"])).to_pylist():
+            told = json.loads(row["result"])
+            if told["verdict"] == "broken":
+                errors = [each["message"] for each in told["findings"] if each["severity"] == "error"]
+                why[row["identity"]] = errors[0] if errors else "It is broken."
+    return why

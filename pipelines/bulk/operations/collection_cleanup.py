@@ -1,0 +1,176 @@
+"""``collection-cleanup``: what is missing, left over, broken or there twice goes to a trash, and comes back from it."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipelines.bulk.cleaning import Cleaning, What
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.driving import RUN, driven
+from pipelines.bulk.duplicates import Group, Kind, find_groups
+from pipelines.bulk.processing import do_batch
+from pipelines.bulk.trash import ENTRIES, Trash
+from pipelines.jobs.catalogue import Made, Operation, Outcome
+from pipelines.jobs.models import Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+
+_REPORT = "cleanup.jsonl"
+_LISTED = ("what", "path", "size_bytes", "why", "best")
+_KEPT = "kept.jsonl"
+_COPIES: Mapping[What, tuple[Kind, ...]] = {"duplicates": ("exact",), "similar": ("picture", "film")}
+
+
+class Params(BaseModel):
+    """What goes; or what comes back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    what: tuple[What, ...] = Field(
+        ("missing", "orphaned", "temporary"),
+        min_length=1,
+        description="missing (rows of files that are gone), orphaned (artifacts of no file), temporary (what jobs "
+        "left), broken (damaged files), duplicates (of the same bytes), similar (of the same picture or film).",
+    )
+    dry_run: bool = Field(True, description="Only list what would go.")
+    distance: int = Field(4, ge=0, le=16, description="Of similar ones: how many bits of 64 may differ.")
+    restore: bool = Field(False, description="Bring everything back that is in the trash, instead.")
+    empty_days: float | None = Field(
+        None, ge=0, description="Remove for good what has been in the trash for so many days, instead."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> "Params":
+        if self.restore and self.empty_days is not None:
+            raise ValueError("give either restore or empty_days")
+        return self
+
+
+class CleanupResult(BaseModel, frozen=True, extra="forbid"):
+    """What would go, or went, came back, or was removed for good, as ``action`` says: ``paths`` and ``size_bytes``.
+
+    ``kept`` is what can't go or come back, and stays where it is.
+    """
+
+    collection: str
+    action: str
+    paths: int
+    size_bytes: int
+    what: dict[str, int]
+    kept: int
+    elapsed_s: float
+
+
+def _collection(bench: Workbench) -> Collection:
+    return Collection.of_source(bench.home, bench.sources[0])
+
+
+def _action(params: Params) -> str:
+    if params.restore:
+        return "restored"
+    if params.empty_days is not None:
+        return "emptied"
+    return "listed" if params.dry_run else "cleaned"
+
+
+def plan(bench: Workbench) -> Plan:
+    return driven({"collection": _collection(bench).name, "action": _action(bench.params), "what": bench.params.what})
+
+
+def run(bench: Workbench, unit: Unit) -> BaseModel:
+    if unit.name != RUN:
+        return do_batch(bench, unit)
+    began, collection, params = time.monotonic(), _collection(bench), bench.params
+    with collection.alone("files"):
+        trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
+        if _action(params) in ("restored", "emptied"):
+            entries, kept = _undo(bench, trash, params)
+        else:
+            entries, kept = _clean(bench, collection, trash, params)
+    _write(bench, _REPORT, ({name: entry.get(name) for name in _LISTED} for entry in entries))
+    _write(bench, _KEPT, ({"path": path, "why": why} for path, why in kept))
+    return CleanupResult(
+        collection=collection.name,
+        action=_action(params),
+        paths=len(entries),
+        size_bytes=sum(entry["size_bytes"] or 0 for entry in entries if entry["what"] != "missing"),
+        what=dict(Counter(entry["what"] for entry in entries)),
+        kept=len(kept),
+        elapsed_s=round(time.monotonic() - began, 3),
+    )
+
+
+Entries = Sequence[dict[str, Any]]
+Kept = Sequence[tuple[str, str]]
+
+
+def _clean(bench: Workbench, collection: Collection, trash: Trash, params: Params) -> tuple[Entries, Kept]:
+    """List what goes; and have it go. What a run that was killed began is finished first."""
+    run = bench.driver.job_id
+    kept: list[tuple[str, str]] = []
+    if not params.dry_run:
+        for each in trash.unfinished():
+            kept += trash.finish(each, bench.tell).left
+    if run not in trash.runs():
+        cleaning = Cleaning(collection, bench.home, bench.read_roots, bench.write_roots)
+        planned = cleaning.entries(params.what, _groups(bench, collection, params))
+        kept += cleaning.kept
+        if params.dry_run or not planned:
+            return planned, kept
+        trash.begin(run, pa.Table.from_pylist(planned, ENTRIES))
+        kept += trash.finish(run, bench.tell).left
+    left = {path for path, _ in kept}
+    return [entry for entry in trash.entries(run) if entry["path"] not in left], kept
+
+
+def _groups(bench: Workbench, collection: Collection, params: Params) -> list[Group]:
+    kinds = [kind for what in params.what for kind in _COPIES.get(what, ())]
+    return find_groups(bench, collection, kinds, params.distance)[0] if kinds else []
+
+
+def _undo(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, Kept]:
+    runs = trash.runs() if params.empty_days is None else trash.older_than(params.empty_days)
+    entries: list[dict[str, Any]] = []
+    kept: list[tuple[str, str]] = []
+    for run in reversed(runs):  # the last that went comes back first
+        these = trash.entries(run)
+        if params.restore:
+            left = trash.restore(run, bench.tell).left
+            kept += left
+            these = [entry for entry in these if entry["path"] not in dict(left)]
+        else:
+            trash.empty(run)
+        entries += these
+    return entries, kept
+
+
+def _write(bench: Workbench, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    (bench.scratch / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    result, folder = CleanupResult.model_validate(units[RUN].manifest), units[RUN].folder
+    made = [Made(folder / _REPORT, _REPORT, "application/jsonl", own=True)]
+    if not result.kept:
+        return Outcome(result, made)
+    told = f"{result.kept} stay where they are; {_KEPT} tells why."
+    return Outcome(result, [*made, Made(folder / _KEPT, _KEPT, "application/jsonl", own=True)], (told,))
+
+
+OPERATION = Operation(
+    name="collection-cleanup",
+    summary="List what of a collection is missing, left over, broken or there twice; with dry_run off, move it to a "
+    "trash, from which restore brings all of it back.",
+    params=Params,
+    result=CleanupResult,
+    plan=plan,
+    run=run,
+    join=join,
+    sources=("collection",),
+    interactive=True,
+    examples=({"sources": ["collection:photos"], "params": {"what": ["missing", "duplicates"], "dry_run": False}},),
+)

@@ -1,0 +1,221 @@
+"""A collection's trash: files that were cleaned up, each moved there by one rename, until it is restored or emptied.
+
+What goes is on the disk as a table before the first file moves, with the rows of the catalogue that go with it. Each
+step may be done again: whoever is killed half-way, the next one finishes it.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.errors import StorageError
+from cluster.storage import flush_folder
+from pipelines.bulk.collection import FILES, RESULTS, Collection
+from pipelines.bulk.moving import move, move_back
+from pipelines.bulk.tables import AT, Table
+
+FOLDER = ".mediaray-trash"  # on another file system than the server's home
+OF_FILES = "files"  # an entry's table: that of the files; any other is of a task's results
+ENTRIES = pa.schema(
+    {
+        "path": pa.string(),
+        "what": pa.string(),
+        "why": pa.string(),
+        "best": pa.string(),  # the copy that stays
+        "size_bytes": pa.int64(),
+        "modified_ns": pa.int64(),
+        "identity": pa.string(),  # of its content
+        "table": pa.string(),  # whose row goes with it
+        "key": pa.string(),  # of that row
+        "trashed": pa.string(),  # where it goes; none: there is no file, a row alone goes
+        AT: pa.timestamp("us", tz="UTC"),
+    }
+)
+_PLAN, _DONE = "plan", "done"
+Tell = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Paths of what was moved, or taken out of the catalogue; and of what was left where it was, with the reasons."""
+
+    moved: Sequence[str]
+    left: Sequence[tuple[str, str]]
+
+
+class Trash:
+    """That of a collection, on a server whose state is below ``home``; what is outside ``roots`` isn't touched.
+
+    A run is what one job threw away. Whoever calls is the only one who writes the collection's files.
+    """
+
+    def __init__(self, collection: Collection, home: Path, roots: Sequence[Path]) -> None:
+        self._collection = collection
+        self._folder = home / "trash" / collection.name
+        self._roots = tuple(roots)
+
+    def runs(self) -> list[str]:
+        """The oldest first."""
+        return sorted(plan.parent.parent.name for plan in self._folder.glob(f"*/entries/{_PLAN}.parquet"))
+
+    def unfinished(self) -> list[str]:
+        return [run for run in self.runs() if not (self._folder / run / _DONE).exists()]
+
+    def older_than(self, days: float) -> list[str]:
+        """Runs that began longer ago."""
+        at = datetime.now(UTC) - timedelta(days=days)
+        return [run for run in self.runs() if pc.max(self._entries(run).read((AT,))[AT]).as_py() < at]
+
+    def entries(self, run: str) -> list[dict[str, Any]]:
+        """What a run threw away, in the order in which it was listed."""
+        found: list[dict[str, Any]] = self._entries(run).read().to_pylist()
+        return found
+
+    def begin(self, run: str, entries: pa.Table) -> None:
+        """Note what goes: a row of ENTRIES for each, of which ``trashed`` and ``at`` are told here."""
+        folder = self._folder / run
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for table, keys in _keys(entries).items():
+            rows = self._table(table).read()
+            saved = self._saved(run, table)
+            saved.append(_PLAN, rows.filter(pc.is_in(rows[saved.key], keys)))
+        places: dict[Path, Path] = {}
+        trashed = [
+            None if size is None else str(self._place(run, Path(path).parent, places) / f"{number:06d}")
+            for number, (path, size) in enumerate(
+                zip(entries["path"].to_pylist(), entries["modified_ns"].to_pylist(), strict=True)
+            )
+        ]
+        entries = entries.drop([name for name in ("trashed", AT) if name in entries.column_names])
+        entries = entries.append_column("trashed", pa.array(trashed, pa.string()))
+        entries = entries.append_column(AT, pa.array([datetime.now(UTC)] * len(entries), ENTRIES.field(AT).type))
+        self._entries(run).append(_PLAN, entries.select(ENTRIES.names))
+
+    def _place(self, run: str, folder: Path, places: dict[Path, Path]) -> Path:
+        """Where files of ``folder`` go: to where a move is a rename."""
+        if folder not in places:
+            device = folder.stat().st_dev
+            own = self._folder / run
+            above = [each for each in (*reversed(folder.parents), folder) if self._is_of(each, device)]
+            elsewhere = next(iter(above), folder) / FOLDER / f"{self._collection.name}-{run}"
+            places[folder] = own / "moved" if own.stat().st_dev == device else elsewhere
+        return places[folder]
+
+    def _is_of(self, folder: Path, device: int) -> bool:
+        return folder.stat().st_dev == device and any(folder.is_relative_to(root) for root in self._roots)
+
+    def finish(self, run: str, tell: Tell) -> Moved:
+        """Move what isn't moved yet, and take its rows out of the catalogue."""
+        entries = self.entries(run)
+        left: dict[str, str] = {}
+        for number, entry in enumerate(entries):
+            try:
+                if entry["trashed"]:
+                    move(entry, self._roots)
+            except StorageError as error:
+                left[entry["path"]] = error.message
+            tell(number / len(entries))
+        moved = [entry for entry in entries if entry["trashed"]]
+        for folder in {Path(entry[name]).parent for entry in moved for name in ("path", "trashed")}:
+            with contextlib.suppress(StorageError):  # it may be gone since
+                flush_folder(folder)
+        gone = pa.Table.from_pylist([entry for entry in entries if entry["path"] not in left], ENTRIES)
+        kept = _keys(pa.Table.from_pylist([entry for entry in entries if entry["path"] in left], ENTRIES))
+        for table, keys in _keys(gone).items():
+            if table in kept:
+                keys = keys.filter(pc.invert(pc.is_in(keys, kept[table])))
+            with self._alone(table):
+                self._table(table).drop(keys, before=entries[0][AT])
+        self._mark(run)
+        return Moved(gone["path"].to_pylist(), list(left.items()))
+
+    def restore(self, run: str, tell: Tell) -> Moved:
+        """Move all of it back, where nothing else has its name now; and put its rows back."""
+        self._mark(run)  # if it was killed half-way, nobody is to finish it now
+        entries = self.entries(run)
+        left: dict[str, str] = {}
+        for number, entry in enumerate(entries):
+            try:
+                if entry["trashed"]:
+                    move_back(entry, self._roots)
+            except StorageError as error:
+                left[entry["path"]] = error.message
+            tell(number / len(entries))
+        back = pa.Table.from_pylist([entry for entry in entries if entry["path"] not in left], ENTRIES)
+        for table, keys in _keys(back).items():
+            with self._alone(table):
+                self._put_back(run, table, keys)
+        if not left:
+            self._remove(run, entries)
+        return Moved(back["path"].to_pylist(), list(left.items()))
+
+    def _put_back(self, run: str, table: str, keys: pa.Array) -> None:
+        saved, current = self._saved(run, table), self._table(table)
+        rows = saved.read()
+        rows = rows.filter(pc.is_in(rows[saved.key], keys))
+        rows = rows.filter(pc.invert(pc.is_in(rows[saved.key], current.read((saved.key,))[saved.key])))
+        if not len(rows):
+            return
+        now = {AT: pa.array([datetime.now(UTC)] * len(rows), saved.schema.field(AT).type)}
+        if table == OF_FILES:  # the file system notes a move: what was noted before is of no use
+            now["stamp"] = pa.nulls(len(rows), pa.string())
+        for name, values in now.items():
+            rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+        current.append(f"restored-{run}", rows)
+
+    def empty(self, run: str) -> int:
+        """Remove for good what a run threw away. Returns how many bytes of files."""
+        entries = self.entries(run)
+        freed = 0
+        for entry in entries:
+            if entry["trashed"] and os.path.lexists(entry["trashed"]):
+                freed += entry["size_bytes"]
+                Path(entry["trashed"]).unlink(missing_ok=True)
+        self._remove(run, entries)
+        return freed
+
+    def _remove(self, run: str, entries: Sequence[dict[str, str | None]]) -> None:
+        for folder in {Path(entry["trashed"]).parent for entry in entries if entry["trashed"]}:
+            with contextlib.suppress(OSError):  # others use it, or it was never made
+                folder.rmdir()
+                if folder.parent.name == FOLDER:
+                    folder.parent.rmdir()
+        shutil.rmtree(self._folder / run)
+
+    def _mark(self, run: str) -> None:
+        (self._folder / run / _DONE).touch()
+        flush_folder(self._folder / run)
+
+    def _entries(self, run: str) -> Table:
+        return Table(self._folder / run / "entries", ENTRIES, "path")
+
+    def _saved(self, run: str, table: str) -> Table:
+        schema, key = (FILES, "uri") if table == OF_FILES else (RESULTS, "identity")
+        return Table(self._folder / run / f"rows-{table}", schema, key)
+
+    def _table(self, table: str) -> Table:
+        if table == OF_FILES:
+            return self._collection.files
+        return next(self._collection.results(task) for task in self._collection.tasks() if task.key == table)
+
+    def _alone(self, table: str) -> contextlib.AbstractContextManager[None]:
+        """The caller is the only one who writes the files already."""
+        return contextlib.nullcontext() if table == OF_FILES else self._collection.alone(table)
+
+
+def _keys(entries: pa.Table) -> dict[str, pa.Array]:
+    """The rows that go with entries: their keys, by the tables that they are in."""
+    with_rows = entries.filter(pc.is_valid(entries["table"]))
+    tables = pc.unique(with_rows["table"]).to_pylist()
+    return {
+        table: with_rows.filter(pc.equal(with_rows["table"], table))["key"].combine_chunks().unique()
+        for table in tables
+    }

@@ -1,0 +1,203 @@
+"""Cleaning up: what is listed is exactly what goes, nothing that is of use goes, and all of it comes back."""
+
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import media_factory as factory
+import pyarrow as pa
+import pytest
+from PIL import Image
+from unit.pipelines.bulk.desk import report, settle
+from unit.pipelines.bulk.test_duplicates import scene
+from unit.pipelines.bulk.test_trash import rows_of, state_of
+
+from pipelines.bulk.operations.collection_cleanup import OPERATION, Params
+from pipelines.bulk.operations.collection_process import OPERATION as PROCESS
+from pipelines.bulk.tasks import task_of
+from pipelines.bulk.trash import Trash
+
+EVERYTHING = ("missing", "orphaned", "temporary", "broken", "duplicates", "similar")
+THUMBNAILS: dict[str, Any] = {"task": "image-thumbnails", "task_params": {"sizes": ["48"]}}
+
+
+def listed(desk, *what: str, **params: Any) -> dict[str, str]:
+    """What would go, or went, and as what."""
+    outcome = desk.do(OPERATION, "collection:all", **params | ({"what": what} if what else {}))
+    return {row["path"]: row["what"] for row in report(outcome, "cleanup.jsonl")}
+
+
+def names(rows: dict[str, str]) -> dict[str, str]:
+    return {Path(path).name: what for path, what in rows.items()}
+
+
+@pytest.fixture
+def library(desk, imported) -> Path:
+    """Of each kind of what may go, one; and what looks like it, but has to stay."""
+    folder = desk.library
+    for number in range(4):
+        scene(number).save(folder / f"{number}.png")
+    scene(0).save(folder / "0-small.jpg", quality=70)
+    shutil.copy(folder / "1.png", folder / "1x.png")
+    (folder / "broken.png").write_bytes((folder / "2.png").read_bytes()[:3000])
+    (folder / "not-read-here.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    Image.effect_noise((64, 48), 80).save(folder / "gone.png")
+    (folder / f".film.mkv.{uuid.uuid4()}-3.mediaray-part").write_bytes(b"staged")
+    (folder / "film.mediaray-part").write_bytes(b"a name of somebody else")
+    settle(folder)
+    imported()
+    for params in (THUMBNAILS, {"task": "image-analyze"}):
+        desk.do(PROCESS, "collection:all", **params)
+    (folder / "gone.png").unlink()
+    imported()
+    return folder
+
+
+def artifacts_of(desk, name: str) -> list[Path]:
+    (row,) = [row for row in desk.collection().files.read().to_pylist() if Path(row["uri"]).name == name]
+    return sorted((desk.collection().folder / "artifacts").rglob(f"{row['identity']}*"))
+
+
+def test_each_kind_is_told_by_itself(desk, library):
+    assert names(listed(desk, "missing")) == {"gone.png": "missing"}
+    assert list(listed(desk, "broken")) == [str(library / "broken.png")]
+    assert list(listed(desk, "duplicates")) == [str(library / "1x.png")]
+    assert list(listed(desk, "similar", distance=8)) == [str(library / "0-small.jpg"), str(library / "1x.png")]
+    assert [Path(path).name[-14:] for path in listed(desk, "temporary")] == [".mediaray-part"]
+    assert listed(desk, "orphaned") == {}
+
+
+def test_artifacts_are_orphans_once_no_row_is_left_of_their_file(desk, library):
+    (thumbnail,) = artifacts_of(desk, "gone.png")
+    assert listed(desk, "missing", "orphaned") == {str(library / "gone.png"): "missing", str(thumbnail): "orphaned"}
+
+
+def test_by_default_nothing_is_touched(desk, library):
+    assert Params().dry_run
+    before, rows = state_of(desk.library), rows_of(desk.collection())
+    listed(desk, *EVERYTHING)
+    assert (state_of(desk.library), rows_of(desk.collection())) == (before, rows)
+    assert not (desk.home / "trash").exists()
+
+
+def test_a_dry_run_lists_exactly_what_a_real_run_does_and_all_of_it_comes_back(desk, library):
+    collection = desk.collection()
+    before, rows = state_of(desk.library), rows_of(collection)
+    thumbnails = state_of(collection.folder / "artifacts")
+    results = collection.results(task_of(*THUMBNAILS.values())).read(("identity", "state")).sort_by("identity")
+
+    dry = report(desk.do(OPERATION, "collection:all", what=EVERYTHING), "cleanup.jsonl")
+    real = desk.do(OPERATION, "collection:all", what=EVERYTHING, dry_run=False)
+    assert report(real, "cleanup.jsonl") == dry
+    assert {row["what"] for row in dry} == set(EVERYTHING)
+    gone = {row["path"] for row in dry}
+    assert {str(library / name) for name in set(before) - set(state_of(desk.library))} == {
+        path for path in gone if path.startswith(str(library)) and "gone" not in path
+    }
+    assert set(rows) - set(rows_of(collection)) == {path for path in gone if path in rows}
+    assert report(desk.do(OPERATION, "collection:all", what=EVERYTHING), "cleanup.jsonl") == []
+
+    restored = desk.do(OPERATION, "collection:all", restore=True)
+    assert sorted(row["path"] for row in report(restored, "cleanup.jsonl")) == sorted(gone)
+    assert (state_of(desk.library), rows_of(collection)) == (before, rows)
+    assert state_of(collection.folder / "artifacts") == thumbnails
+    assert collection.results(task_of(*THUMBNAILS.values())).read(("identity", "state")).sort_by("identity") == results
+
+
+def test_a_best_copy_that_goes_itself_keeps_the_others(desk, imported):
+    """Two forms of a film of which the better one is found broken: the other must not go for its sake."""
+    scene(1).save(desk.library / "good.png")
+    scene(1, 240, 160).save(desk.library / "large.png")
+    settle(desk.library)
+    collection = imported()
+    desk.do(PROCESS, "collection:all", task="image-analyze")
+    (large,) = [row for row in collection.files.read().to_pylist() if "large" in row["uri"]]
+    table = collection.results(task_of("probe", {}))
+    failed = {"identity": large["identity"], "state": "failed", "code": "source_unreadable", "at": large["at"]}
+    table.append("told", pa.Table.from_pylist([failed | {"message": "Damaged."}], table.schema))
+    outcome = desk.do(OPERATION, "collection:all", what=("broken", "similar"), distance=16)
+    assert [Path(row["path"]).name for row in report(outcome, "cleanup.jsonl")] == ["large.png"]
+    assert "goes itself" in report(outcome, "kept.jsonl")[0]["why"]
+
+
+def test_a_copy_that_changed_since_its_import_stays(desk, library):
+    scene(9).save(library / "1x.png")
+    scene(8).save(library / "broken.png")
+    outcome = desk.do(OPERATION, "collection:all", what=("broken", "duplicates"), dry_run=False)
+    assert report(outcome, "cleanup.jsonl") == []
+    assert {Path(row["path"]).name for row in report(outcome, "kept.jsonl")} >= {"broken.png"}
+    assert (library / "broken.png").exists()
+    assert "kept.jsonl" in outcome.warnings[0]
+
+
+def test_what_is_read_only_stays(desk, library, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    outcome = desk.do(OPERATION, "collection:all", what=("broken",))
+    assert report(outcome, "cleanup.jsonl") == []
+    assert "may not write" in report(outcome, "kept.jsonl")[0]["why"]
+
+
+def test_staged_files_of_a_running_job_and_young_ones_stay(desk, library):
+    job = str(uuid.uuid4())
+    running = library / f".a.mkv.{job}-1.mediaray-part"
+    running.write_bytes(b"staged")
+    settle(library)
+    (desk.home / "scratch" / job).mkdir()
+    (library / f".b.mkv.{uuid.uuid4()}-1.mediaray-part").write_bytes(b"staged now")
+    assert len(listed(desk, "temporary")) == 1
+
+
+def test_a_film_that_validate_found_broken_is_broken(desk, imported):
+    film = factory.film(desk.library / "film.mp4")
+    film.write_bytes(film.read_bytes()[:-2000])
+    factory.film(desk.library / "whole.mp4")
+    settle(desk.library)
+    imported()
+    desk.do(PROCESS, "collection:all", task="validate")
+    assert names(listed(desk, "broken")) == {"film.mp4": "broken"}
+
+
+def test_a_run_that_was_killed_is_finished_by_the_next(desk, library, monkeypatch):
+    dry = listed(desk, "broken", "duplicates", "similar")
+    real, count = os.rename, 0
+
+    def rename(*given: Any, **named: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise KeyboardInterrupt
+        real(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            listed(desk, "broken", "duplicates", "similar", dry_run=False)
+    assert any(Path(path).exists() for path in dry)
+    listed(desk, "missing", dry_run=False)
+    assert not any(Path(path).exists() for path in dry)
+    trash = Trash(desk.collection(), desk.home, (library,))
+    assert trash.unfinished() == []
+
+
+def test_the_trash_is_emptied_only_on_request_and_by_age(desk, library):
+    listed(desk, "broken", dry_run=False)
+    assert listed(desk, empty_days=1) == {}
+    assert names(listed(desk, empty_days=0)) == {"broken.png": "broken"}
+    assert listed(desk, restore=True) == {}
+    assert [path for path in (desk.home / "trash").rglob("*") if path.is_file()] == []
+
+
+def test_restore_and_empty_at_once_make_no_sense():
+    with pytest.raises(ValueError, match="either restore or empty_days"):
+        Params(restore=True, empty_days=3)
+
+
+def test_the_report_has_what_a_person_asks_for(desk, library):
+    outcome = desk.do(OPERATION, "collection:all", what=("duplicates",))
+    (row,) = report(outcome, "cleanup.jsonl")
+    assert row.keys() == {"what", "path", "size_bytes", "why", "best"}
+    assert row["best"] == str(library / "1.png")
+    assert json.loads(outcome.result.model_dump_json())["size_bytes"] == (library / "1x.png").stat().st_size

@@ -1,0 +1,259 @@
+"""The trash: what goes comes back byte for byte, whatever is killed on the way, and nothing else is touched."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines.bulk import moving
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.trash import ENTRIES, OF_FILES, Trash
+
+
+def silent(_: float) -> None: ...
+
+
+def entry_of(path: Path, **more: Any) -> dict[str, Any]:
+    facts = path.lstat()
+    told = {"path": str(path), "what": "broken", "why": "It is.", "size_bytes": facts.st_size}
+    return {**told, "modified_ns": facts.st_mtime_ns, "table": OF_FILES, "key": str(path), **more}
+
+
+def threw(trash: Trash, run: str, *entries: dict[str, Any]) -> Any:
+    trash.begin(run, pa.Table.from_pylist(list(entries), ENTRIES))
+    return trash.finish(run, silent)
+
+
+def state_of(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and times of all files below."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def rows_of(collection: Collection) -> dict[str, str]:
+    return {row["uri"]: row["state"] for row in collection.files.read(("uri", "state")).to_pylist()}
+
+
+@pytest.fixture
+def files(desk) -> list[Path]:
+    paths = [desk.library / f"{number % 2}" / f"{number}.jpg" for number in range(6)]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(os.urandom(100 + number))
+        os.utime(path, ns=(10**18, 10**18 + number))
+    return paths
+
+
+@pytest.fixture
+def trash(desk, files, imported) -> Trash:
+    collection = imported()
+    return Trash(collection, desk.home, (desk.library, collection.folder))
+
+
+def test_what_goes_is_gone_from_the_folder_and_the_catalogue_and_comes_back_as_it_was(desk, files, trash):
+    before, rows = state_of(desk.library), rows_of(desk.collection())
+    moved = threw(trash, "run", *map(entry_of, files[:4]))
+    assert (len(moved.moved), moved.left) == (4, [])
+    assert sorted(state_of(desk.library)) == ["0/4.jpg", "1/5.jpg"]
+    assert sorted(rows_of(desk.collection())) == sorted(map(str, files[4:]))
+    restored = trash.restore("run", silent)
+    assert (len(restored.moved), restored.left) == (4, [])
+    assert state_of(desk.library) == before
+    assert rows_of(desk.collection()) == rows
+    assert trash.runs() == []
+    assert not list((desk.home / "trash").rglob("*.parquet"))
+
+
+def test_a_row_that_came_back_isn_t_taken_for_unchanged_by_its_stamp(desk, files, trash):
+    threw(trash, "run", entry_of(files[0]))
+    trash.restore("run", silent)
+    (row,) = [row for row in desk.collection().files.read().to_pylist() if row["uri"] == str(files[0])]
+    assert row["stamp"] is None
+
+
+class Killed(BaseException):
+    """As SIGKILL does: nothing of what follows is done."""
+
+
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Die before or after the rename, link or removal with this number."""
+    count = 0
+
+    def counted(function: Any) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == step:
+                raise Killed
+            done = function(*given, **named)
+            count += 1
+            if count == step:
+                raise Killed
+            return done
+
+        return call
+
+    monkeypatch.setattr(os, "rename", counted(os.rename))
+    monkeypatch.setattr(os, "link", counted(os.link))
+    monkeypatch.setattr(Path, "replace", counted(Path.replace))
+    monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
+
+
+@pytest.mark.parametrize("step", range(1, 29))
+def test_a_run_that_was_killed_anywhere_is_finished_by_the_next(desk, files, trash, monkeypatch, step):
+    before = state_of(desk.library)
+    trash.begin("run", pa.Table.from_pylist(list(map(entry_of, files[:4])), ENTRIES))
+    with monkeypatch.context() as patched:
+        killed_at(step, patched)
+        try:
+            trash.finish("run", silent)
+        except Killed:
+            assert trash.unfinished() == ["run"]
+    if trash.unfinished():
+        trash.finish("run", silent)
+    assert sorted(state_of(desk.library)) == ["0/4.jpg", "1/5.jpg"]
+    assert sorted(rows_of(desk.collection())) == sorted(map(str, files[4:]))
+    trash.restore("run", silent)
+    assert state_of(desk.library) == before
+
+
+@pytest.mark.parametrize("step", range(1, 41))
+def test_a_restore_that_was_killed_anywhere_is_finished_by_the_next(desk, files, trash, monkeypatch, step):
+    before, rows = state_of(desk.library), rows_of(desk.collection())
+    threw(trash, "run", *map(entry_of, files[:4]))
+    with monkeypatch.context() as patched:
+        killed_at(step, patched)
+        try:
+            trash.restore("run", silent)
+        except Killed:
+            assert trash.runs() == ["run"] or state_of(desk.library) == before
+    for run in trash.runs():
+        assert trash.restore(run, silent).left == []
+    assert state_of(desk.library) == before
+    assert rows_of(desk.collection()) == rows
+
+
+def test_what_was_killed_half_way_can_be_restored_at_once_and_isn_t_finished_then(desk, files, trash, monkeypatch):
+    before, rows = state_of(desk.library), rows_of(desk.collection())
+    trash.begin("run", pa.Table.from_pylist(list(map(entry_of, files)), ENTRIES))
+    with monkeypatch.context() as patched:
+        killed_at(6, patched)
+        with pytest.raises(Killed):
+            trash.finish("run", silent)
+    trash.restore("run", silent)
+    assert (state_of(desk.library), rows_of(desk.collection())) == (before, rows)
+    assert trash.unfinished() == []
+
+
+def test_a_file_that_changed_meanwhile_stays(desk, files, trash):
+    entry = entry_of(files[0])
+    files[0].write_bytes(b"another")
+    moved = threw(trash, "run", entry, entry_of(files[1]))
+    assert [path for path, _ in moved.left] == [str(files[0])]
+    assert files[0].read_bytes() == b"another"
+    assert str(files[0]) in rows_of(desk.collection())
+
+
+def test_what_is_there_again_isn_t_replaced(desk, files, trash):
+    threw(trash, "run", entry_of(files[0]), entry_of(files[1]))
+    files[0].write_bytes(b"new")
+    restored = trash.restore("run", silent)
+    assert [path for path, _ in restored.left] == [str(files[0])]
+    assert files[0].read_bytes() == b"new"
+    files[0].unlink()
+    assert trash.restore("run", silent).left == []
+    assert len(files[0].read_bytes()) == 100
+
+
+def test_nothing_is_moved_through_a_link(desk, files, trash, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x.jpg").write_bytes(b"x")
+    (desk.library / "linked").symlink_to(elsewhere)
+    (desk.library / "link.jpg").symlink_to(elsewhere / "x.jpg")
+    entries = entry_of(desk.library / "linked" / "x.jpg"), entry_of(desk.library / "link.jpg")
+    assert len(threw(trash, "run", *entries).left) == 2
+    assert (elsewhere / "x.jpg").exists()
+    assert (desk.library / "link.jpg").is_symlink()
+
+
+def test_nothing_comes_back_through_a_folder_that_became_a_link(desk, files, trash, tmp_path):
+    threw(trash, "run", *map(entry_of, files[0::2]))
+    (desk.library / "0").rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    (desk.library / "0").symlink_to(tmp_path / "elsewhere")
+    assert len(trash.restore("run", silent).left) == 3
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_nothing_outside_the_roots_is_moved(desk, files, trash, tmp_path):
+    (tmp_path / "outside.jpg").write_bytes(b"x")
+    ((_, why),) = threw(trash, "run", entry_of(tmp_path / "outside.jpg")).left
+    assert "outside the roots" in why
+    assert (tmp_path / "outside.jpg").exists()
+
+
+def test_a_folder_that_is_gone_is_made_again(desk, files, trash):
+    threw(trash, "run", *map(entry_of, files[0::2]))
+    (desk.library / "0").rmdir()
+    assert trash.restore("run", silent).left == []
+    assert files[0].exists()
+
+
+def test_a_row_without_a_file_goes_and_comes_back(desk, files, imported):
+    files[0].unlink()
+    collection = imported()
+    assert not files[0].exists()
+    trash = Trash(collection, desk.home, (desk.library,))
+    row = {
+        "path": str(files[0]),
+        "what": "missing",
+        "why": "x",
+        "size_bytes": 1,
+        "table": OF_FILES,
+        "key": str(files[0]),
+    }
+    threw(trash, "run", row)
+    assert str(files[0]) not in rows_of(collection)
+    trash.restore("run", silent)
+
+
+def test_on_another_file_system_the_trash_is_beside_the_library(desk, files, trash, monkeypatch):
+    real = Path.stat
+
+    def stat(path: Path, **named: Any) -> Any:
+        facts = real(path, **named)
+        if path.is_relative_to(desk.home):
+            return os.stat_result([*facts[:2], facts.st_dev + 1, *facts[3:]])
+        return facts
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", stat)
+        trash.begin("run", pa.Table.from_pylist([entry_of(files[0])], ENTRIES))
+    trash.finish("run", silent)
+    (moved,) = (desk.library / ".mediaray-trash" / "all-run").iterdir()
+    assert moved.stat().st_size == 100
+    trash.restore("run", silent)
+    assert not (desk.library / ".mediaray-trash").exists()
+
+
+def test_only_what_is_old_enough_is_emptied(desk, files, trash):
+    threw(trash, "run", entry_of(files[0]))
+    assert trash.older_than(1) == []
+    assert trash.older_than(0) == ["run"]
+    assert trash.empty("run") == 100
+    assert trash.runs() == []
+    assert [path for path in (desk.home / "trash").rglob("*") if path.is_file()] == []
+
+
+def test_moving_the_second_time_changes_nothing(desk, files, tmp_path):
+    entry = entry_of(files[0], trashed=str(tmp_path / "aside"))
+    moving.move(entry, (desk.library,))
+    files[0].write_bytes(b"new")
+    moving.move(entry, (desk.library,))
+    assert files[0].read_bytes() == b"new"
