@@ -17,7 +17,7 @@ from cluster.errors import StorageError
 from cluster.identity import stamp_of
 from cluster.storage import open_source
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.duplicates import Group
+from pipelines.bulk.duplicates import Group, why_better
 from pipelines.bulk.tasks import Task
 from pipelines.bulk.trash import FOLDER, OF_FILES
 
@@ -123,7 +123,8 @@ class Cleaning:
             stays = group.best not in gone and self._as_imported(self._files.get(group.best, {}))
             for copy in group.copies:
                 if copy.uri != group.best and stays:
-                    why = f"{group.best} is kept: {group.reason}"
+                    reason = group.reason if group.kind == "exact" else why_better(group.copies[0], copy)
+                    why = f"{group.best} is kept: {reason}"
                     yield from self._of_row(self._files[copy.uri], what, why, group.best)
                 elif not stays:
                     self.kept.append((copy.uri, f"{group.best}, the best of these copies, goes itself, or changed."))

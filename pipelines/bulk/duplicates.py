@@ -16,6 +16,7 @@ from pipelines.bulk.likeness import distance_between, film_distance, nearer_than
 from pipelines.bulk.processing import process
 from pipelines.bulk.tasks import Task, task_of
 from pipelines.jobs.workbench import Workbench
+from pipelines.media.images.info import ImageInfo
 
 Kind = Literal["exact", "picture", "film"]
 _ASPECT = 0.03  # by how much the shapes of two forms of a picture or film may differ
@@ -51,11 +52,15 @@ class Group(BaseModel, frozen=True, extra="forbid"):
 
 
 class Look(BaseModel, frozen=True, extra="forbid"):
-    """A file with what it looks like: pHash and dHash of a picture, or the pHashes of a film's frames."""
+    """A file with what it looks like: pHash and dHash of a picture, or the pHashes of a film's frames.
+
+    ``moving``: a picture that is an animation, of which the hashes are those of its first frame.
+    """
 
     file: Copy
     hashes: tuple[str | None, ...]
     duration_s: float | None = None
+    moving: bool = False
 
 
 def tasks_of(kinds: Iterable[Kind]) -> dict[Kind, Task]:
@@ -152,10 +157,10 @@ def _picture_looks(
     for identity, told in results:
         blank = any(issue["code"] == "blank" for issue in told["issues"])  # it looks like every other one
         if identity in contents and not blank:
-            about = {"width": told["source"]["width"], "height": told["source"]["height"]}
-            about["score"] = told["quality"]["score"]
+            source = ImageInfo.model_validate(told["source"])
+            about = {"width": source.width, "height": source.height, "score": told["quality"]["score"]}
             copy = contents[identity][0].model_copy(update=about)
-            yield Look(file=copy, hashes=(told["phash"], told["dhash"]))
+            yield Look(file=copy, hashes=(told["phash"], told["dhash"]), moving=source.is_moving)
 
 
 def _film_looks(
@@ -185,7 +190,7 @@ def picture_groups(looks: Sequence[Look], distance: int) -> list[Group]:
     def between(one: int, other: int) -> float | None:
         first, second = looks[one], looks[other]
         finer = distance_between(first.hashes[1], second.hashes[1])
-        if finer > distance * _MORE_BITS or not _of_one_shape(first.file, second.file):
+        if finer > distance * _MORE_BITS or first.moving != second.moving or not _of_one_shape(first.file, second.file):
             return None
         return distance_between(first.hashes[0], second.hashes[0])
 
@@ -228,19 +233,19 @@ def _group(kind: Kind, copies: Sequence[Copy], reason: str | None = None) -> Gro
     return Group(
         kind=kind,
         best=best.uri,
-        reason=reason or _reason(best, min(others, key=rank_key)),
+        reason=reason or why_better(best, min(others, key=rank_key)),
         spare_bytes=sum(copy.size_bytes for copy in others),
         copies=tuple(copies),
     )
 
 
-def _reason(best: Copy, next_best: Copy) -> str:
+def why_better(best: Copy, next_best: Copy) -> str:
     """Why one is better than another, as ``rank_key`` sees it."""
     if best.pixels != next_best.pixels:
         return f"{best.width}x{best.height} against {next_best.width}x{next_best.height}."
     if (best.score or 0.0) != (next_best.score or 0.0):
         told = "unknown" if next_best.score is None else f"{next_best.score:.1f}"
-        return f"of the same size in pixels; its quality is {best.score or 0:.1f}, of the next {told}."
+        return f"of the same size in pixels; its quality is {best.score or 0:.1f}, of the other {told}."
     if best.size_bytes != next_best.size_bytes:
         return f"alike in size and quality; {best.size_bytes} bytes against {next_best.size_bytes}."
     return "alike in all; the first by name."

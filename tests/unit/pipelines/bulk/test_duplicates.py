@@ -120,7 +120,7 @@ def look(name: str, width: int, score: float | None, size_bytes: int, bits: int 
     ("second", "reason"),
     [
         (look("b", 50, 99, 2000), "100x100 against 50x50."),
-        (look("b", 100, 40, 2000), "its quality is 80.0, of the next 40.0."),
+        (look("b", 100, 40, 2000), "its quality is 80.0, of the other 40.0."),
         (look("b", 100, 80, 500), "1000 bytes against 500."),
         (look("b", 100, 80, 1000), "the first by name."),
     ],
@@ -135,6 +135,11 @@ def test_pictures_of_another_shape_are_not_the_same():
     wide = look("a", 100, 80, 1000)
     wide = wide.model_copy(update={"file": wide.file.model_copy(update={"height": 90})})
     assert picture_groups([wide, look("b", 100, 80, 1000)], distance=4) == []
+
+
+def test_an_animation_is_no_copy_of_its_first_frame():
+    moving = look("a", 100, 80, 1000).model_copy(update={"moving": True})
+    assert picture_groups([moving, look("b", 100, 80, 1000)], distance=4) == []
 
 
 def test_films_of_another_shape_are_not_the_same():
