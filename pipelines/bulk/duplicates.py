@@ -87,7 +87,7 @@ def find_groups(
     for number, (kind, task) in enumerate(tasks.items()):
         among = of_same_size(collection) if kind == "exact" else None
         part = bench.part(number, len(tasks))
-        done = process(part, collection, task, output=None, overwrite=False, fresh=False, again=False, among=among)
+        done = process(part, collection, task, overwrite=False, fresh=False, again=False, among=among)
         unknown += done.failed
     return groups_of(collection, kinds, distance), unknown
 

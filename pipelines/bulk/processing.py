@@ -31,7 +31,7 @@ from pipelines.jobs.inline import each_of, seconds_of
 from pipelines.jobs.models import JobError, Needs, Unit
 from pipelines.jobs.workbench import Workbench
 
-_TASK, _COLLECTION, _OUTPUT, _OVERWRITE = "task", "collection", "output", "overwrite"  # in a batch's payload
+_TASK, _COLLECTION, _OVERWRITE = "task", "collection", "overwrite"  # in a batch's payload
 _BATCH_S, _MOST_ROWS = 3.0, 256
 _SAMPLES = 3
 _CHILD_BYTES = 256 << 20
@@ -68,7 +68,6 @@ def process(
     collection: Collection,
     task: Task,
     *,
-    output: Path | None,
     overwrite: bool,
     fresh: bool,
     again: bool,
@@ -88,18 +87,18 @@ def process(
         if among is not None:
             files = files.filter(pc.is_in(files["identity"], among))
         table = collection.results(task)
-        known = _of(files, table.read(("identity", "state")))
-        settled = known.filter(pc.equal(known["state"], "done")) if again else known
-        todo = files if fresh else files.filter(pc.invert(pc.is_in(files["identity"], settled["identity"])))
-        before = _Before(known=len(files) - len(todo), done=0 if fresh else _count(known, "done"))
-        before = _noted(bench.scratch.parent / f"{task.key}.json", before)
+        outcomes = _of(files, table.read(("identity", "state", AT)))
+        before = _before(bench.scratch.parent / f"{task.key}.json", outcomes, again=again, fresh=fresh)
+        left_alone = _left_alone(outcomes, again=again, fresh=fresh)
+        by_this_job = pc.greater_equal(outcomes[AT], pa.scalar(before.at, RESULTS.field(AT).type))
+        settled = outcomes.filter(pc.or_(left_alone, by_this_job))
+        todo = files.filter(pc.invert(pc.is_in(files["identity"], settled["identity"])))
         if len(todo):
             named = todo.append_column("name", pa.array(output_names(todo["path"].to_pylist()))).drop(["kind", "state"])
             size, needs = _batches(bench, task, named)
             common = {
                 _TASK: task.model_dump(),
                 _COLLECTION: collection.name,
-                _OUTPUT: str(output) if output else None,
                 _OVERWRITE: overwrite,
             }
             have_all_done(bench, named, Batching(table, "identity", size, needs, "failed", common))
@@ -122,18 +121,28 @@ def process(
 
 
 class _Before(BaseModel):
-    """What there was when the job began, of its files: ``known`` ones, which it leaves as they are, and done ones."""
+    """What there was when the job began, ``at``: ``known`` outcomes that it leaves alone, some of them ``done``."""
 
+    at: datetime
     known: int
     done: int
 
 
-def _noted(note: Path, before: _Before) -> _Before:
-    """What the job's first driver noted; this one may be a later one."""
+def _before(note: Path, outcomes: pa.Table, *, again: bool, fresh: bool) -> _Before:
+    """As the job's first driver noted it: this one may be a later one."""
     if note.exists():
         return _Before.model_validate_json(note.read_text())
+    known = outcomes.filter(_left_alone(outcomes, again=again, fresh=fresh))
+    before = _Before(at=datetime.now(UTC), known=len(known), done=_count(known, "done"))
     write_private(note, before.model_dump_json())
     return before
+
+
+def _left_alone(outcomes: pa.Table, *, again: bool, fresh: bool) -> pa.ChunkedArray:
+    """Which outcomes of earlier jobs stay as they are."""
+    if fresh:
+        return pc.not_equal(outcomes["state"], outcomes["state"])
+    return pc.equal(outcomes["state"], "done") if again else pc.is_valid(outcomes["state"])
 
 
 def _of(files: pa.Table, outcomes: pa.Table) -> pa.Table:
@@ -141,7 +150,7 @@ def _of(files: pa.Table, outcomes: pa.Table) -> pa.Table:
 
 
 def _count(outcomes: pa.Table, state: str) -> int:
-    return pc.sum(pc.equal(outcomes["state"], state)).as_py() or 0
+    return len(outcomes.filter(pc.equal(outcomes["state"], state)))
 
 
 def _selected(collection: Collection, task: Task) -> pa.Table:
@@ -180,8 +189,8 @@ def do_batch(bench: Workbench, unit: Unit) -> Manifest:
     collection = Collection.named(bench.home, payload[_COLLECTION])
     rows = {row["uri"]: row for row in payload[ROWS]}
     place = Place(
-        Path(payload[_OUTPUT]) if payload[_OUTPUT] else collection.artifacts(task),
-        named=payload[_OUTPUT] is not None,
+        Path(task.output) if task.output else collection.artifacts(task),
+        named=task.output is not None,
         overwrite=payload[_OVERWRITE],
         roots=(*bench.write_roots, collection.folder),
         job_id=bench.driver.job_id,

@@ -19,15 +19,20 @@ _ENGINE = " ".join(
 
 
 class Task(Value):
-    """An operation, and those of its parameters that aren't its defaults."""
+    """An operation, those of its parameters that aren't its defaults, and the folder that what it makes goes to.
+
+    Without ``output`` that is one of the collection's own.
+    """
 
     operation: str
     params: dict[str, Any] = Field(default={})
+    output: str | None = None
 
     @property
     def key(self) -> str:
         """What its results are kept under: they depend on this and on the content of the file, on nothing else."""
-        described = json.dumps([self.operation, self.params, _ENGINE], sort_keys=True)
+        place = [] if self.output is None else [self.output]
+        described = json.dumps([self.operation, self.params, _ENGINE, *place], sort_keys=True)
         return f"{self.operation}-{hashlib.sha256(described.encode()).hexdigest()[:12]}"
 
     @property
@@ -38,7 +43,7 @@ class Task(Value):
         return self.declared.params.model_validate(self.params)
 
 
-def task_of(operation: str, params: dict[str, Any]) -> Task:
+def task_of(operation: str, params: dict[str, Any], output: str | None = None) -> Task:
     """A task, with its parameters in one spelling.
 
     Raises:
@@ -55,7 +60,7 @@ def task_of(operation: str, params: dict[str, Any]) -> Task:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {wording(each)}" for each in error.errors())
         raise InvalidError(f"Wrong parameters of {operation}: {told}.") from error
-    return Task(operation=operation, params=checked.model_dump(mode="json", exclude_defaults=True))
+    return Task(operation=operation, params=checked.model_dump(mode="json", exclude_defaults=True), output=output)
 
 
 @cache

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.tasks import task_of
+from pipelines.bulk.tasks import Task, task_of
 
 GOOD, BROKEN = 40, 2
 THUMBNAILS: dict[str, Any] = {"task": "image-thumbnails", "task_params": {"sizes": ["48"]}}
@@ -66,20 +66,22 @@ def thumbnailed(cluster: Any, collection: Collection, **params: Any) -> dict[str
     return done(cluster, "collection-process", f"collection:{collection.name}", **THUMBNAILS, **params)
 
 
-def outcomes(collection: Collection) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = collection.results(TASK).read().to_pylist()
+def outcomes(collection: Collection, task: Task = TASK) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = collection.results(task).read().to_pylist()
     return rows
 
 
 def test_good_files_are_done_and_broken_ones_are_rows_with_a_reason(cluster, library, collection):
     result = imported(cluster, library, collection)
     assert (result["files"], result["new"], result["unreadable"]) == (GOOD + BROKEN, GOOD + BROKEN, 0)
-    result = thumbnailed(cluster, collection, output=str(cluster.folder / "out" / collection.name))
+    output = str(cluster.folder / "out" / collection.name)
+    result = thumbnailed(cluster, collection, output=output)
     assert (result["done"], result["failed"], result["known"], result["made"]) == (GOOD, BROKEN, 0, GOOD)
-    made = sorted((cluster.folder / "out" / collection.name).rglob("*.jpg"))
+    made = sorted(Path(output).rglob("*.jpg"))
     assert [path.name for path in made[:2]] == ["000-48w.jpg", "004-48w.jpg"]
     assert Image.open(made[0]).size == (48, 36)
-    failed = [row for row in outcomes(collection) if row["state"] == "failed"]
+    told = outcomes(collection, TASK.model_copy(update={"output": output}))
+    failed = [row for row in told if row["state"] == "failed"]
     assert {row["code"] for row in failed} == {"source_unreadable"}
     assert all(row["message"] and row["attempts"] == 1 for row in failed)
 
@@ -100,6 +102,17 @@ def test_the_second_time_nothing_is_done_but_what_changed(cluster, library, coll
     assert (again["new"], again["changed"], again["missing"]) == (1, 1, 2)
     result = thumbnailed(cluster, collection)
     assert (result["done"], result["known"], result["files"]) == (1, GOOD + BROKEN - 2, GOOD + BROKEN - 1)
+
+
+def test_fresh_does_all_of_it_anew_and_another_folder_is_filled_too(cluster, library, collection):
+    imported(cluster, library, collection)
+    thumbnailed(cluster, collection)
+    before = {row["identity"]: row["at"] for row in outcomes(collection)}
+    assert thumbnailed(cluster, collection, fresh=True)["done"] == GOOD
+    assert all(row["at"] > before[row["identity"]] for row in outcomes(collection))
+    output = cluster.folder / "out" / f"{collection.name}-too"
+    assert thumbnailed(cluster, collection, output=str(output))["done"] == GOOD
+    assert len(list(output.rglob("*.jpg"))) == GOOD
 
 
 def test_a_run_whose_processes_are_killed_goes_on_where_it_was(cluster, library, collection):

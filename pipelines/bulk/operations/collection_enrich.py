@@ -87,7 +87,6 @@ def _enrich(bench: Workbench, collection: Collection) -> EnrichResult:
             bench.part(number, parts),
             collection,
             task,
-            output=None,
             overwrite=False,
             fresh=params.fresh,
             again=params.again,

@@ -49,7 +49,8 @@ class ProcessResult(Processed):
 
 
 def _task(bench: Workbench) -> Task:
-    return task_of(bench.params.task, bench.params.task_params)
+    output = bench.params.output
+    return task_of(bench.params.task, bench.params.task_params, str(local_path(output)) if output else None)
 
 
 def _collection(bench: Workbench) -> Collection:
@@ -69,7 +70,6 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
         bench,
         collection,
         _task(bench),
-        output=local_path(params.output) if params.output else None,
         overwrite=params.overwrite,
         fresh=params.fresh,
         again=params.again,
