@@ -81,7 +81,7 @@ def process(
         StorageError: ``collection_busy``.
         UnitDroppedError: this driver was taken away.
     """
-    began = time.monotonic()
+    began, bench = time.monotonic(), bench.reading(collection.folder)  # what was unpacked lies there
     with collection.alone(task.key):
         files = _selected(collection, task)
         if among is not None:
@@ -187,6 +187,7 @@ def do_batch(bench: Workbench, unit: Unit) -> Manifest:
     payload = unit.payload
     task = Task.model_validate(payload[_TASK])
     collection = Collection.named(bench.home, payload[_COLLECTION])
+    bench = bench.reading(collection.folder)
     rows = {row["uri"]: row for row in payload[ROWS]}
     place = Place(
         Path(task.output) if task.output else collection.artifacts(task),

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,13 +49,20 @@ def scan(sources: Sequence[str], roots: Sequence[Path], *, kinds: frozenset[str]
             yield from _below(check_folder(source, roots), kinds)
         else:
             with open_source(source, roots) as opened:
-                yield _seen(path.parent, path.name, os.fstat(opened.descriptor))
+                yield seen_of(str(path), path.name, str(path.parent), os.fstat(opened.descriptor))
 
 
 def kind_of(name: str) -> str:
     """``video``, ``audio``, ``image`` or ``other``, by the extension."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 a Path of each of many thousands takes as long as its stat
     return next((kind for kind, suffixes in _KINDS if suffix in suffixes), "other")
+
+
+def suffixes_of(kinds: Container[str]) -> tuple[str, ...]:
+    """How names of files of these kinds end; none where any name may."""
+    if "other" in kinds:
+        return ()
+    return tuple(sorted(suffix for kind, suffixes in _KINDS if kind in kinds for suffix in suffixes))
 
 
 def _below(root: Path, kinds: frozenset[str]) -> Iterator[Seen]:
@@ -83,16 +90,17 @@ def _below(root: Path, kinds: frozenset[str]) -> Iterator[Seen]:
                     yield _unreadable(root, entry.path, error.strerror or "can't be read")
                     continue
                 if stat.S_ISREG(facts.st_mode):
-                    yield _seen(root, os.path.relpath(entry.path, root), facts)
+                    yield seen_of(entry.path, os.path.relpath(entry.path, root), str(root), facts)
         waiting += reversed(folders)
 
 
-def _seen(root: Path, path: str, facts: os.stat_result) -> Seen:
+def seen_of(uri: str, path: str, root: str, facts: os.stat_result) -> Seen:
+    """A file that was found, told by what the file system notes."""
     stamped = stamp_of(facts)
     return Seen(
-        uri=f"{root}/{path}" if str(root) != "/" else f"/{path}",
+        uri=uri,
         path=path,
-        root=str(root),
+        root=root,
         kind=kind_of(path),
         size_bytes=facts.st_size,
         modified_ns=facts.st_mtime_ns,

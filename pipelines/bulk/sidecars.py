@@ -153,7 +153,8 @@ def _listed(folder: str, listings: dict[str, dict[str, tuple[str, str]]]) -> dic
 def do_sidecar_batch(bench: Workbench, unit: Unit) -> Manifest:
     """Read the side-cars of a batch's files, and put their fields into the collection."""
     payload = unit.payload
-    files = payload[ROWS]
+    collection, files = Collection.named(bench.home, payload[INTO]), payload[ROWS]
+    bench = bench.reading(collection.folder)  # what was unpacked lies there
     told = _told(bench, files)
     films = [row["uri"] for row in files if row["kind"] in ("video", "audio")]
     infos = dict(zip(films, _each(bench, _PROBE, MediaInfo, films, [{}] * len(films)), strict=True))

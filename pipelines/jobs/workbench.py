@@ -105,6 +105,12 @@ class Workbench:
             place._on_progress = lambda told: tell({**told, "fraction": (number + told["fraction"]) / count})
         return place
 
+    def reading(self, folder: Path) -> "Workbench":
+        """This place, which may read ``folder``, too."""
+        place = copy.copy(self)
+        place._roots = Roots((*self._roots.read, folder), self._roots.write)
+        return place
+
     def tell(self, fraction: float) -> None:
         """Report progress, 0 to 1, of work that isn't the child's."""
         if self._on_progress:

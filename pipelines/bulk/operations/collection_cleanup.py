@@ -116,7 +116,7 @@ def _clean(bench: Workbench, collection: Collection, trash: Trash, params: Param
         for each in trash.unfinished():
             kept += trash.finish(each, bench.tell).left
     if run not in trash.runs():
-        cleaning = Cleaning(collection, bench.home, bench.read_roots, bench.write_roots)
+        cleaning = Cleaning(collection, bench.home, (*bench.read_roots, collection.folder), bench.write_roots)
         planned = cleaning.entries(params.what, _groups(bench, collection, params))
         kept += cleaning.kept
         if params.dry_run or not planned:

@@ -16,7 +16,8 @@ from cluster.identity import identify, stamp
 from cluster.storage import local_path, open_source
 from pipelines.bulk.collection import FILES, Collection
 from pipelines.bulk.driving import RUN, driven, have_all_done
-from pipelines.bulk.scanning import Seen, scan
+from pipelines.bulk.importing import seen_in
+from pipelines.bulk.scanning import Seen
 from pipelines.bulk.streaming import ROWS, Batching
 from pipelines.bulk.tables import AT
 from pipelines.jobs.catalogue import Operation, Outcome
@@ -73,7 +74,7 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
 
 def _import(bench: Workbench, collection: Collection) -> ImportResult:
     began = time.monotonic()
-    seen = list(scan(bench.sources, bench.read_roots, kinds=frozenset(bench.params.kinds)))
+    seen = list(seen_in(bench, collection, frozenset(bench.params.kinds)))
     known = {row["uri"]: row for row in collection.files.read(("uri", "root", "stamp", "state")).to_pylist()}
     wanted = [each for each in seen if each.problem is None and not _is_known(known.get(each.uri), each)]
     problems = [
@@ -128,8 +129,9 @@ class _Manifest(BaseModel):
 
 def _identify(bench: Workbench, unit: Unit) -> _Manifest:
     """Read what tells each file's content from any other, and put the rows into the collection."""
-    rows = [_identified(bench, Seen(**row)) for row in unit.payload[ROWS]]
-    Collection.named(bench.home, unit.payload[_INTO]).files.append(unit.name, pa.Table.from_pylist(rows, FILES))
+    collection = Collection.named(bench.home, unit.payload[_INTO])
+    rows = [_identified(bench.reading(collection.folder), Seen(**row)) for row in unit.payload[ROWS]]
+    collection.files.append(unit.name, pa.Table.from_pylist(rows, FILES))
     return _Manifest(rows=len(rows))
 
 
@@ -166,7 +168,8 @@ def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
 
 OPERATION = Operation(
     name="collection-import",
-    summary="Take files and folders into a collection: a catalogue that is kept, and read again only where it changed.",
+    summary="Take files, folders, archives and what manifests name into a collection: a catalogue that is kept, and "
+    "read again only where it changed.",
     params=Params,
     result=ImportResult,
     plan=plan,

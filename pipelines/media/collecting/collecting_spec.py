@@ -1,7 +1,9 @@
-"""What is told of a collection's files by what lies beside them, or around them: the values that travel."""
+"""What is told of a collection's files by what lies beside them, holds or lists them: the values that travel."""
 
 from pydantic import BaseModel
 
+ARCHIVES = (".zip", ".cbz", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+MANIFESTS = (".csv", ".jsonl", ".ndjson", ".parquet")
 Value = str | tuple[str, ...]
 
 

@@ -15,6 +15,7 @@ from cluster.storage import Roots
 from pipelines.bulk import processing, sidecars
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import ATTEMPTS, RUN
+from pipelines.bulk.operations import collection_import
 from pipelines.bulk.streaming import ROWS, Batching
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.driver import Driver
@@ -85,7 +86,7 @@ def running_batches(operation: Operation) -> Iterator[None]:
             operation.run(bench.of(bench.params, bench.sources, bench.scratch / unit.name, {}, 1.0), unit)
             bench.tell((begin + 1) / len(every))
 
-    modules = (processing, sidecars)
+    modules = (processing, sidecars, collection_import)
     originals = [module.have_all_done for module in modules]
     for module in modules:
         module.have_all_done = have_all_done

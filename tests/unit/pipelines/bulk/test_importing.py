@@ -1,0 +1,144 @@
+"""What sources hold: archives are unpacked into the collection, manifests name files, and bad ones are told."""
+
+import json
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from unit.pipelines.bulk.desk import settle
+
+from cluster.errors import ChildFailedError
+from pipelines.bulk.importing import seen_in
+from pipelines.bulk.operations.collection_enrich import OPERATION as ENRICH
+from pipelines.bulk.operations.collection_import import OPERATION
+from pipelines.bulk.tasks import task_of
+
+
+def picture(path: Path, level: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 30), (level, 255 - level, 90)).save(path)
+    return path
+
+
+def imported(desk, *sources: Path, **params):
+    return desk.do(OPERATION, *sources, into="all", **params).result
+
+
+def rows(desk) -> dict[str, dict]:
+    return {row["path"]: row for row in desk.collection().files.read().to_pylist()}
+
+
+@pytest.fixture
+def archive(desk, tmp_path) -> Path:
+    path = desk.library / "photos.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        for number in range(3):
+            zipped.write(picture(tmp_path / f"{number}.png", number), f"trip/{number}.png")
+        zipped.writestr("trip/notes.txt", "notes")
+    settle(desk.library)
+    return path
+
+
+def test_files_of_an_archive_are_rows_by_their_names_in_it(desk, archive):
+    result = imported(desk, archive)
+    assert (result.files, result.new, result.unreadable) == (3, 3, 0)
+    assert list(rows(desk)) == [f"photos.zip!trip/{number}.png" for number in range(3)]
+    row = rows(desk)["photos.zip!trip/1.png"]
+    assert (row["root"], row["kind"], row["state"]) == (str(archive), "image", "present")
+    assert Path(row["uri"]).is_relative_to(desk.collection().folder)
+
+
+def test_what_was_unpacked_is_processed_like_any_file(desk, archive):
+    imported(desk, archive)
+    outcome = desk.do(ENRICH, "collection:all", what=("metadata", "checksums", "sidecars"))
+    assert outcome.result.failed == 0
+    assert len(desk.collection().results(task_of("image-analyze", {})).read()) == 3
+
+
+def test_an_archive_that_stays_is_unpacked_once_and_one_that_changed_anew(desk, archive, tmp_path):
+    imported(desk, archive)
+    before = {path: row["uri"] for path, row in rows(desk).items()}
+    files = [Path(uri).stat().st_ino for uri in before.values()]
+    again = imported(desk, archive)
+    assert (again.new, again.missing) == (0, 0)
+    assert [Path(row["uri"]).stat().st_ino for row in rows(desk).values()] == files
+    with zipfile.ZipFile(archive, "a") as zipped:
+        zipped.write(picture(tmp_path / "9.png", 9), "trip/9.png")
+    changed = imported(desk, archive)
+    assert changed.files == 4
+    present = {path for path, row in rows(desk).items() if row["state"] == "present"}
+    assert "photos.zip!trip/9.png" in present
+    assert not any(Path(uri).exists() for uri in before.values())
+
+
+def test_a_tar_that_leads_out_is_refused_and_leaves_nothing(desk):
+    with tarfile.open(desk.library / "bad.tar", "w") as archive:
+        archive.add(picture(desk.library / "ok.png", 1), "ok.png")
+        archive.add(desk.library / "ok.png", "../../evil.png")
+    with pytest.raises(ChildFailedError, match="leads out"):
+        imported(desk, desk.library / "bad.tar")
+    assert not desk.collection().files.read().num_rows
+    assert not list(desk.folder.rglob("evil.png"))
+    assert not [path for path in desk.collection().folder.rglob("*") if path.suffix == ".png"]
+
+
+def test_of_several_sources_a_bad_one_is_a_row_with_the_reason(desk, archive):
+    (desk.library / "broken.tar.gz").write_bytes(b"no archive")
+    result = imported(desk, archive, desk.library / "broken.tar.gz")
+    assert (result.files, result.unreadable) == (3, 1)
+    assert "can't be unpacked" in rows(desk)["broken.tar.gz"]["message"]
+
+
+def test_a_manifest_names_files_each_once(desk):
+    for number in range(3):
+        picture(desk.library / "sub" / f"{number}.png", number)
+    absolute = desk.library / "sub" / "2.png"
+    names = ["sub/0.png", "./sub/0.png", "sub/1.png", str(absolute), absolute.as_uri(), "sub/notes.txt"]
+    (desk.library / "list.csv").write_text("\n".join(["path", *names]))
+    result = imported(desk, desk.library / "list.csv")
+    assert (result.files, result.unreadable) == (3, 0)
+    assert {row["uri"] for row in rows(desk).values()} == {
+        str(desk.library / "sub" / f"{number}.png") for number in range(3)
+    }
+
+
+def test_names_that_lead_nowhere_or_out_are_rows_with_the_reason(desk, tmp_path):
+    picture(tmp_path / "outside.png", 1)
+    names = ["none.png", "../outside.png", "s3://bucket/a.png", "\0.png"]
+    (desk.library / "list.jsonl").write_text("\n".join(json.dumps({"uri": name}) for name in names))
+    result = imported(desk, desk.library / "list.jsonl")
+    assert (result.files, result.unreadable) == (0, 4)
+    assert all(row["state"] == "unreadable" and row["message"] for row in rows(desk).values())
+
+
+def test_a_manifest_with_wrong_columns_is_refused_with_those_that_it_has(desk):
+    (desk.library / "list.csv").write_text("file,title\na,b\n")
+    with pytest.raises(ChildFailedError, match="its columns are: file, title"):
+        imported(desk, desk.library / "list.csv")
+
+
+def test_what_a_manifest_names_no_more_is_missing(desk):
+    for number in range(2):
+        picture(desk.library / f"{number}.png", number)
+    (desk.library / "list.csv").write_text("path\n0.png\n1.png\n")
+    imported(desk, desk.library / "list.csv")
+    (desk.library / "list.csv").write_text("path\n0.png\n")
+    assert imported(desk, desk.library / "list.csv").missing == 1
+
+
+def test_a_folder_with_the_name_of_an_archive_is_a_folder(desk):
+    picture(desk.library / "photos.zip" / "a.png", 1)
+    bench = desk.begin(OPERATION, desk.library / "photos.zip", into="all")
+    assert [each.path for each in seen_in(bench, desk.collection(), frozenset({"image"}))] == ["a.png"]
+
+
+def test_files_of_an_archive_keep_their_times(desk, archive):
+    os.utime(archive)
+    imported(desk, archive)
+    (first, *_) = rows(desk).values()
+    with zipfile.ZipFile(archive) as zipped:
+        told = zipped.infolist()[0].date_time
+    assert (first["modified_at"].year, first["modified_at"].minute) == (told[0], told[4])
