@@ -8,9 +8,11 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from cluster.storage import local_path
 from pipelines.bulk.collection import Collection
+from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.processing import Processed, do_batch, failures, process
 from pipelines.bulk.tasks import Task, task_of
+from pipelines.bulk.view import selected
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Plan, Unit
@@ -31,6 +33,7 @@ class Params(CommonParams):
     task_params: Annotated[dict[str, Any], BeforeValidator(_object)] = Field(
         default={}, description='That operation\'s parameters, as JSON: {"sizes": ["320"]}'
     )
+    where: Condition | None = None
     again: bool = Field(False, description="Also with the files that it couldn't be done with before.")
 
     @model_validator(mode="after")
@@ -58,8 +61,9 @@ def _collection(bench: Workbench) -> Collection:
 
 
 def plan(bench: Workbench) -> Plan:
-    collection, task = _collection(bench), _task(bench)
-    return driven({"collection": collection.name, "operation": task.operation, "parameters": task.params})
+    collection, task, where = _collection(bench), _task(bench), bench.params.where
+    explain = {"collection": collection.name, "operation": task.operation, "parameters": task.params}
+    return driven(explain if where is None else {**explain, "meet the condition": len(selected(collection, where))})
 
 
 def run(bench: Workbench, unit: Unit) -> BaseModel:
@@ -73,6 +77,7 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
         overwrite=params.overwrite,
         fresh=params.fresh,
         again=params.again,
+        among=selected(collection, params.where) if params.where is not None else None,
     )
     return ProcessResult(collection=collection.name, **processed.model_dump())
 
