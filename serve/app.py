@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -17,6 +18,7 @@ from pipelines.jobs.service import Request as JobWanted
 from pipelines.jobs.store import JobStore
 from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
+from serve.collections import collections
 from serve.feed import Feed, parse_since
 from serve.guard import Guard
 from serve.pictures import pictures
@@ -56,6 +58,7 @@ def build_app(
     token: str,
     hosts: frozenset[str],
     signer: Signer,
+    home: Path,
     health: Callable[[], Awaitable[Health]],
     version: str,
 ) -> FastAPI:
@@ -84,6 +87,7 @@ def build_app(
     app.include_router(_artifacts(jobs), prefix=V1)
     app.include_router(_catalogue(jobs), prefix=V1)
     app.include_router(pictures(jobs, signer), prefix=V1)
+    app.include_router(collections(jobs, home), prefix=V1)
     app.include_router(_health(health), prefix=V1)
     app.add_middleware(Guard, token=token, hosts=hosts, signer=signer)
     return app

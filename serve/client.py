@@ -179,11 +179,12 @@ class Client:
 
     def download(self, job_id: str, name: str, to: Path) -> Path:
         """Fetch an artifact to a file, or into a folder under its own name; it appears when it's whole."""
-        target = _download_target(name, to)
+        return self._save(protocol.artifact(job_id, name), _download_target(name, to))
+
+    def _save(self, what: Call[None], target: Path) -> Path:
         temporary = _temporary(target)
-        address = protocol.job_path(job_id, "artifacts", name)
         try:
-            with self._http.stream("GET", address, follow_redirects=True) as answer:
+            with self._http.stream("GET", what.path, params=what.query, follow_redirects=True) as answer:
                 if not answer.is_success:
                     raise protocol.problem(answer.status_code, answer.read())
                 with temporary.open("xb") as file:
@@ -199,6 +200,39 @@ class Client:
     def media(self, source: str) -> dict[str, Any]:
         """Technical metadata of a file."""
         return self._do(protocol.document("/media", {"source": source}))
+
+    def collections(self) -> Sequence[dict[str, Any]]:
+        """What collections there are, with how many files of which kinds, and how many each task is done with."""
+        return self._do(protocol.listing("collections"))
+
+    def collection(self, name: str) -> dict[str, Any]:
+        return self._do(protocol.document(protocol.collection_path(name)))
+
+    def collection_files(
+        self,
+        name: str,
+        *,
+        where: str | None = None,
+        columns: str | None = None,
+        order_by: str | None = None,
+        page_size: int = 500,
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of a collection, page by page as they are used up; what is asked for is SQL over its columns."""
+        cursor: str | None = "0"
+        while cursor is not None:
+            page = self._do(protocol.collection_rows(name, where, columns, order_by, page_size, cursor))
+            yield from page.rows
+            cursor = page.next_cursor
+
+    def export_collection(
+        self, name: str, to: Path, *, where: str | None = None, columns: str | None = None, order_by: str | None = None
+    ) -> Path:
+        """Write rows of a collection to a file: Parquet, CSV or JSON lines, by its extension."""
+        return self._save(protocol.collection_export(name, to.suffix, where, columns, order_by), to)
+
+    def remove_collection(self, name: str) -> None:
+        """Forget a collection, and remove the artifacts kept with it; its files stay where they are."""
+        self._do(protocol.remove_collection(name))
 
     def operations(self) -> Sequence[dict[str, Any]]:
         return self._do(protocol.listing("operations"))
@@ -356,11 +390,12 @@ class AsyncClient:
         return tuple(found)
 
     async def download(self, job_id: str, name: str, to: Path) -> Path:
-        target = _download_target(name, to)
+        return await self._save(protocol.artifact(job_id, name), _download_target(name, to))
+
+    async def _save(self, what: Call[None], target: Path) -> Path:
         temporary = _temporary(target)
-        address = protocol.job_path(job_id, "artifacts", name)
         try:
-            async with self._http.stream("GET", address, follow_redirects=True) as answer:
+            async with self._http.stream("GET", what.path, params=what.query, follow_redirects=True) as answer:
                 if not answer.is_success:
                     raise protocol.problem(answer.status_code, await answer.aread())
                 with temporary.open("xb") as file:
@@ -375,6 +410,36 @@ class AsyncClient:
 
     async def media(self, source: str) -> dict[str, Any]:
         return await self._do(protocol.document("/media", {"source": source}))
+
+    async def collections(self) -> Sequence[dict[str, Any]]:
+        return await self._do(protocol.listing("collections"))
+
+    async def collection(self, name: str) -> dict[str, Any]:
+        return await self._do(protocol.document(protocol.collection_path(name)))
+
+    async def collection_files(
+        self,
+        name: str,
+        *,
+        where: str | None = None,
+        columns: str | None = None,
+        order_by: str | None = None,
+        page_size: int = 500,
+    ) -> AsyncIterator[dict[str, Any]]:
+        cursor: str | None = "0"
+        while cursor is not None:
+            page = await self._do(protocol.collection_rows(name, where, columns, order_by, page_size, cursor))
+            for row in page.rows:
+                yield row
+            cursor = page.next_cursor
+
+    async def export_collection(
+        self, name: str, to: Path, *, where: str | None = None, columns: str | None = None, order_by: str | None = None
+    ) -> Path:
+        return await self._save(protocol.collection_export(name, to.suffix, where, columns, order_by), to)
+
+    async def remove_collection(self, name: str) -> None:
+        await self._do(protocol.remove_collection(name))
 
     async def operations(self) -> Sequence[dict[str, Any]]:
         return await self._do(protocol.listing("operations"))

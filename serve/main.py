@@ -154,6 +154,7 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
         feed=feed,
         token=token,
         signer=Signer(Home(settings.home).picture_keys),
+        home=settings.home,
         hosts=accepted_hosts(settings.host, settings.port, settings.allowed_hosts),
         health=_health(store, jobs, feed),
         version=VERSION,

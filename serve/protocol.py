@@ -138,6 +138,11 @@ class JobPage(View):
     next_cursor: str | None = None
 
 
+class RowPage(View):
+    rows: tuple[dict[str, Any], ...]
+    next_cursor: str | None = None
+
+
 class PlanView(View):
     operation: str
     units: tuple[dict[str, Any], ...] = ()
@@ -308,12 +313,44 @@ def artifacts(job_id: str, cursor: str) -> Call[ArtifactPage]:
     return Call("GET", path, lambda answer: ArtifactPage.model_validate(answer.json()), query={"cursor": cursor})
 
 
+def artifact(job_id: str, name: str) -> Call[None]:
+    """A file to be fetched: its bytes are what is wanted."""
+    return Call("GET", job_path(job_id, "artifacts", name), lambda _: None)
+
+
+def collection_path(name: str, *rest: str) -> str:
+    return "/".join(["/collections", *(quote(part, safe="") for part in (name, *rest))])
+
+
+def collection_rows(
+    name: str, where: str | None, columns: str | None, order_by: str | None, limit: int, cursor: str
+) -> Call[RowPage]:
+    query = {**_asked(where, columns, order_by), "limit": str(limit), "cursor": cursor}
+    path = collection_path(name, "files")
+    return Call("GET", path, lambda answer: RowPage.model_validate_json(answer.content), query=query)
+
+
+def collection_export(
+    name: str, suffix: str, where: str | None, columns: str | None, order_by: str | None
+) -> Call[None]:
+    return Call("GET", collection_path(name, f"files{suffix}"), lambda _: None, query=_asked(where, columns, order_by))
+
+
+def remove_collection(name: str) -> Call[None]:
+    return Call("DELETE", collection_path(name), lambda _: None)
+
+
+def _asked(where: str | None, columns: str | None, order_by: str | None) -> dict[str, str]:
+    given = {"where": where, "columns": columns, "order_by": order_by}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def document(path: str, query: Mapping[str, str] | None = None) -> Call[dict[str, Any]]:
     return Call("GET", path, _object, query=query or {})
 
 
 def listing(name: str) -> Call[list[dict[str, Any]]]:
-    """``/operations`` or ``/profiles``: a list, bare or under its name."""
+    """``/operations``, ``/profiles`` or ``/collections``: a list, bare or under its name."""
 
     def rows(answer: httpx.Response) -> list[dict[str, Any]]:
         told = answer.json()

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from serve.cli import catalogues, jobs, server
+from serve.cli import catalogues, collections, jobs, server
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
 from serve.cli.failures import WRONG_USAGE
@@ -68,6 +68,7 @@ app = typer.Typer(
 app.command(rich_help_panel="Jobs and profiles")(catalogues.operations)
 app.command(rich_help_panel="Jobs and profiles")(catalogues.profiles)
 app.add_typer(jobs.app, name="jobs", rich_help_panel="Jobs and profiles")
+app.add_typer(collections.app, name="collections", rich_help_panel="Jobs and profiles")
 app.command(rich_help_panel="Server")(server.up)
 app.command(rich_help_panel="Server")(server.down)
 app.command(rich_help_panel="Server")(server.status)

@@ -203,6 +203,7 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
         token=TOKEN,
         hosts=accepted_hosts("127.0.0.1", 8420, []),
         signer=Signer(lambda: ["new key", "old key"]),
+        home=home,
         health=health,
         version="1",
     )

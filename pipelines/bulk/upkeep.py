@@ -1,0 +1,89 @@
+"""What a collection holds, at a glance; and how one is removed."""
+
+import contextlib
+import shutil
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.tasks import Task
+from pipelines.bulk.view import task_prefixes
+
+
+class TaskSummary(BaseModel, frozen=True, extra="forbid"):
+    """What came of a task. ``columns``: what the names of its columns begin with."""
+
+    columns: str
+    operation: str
+    params: dict[str, object]
+    done: int
+    failed: int
+    codes: dict[str, int]
+
+
+class Summary(BaseModel, frozen=True, extra="forbid"):
+    """``size_bytes`` and ``kinds`` are of the ``files`` that are there, ``missing`` and ``unreadable`` ones aside."""
+
+    name: str
+    files: int
+    size_bytes: int
+    kinds: dict[str, int]
+    missing: int
+    unreadable: int
+    roots: tuple[str, ...]
+    tasks: tuple[TaskSummary, ...]
+
+
+def summary(collection: Collection) -> Summary:
+    """A collection at a glance."""
+    files = collection.files.read(("identity", "root", "kind", "size_bytes", "state"))
+    states = Counter(files["state"].to_pylist())
+    present = files.filter(pc.equal(files["state"], "present"))
+    return Summary(
+        name=collection.name,
+        files=len(present),
+        size_bytes=pc.sum(present["size_bytes"]).as_py() or 0,
+        kinds=dict(Counter(present["kind"].to_pylist()).most_common()),
+        missing=states["missing"],
+        unreadable=states["unreadable"],
+        roots=tuple(sorted(set(files["root"].to_pylist()))),
+        tasks=tuple(
+            _task_summary(collection, prefix, task, present["identity"])
+            for prefix, task in task_prefixes(collection).items()
+        ),
+    )
+
+
+def _task_summary(collection: Collection, prefix: str, task: Task, identities: pa.ChunkedArray) -> TaskSummary:
+    """Of contents that files of the collection still hold."""
+    outcomes = collection.results(task).read(("identity", "state", "code"))
+    outcomes = outcomes.filter(pc.is_in(outcomes["identity"], identities.combine_chunks()))
+    states = Counter(outcomes["state"].to_pylist())
+    failed = outcomes.filter(pc.equal(outcomes["state"], "failed"))
+    return TaskSummary(
+        columns=prefix,
+        operation=task.operation,
+        params=task.params,
+        done=states["done"],
+        failed=states["failed"],
+        codes=dict(Counter(failed["code"].to_pylist()).most_common()),
+    )
+
+
+def remove(collection: Collection, aside: Path) -> None:
+    """Remove a collection and the artifacts kept with it; no source. At once it is gone by name, to a folder ``aside``.
+
+    Raises:
+        StorageError: ``collection_busy``: a job is at it.
+    """
+    with contextlib.ExitStack() as held:
+        for what in ("files", *(task.key for task in collection.tasks())):
+            held.enter_context(collection.alone(what))
+        gone = aside / f"removed-{uuid.uuid4().hex}"
+        collection.folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
