@@ -1,0 +1,142 @@
+"""Files of a collection copied to a folder: each whole or not at all, and none that is there already."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from cluster.errors import StorageError
+from cluster.storage import STAGED_SUFFIX, OpenSource, check_target, flush_folder, open_source, publish
+from pipelines.bulk.streaming import ROWS
+from pipelines.bulk.tables import AT, Table
+from pipelines.jobs.errors import job_error
+from pipelines.jobs.models import Unit
+from pipelines.jobs.scratch import tag_of
+from pipelines.jobs.workbench import Workbench, changed, is_other
+
+OUTCOMES = pa.schema(
+    {
+        "uri": pa.string(),
+        "target": pa.string(),
+        "state": pa.string(),  # copied, known or failed
+        "code": pa.string(),
+        "message": pa.string(),
+        AT: pa.timestamp("us", tz="UTC"),
+    }
+)
+TABLE, OUTPUT, OVERWRITE, LINK = "table", "output", "overwrite", "link"  # in a batch's payload
+COPIED, KNOWN, FAILED = "copied", "known", "failed"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_COARSE_NS = 2_000_000_000  # FAT keeps times of two seconds
+_DESCRIPTORS = "/proc/self/fd"
+
+
+class Manifest(BaseModel):
+    """A batch's."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
+class _Way:
+    roots: tuple[Path, ...]
+    tag: str
+    overwrite: bool
+    link: bool
+
+
+def copy_batch(bench: Workbench, unit: Unit) -> Manifest:
+    """Copy the files of a batch, each to its ``target`` below the output, and tell what came of each."""
+    payload, output = unit.payload, Path(unit.payload[OUTPUT])
+    tag = f"{tag_of(bench.driver.job_id)}{bench.driver.fence}"
+    way = _Way(bench.write_roots, tag, payload[OVERWRITE], payload[LINK])
+    outcomes = [_outcome(bench, row, output / row["target"], way) for row in payload[ROWS]]
+    for folder in {(output / row["target"]).parent for row in outcomes if row["state"] == COPIED}:
+        flush_folder(folder)
+    Table(Path(payload[TABLE]), OUTCOMES, "uri").append(unit.name, pa.Table.from_pylist(outcomes, OUTCOMES))
+    return Manifest(rows=len(outcomes))
+
+
+def _outcome(bench: Workbench, row: Mapping[str, Any], target: Path, way: _Way) -> dict[str, Any]:
+    told = {"uri": row["uri"], "target": row["target"], AT: datetime.now(UTC)}
+    try:
+        with open_source(row["uri"], bench.read_roots) as opened:
+            _check_current(opened, row)
+            return {**told, "state": _copy(opened, target, way)}
+    except StorageError as error:
+        failure = job_error(error)
+        return {**told, "state": FAILED, "code": failure.code, "message": failure.message}
+
+
+def _check_current(opened: OpenSource, row: Mapping[str, Any]) -> None:
+    if (opened.size_bytes, opened.modified_ns // 1000) != (row["size_bytes"], row["modified_us"]):
+        raise StorageError("source_outdated", f"{opened.path} changed since it was imported. Import it again.")
+
+
+def _copy(opened: OpenSource, target: Path, way: _Way) -> str:
+    check_target(target, way.roots, overwrite=True)
+    if _is_there(opened, target):
+        return KNOWN
+    check_target(target, way.roots, overwrite=way.overwrite)
+    with _disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(target.name.encode()).hexdigest()[:16]
+        staged = target.with_name(f".{name}.{way.tag}{STAGED_SUFFIX}")
+        try:
+            _fill(opened, staged, link=way.link)
+            if is_other(opened):
+                raise changed(opened)
+            publish(staged, target, overwrite=way.overwrite, size_bytes=opened.size_bytes)
+        finally:
+            staged.unlink(missing_ok=True)
+    return COPIED
+
+
+def _is_there(opened: OpenSource, target: Path) -> bool:
+    """Whether an earlier run copied it: then it has its source's size, and its time as exactly as may be kept."""
+    try:
+        facts = target.stat()
+    except FileNotFoundError:
+        return False
+    return facts.st_size == opened.size_bytes and abs(facts.st_mtime_ns - opened.modified_ns) <= _COARSE_NS
+
+
+def _fill(opened: OpenSource, staged: Path, *, link: bool) -> None:
+    if link:
+        try:
+            _link(opened, staged)
+        except OSError:  # another file system, one without links, or as many as there may be
+            pass
+        else:
+            return
+    shutil.copyfile(f"{_DESCRIPTORS}/{opened.descriptor}", staged)
+    os.utime(staged, ns=(opened.modified_ns, opened.modified_ns))
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _link(opened: OpenSource, staged: Path) -> None:
+    """Of the file that was checked, whatever has its name now. (Python follows links only below a folder.)"""
+    folder = os.open(_DESCRIPTORS, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.link(str(opened.descriptor), staged, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        code = "disk_full" if error.errno in _FULL else "output_not_writable"
+        raise StorageError(code, f"{target} can't be written: {error.strerror}.") from error

@@ -1,0 +1,119 @@
+"""``collection-export``: files of a collection copied to a folder, named by a template, with what is known of them."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from cluster.storage import check_target_folder, free_space, local_path
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.conditions import Condition
+from pipelines.bulk.copying import copy_batch
+from pipelines.bulk.driving import RUN, driven
+from pipelines.bulk.exports import Export, Exported, export_all, planned, size_of
+from pipelines.bulk.name_template import checked_template
+from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.errors import InvalidError
+from pipelines.jobs.models import Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+
+_FAILED = "failed.jsonl"
+_SHOWN = 5
+
+
+class Params(CommonParams):
+    """Which files, and what they are called there."""
+
+    where: Condition | None = None
+    template: Annotated[str, AfterValidator(checked_template)] = Field(
+        "{root}/{path}",
+        max_length=1000,
+        description="Names below the folder, with fields of the collection in braces: {kind}/{year}/{name}. "
+        "What a file system wouldn't take is replaced, and names that would be the same are told apart.",
+    )
+    link: bool = Field(False, description="Hard links where the file system has them, instead of copies.")
+
+
+class ExportResult(Exported):
+    """What came of it."""
+
+    collection: str
+
+
+def _export(bench: Workbench) -> Export:
+    """Raises InvalidError where no folder is named."""
+    params = bench.params
+    if params.output is None:
+        raise InvalidError("Name the folder to copy to, as output.")
+    return Export(
+        collection=Collection.of_source(bench.home, bench.sources[0]),
+        where=params.where,
+        template=params.template,
+        output=local_path(params.output),
+        overwrite=params.overwrite,
+        link=params.link,
+    )
+
+
+def plan(bench: Workbench) -> Plan:
+    export = _export(bench)
+    check_target_folder(export.output, bench.write_roots)
+    rows = planned(export)
+    size_bytes, free_bytes = size_of(rows), free_space(export.output)
+    made = driven(
+        {
+            "collection": export.collection.name,
+            "files": len(rows),
+            "size_bytes": size_bytes,
+            "free_bytes": free_bytes,
+            "first": rows["target"].to_pylist()[:_SHOWN],
+        }
+    )
+    if size_bytes > free_bytes and not export.link:
+        told = f"The files take {size_bytes >> 20} MiB; in {export.output} {free_bytes >> 20} MiB are free."
+        return made.model_copy(update={"warnings": (told,)})
+    return made
+
+
+def run(bench: Workbench, unit: Unit) -> BaseModel:
+    if unit.name != RUN:
+        return copy_batch(bench, unit)
+    export = _export(bench)
+    figures, failed = export_all(bench, export)
+    if failed:
+        (bench.scratch / _FAILED).write_text("".join(f"{json.dumps(row)}\n" for row in failed))
+    return ExportResult(collection=export.collection.name, **figures.model_dump())
+
+
+def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    driver = units[RUN]
+    result = ExportResult.model_validate(driver.manifest)
+    warnings = []
+    if bench.params.link and result.copied:
+        warnings.append("Files that got another name are to be imported again before they are processed.")
+    if not result.failed:
+        return Outcome(result, warnings=warnings)
+    warnings.append(f"{result.failed} of {result.files} files could not be copied; {_FAILED} tells why.")
+    return Outcome(result, (Made(driver.folder / _FAILED, _FAILED, "application/jsonl", own=True),), warnings)
+
+
+OPERATION = Operation(
+    name="collection-export",
+    summary="Copy files of a collection to a folder, by a template of names that every file system takes, with a "
+    "Parquet catalogue of what is known of them. What is there already isn't copied again; no source is changed.",
+    params=Params,
+    result=ExportResult,
+    plan=plan,
+    run=run,
+    join=join,
+    sources=("collection",),
+    output="folder",
+    interactive=True,
+    examples=(
+        {
+            "sources": ["collection:photos"],
+            "params": {"output": "/backup/photos", "where": "kind = 'image'", "template": "{year}/{name}"},
+        },
+    ),
+)
