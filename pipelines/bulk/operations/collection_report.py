@@ -1,0 +1,70 @@
+"""``collection-report``: what a collection is like, in figures and as a page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.conditions import Condition
+from pipelines.bulk.report_page import page_of
+from pipelines.bulk.reporting import Report, report_on
+from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.models import Needs, Plan, Unit
+from pipelines.jobs.workbench import Finished, Workbench
+
+_UNIT = "figures"
+_PAGE = "report.html"
+_SHOWN = ("files", "described", "size_bytes", "duration_s", "missing", "unreadable")
+
+
+class Params(CommonParams):
+    """Of which files."""
+
+    where: Condition | None = None
+
+
+def _collection(bench: Workbench) -> Collection:
+    return Collection.of_source(bench.home, bench.sources[0])
+
+
+def plan(bench: Workbench) -> Plan:
+    collection = _collection(bench)
+    needs = Needs(cpus=1, max_cpus=1, seconds=5.0, memory_bytes=1 << 30)
+    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"collection": collection.name})
+
+
+def run(bench: Workbench, _unit: Unit) -> Report:
+    report = report_on(_collection(bench), bench.params.where)
+    (bench.scratch / _PAGE).write_text(page_of(report))
+    return report
+
+
+def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
+    made = units[_UNIT]
+    return Outcome(Report.model_validate(made.manifest), (Made(made.folder / _PAGE, _PAGE, "text/html"),))
+
+
+def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    told = {name: result[name] for name in _SHOWN}
+    told["kinds"] = {each["name"]: f"{each['files']} files" for each in result["kinds"]}
+    told["waste"] = {name: result["waste"][name] for name in ("files", "gain_bytes")}
+    told["failures"] = [
+        f"{each['task'] or 'import'}: {each['code']}, {each['files']} files" for each in result["failures"]
+    ]
+    return told
+
+
+OPERATION = Operation(
+    name="collection-report",
+    summary="Tell what a collection is like: kinds, formats, sizes, quality, files with far more bits than their kind, "
+    "and what failed and why; as JSON and as a page.",
+    params=Params,
+    result=Report,
+    plan=plan,
+    run=run,
+    join=join,
+    sources=("collection",),
+    output="folder",
+    interactive=True,
+    told=_told,
+    examples=({"sources": ["collection:photos"], "params": {}},),
+)
