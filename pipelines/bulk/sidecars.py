@@ -62,8 +62,10 @@ def sidecar_task(prefer: Prefer) -> Task:
     return Task(operation="sidecar", params={PREFER: prefer} if prefer != "sidecar" else {})
 
 
-def read_sidecars(bench: Workbench, collection: Collection, prefer: Prefer, *, fresh: bool) -> SidecarsRead:
-    """Read the side-cars that changed since they were read.
+def read_sidecars(
+    bench: Workbench, collection: Collection, prefer: Prefer, *, fresh: bool, among: pa.Array | None = None
+) -> SidecarsRead:
+    """Read the side-cars that changed since they were read. ``among``: only those of files with these contents.
 
     Raises:
         StorageError: ``collection_busy``.
@@ -76,7 +78,8 @@ def read_sidecars(bench: Workbench, collection: Collection, prefer: Prefer, *, f
         known = {row["identity"]: _stamp_in(row["result"]) for row in table.read(("identity", "result")).to_pylist()}
         files = collection.files.read(("uri", "root", "identity", "kind", "state"))
         there = pc.and_(pc.equal(files["state"], "present"), pc.not_equal(files["kind"], "other"))
-        files = files.filter(there).sort_by("uri")
+        files = files.filter(there if among is None else pc.and_(there, pc.is_in(files["identity"], among)))
+        files = files.sort_by("uri")
         found = list(_found(files.to_pylist()))
         todo = [row for row in found if fresh or known.get(row["identity"]) != row["stamp"]]
         with_some = {row["identity"] for row in found}

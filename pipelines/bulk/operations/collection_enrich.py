@@ -8,10 +8,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.bulk.collection import Collection
+from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.processing import Processed, do_batch, failures, process
 from pipelines.bulk.sidecars import PREFER, Prefer, SidecarsRead, do_sidecar_batch, read_sidecars, sidecar_task
 from pipelines.bulk.tasks import Task, task_of
+from pipelines.bulk.view import selected
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
@@ -42,6 +44,7 @@ class Params(BaseModel):
         description="What to find out: metadata (streams, sizes, tags; of pictures quality, hashes, placeholder, too), "
         "quality, loudness, hashes, placeholders, checksums, sidecars (NFO, JSON and metadata.csv beside the files).",
     )
+    where: Condition | None = None
     prefer: Prefer = Field("sidecar", description="Which counts where a side-car and the file's tags differ.")
     again: bool = Field(False, description="Also of the files that it couldn't be found out of before.")
     fresh: bool = Field(False, description="Find all of it out anew.")
@@ -81,6 +84,7 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
 def _enrich(bench: Workbench, collection: Collection) -> EnrichResult:
     began = time.monotonic()
     tasks, params = _tasks(bench), bench.params
+    among = selected(collection, params.where) if params.where is not None else None
     parts = len(tasks) + (_SIDECARS in params.what)
     processed = [
         process(
@@ -90,12 +94,14 @@ def _enrich(bench: Workbench, collection: Collection) -> EnrichResult:
             overwrite=False,
             fresh=params.fresh,
             again=params.again,
+            among=among,
         )
         for number, task in enumerate(tasks)
     ]
     sidecars = None
     if _SIDECARS in params.what:
-        sidecars = read_sidecars(bench.part(parts - 1, parts), collection, params.prefer, fresh=params.fresh)
+        part = bench.part(parts - 1, parts)
+        sidecars = read_sidecars(part, collection, params.prefer, fresh=params.fresh, among=among)
     return EnrichResult(
         collection=collection.name,
         tasks=tuple(processed),

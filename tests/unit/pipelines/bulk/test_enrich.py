@@ -68,6 +68,12 @@ def test_failures_are_told_with_what_failed(desk, library, imported):
     assert "failed.jsonl" in outcome.warnings[0]
 
 
+def test_only_what_meets_a_condition_is_looked_at(desk, library, imported):
+    imported()
+    outcome = desk.do(OPERATION, "collection:all", where="path = '1.png'", what=("metadata", "checksums"))
+    assert [(each.files, each.done) for each in outcome.result.tasks] == [(0, 0), (1, 1), (1, 1)]
+
+
 def test_a_collection_that_isn_t_there_is_told(desk):
     with pytest.raises(StorageError, match="no collection nowhere"):
         desk.do(OPERATION, "collection:nowhere")

@@ -86,6 +86,12 @@ def test_only_what_changed_is_read_again(desk, library, imported):
     assert enriched(desk, fresh=True)["done"] == 4
 
 
+def test_only_side_cars_of_what_meets_a_condition_are_read(desk, library, imported):
+    collection = imported()
+    assert enriched(desk, where="path = 'film.mkv'")["files"] == 1
+    assert list(results(collection)) == ["film.mkv"]
+
+
 def test_fields_go_with_their_side_car(desk, library, imported):
     collection = imported()
     enriched(desk)
