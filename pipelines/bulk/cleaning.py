@@ -122,6 +122,8 @@ class Cleaning:
         for group in groups:
             stays = group.best not in gone and self._as_imported(self._files.get(group.best, {}))
             for copy in group.copies:
+                if copy.uri not in self._files:  # it went since the groups were found
+                    continue
                 if copy.uri != group.best and stays:
                     reason = group.reason if group.kind == "exact" else why_better(group.copies[0], copy)
                     why = f"{group.best} is kept: {reason}"

@@ -85,12 +85,13 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
     if unit.name != RUN:
         return do_batch(bench, unit)
     began, collection, params = time.monotonic(), _collection(bench), bench.params
+    groups = _groups(bench, collection, params)  # it may take long, and others may import meanwhile
     with collection.alone("files"):
         trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
         if _action(params) in ("restored", "emptied"):
             entries, kept = _undo(bench, trash, params)
         else:
-            entries, kept = _clean(bench, collection, trash, params)
+            entries, kept = _clean(bench, collection, trash, params, groups)
     _write(bench, _REPORT, ({name: entry.get(name) for name in _LISTED} for entry in entries))
     _write(bench, _KEPT, ({"path": path, "why": why} for path, why in kept))
     return CleanupResult(
@@ -108,7 +109,9 @@ Entries = Sequence[dict[str, Any]]
 Kept = Sequence[tuple[str, str]]
 
 
-def _clean(bench: Workbench, collection: Collection, trash: Trash, params: Params) -> tuple[Entries, Kept]:
+def _clean(
+    bench: Workbench, collection: Collection, trash: Trash, params: Params, groups: Sequence[Group]
+) -> tuple[Entries, Kept]:
     """List what goes; and have it go. What a run that was killed began is finished first."""
     run = bench.driver.job_id
     kept: list[tuple[str, str]] = []
@@ -117,7 +120,7 @@ def _clean(bench: Workbench, collection: Collection, trash: Trash, params: Param
             kept += trash.finish(each, bench.tell).left
     if run not in trash.runs():
         cleaning = Cleaning(collection, bench.home, (*bench.read_roots, collection.folder), bench.write_roots)
-        planned = cleaning.entries(params.what, _groups(bench, collection, params))
+        planned = cleaning.entries(params.what, groups)
         kept += cleaning.kept
         if params.dry_run or not planned:
             return planned, kept
@@ -128,7 +131,8 @@ def _clean(bench: Workbench, collection: Collection, trash: Trash, params: Param
 
 
 def _groups(bench: Workbench, collection: Collection, params: Params) -> list[Group]:
-    kinds = [kind for what in params.what for kind in _COPIES.get(what, ())]
+    cleans = _action(params) in ("listed", "cleaned")
+    kinds = [kind for what in params.what for kind in _COPIES.get(what, ())] if cleans else []
     return find_groups(bench, collection, kinds, params.distance)[0] if kinds else []
 
 
