@@ -1,7 +1,5 @@
 """Manifests: lists of files, as CSV, JSON lines or Parquet, with a column that names each file."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterator
@@ -10,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.media.collecting.collecting_spec import Listed
-from pipelines.media.errors import LimitError, SourceUnreadableError, SourceUnsupportedError
+from pipelines.media.collecting.csv_rows import column_of, csv_rows, text_of
+from pipelines.media.errors import LimitError, SourceUnsupportedError
 from pipelines.media.source import Source, name_of, open_file
 
 COLUMNS = ("uri", "path")  # one of them names the files
@@ -22,8 +21,7 @@ def listed(source: Source) -> Listed:
     """The files that a manifest names, in its order; rows that name none are left out.
 
     Raises:
-        SourceUnsupportedError: it has neither of the columns.
-        SourceUnreadableError: it isn't what its name says.
+        SourceUnsupportedError: it has neither of the columns, or isn't what its name says.
         LimitError: it is too large.
     """
     name = name_of(source)
@@ -34,8 +32,7 @@ def listed(source: Source) -> Listed:
             data = file.read(_MOST_BYTES + 1)
             if len(data) > _MOST_BYTES:
                 raise LimitError(f"{name} has more than {_MOST_BYTES >> 20} MiB; cut it into several.")
-            text = _text(data, name)
-            found = _of_csv(text, name) if name.lower().endswith(".csv") else _of_lines(text, name)
+            found = _of_csv(data, name) if name.lower().endswith(".csv") else _of_lines(text_of(data, name), name)
         names: list[str] = []
         characters = 0
         for each in found:
@@ -47,44 +44,21 @@ def listed(source: Source) -> Listed:
     return Listed(names=tuple(names))
 
 
-def _text(data: bytes, name: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceUnreadableError(f"{name} isn't UTF-8; save it so.") from error
-
-
-def _column(columns: list[str], name: str) -> str:
-    column = next((each for each in COLUMNS if each in columns), None)
-    if column is None:
-        found = ", ".join(columns[:20]) or "none"
-        raise SourceUnsupportedError(f"{name} has no column {' or '.join(COLUMNS)}; its columns are: {found}.")
-    return column
-
-
-def _of_csv(text: str, name: str) -> Iterator[str | None]:
-    head = text.partition("\n")[0]
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    try:
-        columns = [column.strip().lower() for column in next(rows, [])]
-        place = columns.index(_column(columns, name))
-        for row in rows:
-            yield row[place] if place < len(row) else None
-    except csv.Error as error:
-        raise SourceUnreadableError(f"{name}, line {rows.line_num}: {error}.") from error
+def _of_csv(data: bytes, name: str) -> Iterator[str]:
+    yield from (named for named, _ in csv_rows(data, name, COLUMNS))
 
 
 def _of_lines(text: str, name: str) -> Iterator[str | None]:
     column = None
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise SourceUnreadableError(f"{name}, line {number}, isn't JSON: {error}.") from error
+                raise SourceUnsupportedError(f"{name}, line {number}, isn't JSON: {error}.") from error
             if not isinstance(row, dict):
-                raise SourceUnreadableError(f"{name}, line {number}, is no JSON object.")
-            column = column or _column(list(row), name)
+                raise SourceUnsupportedError(f"{name}, line {number}, is no JSON object.")
+            column = column or column_of(list(row), COLUMNS, name)
             value = row.get(column)
             yield value if isinstance(value, str) else None
 
@@ -92,10 +66,10 @@ def _of_lines(text: str, name: str) -> Iterator[str | None]:
 def _of_parquet(file: pa.PythonFile, name: str) -> Iterator[str | None]:
     try:
         parquet = pq.ParquetFile(file)
-        column = _column(parquet.schema_arrow.names, name)
+        column = column_of(parquet.schema_arrow.names, COLUMNS, name)
         if not pa.types.is_string(parquet.schema_arrow.field(column).type):
             raise SourceUnsupportedError(f"{name}: the column {column} holds no text.")
         for batch in parquet.iter_batches(columns=[column]):
             yield from batch.column(0).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise SourceUnreadableError(f"{name} isn't Parquet that can be read: {error}.") from error
+        raise SourceUnsupportedError(f"{name} isn't Parquet that can be read: {error}.") from error

@@ -1,7 +1,5 @@
 """Side-cars: small files beside media files that tell of them, as Kodi's NFO (XML), as JSON, or as a table (CSV)."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +9,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from pipelines.media.collecting.collecting_spec import Sidecar, Value
+from pipelines.media.collecting.csv_rows import csv_rows
 from pipelines.media.errors import LimitError, SourceUnsupportedError
 from pipelines.media.source import Source, name_of, open_file
 
@@ -98,27 +97,8 @@ def _of_object(told: Mapping[str, object], before: str, depth: int) -> Iterator[
 
 
 def _of_table(data: bytes, name: str, wanted: frozenset[str]) -> dict[str, dict[str, Value]]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceUnsupportedError(f"{name} isn't UTF-8; save it so.") from error
-    head = text.partition("\n")[0]
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    fields = {}
-    try:
-        columns = [column.strip().lower() for column in next(rows, [])]
-        if PATH not in columns:
-            raise SourceUnsupportedError(
-                f"{name} has no column {PATH}; its columns are: {', '.join(columns) or 'none'}."
-            )
-        for row in rows:
-            told = dict(zip(columns, row, strict=False))
-            path = told.pop(PATH, "").strip().removeprefix("./")
-            if path in wanted:
-                fields[path] = _gathered(told.items())
-    except csv.Error as error:
-        raise SourceUnsupportedError(f"{name}, line {rows.line_num}: {error}.") from error
-    return fields
+    paths = ((path.removeprefix("./"), told) for path, told in csv_rows(data, name, (PATH,)))
+    return {path: _gathered(told.items()) for path, told in paths if path in wanted}
 
 
 def _gathered(pairs: Iterable[tuple[str, str]]) -> dict[str, Value]:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.media.collecting.manifests import listed
-from pipelines.media.errors import LimitError, SourceUnreadableError, SourceUnsupportedError
+from pipelines.media.errors import LimitError, SourceUnsupportedError
 
 NAMES = ("a.jpg", "sub/b.jpg", "/abs/c.jpg")
 
@@ -59,7 +59,7 @@ def test_a_column_of_numbers_is_told(tmp_path):
     ],
 )
 def test_what_isn_t_what_its_name_says_is_told(tmp_path, name, data):
-    with pytest.raises(SourceUnreadableError):
+    with pytest.raises(SourceUnsupportedError):
         listed(written(tmp_path, name, data))
 
 
