@@ -202,6 +202,8 @@ class Dispatcher:
         flight = tracked.flights.get(driver.unit) if tracked else None
         if tracked is None or flight is None or flight.fence != driver.fence or flight.dropped_at is not None:
             answer.set_result(UnitReport("dropped"))
+        elif tracked.status(batch.name).state == "done":
+            answer.set_result(UnitReport("done"))
         else:
             tracked.batches.ask(batch, answer)
 

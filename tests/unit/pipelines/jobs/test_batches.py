@@ -37,6 +37,20 @@ def test_a_batch_is_done_in_its_turn_and_its_driver_is_told(play):  # noqa: F811
     play(body)
 
 
+def test_a_batch_that_is_asked_for_again_is_done_already(play):  # noqa: F811
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            driver = await driving(scene)
+            batch = Unit(name="b", needs=HEAVY)
+            asked = asyncio.ensure_future(dispatcher.do_batch(driver, batch))
+            scene.lanes.done(await scene.lanes.start_of(1, "b"))
+            assert await asked == UnitReport("done")
+            assert await dispatcher.do_batch(driver, batch) == UnitReport("done")
+            assert len(scene.lanes.started("b")) == 1
+
+    play(body)
+
+
 def test_a_driver_takes_no_cpu_and_no_interactive_slot(play):  # noqa: F811
     async def body(scene: Scene) -> None:
         scene.lanes.interactive_slots = 1
