@@ -16,7 +16,21 @@ _LISTED = 100  # wasteful files
 _GROUPS = 20  # of each list
 _BINS = 10  # of quality scores, which go from 0 to 100
 _COLUMNS = (
-    *("uri", "path", "kind", "size_bytes", "modified_at", "format", "duration_s", "frames", "bit_rate_bps", "width"),
+    *(
+        "uri",
+        "path",
+        "state",
+        "code",
+        "message",
+        "kind",
+        "size_bytes",
+        "modified_at",
+        "format",
+        "duration_s",
+        "frames",
+        "bit_rate_bps",
+        "width",
+    ),
     *("height", "video_codec", "frame_rate", "audio_codec", "quality_score"),
 )
 
@@ -96,14 +110,15 @@ class Report(BaseModel, frozen=True, extra="forbid"):
 
 def report_on(collection: Collection, where: str | None) -> Report:
     """The figures of the files that meet a condition. Raises InvalidError where it can't be answered."""
-    condition = "state = 'present'" + (f" AND ({where}\n)" if where is not None else "")
+    condition = "state = 'unreadable' OR state = 'present'" + (f" AND ({where}\n)" if where is not None else "")
     if where is not None:
         check_condition(where)
     told = [f"{prefix}_{name}" for prefix in task_prefixes(collection) for name in ("state", "code", "message")]
     columns = ", ".join((*_COLUMNS, *told))
     known = summary(collection)
     with CollectionView(collection, f"{columns} {condition}") as view:
-        view.keep("chosen", f"SELECT {columns} FROM files WHERE {condition}")  # noqa: S608 of columns and checked
+        view.keep("found", f"SELECT {columns} FROM files WHERE {condition}")  # noqa: S608 of columns and checked
+        view.keep("chosen", "SELECT * FROM found WHERE state = 'present'")
         totals = _one(view, _TOTALS)
         return Report(
             collection=collection.name,
@@ -182,7 +197,7 @@ def _waste(view: CollectionView) -> Waste:
 
 def _failures(view: CollectionView, prefixes: list[str]) -> list[Failed]:
     """Of the import every row of the collection counts: what can't be read was never chosen."""
-    found = [("NULL", "code", "message", "files WHERE state = 'unreadable'")]
+    found = [("NULL", "code", "message", "found WHERE state = 'unreadable'")]
     found += [
         (f"'{each}'", f"{each}_code", f"{each}_message", f"chosen WHERE {each}_state = 'failed'") for each in prefixes
     ]

@@ -1,18 +1,20 @@
 """The one view of a collection: a row for each file, with what is known of it and what every task came to.
 
-Made with DuckDB over Arrow tables, in memory. What may be asked is checked before (`pipelines.bulk.conditions`); beside
-that the connection reaches no files and no network, its configuration is locked, and memory and time are limited.
+DuckDB runs the query over Arrow batches as they come, in memory. What may be asked is checked before
+(`pipelines.bulk.conditions`); beside that the connection reaches no files and no network, its configuration is locked,
+and memory and time are limited.
 """
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.bulk.collection import FILES, RESULTS, Collection
 from pipelines.bulk.conditions import check_columns, check_condition, check_order, explained
@@ -21,16 +23,23 @@ from pipelines.bulk.tasks import Task
 from pipelines.bulk.technical import DOCUMENTS, PARTS, TECHNICAL
 from pipelines.jobs.errors import InvalidError
 
-if TYPE_CHECKING:
-    pass
-
 _KEPT = tuple(name for name in FILES.names if name != "stamp")
 OWN = tuple("imported_at" if name == AT else name for name in _KEPT)
 _TOLD = ("state", "code", "message", "attempts", AT, "result", "artifacts")  # of each task, after its prefix
 _RESULT = "result"
-_MEMORY, _THREADS = "512MB", 2
-_LIMIT_S = 30.0
+_MEMORY = "512MB"
+_LIMIT_S, _EXPORT_LIMIT_S = 30.0, 600.0
 _ROWS = 2048  # of a batch
+_LOCKED = {
+    "threads": "1",  # so rows come out in the order in which they went in
+    "TimeZone": "'UTC'",
+    "temp_directory": "''",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "enable_external_access": "false",
+    "lock_configuration": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -55,9 +64,9 @@ class Query:
             parts.append("GROUP BY ALL")
         if self.order_by is not None:
             check_order(self.order_by)
-        order = [self.order_by] if self.order_by is not None else []
-        order += [] if grouped and order else ["ALL" if grouped else "uri"]
-        parts.append("ORDER BY " + "\n, ".join(order))
+            parts.append(f"ORDER BY {self.order_by}\n" + ("" if grouped else ", uri"))
+        elif grouped:
+            parts.append("ORDER BY ALL")
         if limit is not None:
             parts.append(f"LIMIT {limit} OFFSET {offset}")
         return "\n".join(parts)
@@ -68,17 +77,20 @@ class Query:
 
 
 class CollectionView:
-    """A collection as it is when this is opened. Of results only those are loaded that ``asked``, a text, may need."""
+    """A collection as it is when this is opened, for one statement. Of results those are loaded that ``asked``, a text,
+    may need.
+    """
 
     def __init__(self, collection: Collection, asked: str = "*") -> None:
         import duckdb  # slow to load, and needed only where something is asked for
 
         self.tasks = task_prefixes(collection)
-        self._asked = asked.lower()
-        self._connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY, "threads": _THREADS})
-        self._connection.register("own_files", collection.files.read(_KEPT).rename_columns(OWN))
-        for prefix, task in self.tasks.items():
-            self._connection.register(f"results_of_{prefix}", self._results(collection, prefix, task))
+        self._connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY})
+        results = {
+            prefix: _results(collection, task, whole=_may_need(asked.lower(), prefix, task))
+            for prefix, task in self.tasks.items()
+        }
+        self._connection.register("known", _batches(collection.files.read(_KEPT), results))
         self._connection.execute(_view(self.tasks))
         for name, value in _LOCKED.items():
             self._connection.execute(f"SET {name} = {value}")
@@ -90,12 +102,12 @@ class CollectionView:
         self._connection.close()
 
     def batches(self, query: Query) -> Iterator[pa.RecordBatch]:
-        """All rows that are asked for; the first batch is there even if it has none.
+        """All rows that are asked for; the first batch has none.
 
         Raises:
             InvalidError: the query names what isn't there or can't be worked out, or takes too long or too much.
         """
-        with self._limited():
+        with self._limited(_EXPORT_LIMIT_S):
             reader = self._connection.sql(query.sql()).to_arrow_reader(_ROWS)
             yield pa.RecordBatch.from_pylist([], schema=reader.schema)
             yield from reader
@@ -106,46 +118,33 @@ class CollectionView:
         return found
 
     def keep(self, name: str, statement: str) -> None:
-        """Work out a statement of this program's own once; what comes of it is a table for others."""
-        with self._limited():
+        """Work out a statement of this program's own; what comes of it is a table for any number of others."""
+        with self._limited(_LIMIT_S):
             self._connection.execute(f"CREATE TEMP TABLE {name} AS {statement}")
 
     def told(self, statement: str) -> pa.Table:
         """What comes of a statement of this program's own."""
-        with self._limited():
+        with self._limited(_LIMIT_S):
             return self._connection.sql(statement).to_arrow_table()
 
     @contextmanager
-    def _limited(self) -> Iterator[None]:
+    def _limited(self, limit_s: float) -> Iterator[None]:
+        """An error that comes up while rows are read comes through Arrow: only its text tells what it is."""
         import duckdb
 
-        limit = threading.Timer(_LIMIT_S, self._connection.interrupt)
+        limit = threading.Timer(limit_s, self._connection.interrupt)
         limit.start()
         try:
             yield
-        except duckdb.InterruptException as error:
-            raise InvalidError(f"The query takes longer than {_LIMIT_S:g} s.", "query_too_large") from error
-        except duckdb.OutOfMemoryException as error:
-            raise InvalidError(f"The query takes more memory than {_MEMORY}.", "query_too_large") from error
-        except duckdb.Error as error:
-            raise InvalidError(f"The query can't be answered: {explained(str(error))}") from error
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            told = str(error)
+            if "INTERRUPT" in told:
+                raise InvalidError(f"The query takes longer than {limit_s:g} s.", "query_too_large") from error
+            if "Out of Memory" in told:
+                raise InvalidError(f"The query takes more memory than {_MEMORY}.", "query_too_large") from error
+            raise InvalidError(f"The query can't be answered: {explained(told)}") from error
         finally:
             limit.cancel()
-
-    def _results(self, collection: Collection, prefix: str, task: Task) -> pa.Table:
-        if self._may_need(prefix, task):
-            return collection.results(task).read()
-        rows = collection.results(task).read([name for name in RESULTS.names if name != _RESULT])
-        return rows.append_column(_RESULT, pa.nulls(len(rows), pa.string()))
-
-    def _may_need(self, prefix: str, task: Task) -> bool:
-        """Whether what is asked for may be told by a task's results: a column that is named is in the text."""
-        if "*" in self._asked or f"{prefix}_{_RESULT}" in self._asked:
-            return True
-        told = {name for name, places in DOCUMENTS.items() if task.operation in dict(places)}
-        if "media" in told:
-            told |= PARTS.keys()
-        return any(each.name in self._asked and told & {document for document, _ in each.places} for each in TECHNICAL)
 
 
 def task_prefixes(collection: Collection) -> dict[str, Task]:
@@ -169,35 +168,60 @@ def selected(collection: Collection, where: str) -> pa.Array:
         return view.told(query.sql())["identity"].combine_chunks()
 
 
-_LOCKED = {
-    "TimeZone": "'UTC'",
-    "temp_directory": "''",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",
-    "enable_external_access": "false",
-    "lock_configuration": "true",
-}
+def _may_need(asked: str, prefix: str, task: Task) -> bool:
+    """Whether what is asked for may be told by a task's results: a column that is named is in the text."""
+    if "*" in asked or f"{prefix}_{_RESULT}" in asked:
+        return True
+    told = {name for name, places in DOCUMENTS.items() if task.operation in dict(places)}
+    if "media" in told:
+        told |= PARTS.keys()
+    return any(each.name in asked and told & {document for document, _ in each.places} for each in TECHNICAL)
+
+
+def _results(collection: Collection, task: Task, *, whole: bool) -> pa.Table:
+    table = collection.results(task)
+    if whole:
+        return table.read()
+    rows = table.read([name for name in RESULTS.names if name != _RESULT])
+    return rows.append_column(_RESULT, pa.nulls(len(rows), pa.string()))
+
+
+def _batches(files: pa.Table, results: Mapping[str, pa.Table]) -> pa.RecordBatchReader:
+    """Files by URI, each with what tasks came to, by its content. Read once: what isn't read yet takes no room."""
+    files = files.take(pc.sort_indices(files["uri"]))
+    places = {
+        prefix: pc.index_in(files["identity"].combine_chunks(), rows["identity"], skip_nulls=True)
+        for prefix, rows in results.items()
+    }
+    told = {f"{prefix}_{name}": RESULTS.field(name).type for prefix in results for name in _TOLD}
+    own = {shown: FILES.field(name).type for shown, name in zip(OWN, _KEPT, strict=True)}
+    schema = pa.schema({**own, **told})
+
+    def parts() -> Iterable[pa.RecordBatch]:
+        for start in range(0, len(files), _ROWS):
+            columns = files.slice(start, _ROWS).combine_chunks().columns
+            for prefix, rows in results.items():
+                columns += rows.select(_TOLD).take(places[prefix].slice(start, _ROWS)).combine_chunks().columns
+            arrays = [column.combine_chunks() for column in columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, parts())
 
 
 def _view(tasks: Mapping[str, Task]) -> str:
-    own = [f"own_files.{name}" for name in OWN]
-    told = [f'results_of_{prefix}."{name}" AS {prefix}_{name}' for prefix in tasks for name in _TOLD]
-    joins = [f"LEFT JOIN results_of_{prefix} ON results_of_{prefix}.identity = own_files.identity" for prefix in tasks]
     documents = [f"{_document(tasks, places)} AS {name}" for name, places in DOCUMENTS.items()]
     parts = [f"{sql} AS {name}" for name, sql in PARTS.items()]
     shown = [f"{prefix}_{name}" for prefix in tasks for name in _TOLD]
     technical = [f"{each.sql} AS {each.name}" for each in TECHNICAL]
     return (
         f"CREATE VIEW files AS SELECT {', '.join((*OWN, *technical, *shown))} "  # noqa: S608 of names that are ours
-        f"FROM (SELECT *, {', '.join(parts)} "
-        f"FROM (SELECT {', '.join((*own, *told, *documents))} FROM own_files {' '.join(joins)}))"
+        f"FROM (SELECT *, {', '.join(parts)} FROM (SELECT *, {', '.join(documents)} FROM known))"
     )
 
 
 def _document(tasks: Mapping[str, Task], places: tuple[tuple[str, str], ...]) -> str:
     told = [
-        f"CASE WHEN json_valid(results_of_{name}.result) THEN json_extract(results_of_{name}.result, '{path}') END"
+        f"CASE WHEN json_valid({name}_{_RESULT}) THEN json_extract({name}_{_RESULT}, '{path}') END"
         for name, path in ((operation.replace("-", "_"), path) for operation, path in places)
         if name in tasks
     ]

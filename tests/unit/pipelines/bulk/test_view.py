@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from unit.pipelines.bulk.shelves import FILM, NOON, PICTURE, PROBE, row, shelf, tell
+from unit.pipelines.bulk.shelves import ANALYSIS, FILM, NOON, PICTURE, PROBE, row, shelf, tell
 
 from pipelines.bulk.tasks import task_of
 from pipelines.bulk.view import CollectionView, Query, selected, task_prefixes
@@ -151,6 +151,25 @@ def test_even_a_statement_of_any_kind_reaches_nothing_outside(tmp_path, statemen
     assert rows_of_this_test
     assert secret.read_text() == "secret\n1\n"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("secret")] == ["secret.csv"]
+
+
+def test_many_rows_come_by_uri_without_being_sorted(tmp_path):
+    names = [f"{number * 7919 % 5000:04d}.jpg" for number in range(5000)]
+    collection = shelf(tmp_path, [row(name) for name in names])
+    tell(collection, ANALYSIS, dict.fromkeys(names[::2], PICTURE))
+    query = Query("width > 0", "uri")
+    with CollectionView(collection, query.text) as view:
+        uris = [uri for batch in view.batches(query) for uri in batch["uri"].to_pylist()]
+    assert uris == sorted(uris)
+    assert len(uris) == 2500
+
+
+def test_what_can_t_be_worked_out_for_a_late_row_is_told(tmp_path):
+    names = [f"{number:05d}" for number in range(4999)]
+    collection = shelf(tmp_path, [row(name) for name in (*names, "last")])
+    query = Query("path::INTEGER >= 0", "path")
+    with CollectionView(collection, query.text) as view, pytest.raises(InvalidError, match="last"):
+        list(view.batches(query))
 
 
 def test_memory_is_limited(tmp_path, monkeypatch):
