@@ -47,8 +47,11 @@ class Cleaning:
         files = collection.files.read(_NAMES).sort_by("uri")
         self._files: Mapping[str, dict[str, Any]] = {row["uri"]: row for row in files.to_pylist()}
 
-    def entries(self, what: Sequence[What], groups: Sequence[Group]) -> list[dict[str, Any]]:
-        """Each path once, by what it is, then by path; artifacts of what goes go with it. ``groups`` are of copies."""
+    def entries(self, what: Sequence[What], groups: Sequence[Group], folder: Path | None) -> list[dict[str, Any]]:
+        """Each path once, by what it is, then by path; artifacts of what goes go with it. ``groups`` are of copies.
+
+        ``folder``: only what lies in it.
+        """
         found: dict[str, dict[str, Any]] = {}
         for each, entries in (
             ("missing", self._missing()),
@@ -60,7 +63,10 @@ class Cleaning:
         ):
             if each in what:
                 for entry in sorted(entries, key=lambda entry: entry["path"]):
-                    found.setdefault(entry["path"], entry)
+                    if folder is None or Path(entry["path"]).is_relative_to(folder):
+                        found.setdefault(entry["path"], entry)
+        if folder is not None:
+            self.kept = [(path, why) for path, why in self.kept if Path(path).is_relative_to(folder)]
         return list(found.values())
 
     def _missing(self) -> Iterator[dict[str, Any]]:
@@ -158,9 +164,8 @@ class Cleaning:
         if not stat.S_ISREG(facts.st_mode):
             self.kept.append((str(path), "It is a link; what it leads to isn't touched."))
         elif not any(path.is_relative_to(root) for root in roots) or not os.access(path.parent, os.W_OK | os.X_OK):
-            self.kept.append(
-                (str(path), "It lies where this server may not write. Add its folder to MEDIARAY_OUTPUT_ROOTS.")
-            )
+            mend = "Name its folder, or add it to MEDIARAY_OUTPUT_ROOTS."
+            self.kept.append((str(path), f"It lies where this server may not write. {mend}"))
         else:
             facts_told = {"size_bytes": facts.st_size, "modified_ns": facts.st_mtime_ns}
             yield {"path": str(path), "what": what, "why": why, **facts_told, **(told or {})}

@@ -10,7 +10,7 @@ import typer
 from serve.cli.display import display_for
 from serve.cli.failures import FAILED, reported
 from serve.cli.launch import ensure_server
-from serve.cli.options import files_of, given_params, option_parameters
+from serve.cli.options import files_of, folders_of, given_params, option_parameters
 from serve.cli.render import Screen, print_json
 from serve.cli.session import Place
 from serve.cli.targets import Target, granted, split_by_name, targets
@@ -41,13 +41,17 @@ class Refused:
 
 @dataclass(frozen=True)
 class Order:
-    """A job to be submitted. ``files``: what its parameters name beside sources and output."""
+    """A job to be submitted. ``files``: what its parameters name beside sources and output.
+
+    To ``folders`` among these it writes.
+    """
 
     operation: str
     target: Target
     params: Mapping[str, Any]
     priority: str
     files: Sequence[str] = ()
+    folders: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Wish:
     watch: bool
     as_json: bool
     files: Sequence[str] = ()
+    folders: Sequence[str] = ()
 
     def params_for(self, target: Target) -> dict[str, Any]:
         return {**self.params, "output": target.output} if target.output else dict(self.params)
@@ -78,7 +83,8 @@ def operation_command(operation: "Operation") -> Callable[..., None]:
             as_json=given.pop("json_output"),
             params=given_params(operation.params, given),
         )
-        _carry_out(operation, replace(wish, files=files_of(operation.params, wish.params)))
+        files, folders = files_of(operation.params, wish.params), folders_of(operation.params, wish.params)
+        _carry_out(operation, replace(wish, files=files, folders=folders))
 
     own = option_parameters(operation.params, without=frozenset({"output"}))
     # Set apart from the function: typer reads the signature, and the names come from the model.
@@ -159,10 +165,11 @@ def _carry_out(operation: "Operation", wish: Wish) -> None:
     refused = [_refused(each, "output_in_use", _SAME_NAME, as_json=wish.as_json) for each in clashing]
     with place.client() as client:
         if wish.explain:
-            with granted(place, apart, wish.files):
+            with granted(place, apart, wish.files, wish.folders):
                 _explain(client, operation.name, replace(wish, targets=apart), refused)
             return
-        orders = [Order(operation.name, target, wish.params_for(target), wish.priority, wish.files) for target in apart]
+        named = wish.files, wish.folders
+        orders = [Order(operation.name, target, wish.params_for(target), wish.priority, *named) for target in apart]
         jobs, refused_too = submit_each(client, place, orders, as_json=wish.as_json)
         refused += refused_too
     if wish.watch and jobs:
@@ -181,7 +188,7 @@ def submit_each(
     for order in orders:
         target = order.target
         try:
-            with granted(place, [target], order.files):
+            with granted(place, [target], order.files, order.folders):
                 jobs.append(client.submit(order.operation, list(target.sources), order.params, order.priority))
         except ProblemError as error:
             if len(orders) == 1 or not error.code.startswith(_OF_ONE):

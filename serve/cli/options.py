@@ -47,6 +47,12 @@ def files_of(model: type[BaseModel], params: Mapping[str, Any]) -> list[str]:
     return [path for _, path in _paths(model, params)]
 
 
+def folders_of(model: type[BaseModel], params: Mapping[str, Any]) -> list[str]:
+    """The folders that parameters name to be written to, beside output: those whose schema says ``writes``."""
+    extras = {name: model.model_fields[name].json_schema_extra for name in params}
+    return [path for name, path in _paths(model, params) if (extras[name] or {}).get("writes")]  # type: ignore[union-attr]
+
+
 def _paths(model: type[BaseModel], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Parameters that name a file of this machine: those whose schema says ``format: path``."""
     for name, value in given.items():

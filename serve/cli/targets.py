@@ -68,8 +68,12 @@ def split_by_name(chosen: Sequence[Target]) -> tuple[list[Target], list[Target]]
 
 
 @contextlib.contextmanager
-def granted(place: Place, chosen: Sequence[Target], files: Sequence[str] = ()) -> Iterator[None]:
+def granted(
+    place: Place, chosen: Sequence[Target], files: Sequence[str] = (), folders: Sequence[str] = ()
+) -> Iterator[None]:
     """Let the server read where sources and ``files`` are and write where outputs go, unless roots are configured.
+
+    To ``folders`` it may write, too.
 
     What is new is taken back when the body fails: a refused command grants nothing.
     """
@@ -88,7 +92,7 @@ def granted(place: Place, chosen: Sequence[Target], files: Sequence[str] = ()) -
         for target in chosen
         if target.output
     }
-    new = grant(place.home, read=sorted(read), write=sorted(write))
+    new = grant(place.home, read=sorted(read), write=sorted(write | set(map(Path, folders))))
     try:
         yield
     except BaseException:

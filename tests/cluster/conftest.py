@@ -37,6 +37,7 @@ MODULES = [
     "pipelines.jobs.operations.transcode",
     "pipelines.bulk.operations.collection_import",
     "pipelines.bulk.operations.collection_process",
+    "pipelines.bulk.operations.collection_export",
     "pipelines.bulk.operations.collection_enrich",
     "pipelines.bulk.operations.collection_duplicates",
     "pipelines.bulk.operations.collection_cleanup",

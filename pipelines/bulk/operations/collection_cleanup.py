@@ -4,11 +4,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cluster.storage import local_path
 from pipelines.bulk.cleaning import Cleaning, What
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
@@ -35,6 +37,11 @@ class Params(BaseModel):
         min_length=1,
         description="missing (rows of files that are gone), orphaned (artifacts of no file), temporary (what jobs "
         "left), broken (damaged files), duplicates (of the same bytes), similar (of the same picture or film).",
+    )
+    folder: str | None = Field(
+        None,
+        description="Only what lies in this folder. On the command line the server may then write there.",
+        json_schema_extra={"format": "path", "writes": True},
     )
     dry_run: bool = Field(True, description="Only list what would go.")
     distance: int = Field(4, ge=0, le=16, description="Of similar ones: how many bits of 64 may differ.")
@@ -69,6 +76,11 @@ def _collection(bench: Workbench) -> Collection:
     return Collection.of_source(bench.home, bench.sources[0])
 
 
+def _folder(params: Params) -> Path | None:
+    """Raises StorageError: it isn't absolute."""
+    return local_path(params.folder) if params.folder is not None else None
+
+
 def _action(params: Params) -> str:
     if params.restore:
         return "restored"
@@ -78,7 +90,9 @@ def _action(params: Params) -> str:
 
 
 def plan(bench: Workbench) -> Plan:
-    return driven({"collection": _collection(bench).name, "action": _action(bench.params), "what": bench.params.what})
+    params = bench.params
+    _folder(params)
+    return driven({"collection": _collection(bench).name, "action": _action(params), "what": params.what})
 
 
 def run(bench: Workbench, unit: Unit) -> BaseModel:
@@ -120,7 +134,7 @@ def _clean(
             kept += trash.finish(each, bench.tell).left
     if run not in trash.runs():
         cleaning = Cleaning(collection, bench.home, (*bench.read_roots, collection.folder), bench.write_roots)
-        planned = cleaning.entries(params.what, groups)
+        planned = cleaning.entries(params.what, groups, _folder(params))
         kept += cleaning.kept
         if params.dry_run or not planned:
             return planned, kept

@@ -15,7 +15,9 @@ from unit.pipelines.bulk.desk import report, settle
 from unit.pipelines.bulk.test_duplicates import scene
 from unit.pipelines.bulk.test_trash import rows_of, state_of
 
+from cluster.errors import StorageError
 from pipelines.bulk.operations.collection_cleanup import OPERATION, Params
+from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
 from pipelines.bulk.operations.collection_process import OPERATION as PROCESS
 from pipelines.bulk.tasks import task_of
 from pipelines.bulk.trash import Trash
@@ -138,6 +140,17 @@ def test_what_is_read_only_stays(desk, library, monkeypatch):
     outcome = desk.do(OPERATION, "collection:all", what=("broken",))
     assert report(outcome, "cleanup.jsonl") == []
     assert "may not write" in report(outcome, "kept.jsonl")[0]["why"]
+
+
+def test_only_what_lies_in_a_folder_goes(desk, library):
+    (library / "sub").mkdir()
+    shutil.move(library / "1x.png", library / "sub" / "1x.png")
+    shutil.copy(library / "3.png", library / "3x.png")
+    desk.do(IMPORT, library, into="all")
+    assert names(listed(desk, "duplicates")) == {"1x.png": "duplicates", "3x.png": "duplicates"}
+    assert names(listed(desk, "duplicates", "orphaned", folder=str(library / "sub"))) == {"1x.png": "duplicates"}
+    with pytest.raises(StorageError, match="absolute"):
+        listed(desk, "duplicates", folder="sub")
 
 
 def test_staged_files_of_a_running_job_and_young_ones_stay(desk, library):

@@ -11,7 +11,7 @@ from unit.serve.cli.fakes import SHRINK, ShrinkParams
 from pipelines.jobs.catalogue import Operation
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from serve.catalogue import catalogue
-from serve.cli.options import files_of, given_params, option_parameters
+from serve.cli.options import files_of, folders_of, given_params, option_parameters
 
 runner = CliRunner()
 
@@ -105,6 +105,17 @@ def test_a_file_that_is_named_is_sent_with_its_whole_path(tmp_path, monkeypatch)
     assert given == {"against": f"{tmp_path}/kept/a.parquet", "name": "b"}
     assert files_of(Params, given) == [f"{tmp_path}/kept/a.parquet"]
     assert given_params(Params, {"against": "file:///a"}) == {"against": "file:///a"}
+
+
+def test_a_folder_that_is_written_to_is_told_from_files_that_are_read():
+    class Params(BaseModel):
+        against: str | None = Field(None, json_schema_extra={"format": "path"})
+        folder: str | None = Field(None, json_schema_extra={"format": "path", "writes": True})
+        name: str = ""
+
+    given = {"against": "/kept/a.parquet", "folder": "/films", "name": "b"}
+    assert files_of(Params, given) == ["/kept/a.parquet", "/films"]
+    assert folders_of(Params, given) == ["/films"]
 
 
 def test_only_lists_of_any_length_are_said_to_be_repeated() -> None:

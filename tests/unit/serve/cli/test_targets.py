@@ -93,6 +93,16 @@ def test_files_that_parameters_name_can_be_read(films, tmp_path):
     assert json.loads((place.home.path / "grants.json").read_text())["read"] == [str(films), f"{films}/other"]
 
 
+def test_folders_that_parameters_name_can_be_written(films, tmp_path):
+    place = Place(Settings(home=tmp_path / "home"), Home.create(tmp_path / "home"))
+    with granted(place, targets(["collection:all"], None, "none"), [f"{films}/other"], [f"{films}/other"]):
+        pass
+    assert json.loads((place.home.path / "grants.json").read_text()) == {
+        "read": [f"{films}/other"],
+        "write": [f"{films}/other"],
+    }
+
+
 def test_configured_roots_are_not_widened(films, tmp_path):
     settings = Settings(home=tmp_path / "home", roots=("/films",), output_roots=("/films",))
     place = Place(settings, Home.create(settings.home))
