@@ -39,8 +39,9 @@ def each_of(operation: Operation, bench: Workbench, params: Any, sources: Sequen
 
 
 def seconds_of(plan: Plan) -> float:
-    """What a plan takes on one slot."""
-    return sum(unit.needs.seconds for unit in plan.units) + plan.join.seconds
+    """What a plan takes on one slot; a join that is done in a moment isn't counted."""
+    units_s = sum(unit.needs.seconds for unit in plan.units)
+    return units_s if plan.join.interactive else units_s + plan.join.seconds
 
 
 def _alone(operation: Operation, bench: Workbench, params: Any, source: str, scratch: Path) -> Each:

@@ -9,7 +9,8 @@ from unit.pipelines.jobs.operating import bench
 
 from cluster.errors import ChildFailedError
 from pipelines.jobs.catalogue import Each, Operation
-from pipelines.jobs.inline import each_of
+from pipelines.jobs.inline import each_of, seconds_of
+from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.operations import image_thumbnails, probe, storyboard, thumbnails
 
 
@@ -77,3 +78,9 @@ def test_a_full_disk_is_no_source_s_fault(child, photos, monkeypatch):
     monkeypatch.setattr("pipelines.jobs.inline._done", full)
     with pytest.raises(ChildFailedError, match="No space left"):
         done(operation, child, photos[:1])
+
+
+def test_a_plan_takes_as_long_as_its_units_and_a_join_that_takes_its_time():
+    units = (Unit(name="a", needs=Needs(seconds=0.25)), Unit(name="b", needs=Needs(seconds=2)))
+    assert seconds_of(Plan(units=units)) == 2.25
+    assert seconds_of(Plan(units=units, join=Needs(seconds=3))) == 5.25
