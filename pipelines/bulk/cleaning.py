@@ -18,6 +18,7 @@ from cluster.identity import stamp_of
 from cluster.storage import open_source
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.duplicates import Group, why_better
+from pipelines.bulk.scanning import is_text
 from pipelines.bulk.tasks import Task
 from pipelines.bulk.trash import FOLDER, OF_FILES
 
@@ -92,8 +93,9 @@ class Cleaning:
         old = time.time() - _STAGED_AGE_S
         for path in sorted({path for folder in self._folders() for path in _files_below(folder)}):
             job = _STAGED.fullmatch(path.name)
-            if job and not (self._home / "scratch" / job[1]).exists() and path.lstat().st_mtime < old:
-                yield from self._file_entry(path, "temporary", f"The job {job[1]} staged it, and is over.")
+            if job and not (self._home / "scratch" / job[1]).exists():
+                entries = self._file_entry(path, "temporary", f"The job {job[1]} staged it, and is over.")
+                yield from (entry for entry in entries if entry["modified_ns"] < old * 1e9)
 
     def _folders(self) -> set[Path]:
         """Where jobs may have staged files: what was imported, and where their artifacts went."""
@@ -159,7 +161,10 @@ class Cleaning:
     def _file_entry(
         self, path: Path, what: What, why: str, told: Mapping[str, Any] | None = None
     ) -> Iterator[dict[str, Any]]:
-        facts = path.lstat()
+        try:
+            facts = path.lstat()
+        except OSError:  # it went a moment ago
+            return
         roots = (*self._write, self._collection.folder)
         if not stat.S_ISREG(facts.st_mode):
             self.kept.append((str(path), "It is a link; what it leads to isn't touched."))
@@ -172,10 +177,10 @@ class Cleaning:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Regular files in a folder and below it, through no link, and not what is in a trash."""
+    """Files in a folder and below it, through no link; not what is in a trash, and no names that aren't UTF-8."""
     for at, folders, names in os.walk(folder):
         folders[:] = [each for each in folders if each != FOLDER]
-        yield from (Path(at, name) for name in names)
+        yield from (Path(at, name) for name in names if is_text(os.path.join(at, name)))  # noqa: PTH118 to be tested first
 
 
 def _verdicts(collection: Collection, task: Task) -> dict[str, str]:

@@ -79,7 +79,7 @@ def _below(root: Path, kinds: frozenset[str]) -> Iterator[Seen]:
         for entry in found:
             if entry.name.startswith("."):
                 continue
-            if not _is_text(entry.path):
+            if not is_text(entry.path):
                 yield _unreadable(root, entry.path, "its name isn't UTF-8")
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
@@ -109,11 +109,12 @@ def seen_of(uri: str, path: str, root: str, facts: os.stat_result) -> Seen:
 
 
 def _unreadable(root: Path, path: str, why: str) -> Seen:
-    shown = path if _is_text(path) else ascii(path)[1:-1]
+    shown = path if is_text(path) else ascii(path)[1:-1]
     return Seen(shown, os.path.relpath(shown, root), str(root), kind_of(shown), problem=why)
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Whether a path is UTF-8: no other can be kept in a table."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -163,6 +163,13 @@ def test_staged_files_of_a_running_job_and_young_ones_stay(desk, library):
     assert len(listed(desk, "temporary")) == 1
 
 
+def test_names_that_aren_t_utf_8_are_left_alone(desk, library):
+    odd = os.fsencode(library) + b"/.caf\xe9." + str(uuid.uuid4()).encode() + b"-1.mediaray-part"
+    Path(os.fsdecode(odd)).write_bytes(b"staged")
+    settle(library)
+    assert len(listed(desk, "temporary")) == 1
+
+
 def test_a_film_that_validate_found_broken_is_broken(desk, imported):
     film = factory.film(desk.library / "film.mp4")
     film.write_bytes(film.read_bytes()[:-2000])
