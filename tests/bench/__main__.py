@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import (
+    bulk,
     chunks,
     comparison,
     durability,
@@ -60,6 +61,8 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "quality": quality.quality,
     "inspect": inspection.inspection,
     "upgrades": upgrades.upgrades,
+    "library": bulk.library,
+    "bulk": bulk.bulk,
 }
 
 

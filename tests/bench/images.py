@@ -313,9 +313,9 @@ def _slowest_refusal(folder: Path) -> float:
     return slowest
 
 
-def _main(source: Path, target: Path, format_: str) -> None:
+def _main(source: Path, target: Path, format_: str, width: str = str(WIDTH)) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    spec = _SPEC.model_copy(update={"format": format_})
+    spec = _SPEC.model_copy(update={"format": format_, "sizes": (width,)})
     files = sorted(source.glob("*.jpg"))
     with ThreadPoolExecutor(2) as pool:
         began = time.perf_counter()
@@ -324,4 +324,4 @@ def _main(source: Path, target: Path, format_: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    _main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
