@@ -2,7 +2,8 @@
 
 DuckDB runs SQL with the rights of its process. So a text is first parsed, by DuckDB itself, and refused unless each
 part of it is known to be harmless: no subqueries, no tables, no other statements, no function that isn't listed here.
-None of those reads anything but its arguments, or makes more of them than a few times their length.
+None of those reads anything but its arguments, or makes more of them than a few times their length; and so that their
+results take no more room than that of some columns, a text has so many calls at most.
 """
 
 import json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
 MOST_CHARACTERS = 4000
+_MOST_CALLS = 64
 _CLASSES = frozenset(
     (
         *("BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION"),
@@ -35,13 +37,13 @@ _TYPES = frozenset(
 )
 _FUNCTIONS = frozenset(
     (
-        *("+", "-", "*", "/", "//", "%", "**", "^", "&", "|", "~", "<<", ">>", "||", "@", "^@", "->>", "~~", "!~~"),
+        *("+", "-", "*", "/", "//", "%", "**", "^", "&", "|", "~", "<<", ">>", "@", "^@", "->>", "~~", "!~~"),
         *("~~*", "!~~*", "~~~", "like_escape", "ilike_escape", "not_like_escape", "not_ilike_escape"),
         *("abs", "ceil", "ceiling", "floor", "round", "trunc", "sign", "sqrt", "exp", "ln", "log", "log2", "log10"),
         *("pow", "power", "mod", "greatest", "least", "xor", "bit_count", "ifnull", "nullif", "coalesce"),
         *("lower", "upper", "lcase", "ucase", "length", "strlen", "len", "trim", "ltrim", "rtrim", "left", "right"),
         *("substr", "substring", "split_part", "contains", "starts_with", "prefix", "ends_with", "suffix", "position"),
-        *("instr", "strpos", "reverse", "concat", "concat_ws", "format_bytes", "regexp_matches", "regexp_full_match"),
+        *("instr", "strpos", "reverse", "format_bytes", "regexp_matches", "regexp_full_match"),
         *("regexp_extract", "levenshtein", "damerau_levenshtein", "jaro_winkler_similarity", "hamming", "mismatches"),
         *("parse_filename", "parse_dirname", "json_extract_string", "json_array_length", "json_exists", "json_type"),
         *("list_contains", "array_contains", "list_has", "array_has", "list_value", "list_extract", "array_extract"),
@@ -98,7 +100,7 @@ Condition = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=MOST_CHARACTERS,
+        max_length=MOST_CHARACTERS - 100,  # an operation adds its own condition
         description="Which files, by a condition in SQL over the columns: kind = 'video' AND height < 720",
     ),
     AfterValidator(_as_value),
@@ -117,8 +119,13 @@ def _parsed(statement: str, text: str, what: str) -> dict[str, Any]:
     """The only node of a statement, as DuckDB understands it."""
     if len(text) > MOST_CHARACTERS:
         raise InvalidError(f"A query's text is at most {MOST_CHARACTERS} characters long.")
+    if "\0" in text or text.encode(errors="ignore").decode() != text:
+        raise InvalidError(f"{text[:200]!a} has characters that aren't text.")
     found = _parser().cursor().execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
-    told: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
+    try:
+        told: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
+    except RecursionError:
+        raise InvalidError(f"{text[:200]!r} is nested too deeply.") from None
     if told["error"]:
         raise InvalidError(f"{text[:200]!r} isn't {what} in SQL: {explained(told.get('error_message', ''))}")
     statements = told["statements"]
@@ -137,7 +144,10 @@ def _is_plain(node: Mapping[str, Any]) -> bool:
 
 
 def _check(expression: Mapping[str, Any], classes: frozenset[str], functions: frozenset[str]) -> None:
-    for part in _parts(expression):
+    parts = list(_parts(expression))
+    if sum(part.get("class") in {"FUNCTION", "CAST"} for part in parts) > _MOST_CALLS:
+        raise InvalidError(f"An expression has at most {_MOST_CALLS} functions, operators and casts.")
+    for part in parts:
         kind = part.get("class")
         if kind is not None and kind not in classes:
             raise InvalidError(f"A {kind.lower().replace('_', ' ')} can't be used in a query on a collection.")
@@ -149,13 +159,14 @@ def _check(expression: Mapping[str, Any], classes: frozenset[str], functions: fr
 
 def _parts(value: object) -> Iterator[Mapping[str, Any]]:
     """An expression and all that it is made of."""
-    if isinstance(value, Mapping):
-        yield value
-        for each in value.values():
-            yield from _parts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _parts(each)
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Mapping):
+            yield each
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
 
 
 def explained(message: str) -> str:

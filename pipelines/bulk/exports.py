@@ -79,6 +79,7 @@ def planned(export: Export) -> pa.Table:
 
     Raises:
         InvalidError: the condition can't be answered.
+        StorageError: ``output_is_source``: a copy would have the name of one of the collection's files.
     """
     columns = ", ".join(
         dict.fromkeys(("uri", "path", "root", "size_bytes", "modified_at", *columns_of(export.template)))
@@ -87,14 +88,29 @@ def planned(export: Export) -> pa.Table:
     with CollectionView(export.collection, query.text) as view:
         rows = view.told(query.sql()).to_pylist()
     uris = [row["uri"] for row in rows]
+    targets = apart([name_of(export.template, row) for row in rows], uris, (CATALOGUE,))
+    _check_sources(export, targets)
     return pa.table(
         {
             "uri": pa.array(uris, pa.string()),
             "size_bytes": pa.array([row["size_bytes"] for row in rows], pa.int64()),
             "modified_us": pa.array([_micros(row["modified_at"]) for row in rows], pa.int64()),
-            "target": pa.array(apart([name_of(export.template, row) for row in rows], uris, (CATALOGUE,)), pa.string()),
+            "target": pa.array(targets, pa.string()),
         }
     )
+
+
+def _check_sources(export: Export, targets: Sequence[str]) -> None:
+    """By whatever links the folders are named."""
+    files = export.collection.files.read(("root", "path"))
+    folders = {root: Path(root).resolve() for root in set(files["root"].to_pylist())}
+    pairs = zip(files["root"].to_pylist(), files["path"].to_pylist(), strict=True)
+    sources = {f"{folders[root]}/{path}" for root, path in pairs}
+    output = export.output.resolve()
+    for target in targets:
+        if f"{output}/{target}" in sources:
+            told = f"{output}/{target} is one of the collection's own files. Choose another folder."
+            raise StorageError("output_is_source", told)
 
 
 def size_of(rows: pa.Table) -> int:

@@ -29,7 +29,7 @@ _TOLD = ("state", "code", "message", "attempts", AT, "result", "artifacts")  # o
 _RESULT = "result"
 _MEMORY = "512MB"
 _LIMIT_S, _EXPORT_LIMIT_S = 30.0, 600.0
-_ROWS = 2048  # of a batch
+_ROWS = 512  # of a batch: what each function makes of them is in memory at once
 _LOCKED = {
     "threads": "1",  # so rows come out in the order in which they went in
     "TimeZone": "'UTC'",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from unit.pipelines.bulk.shelves import ANALYSIS, FILM, NOON, PICTURE, PROBE, row, shelf, tell
 
-from pipelines.bulk.tasks import task_of
+from pipelines.bulk.tasks import Task, task_of
 from pipelines.bulk.view import CollectionView, Query, selected, task_prefixes
 from pipelines.jobs.errors import InvalidError
 
@@ -48,6 +48,15 @@ def test_a_picture_is_told_by_its_analysis(tmp_path):
     picture = told(shelf(tmp_path), "c.jpg")
     names = ("format", "width", "height", "quality_score", "phash", "colour", "hdr", "frames")
     assert [picture[name] for name in names] == ["jpeg", 4000, 3000, 71.5, "ffee000011112222", "#aa5500", "sdr", 1]
+
+
+def test_side_cars_and_checksums_are_told(tmp_path):
+    collection = shelf(tmp_path)
+    tell(collection, Task(operation="sidecar"), {"a.mkv": {"fields": {"title": "Nosferatu, restored", "year": "1922"}}})
+    tell(collection, task_of("checksum", {}), {"a.mkv": {"blake3": "ab" * 32, "size_bytes": 5}})
+    film = told(collection, "a.mkv")
+    assert (film["title"], film["blake3"]) == ("Nosferatu, restored", "ab" * 32)
+    assert len(asked(collection, "(sidecar_result->>'$.fields.year')::INTEGER = 1922")) == 1
 
 
 def test_what_a_task_failed_with_stands_in_its_columns(tmp_path):
