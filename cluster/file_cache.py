@@ -47,6 +47,15 @@ class FileCache:
                 self._make_room(path)
         return path
 
+    def forget(self, beginning: str) -> None:
+        """Remove the entries whose keys begin so."""
+        if beginning and not beginning.isalnum():
+            raise ValueError("not the beginning of a key")
+        for path in self._folder.glob(f"{beginning[:2] or '*'}/{beginning}*"):
+            path.unlink(missing_ok=True)
+        with self._lock:
+            self._bytes = None
+
     def _make_room(self, kept: Path) -> None:
         entries = sorted(entry for entry in self._entries() if entry[2] != kept)
         held = kept.stat().st_size + sum(size_bytes for _, size_bytes, _ in entries)

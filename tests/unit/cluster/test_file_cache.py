@@ -57,3 +57,14 @@ def test_what_was_begun_and_left_goes_too(cache):
     os.utime(begun, (1, 1))
     keep(cache, "a1", 10)
     assert not begun.exists()
+
+
+def test_entries_are_forgotten_by_how_their_keys_begin(cache):
+    for key in ("ab1", "ab2", "cd1"):
+        keep(cache, key, 10)
+    cache.forget("ab1")
+    assert [cache.find(key) is not None for key in ("ab1", "ab2", "cd1")] == [False, True, True]
+    with pytest.raises(ValueError, match="beginning"):
+        cache.forget("../")
+    cache.forget("")
+    assert cache.find("cd1") is None

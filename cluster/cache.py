@@ -1,0 +1,253 @@
+"""The cache: what was found out once, in a Redis that may evict. While that is away, all works, and takes longer.
+
+An entry lies under a digest of all that its value depends on, with its kind and the generations of its tags as they
+were when the work on it began. It counts as long as they are the same: a purge draws a new one for a tag. A generation
+that was evicted is drawn anew, too, so that it costs a miss and never gives what was purged. Tags share
+``GENERATIONS`` of them by their digests, which are few and asked for all the time: they stay, and a purge takes
+about a thousandth of all other entries with it. No command names two keys, so that a Redis Cluster takes them all.
+"""
+
+import contextlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import redis
+from blake3 import blake3
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException
+from redis.retry import Retry
+
+T = TypeVar("T")
+Kind = Literal["metadata", "analysis", "negative"]
+
+_DAY_S = 24 * 3600
+TTL_S: Mapping[Kind, int] = {"metadata": 30 * _DAY_S, "analysis": 30 * _DAY_S, "negative": 600}
+GENERATIONS = 1024
+PURGES = "mediaray:purges"  # a channel: the tags that are purged
+_ENTRY, _GENERATION, _LOCK, _COUNTS = "mediaray:entry", "mediaray:generation", "mediaray:lock", "mediaray:counts"
+_ANSWER_S = 0.5
+_AWAY_S = 1.0  # for so long it isn't asked again after it failed to answer
+_ALONE_S = 10.0  # what takes longer may be made twice, and what was begun by a process that died is made after that
+_POLL_S = 0.02
+_AWAY = (redis.RedisError, RedisClusterException, OSError)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a value is kept, and the tags that it is purged by."""
+
+    key: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What lies at an address, if anything, and the generations that count now; none: the cache is away."""
+
+    value: str | None = None
+    kind: str | None = None
+    generations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """What the cache has done since it was started, and what it holds. ``made``: of the misses, those worked on."""
+
+    hits: int
+    misses: int
+    made: int
+    keys: int
+    size_bytes: int
+    limit_bytes: int
+    evicted: int
+
+
+def source_tag(identity: str) -> str:
+    """The tag of all that was made of a content."""
+    return f"source:{identity}"
+
+
+def operation_tag(operation: str) -> str:
+    return f"operation:{operation}"
+
+
+def address_of(
+    operation: str,
+    identities: Sequence[str],
+    params: Mapping[str, Any],
+    engine: str,
+    names: Sequence[str] = (),
+) -> Address:
+    """The address of what ``operation`` tells of contents.
+
+    ``params`` are all that change it, ``engine`` are the versions of what does it, ``names`` what it calls the sources.
+    """
+    of = json.dumps([operation, identities, params, engine, names], sort_keys=True, ensure_ascii=True)
+    tags = (operation_tag(operation), *map(source_tag, identities))
+    return Address(blake3(of.encode()).hexdigest(), tags)
+
+
+class Cache:
+    """A process's way to the cache; for any number of threads. ``url`` may be a Redis, with TLS, or a Redis Cluster."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connected: Any = None
+        self._away_until = 0.0
+        self._lock = threading.Lock()
+        self._making: dict[str, Future[Any]] = {}
+
+    def look(self, address: Address) -> Look:
+        """What lies there."""
+        return self._ask(lambda client: _read(client, address)) or Look()
+
+    def put(self, address: Address, value: str, kind: Kind, look: Look) -> None:
+        """Keep ``value``, JSON, the work on which was begun after ``look``."""
+        if look.generations:
+            text = f"{' '.join((kind, *look.generations))}\n{value}"
+            self._ask(lambda client: client.set(f"{_ENTRY}:{address.key}", text, ex=TTL_S[kind]))
+
+    def purge(self, tag: str) -> bool:
+        """Let no entry with this tag count any more; False: the cache is away."""
+        return self._ask(lambda client: _purge(client, tag)) is not None
+
+    def count(self, what: Literal["hits", "misses", "made"]) -> None:
+        """Count towards the ``stats``."""
+        self._ask(lambda client: client.hincrby(_COUNTS, what, 1))
+
+    def once(self, key: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
+        """What is found under ``key``, or else made, by one caller at a time however many ask for it.
+
+        Those in this process share what one of them gets, or its error. Those in others wait for it some seconds, then
+        find what it has kept; while the cache is away, each process makes its own.
+        """
+        if (found := find()) is not None:
+            self.count("hits")
+            return found
+        self.count("misses")
+        with self._lock:
+            others = self._making.get(key)
+            mine = self._making.setdefault(key, Future())
+        if others is not None:
+            return others.result()  # type: ignore[no-any-return]
+        try:
+            mine.set_result(self._found_or_made(key, find, make))
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._making[key]
+        return mine.result()  # type: ignore[no-any-return]
+
+    def stats(self) -> CacheStats | None:
+        """How it is; None: it's away."""
+        return self._ask(_stats)
+
+    def _found_or_made(self, key: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
+        with self._alone(key):
+            if (found := find()) is not None:  # another made it just now
+                return found
+            self.count("made")
+            return make()
+
+    @contextlib.contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Hold what only one process holds, if it can be had."""
+        lock = self._ask(lambda client: _acquired(client, key))
+        try:
+            yield
+        finally:
+            if lock is not None:
+                with contextlib.suppress(*_AWAY):  # it has run out, or Redis is away
+                    lock.release()
+
+    def _ask(self, question: Callable[[Any], T]) -> T | None:
+        """What Redis answers; None while it is away."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            if self._connected is None:
+                self._connected = _connect(self._url)
+            return question(self._connected)
+        except _AWAY:
+            self._away_until = time.monotonic() + _AWAY_S
+            return None
+
+
+def _acquired(client: Any, key: str) -> Any:
+    """The lock of this key, held; None where it can't be had in time."""
+    lock = client.lock(f"{_LOCK}:{key}", timeout=_ALONE_S, sleep=_POLL_S, blocking_timeout=_ALONE_S)
+    return lock if lock.acquire() else None
+
+
+def _connect(url: str) -> Any:
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_timeout": _ANSWER_S,
+        "socket_connect_timeout": _ANSWER_S,
+        "retry": Retry(NoBackoff(), 1),  # a connection that the server closed is opened anew
+    }
+    client = redis.Redis.from_url(url, **options)
+    if not client.info("cluster").get("cluster_enabled"):
+        return client
+    client.close()
+    return redis.RedisCluster.from_url(url, **options)
+
+
+def _generation_key(tag: str) -> str:
+    number = int.from_bytes(blake3(tag.encode(errors="surrogateescape")).digest(length=8)) % GENERATIONS
+    return f"{_GENERATION}:{number}"
+
+
+def _read(client: Any, address: Address) -> Look:
+    names = [_generation_key(tag) for tag in address.tags]
+    with client.pipeline(transaction=False) as pipe:
+        pipe.get(f"{_ENTRY}:{address.key}")
+        for name in names:
+            pipe.get(name)
+        text, *known = pipe.execute()
+    generations = tuple(each or _drawn(client, name) for each, name in zip(known, names, strict=True))
+    header, _, value = (text or "").partition("\n")
+    kind, *noted = header.split(" ")
+    if not value or tuple(noted) != generations:
+        return Look(generations=generations)
+    return Look(value, kind, generations)
+
+
+def _drawn(client: Any, name: str) -> str:
+    """A new generation, unless another process has just drawn one."""
+    drawn = secrets.token_hex(8)
+    client.set(name, drawn, nx=True)
+    return client.get(name) or drawn
+
+
+def _purge(client: Any, tag: str) -> bool:
+    client.set(_generation_key(tag), secrets.token_hex(8))
+    client.publish(PURGES, tag)
+    return True
+
+
+def _stats(client: Any) -> CacheStats:
+    counts = client.hgetall(_COUNTS)
+    servers = (
+        [client]
+        if isinstance(client, redis.Redis)
+        else [client.get_redis_connection(n) for n in client.get_primaries()]
+    )
+    memory = [server.info("memory") for server in servers]
+    return CacheStats(
+        hits=int(counts.get("hits", 0)),
+        misses=int(counts.get("misses", 0)),
+        made=int(counts.get("made", 0)),
+        keys=sum(server.dbsize() for server in servers),
+        size_bytes=sum(each["used_memory"] for each in memory),
+        limit_bytes=sum(each["maxmemory"] for each in memory),
+        evicted=sum(server.info("stats")["evicted_keys"] for server in servers),
+    )
