@@ -96,6 +96,7 @@ class JobView(View):
     artifacts: tuple[ArtifactView, ...] = ()
     artifact_count: int = 0
     result: dict[str, Any] | None = None
+    cached: bool = False
     error: ErrorView | None = None
     warnings: tuple[str, ...] = ()
 
@@ -347,6 +348,12 @@ def _asked(where: str | None, columns: str | None, order_by: str | None) -> dict
 
 def document(path: str, query: Mapping[str, str] | None = None) -> Call[dict[str, Any]]:
     return Call("GET", path, _object, query=query or {})
+
+
+def purge_cache(source: str | None, operation: str | None, tag: str | None) -> Call[None]:
+    given = {"source": source, "operation": operation, "tag": tag}
+    query = {name: value for name, value in given.items() if value is not None}
+    return Call("DELETE", "/cache", lambda _: None, query=query)
 
 
 def listing(name: str) -> Call[list[dict[str, Any]]]:

@@ -62,6 +62,7 @@ class JobView(BaseModel):
     )
     artifact_count: int
     result: dict[str, Any] | None
+    cached: bool = Field(False, description="The result is what an earlier job of the same came to.")
     error: JobError | None
     warnings: tuple[str, ...]
     links: dict[str, str]
@@ -105,12 +106,16 @@ class OperationList(BaseModel):
 
 
 class Health(BaseModel):
-    """``status`` is ``ok``, or ``degraded`` with the reasons in ``checks``."""
+    """``status`` is ``ok``, or ``degraded`` with the reasons in ``checks``.
+
+    ``cache`` counts its hits and misses since it was started, and tells what it holds; nothing while it is away.
+    """
 
     status: str
     version: str
     checks: dict[str, str]
     jobs: dict[str, int] = {}
+    cache: dict[str, int] | None = None
 
 
 def job_view(job: Job, latest: Event | None) -> JobView:
@@ -137,6 +142,7 @@ def job_view(job: Job, latest: Event | None) -> JobView:
         artifacts=[artifact_view(job.id, artifact) for artifact in job.artifacts],
         artifact_count=job.artifact_count,
         result=job.result,
+        cached=job.cached,
         error=job.error,
         warnings=job.warnings,
         links={

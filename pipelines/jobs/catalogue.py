@@ -21,17 +21,22 @@ if TYPE_CHECKING:
 COLLECTION = "collection:"  # what the source of an operation on a collection begins with
 
 
-class CommonParams(BaseModel):
-    """Parameters of every operation that writes files."""
+class FreshParams(BaseModel):
+    """The parameter of every operation that may take over what an earlier job finished."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fresh: bool = Field(False, description="Do all of it anew: take over nothing that an earlier job finished.")
+
+
+class CommonParams(FreshParams):
+    """Parameters of every operation that writes files."""
 
     output: str | None = Field(
         None,
         description="Where the result goes: a file, or a folder. Default: kept with the job, as artifacts.",
     )
     overwrite: bool = Field(False, description="Replace the output if it exists.")
-    fresh: bool = Field(False, description="Do all of it anew: take over nothing that an earlier job finished.")
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ class Operation:
     a collection's files that it is done with, and ``each`` tells what finished units of ``many`` made of each source.
     ``interactive`` operations are planned at once, even behind a long queue. ``told`` picks what of the result a person
     is shown when the job is done; all of it, where there is none.
+    ``cached``: the result of a job that made no files is kept in the cache, as what; ``reads`` are the files that it
+    depends on for given parameters, beside the sources.
     """
 
     name: str
@@ -100,6 +107,8 @@ class Operation:
     interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    cached: Literal["metadata", "analysis"] | None = None
+    reads: Callable[[Any], Sequence[str]] = lambda _params: ()
     examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
     @property

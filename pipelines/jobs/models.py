@@ -68,16 +68,39 @@ class Unit(Value):
     key: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
 
+class Found(Value):
+    """What an earlier job came to."""
+
+    result: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+class Lookup(Value):
+    """Where a job's result lies in the cache, and what was found there when the job was planned.
+
+    ``stamps`` tell its sources from what they become when they are changed, ``generations`` from when on its result
+    counts.
+    """
+
+    key: str
+    tags: tuple[str, ...]
+    generations: tuple[str, ...]
+    stamps: tuple[str, ...]
+    found: Found | None = None
+
+
 class Plan(Value):
     """What will be done: ``units`` in any order, the first ones first, then one join.
 
     ``shared`` is what all units need. ``explain`` is for people and ``--explain``. ``replanned``: a join made it, since
-    what the first plan's units made couldn't be joined.
+    what the first plan's units made couldn't be joined. ``lookup``: where the cache is asked for the job's result; with
+    one that was found, there are no units.
     """
 
     units: tuple[Unit, ...]
     shared: dict[str, Any] = {}
     replanned: bool = False
+    lookup: Lookup | None = None
     join: Needs = Needs(cpus=0, max_cpus=0, seconds=0.1)
     explain: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
@@ -93,12 +116,16 @@ class Artifact(Value):
 
 
 class Joined(Value):
-    """The join's manifest: the result, and each file with the temporary name it lies under beside its target."""
+    """The join's manifest: the result, and each file with the temporary name it lies under beside its target.
+
+    ``cached``: it is what an earlier job came to.
+    """
 
     result: dict[str, Any]
     artifacts: tuple[Artifact, ...] = ()
     staged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    cached: bool = False
 
 
 class JobError(Value):
@@ -109,7 +136,10 @@ class JobError(Value):
 
 
 class Job(Value):
-    """A job as the store has it. ``artifacts`` are the first that were made, of ``artifact_count``."""
+    """A job as the store has it. ``artifacts`` are the first that were made, of ``artifact_count``.
+
+    ``cached``: its result is what an earlier job came to.
+    """
 
     id: str
     operation: str
@@ -129,6 +159,7 @@ class Job(Value):
     warnings: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     artifact_count: int = 0
+    cached: bool = False
 
 
 class UnitStatus(BaseModel):

@@ -53,6 +53,7 @@ def picture_operation(
     params: type[BaseModel],
     work: PictureWork[Any],
     output: Literal["none", "folder"] = "folder",
+    cached: Literal["metadata", "analysis"] | None = None,
     examples: Sequence[Mapping[str, Any]] = (),
 ) -> Operation:
     """The operation that does ``work`` with each of its pictures."""
@@ -81,6 +82,7 @@ def picture_operation(
         output=output,
         interactive=True,
         told=partial(told, without=work.untold),
+        cached=cached,
         examples=examples,
     )
 

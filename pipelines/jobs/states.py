@@ -12,7 +12,8 @@ _STOPPED = frozenset({State.PAUSED, State.FAILED, State.CANCELLED})
 
 MOVES: Mapping[State, frozenset[State]] = {
     State.QUEUED: _WORKING | _STOPPED,
-    State.PLANNING: frozenset({State.RUNNING, State.QUEUED}) | _STOPPED,
+    # At once to verifying: the result was found in the cache.
+    State.PLANNING: frozenset({State.RUNNING, State.VERIFYING, State.QUEUED}) | _STOPPED,
     State.RUNNING: frozenset({State.VERIFYING, State.QUEUED}) | _STOPPED,
     # Back to running: what the units made can't be joined, and another plan is carried out.
     State.VERIFYING: frozenset({State.SUCCEEDED, State.QUEUED, State.RUNNING}) | _STOPPED,

@@ -321,7 +321,7 @@ def _job(fields: Mapping[str, str], job_id: str) -> Job:
         record = _record(fields["record"])
         known = {
             name: json.loads(fields[name])
-            for name in ("result", "error", "warnings", "artifacts", "artifact_count")
+            for name in ("result", "error", "warnings", "artifacts", "artifact_count", "cached")
             if name in fields
         }
         times = {name: int(fields[name]) for name in ("started_at", "finished_at") if name in fields}

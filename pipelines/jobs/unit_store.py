@@ -40,9 +40,9 @@ class UnitStore:
     def renew(self, job_id: str, unit: str, fence: int, lease_s: float) -> bool:
         return bool(self._renew(keys=[PREFIX], args=[job_id, unit, fence, int(lease_s * 1000)]))
 
-    def commit(self, job_id: str, unit: str, fence: int, manifest: str) -> bool:
-        """Make the unit done for good; False where the fence has moved on."""
-        done, _ = self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest])
+    def commit(self, job_id: str, unit: str, fence: int, manifest: str, *, cached: bool = False) -> bool:
+        """Make the unit done for good; False where the fence has moved on. ``cached``: so is the job's result."""
+        done, _ = self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest, int(cached)])
         return bool(done)
 
     def commit_and_take(
@@ -50,7 +50,7 @@ class UnitStore:
     ) -> tuple[bool, int | None]:
         """As ``commit``, and take the unit that follows: its fence, or None where it can't be had now."""
         lease_ms, state = int(lease_s * 1000), str(state_for(following))
-        done, taken = self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest, following, lease_ms, state])
+        done, taken = self._commit(keys=[PREFIX], args=[job_id, unit, fence, manifest, 0, following, lease_ms, state])
         return bool(done), int(taken) or None
 
     def replan(self, job_id: str, unit: str, fence: int, plan: str) -> bool:

@@ -15,12 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cluster.cache import Cache
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, ChildKilledError
 from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.settings import Settings
 from cluster.storage import check_target, flush_files, flush_folder, local_path, publish, remove_staged, stage
+from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError, job_error
@@ -45,7 +47,7 @@ _log = logging.getLogger("mediaray.worker")
 class _Made:
     """What a unit leaves in the store: a manifest, or another plan. ``following``: the worker may go on with that.
 
-    After the ``last`` one its job is done.
+    After the ``last`` one its job is done. ``cached``: the job's result is from the cache.
     """
 
     manifest: str
@@ -53,6 +55,7 @@ class _Made:
     following: Unit | None = None
     last: bool = False
     shared: dict[str, Any] | None = None
+    cached: bool = False
 
 
 def do_unit(
@@ -104,7 +107,7 @@ def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Mad
     elif made.following and order.through:
         done, fence = store.commit_and_take(*this, made.following.name, config.settings.lease_s)
     else:
-        done = store.commit(*this)
+        done = store.commit(*this, cached=made.cached)
     if not done:
         raise UnitDroppedError
     if fence is None or made.following is None:
@@ -118,9 +121,8 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
     bench = _bench(config, order, operation, child)
     stage_name = stage_of(order.unit.name)
     if stage_name == "plan":
-        plan = operation.plan(bench)
-        _check_names(operation, plan)
-        return _Made(plan.model_dump_json(), following=_only_unit(plan), shared=plan.shared)
+        plan = _plan(config, operation, bench)
+        return _Made(plan.model_dump_json(), following=_short_way(plan), shared=plan.shared)
     if stage_name == "unit":
         return _Made(json.dumps(_run(config, order, operation, bench)), following=Unit(name=JOIN))
     finished = _store(config.redis_url).manifests(order.job_id)
@@ -129,7 +131,8 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
         if isinstance(joined, Plan):
             return _Made(joined.model_dump_json(), replans=True)
         following = Unit(name=PUBLISH) if joined.artifacts else None
-        return _Made(joined.model_dump_json(), following=following, last=following is None)
+        last = following is None
+        return _Made(joined.model_dump_json(), following=following, last=last, cached=joined.cached)
     joined = Joined.model_validate(finished[JOIN])
     overwrite = bool(order.params.get("overwrite"))
     for number, (artifact, staged) in enumerate(zip(joined.artifacts, joined.staged, strict=True)):
@@ -143,8 +146,19 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
     return _Made("{}", last=True)
 
 
-def _only_unit(plan: Plan) -> Unit | None:
-    """The unit of a plan that has one and a short way to the end: then nothing needs to be given away in turns."""
+def _plan(config: WorkerConfig, operation: Operation, bench: Workbench) -> Plan:
+    lookup = _results(config.cache_url).look(operation, bench)
+    if lookup and lookup.found:
+        return Plan(units=(), lookup=lookup)
+    plan = operation.plan(bench)
+    _check_names(operation, plan)
+    return plan.model_copy(update={"lookup": lookup})
+
+
+def _short_way(plan: Plan) -> Unit | None:
+    """What follows a plan with a short way to the end: then nothing needs to be given away in turns."""
+    if plan.lookup and plan.lookup.found:
+        return Unit(name=JOIN)
     if len(plan.units) == 1 and plan.units[0].needs.interactive and plan.join.interactive:
         return plan.units[0]
     return None
@@ -175,6 +189,8 @@ def _join(
 ) -> Joined | Plan:
     folder = scratch_of(config.settings, order.job_id)
     plan = Plan.model_validate(finished[PLAN])
+    if plan.lookup and plan.lookup.found:
+        return Joined(result=plan.lookup.found.result, warnings=plan.lookup.found.warnings, cached=True)
     units = {}
     for unit in plan.units:
         envelope = finished[unit.name]
@@ -216,12 +232,14 @@ def _join(
     staged = [str(stage(made.path, at, roots.write, tag)) for made, at in zip(outcome.made, targets, strict=True)]
     for at in {target.parent for target in targets}:
         flush_folder(at)
-    return Joined(
+    joined = Joined(
         result=outcome.result.model_dump(mode="json"),
         artifacts=tuple(artifacts),
         staged=tuple(staged),
         warnings=tuple(outcome.warnings),
     )
+    _results(config.cache_url).keep(operation, bench, plan, joined)
+    return joined
 
 
 def _have_redone(
@@ -291,6 +309,11 @@ def _output(order: UnitOrder) -> Path | None:
 @cache
 def _store(redis_url: str) -> UnitStore:
     return UnitStore(redis_url)
+
+
+@cache
+def _results(cache_url: str) -> CachedResults:
+    return CachedResults(Cache(cache_url))
 
 
 @cache

@@ -88,7 +88,8 @@ class Screen:
         """How a job ended: one line, then its results, warnings and error."""
         mark = {"succeeded": "✓", "failed": "✗"}.get(job.state, "-")
         name = f"{job.operation} {job.source_name}"
-        self.say(f"{mark} {name}: {job.state}{_took(job)}", style=_STYLES.get(job.state))
+        cached = ", from the cache" if job.cached else ""
+        self.say(f"{mark} {name}: {job.state}{_took(job)}{cached}", style=_STYLES.get(job.state))
         for artifact in job.artifacts[:_LISTED]:
             self.say(f"  {artifact.path or artifact.name}  ({decimal(artifact.size_bytes)})")
         if (more := job.artifact_count - _LISTED) > 0:

@@ -20,6 +20,7 @@ OPERATION = picture_operation(
         estimate_s=estimate_s,
         memory_bytes=memory_bytes,
     ),
+    cached="metadata",
     examples=(
         {"sources": ["/photos/example.jpg"], "params": {}},
         {"sources": ["/photos/example.jpg"], "params": {"strip": "gps", "output": "/photos/clean"}},

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines.jobs.catalogue import Operation, Outcome
+from pipelines.jobs.catalogue import FreshParams, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
@@ -38,7 +38,7 @@ _SHOWN_OF_ALL = ("language", "title", "dispositions", "bit_rate_bps", "start_s",
 _UNSHOWN = {"container", "streams", "chapters", "packets", "picture", "sound", "container_start_s"}
 
 
-class ProbeParams(ProbeSpec):
+class ProbeParams(ProbeSpec, FreshParams):
     """Nothing but the headers, if not asked for more."""
 
 
@@ -131,6 +131,7 @@ OPERATION = Operation(
     kinds=frozenset({"video", "audio"}),
     interactive=True,
     told=_told,
+    cached="metadata",
     examples=(
         {"sources": ["/films/example.mkv"], "params": {}},
         {"sources": ["/films/example.mkv"], "params": {"deep": True}},

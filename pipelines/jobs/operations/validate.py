@@ -223,6 +223,8 @@ OPERATION = Operation(
     interactive=True,
     suffix=_suffix,
     told=_told,
+    cached="analysis",
+    reads=lambda params: (params.against,) if params.against else (),
     examples=(
         {"sources": ["/films/example.mkv"], "params": {"level": "quick"}},
         {"sources": ["/films/example.mkv"], "params": {"hashes": True, "output": "/films/example.hashes.parquet"}},

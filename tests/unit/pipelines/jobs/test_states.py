@@ -9,7 +9,7 @@ from pipelines.jobs.states import MOVES, TERMINAL, after_failure, next_units, st
 
 ALLOWED = {
     "queued": "planning running verifying paused failed cancelled",
-    "planning": "queued running paused failed cancelled",
+    "planning": "queued running verifying paused failed cancelled",
     "running": "queued verifying paused failed cancelled",
     "verifying": "queued running succeeded paused failed cancelled",
     "paused": "queued failed cancelled",

@@ -1,0 +1,80 @@
+"""The same work asked for twice: the result of a job that made no files is kept in the cache, for the next such job."""
+
+from importlib.metadata import version
+
+from cluster.cache import Address, Cache, Look, address_of
+from cluster.errors import StorageError
+from cluster.storage import local_path
+from pipelines.jobs.catalogue import Operation
+from pipelines.jobs.models import Found, Joined, Lookup, Plan
+from pipelines.jobs.pictures import BUILD
+from pipelines.jobs.workbench import Workbench
+
+_ENGINE = "-".join((BUILD, version("av"), version("imageio-ffmpeg")))
+_MOST_BYTES = 256 << 10  # of a result: it is written to the job store with the plan
+_NOT_OF_THE_RESULT = {"output", "overwrite", "fresh"}
+
+
+class CachedResults:
+    """Results by the contents of sources, the operation, its parameters, and the versions of what does it."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def look(self, operation: Operation, bench: Workbench) -> Lookup | None:
+        """Where the result of this job lies, with what is found there, unless it is to be ``fresh``.
+
+        None: of such jobs none are kept, or a source is missing, or may still be written.
+        """
+        if operation.cached is None or (operation.many and len(bench.sources) > 1):
+            return None
+        if getattr(bench.params, "output", None):
+            return None
+        files = (*bench.sources, *operation.reads(bench.params))
+        try:
+            stamps = [bench.stamp(file) for file in files]
+            identities = [bench.identity(file).digest for file in files]
+        except StorageError:  # the operation tells
+            return None
+        if not all(stamp.settled for stamp in stamps):
+            return None
+        # A result tells its sources by their names, and where there may be many by their paths.
+        names = list(files) if operation.many else [local_path(file).name for file in files]
+        params = bench.params.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
+        at = address_of(operation.name, identities, params, _ENGINE, names)
+        look = self._cache.look(at)
+        found = None if getattr(bench.params, "fresh", False) else _found(operation, look)
+        self._cache.count("hits" if found else "misses")
+        return Lookup(
+            key=at.key,
+            tags=at.tags,
+            generations=look.generations,
+            stamps=tuple(stamp.digest for stamp in stamps),
+            found=found,
+        )
+
+    def keep(self, operation: Operation, bench: Workbench, plan: Plan, joined: Joined) -> None:
+        """Keep what a job came to, if it made no files and its sources are as they were when it was planned."""
+        lookup = plan.lookup
+        if lookup is None or operation.cached is None or joined.artifacts:
+            return
+        try:
+            stamps = tuple(bench.stamp(file).digest for file in (*bench.sources, *operation.reads(bench.params)))
+        except StorageError:
+            return
+        found = Found(result=joined.result, warnings=tuple(dict.fromkeys((*plan.warnings, *joined.warnings))))
+        text = found.model_dump_json()
+        if stamps == lookup.stamps and len(text) <= _MOST_BYTES:
+            at = Address(lookup.key, lookup.tags)
+            self._cache.put(at, text, operation.cached, Look(generations=lookup.generations))
+
+
+def _found(operation: Operation, look: Look) -> Found | None:
+    if look.value is None:
+        return None
+    try:
+        found = Found.model_validate_json(look.value)
+        operation.result.model_validate(found.result)
+    except ValueError:  # of a build that tells it otherwise
+        return None
+    return found
