@@ -12,7 +12,6 @@ from pipelines.jobs.orders import NAMESPACE, REGISTRY
 from pipelines.jobs.runner import CONTROL, runner_name
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
-from pipelines.media.info import MediaInfo
 
 _ASK_S = 2.0  # how often a silent registry is asked whether it's there
 
@@ -46,13 +45,16 @@ class RayInteractiveLane:
         found: Plan | JobError = await self._runner().plan.remote(module, sources, params)
         return found
 
-    async def media(self, source: str) -> MediaInfo | JobError:
-        found: MediaInfo | JobError = await self._runner().media.remote(source)
+    async def media(self, source: str) -> str | JobError:
+        found: str | JobError = await self._runner().media.remote(source)
         return found
 
     async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
         found: ServedPicture | JobError = await self._runner().picture.remote(source, spec)
         return found
+
+    async def forget(self, tag: str) -> None:
+        await self._runner().forget.options(concurrency_group=CONTROL).remote(tag)
 
     async def clean_up(self, job_id: str) -> None:
         await self._runner().clean_up.options(concurrency_group=CONTROL).remote(job_id, [], [], True)

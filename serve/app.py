@@ -11,16 +11,17 @@ import redis
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
-from pipelines.jobs.errors import InvalidError, UnknownError
+from pipelines.jobs.errors import UnknownError
+from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import State, rfc3339
 from pipelines.jobs.service import JobService
 from pipelines.jobs.service import Request as JobWanted
 from pipelines.jobs.store import JobStore
-from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
 from serve.collections import collections
 from serve.feed import Feed, parse_since
 from serve.guard import Guard
+from serve.media import media_routes
 from serve.pictures import pictures
 from serve.problems import handle_errors
 from serve.signing import Signer
@@ -54,6 +55,7 @@ def build_app(
     *,
     jobs: JobService,
     store: JobStore,
+    media: MediaService,
     feed: Feed,
     token: str,
     hosts: frozenset[str],
@@ -67,9 +69,11 @@ def build_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         feed.start()
+        media.start()
         try:
             yield
         finally:
+            await media.stop()
             await feed.stop()
 
     app = FastAPI(
@@ -86,6 +90,7 @@ def build_app(
     app.include_router(_events(jobs, store, feed), prefix=V1)
     app.include_router(_artifacts(jobs), prefix=V1)
     app.include_router(_catalogue(jobs), prefix=V1)
+    app.include_router(media_routes(media), prefix=V1)
     app.include_router(pictures(jobs, signer), prefix=V1)
     app.include_router(collections(jobs, home), prefix=V1)
     app.include_router(_health(health), prefix=V1)
@@ -283,13 +288,6 @@ def _catalogue(jobs: JobService) -> APIRouter:
     @router.get("/profiles")
     async def profiles() -> Mapping[str, list[Profile]]:
         return {"profiles": list(jobs.profiles().values())}
-
-    @router.get("/media")
-    async def media(source: Annotated[str, Query(max_length=4096)]) -> MediaInfo:
-        """Technical metadata of a file, from the cache or read now."""
-        if not source:
-            raise InvalidError("Name a source.", "source_invalid")
-        return await jobs.media(source)
 
     return router
 

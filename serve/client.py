@@ -240,6 +240,10 @@ class Client:
     def profiles(self) -> Sequence[dict[str, Any]]:
         return self._do(protocol.listing("profiles"))
 
+    def purge_cache(self, *, source: str | None = None, operation: str | None = None, tag: str | None = None) -> None:
+        """Have the server forget what it cached of a source's content, of an operation, or with a tag."""
+        self._do(protocol.purge_cache(source, operation, tag))
+
     def health(self) -> dict[str, Any]:
         return self._do(protocol.health())
 
@@ -446,6 +450,12 @@ class AsyncClient:
 
     async def profiles(self) -> Sequence[dict[str, Any]]:
         return await self._do(protocol.listing("profiles"))
+
+    async def purge_cache(
+        self, *, source: str | None = None, operation: str | None = None, tag: str | None = None
+    ) -> None:
+        """Have the server forget what it cached of a source's content, of an operation, or with a tag."""
+        await self._do(protocol.purge_cache(source, operation, tag))
 
     async def health(self) -> dict[str, Any]:
         return await self._do(protocol.health())

@@ -15,11 +15,14 @@ from ray.actor import ActorHandle
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from starlette.types import ASGIApp
 
+from cluster.cache import Cache
 from cluster.errors import StartupError
 from cluster.home import Home
+from cluster.near_cache import NearCache
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from pipelines.jobs.actors import replace_other_version, start_dispatcher, start_registry
+from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, WorkerConfig
 from pipelines.jobs.service import JobService
 from pipelines.jobs.store import JobStore
@@ -146,24 +149,29 @@ class Edge:
 def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
     """The application of one replica, with everything it needs."""
     store = JobStore(urls.jobs, patience=_EDGE_PATIENCE, timeout_s=_EDGE_TIMEOUT_S)
-    jobs = JobService(settings, store, catalogue(), RayInteractiveLane())
+    lane = RayInteractiveLane()
+    jobs = JobService(settings, store, catalogue(), lane)
+    media = MediaService(settings, lane, NearCache(urls.cache), Cache(urls.cache), frozenset(catalogue().names()))
     feed = Feed(LiveRegistry(urls.cache), jobs)
     return build_app(
         jobs=jobs,
         store=store,
+        media=media,
         feed=feed,
         token=token,
         signer=Signer(Home(settings.home).picture_keys),
         home=settings.home,
         hosts=accepted_hosts(settings.host, settings.port, settings.allowed_hosts),
-        health=_health(store, jobs, feed),
+        health=_health(store, jobs, media, feed),
         version=VERSION,
     )
 
 
-def _health(store: JobStore, jobs: JobService, feed: Feed) -> Any:
+def _health(store: JobStore, jobs: JobService, media: MediaService, feed: Feed) -> Any:
     async def health() -> Health:
+        cache = await media.stats()
         checks = {"store": "ok", "registry": "ok" if feed.connected else "away", "dispatcher": "ok"}
+        checks["cache"] = "away" if cache is None else "ok"
         counted: dict[str, int] = {}
         try:
             await store.ping()
@@ -176,7 +184,8 @@ def _health(store: JobStore, jobs: JobService, feed: Feed) -> Any:
             checks["dispatcher"] = "away"
         # Limits are in force in every child; seccomp and Landlock are not yet.
         checks["sandbox"] = "degraded"
-        status = "ok" if all(checks[name] == "ok" for name in ("store", "registry", "dispatcher")) else "degraded"
-        return Health(status=status, version=VERSION, checks=checks, jobs=counted)
+        able = all(state == "ok" for name, state in checks.items() if name != "sandbox")
+        status = "ok" if able else "degraded"
+        return Health(status=status, version=VERSION, checks=checks, jobs=counted, cache=cache)
 
     return health

@@ -42,6 +42,7 @@ _STATUS: Mapping[str, int] = {
     "internal": 500,
     "child_crashed": 502,
     "store_unavailable": 503,
+    "cache_unavailable": 503,
     "limit_time": 504,
     "disk_full": 507,
 }

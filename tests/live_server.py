@@ -34,6 +34,7 @@ PROCESSES = {
     "haproxy": re.compile(r"/haproxy -db -f "),
     "replica": re.compile(r"^ray::ServeReplica"),
     "redis": re.compile(r"redis-server .*/redis(\.sock|/redis\.conf)"),
+    "cache": re.compile(r"redis-server .*/cache(\.sock|/redis\.conf)"),
 }
 
 

@@ -52,6 +52,15 @@ class ConflictError(JobsError):
     code = "conflict"
 
 
+class CacheAwayError(JobsError):
+    """The cache doesn't answer, and what was asked can't be done without it."""
+
+    code = "cache_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The cache doesn't answer. Try again in a moment.")
+
+
 class StaleLeaderError(Exception):
     """This dispatcher isn't the leader any more."""
 

@@ -5,30 +5,24 @@ import queue
 from collections.abc import Iterator
 from typing import Any
 
-import redis
-
-from cluster.child import INTERACTIVE_NICE, ChildSpec, MediaChild, SourceDescriptor
-from cluster.errors import ChildError, ChildFailedError, StorageError
+from cluster.cache import Cache
+from cluster.child import INTERACTIVE_NICE, ChildSpec, MediaChild
+from cluster.errors import ChildError, StorageError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
-from cluster.identity import identify
-from cluster.storage import open_source
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.scratch import clean_up, sweep_kept, sweep_scratch
+from pipelines.jobs.served_media import ServedMedia
 from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
 from pipelines.jobs.worker import CHILD_MODULE, do_unit, heavy_child, plan_only
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
-from pipelines.media.info import MediaInfo
 
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
 CONTROL = "control"  # the concurrency group of calls that need no child
 _AHEAD = ("pipelines.media.probing.probe", "pipelines.media.images.thumbnails")
-_MEDIA_FORM = 2  # counts what a probe has come to tell: what is cached in an older form is read anew
-_MEDIA_TTL_S = 30 * 24 * 3600
-_MEDIA_LIMIT_S = 60.0
 
 
 class Runner:
@@ -36,12 +30,13 @@ class Runner:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
-        self._cache = redis.Redis.from_url(config.cache_url, decode_responses=True, socket_timeout=1.0)
         self._children: queue.LifoQueue[MediaChild] = queue.LifoQueue()  # the warmest first
         for _ in range(config.settings.interactive_slots):
             self._children.put(self._fresh())
-        pictures = FileCache(Home(config.settings.home).pictures, config.settings.pictures_bytes)
-        self._pictures = ServedPictures(pictures, self._child, self._slow_child)
+        cache = Cache(config.cache_url)
+        files = FileCache(Home(config.settings.home).pictures, config.settings.pictures_bytes)
+        self._media = ServedMedia(cache, self._child)
+        self._pictures = ServedPictures(files, cache, self._child, self._slow_child)
 
     def _fresh(self) -> MediaChild:
         memory_bytes = self._config.settings.child_memory_bytes
@@ -82,27 +77,12 @@ class Runner:
             except (ChildError, StorageError) as error:
                 return job_error(error, "plan")
 
-    def media(self, source: str) -> MediaInfo | JobError:
-        """Technical metadata of a source, from the cache where its content identity is known."""
+    def media(self, source: str) -> str | JobError:
+        """Technical metadata of a source, as JSON, from the cache or read now."""
         try:
-            with open_source(source, current_roots(self._config.settings).read) as opened:
-                identity = identify(opened.descriptor)
-                key = f"{{mediaray}}:media:{_MEDIA_FORM}:{identity.digest}"
-                if cached := self._cached(key):
-                    return cached
-                with self._child() as child:
-                    found = child.call(
-                        "pipelines.media.probing.probe:probe",
-                        {"source": SourceDescriptor(opened.descriptor, opened.path.name)},
-                        MediaInfo,
-                        limit_s=_MEDIA_LIMIT_S,
-                    )
-            if identity.settled:
-                with contextlib.suppress(redis.RedisError):  # a cache that is away costs time, nothing else
-                    self._cache.set(key, found.model_dump_json(), ex=_MEDIA_TTL_S)
-        except (ChildFailedError, ChildError, StorageError) as error:
+            return self._media.get(source, current_roots(self._config.settings).read)
+        except (ChildError, StorageError) as error:
             return job_error(error, "probe")
-        return found
 
     def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
         """A rendition for a page, from the cache or made now."""
@@ -111,12 +91,9 @@ class Runner:
         except (ChildError, StorageError, OSError) as error:
             return job_error(error, "picture")
 
-    def _cached(self, key: str) -> MediaInfo | None:
-        try:
-            text: Any = self._cache.get(key)
-            return MediaInfo.model_validate_json(text) if text else None
-        except (redis.RedisError, ValueError):
-            return None
+    def forget(self, tag: str) -> None:
+        """Remove the pictures with a tag of the cache."""
+        self._pictures.forget(tag)
 
     def clean_up(self, job_id: str, targets: list[str], keys: list[str], artifacts: bool) -> None:
         clean_up(self._config.settings, job_id, targets, keys, artifacts=artifacts)

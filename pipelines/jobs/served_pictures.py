@@ -3,17 +3,18 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from cluster.cache import Address, Cache, operation_tag, source_tag
 from cluster.child import MediaChild, SourceDescriptor
 from cluster.errors import ChildFailedError, ChildLimitError
 from cluster.file_cache import FileCache
-from cluster.identity import identify, stamp
+from cluster.identity import Identity, identify, stamp
 from cluster.storage import OpenSource, open_source
-from pipelines.jobs.models import Value
+from pipelines.jobs.models import JobError, Value
+from pipelines.jobs.own_fault import kept_fault, known_fault
 from pipelines.jobs.pictures import BUILD
 from pipelines.jobs.workbench import changed, is_other
 from pipelines.media.images.info import MEDIA_TYPES
@@ -21,6 +22,8 @@ from pipelines.media.images.room import Room
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
 
 _FUNCTION = "pipelines.media.images.thumbnails:thumbnails"
+_OPERATION, _UNIT = "image-thumbnails", "picture"  # whose work it is
+_OF_SOURCE = 32  # characters of a key: it begins with its source's identity, to be found by that
 _LIMIT_S = 15.0  # somebody waits
 _ROOM = Room(size_bytes=640 << 20, alone=False)  # in a child that claims nothing: a PNG of some 25 megapixels
 _Lend = Callable[[], AbstractContextManager[MediaChild]]
@@ -40,51 +43,56 @@ class ServedPictures:
     Giants are made one at a time, and hold up no other picture.
     """
 
-    def __init__(self, cache: FileCache, lend: _Lend, lend_slow: _Lend) -> None:
-        self._cache = cache
+    def __init__(self, files: FileCache, cache: Cache, lend: _Lend, lend_slow: _Lend) -> None:
+        self._files, self._cache = files, cache
         self._lend, self._lend_slow = lend, lend_slow
         self._giants = threading.Lock()
-        self._lock = threading.Lock()
-        self._making: dict[str, Future[Path]] = {}
 
-    def get(self, source: str, spec: ThumbnailSpec, roots: tuple[Path, ...]) -> ServedPicture:
-        """The rendition of ``source`` that ``spec`` asks for; its first size counts.
+    def get(self, source: str, spec: ThumbnailSpec, roots: tuple[Path, ...]) -> ServedPicture | JobError:
+        """The rendition of ``source`` that ``spec`` asks for, whose first size counts; or what is wrong with the file.
 
         Raises:
             StorageError, ChildError: as a job of it would fail.
         """
         with open_source(source, roots) as opened:
-            key = _key(opened, spec)
-            path = self._cache.find(key)
-            if path is None:
-                path = self._made(key, spec, opened)
-        return ServedPicture(path=str(path), media_type=MEDIA_TYPES[spec.format], etag=key[:32])
+            identity = identify(opened.descriptor)
+            key = _key(opened, identity, spec)
+            # What is told of a broken one names it.
+            fault_at = Address(f"{key}:{opened.path.name!a}", (source_tag(identity.digest), operation_tag(_OPERATION)))
 
-    def _made(self, key: str, spec: ThumbnailSpec, source: OpenSource) -> Path:
-        with self._lock:
-            waiting = self._making.get(key)
-            mine = waiting is None
-            future = self._making.setdefault(key, Future())
-        if not mine:
-            return future.result()
-        try:
-            future.set_result(self._make(key, spec, source))
-        except BaseException as error:
-            future.set_exception(error)
-            raise
-        finally:
-            with self._lock:
-                del self._making[key]
-        return future.result()
+            def find() -> Path | JobError | None:
+                return self._files.find(key) or known_fault(self._cache.look(fault_at))
+
+            def make() -> Path | JobError:
+                look = self._cache.look(fault_at)
+                try:
+                    return self._make(key, spec, opened)
+                except ChildFailedError as error:
+                    if is_other(opened):  # a file that is being written looks damaged
+                        raise changed(opened) from error
+                    return kept_fault(self._cache, fault_at, look, error, _UNIT)
+
+            found = self._cache.once(fault_at.key, find, make)
+        if isinstance(found, JobError):
+            return found
+        return ServedPicture(path=str(found), media_type=MEDIA_TYPES[spec.format], etag=key[_OF_SOURCE:])
+
+    def forget(self, tag: str) -> None:
+        """Remove the renditions of a content, or all of them, where ``tag`` stands for that."""
+        source = tag.removeprefix(source_tag(""))
+        if tag == operation_tag(_OPERATION):
+            self._files.forget("")
+        elif source != tag and source.isalnum():
+            self._files.forget(source[:_OF_SOURCE])
 
     def _make(self, key: str, spec: ThumbnailSpec, source: OpenSource) -> Path:
-        target = self._cache.place()
+        target = self._files.place()
         try:
             sent = SourceDescriptor(source.descriptor, source.path.name)
             made = self._thumbnails({"source": sent, "target": str(target), "spec": spec})
             if is_other(source):  # what was made may be of the new content, and the key is of the old
                 raise changed(source)
-            return self._cache.keep(key, target.with_name(target.name + made.files[0].name))
+            return self._files.keep(key, target.with_name(target.name + made.files[0].name))
         finally:
             for left in target.parent.glob(f"{target.name}*"):
                 left.unlink(missing_ok=True)
@@ -109,10 +117,11 @@ class ServedPictures:
             self._giants.release()
 
 
-def _key(source: OpenSource, spec: ThumbnailSpec) -> str:
+def _key(source: OpenSource, identity: Identity, spec: ThumbnailSpec) -> str:
     """Of content and how it's shown. A file that may still be written has keys of its own, by when it was written last:
     nobody asks for them later.
     """
-    identity, stamped = identify(source.descriptor), stamp(source.descriptor)
+    stamped = stamp(source.descriptor)
     of = identity.digest if stamped.settled else f"{identity.digest} {stamped.digest}"
-    return hashlib.sha256(f"{BUILD}\n{of}\n{spec.model_dump_json()}".encode()).hexdigest()
+    made = hashlib.sha256(f"{BUILD}\n{of}\n{spec.model_dump_json()}".encode()).hexdigest()
+    return identity.digest[:_OF_SOURCE] + made[:_OF_SOURCE]

@@ -29,7 +29,6 @@ from pipelines.jobs.states import TERMINAL
 from pipelines.jobs.store import JobStore, Submission, UnreadableRecordError
 from pipelines.jobs.targets import check_extension, resolved_output
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
-from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import Profile
 
 MAX_SOURCES = 1000
@@ -41,7 +40,6 @@ class InteractiveLane(Protocol):
     """Work that is done while the caller waits."""
 
     async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError: ...
-    async def media(self, source: str) -> MediaInfo | JobError: ...
     async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError: ...
     async def clean_up(self, job_id: str) -> None: ...
 
@@ -127,13 +125,6 @@ class JobService:
         except StorageError as error:
             refused = f"It would be refused: {error.message}"
             return answer.model_copy(update={"warnings": (refused, *answer.warnings)})
-        return answer
-
-    async def media(self, source: str) -> MediaInfo:
-        """Technical metadata of a source. Raises RefusedError."""
-        answer = await self._lane.media(source)
-        if isinstance(answer, JobError):
-            raise RefusedError(answer)
         return answer
 
     def check_source(self, source: str) -> None:

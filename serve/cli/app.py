@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from serve.cli import catalogues, collections, jobs, server
+from serve.cli import cache, catalogues, collections, jobs, server
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
 from serve.cli.failures import WRONG_USAGE
@@ -73,6 +73,7 @@ app.command(rich_help_panel="Server")(server.up)
 app.command(rich_help_panel="Server")(server.down)
 app.command(rich_help_panel="Server")(server.status)
 app.command(rich_help_panel="Server")(server.renew_links)
+app.add_typer(cache.app, name="cache", rich_help_panel="Server")
 app.command(rich_help_panel="Start here")(doctor)
 app.command(rich_help_panel="Start here")(demo)
 

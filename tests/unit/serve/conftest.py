@@ -64,6 +64,8 @@ class FakeServer:
     keys: list[str] = field(default_factory=list)
     since: list[str | None] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)  # of its health
+    purged: list[dict[str, str]] = field(default_factory=list)
     refused: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # by source: status, code, detail
 
     def app(self) -> Starlette:
@@ -76,11 +78,16 @@ class FakeServer:
                 Route("/v1/jobs/{id}/{action}", self._act, methods=["POST"]),
                 Route("/v1/jobs/{id}/artifacts", self._artifacts),
                 Route("/v1/jobs/{id}/artifacts/{name}", lambda _: Response(b"0123456789")),
-                Route("/v1/health", lambda _: JSONResponse({"status": "ok"})),
+                Route("/v1/health", lambda _: JSONResponse({"status": "ok"} | self.told)),
+                Route("/v1/cache", self._purge, methods=["DELETE"]),
                 Route("/v1/health/ready", lambda _: JSONResponse({"ready": True})),
                 WebSocketRoute("/v1/jobs/{id}/events", self._events),
             ]
         )
+
+    def _purge(self, request: Request) -> Response:
+        self.purged.append(dict(request.query_params))
+        return Response(status_code=204)
 
     async def _artifacts(self, request: Request) -> Response:
         cursor = request.query_params["cursor"]

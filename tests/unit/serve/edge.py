@@ -9,15 +9,17 @@ from typing import Any
 
 from unit.pipelines.jobs.makers import pretend_catalogue
 
+from cluster.cache import Cache
 from cluster.home import Home
+from cluster.near_cache import NearCache
 from cluster.settings import Settings
 from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.leader_store import LeaderStore
+from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import Artifact, JobError, Plan, Progress, State
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
-from pipelines.media.info import MediaInfo
 from serve.app import build_app
 from serve.feed import Feed
 from serve.guard import accepted_hosts
@@ -113,7 +115,7 @@ class PretendLane:
     async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
         return self.answer
 
-    async def media(self, source: str) -> MediaInfo | JobError:
+    async def media(self, source: str) -> str | JobError:
         return self.answer
 
     async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
@@ -121,6 +123,8 @@ class PretendLane:
         return self.answer
 
     async def clean_up(self, job_id: str) -> None: ...
+
+    async def forget(self, tag: str) -> None: ...
 
 
 def service_of(settings: Settings, store: LeaderStore, lane: PretendLane) -> JobService:
@@ -191,14 +195,16 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
     settings = Settings(home=home, roots=(str(films),), output_roots=(str(films),))
     store, registry, lane = LeaderStore(url, patience=1), BoardRegistry(), PretendLane()
     jobs = service_of(settings, store, lane)
+    media = MediaService(settings, lane, NearCache(url), Cache(url), frozenset(pretend_catalogue().names()))
     checks = {"store": "ok", "registry": "ok"}
 
     async def health() -> Health:
-        return Health(status="ok", version="1", checks=checks, jobs=await jobs.count())
+        return Health(status="ok", version="1", checks=checks, jobs=await jobs.count(), cache=await media.stats())
 
     app = build_app(
         jobs=jobs,
         store=store,
+        media=media,
         feed=Feed(registry, jobs),
         token=TOKEN,
         hosts=accepted_hosts("127.0.0.1", 8420, []),

@@ -234,6 +234,24 @@ def test_a_source_the_lane_refuses_is_told(edge):
     assert problem(answer) == (422, "not_media")
 
 
+def test_media_is_told_as_the_lane_has_it(edge):
+    edge.lane.answer = '{"duration_s": 1.5}'
+    answer = edge.client.get("/v1/media", params={"source": str(edge.films / "film.mkv")})
+    assert (answer.json(), answer.headers["content-type"]) == ({"duration_s": 1.5}, "application/json")
+
+
+def test_the_cache_forgets_what_is_named(edge):
+    for named in ({"source": str(edge.films / "film.mkv")}, {"operation": "copy"}, {"tag": "collection:films"}):
+        assert edge.client.delete("/v1/cache", params=named).status_code == 204
+    assert problem(edge.client.delete("/v1/cache")) == (422, "parameter_invalid")
+    assert problem(edge.client.delete("/v1/cache", params={"operation": "cpoy"})) == (422, "operation_unknown")
+    assert problem(edge.client.delete("/v1/cache", params={"source": "/etc/passwd"})) == (403, "source_outside_roots")
+
+
+def test_health_tells_how_the_cache_is(edge):
+    assert {"hits", "misses", "size_bytes"} <= edge.client.get("/v1/health").json()["cache"].keys()
+
+
 def test_no_source_is_refused(edge):
     assert problem(edge.client.get("/v1/media", params={"source": ""})) == (422, "source_invalid")
 

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from cluster import identity
+from cluster.cache import Cache, operation_tag, source_tag
 from cluster.child import ChildSpec, MediaChild
-from cluster.errors import ChildFailedError, StorageError
+from cluster.errors import StorageError
 from cluster.file_cache import FileCache
+from pipelines.jobs.models import JobError
 from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
@@ -28,11 +30,12 @@ def child():
 
 
 class Shop:
-    def __init__(self, child: MediaChild, folder: Path) -> None:
+    def __init__(self, child: MediaChild, folder: Path, cache_url: str) -> None:
         self.folder, self.lent, self.lent_slow, self.gate = folder, 0, 0, threading.Event()
         self.gate.set()
         self._child = child
-        self.pictures = ServedPictures(FileCache(folder / "cache", 1 << 20), self.lend, self.lend_slow)
+        files = FileCache(folder / "cache", 1 << 20)
+        self.pictures = ServedPictures(files, Cache(cache_url), self.lend, self.lend_slow)
 
     @contextlib.contextmanager
     def lend(self) -> Any:
@@ -45,13 +48,18 @@ class Shop:
         self.lent_slow += 1
         yield self._child
 
-    def get(self, source: Path, spec: ThumbnailSpec = SPEC) -> ServedPicture:
+    def ask(self, source: Path, spec: ThumbnailSpec = SPEC) -> ServedPicture | JobError:
         return self.pictures.get(str(source), spec, (self.folder,))
+
+    def get(self, source: Path, spec: ThumbnailSpec = SPEC) -> ServedPicture:
+        made = self.ask(source, spec)
+        assert isinstance(made, ServedPicture)
+        return made
 
 
 @pytest.fixture
-def shop(child, tmp_path):
-    return Shop(child, tmp_path)
+def shop(child, tmp_path, redis_url):
+    return Shop(child, tmp_path, redis_url)
 
 
 @pytest.fixture
@@ -101,13 +109,14 @@ def test_many_who_ask_at_once_wait_for_one(shop, photo):
     assert shop.lent == 1
 
 
-def test_a_failure_is_told_to_all_and_tried_again(shop, tmp_path):
+def test_a_broken_picture_is_told_again_without_a_try_until_it_is_purged(shop, tmp_path, redis_url):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
-    for _ in range(2):
-        with pytest.raises(ChildFailedError) as failed:
-            shop.get(broken)
-        assert failed.value.code == "not_media"
+    told = [shop.ask(broken) for _ in range(2)]
+    assert [each.code for each in told if isinstance(each, JobError)] == ["not_media"] * 2
+    assert shop.lent == 1
+    Cache(redis_url).purge(operation_tag("image-thumbnails"))
+    shop.ask(broken)
     assert shop.lent == 2
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
@@ -115,6 +124,19 @@ def test_a_failure_is_told_to_all_and_tried_again(shop, tmp_path):
 def test_a_source_outside_the_roots_is_refused(shop):
     with pytest.raises(StorageError):
         shop.get(Path("/etc/passwd"))
+
+
+def test_pictures_of_a_purged_source_are_removed_and_those_of_others_stay(shop, photo, tmp_path):
+    Image.new("RGB", (64, 48), "blue").save(tmp_path / "other.png")
+    first, other = shop.get(photo), shop.get(tmp_path / "other.png")
+    with photo.open("rb") as file:
+        shop.pictures.forget(source_tag(identity.identify(file.fileno()).digest))
+    assert [Path(each.path).exists() for each in (first, other)] == [False, True]
+    shop.pictures.forget("source:../*")
+    shop.pictures.forget("collection:films")
+    assert Path(other.path).exists()
+    shop.pictures.forget(operation_tag("image-thumbnails"))
+    assert not Path(other.path).exists()
 
 
 class Rewriting:

@@ -15,7 +15,6 @@ from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService, RefusedError, Request, uuid7
 from pipelines.media.errors import ParamsError
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
-from pipelines.media.info import MediaInfo
 
 
 class FakeLane:
@@ -26,9 +25,6 @@ class FakeLane:
         self.cleaned: list[str] = []
 
     async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
-        return self.answer
-
-    async def media(self, source: str) -> MediaInfo | JobError:
         return self.answer
 
     async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
@@ -442,10 +438,9 @@ def test_a_plan_tells_that_its_output_would_be_refused(run, service, films, name
 
 def test_what_the_lane_refuses_is_told_as_it_said(run, service, lane, films):
     lane.answer = JobError(code="not_media", message="No media.")
-    for call in (service.media(f"{films}/film.mkv"), service.plan(Request("copy", (f"{films}/film.mkv",), {}))):
-        with pytest.raises(RefusedError) as refused:
-            run(call)
-        assert refused.value.error.code == "not_media"
+    with pytest.raises(RefusedError) as refused:
+        run(service.plan(Request("copy", (f"{films}/film.mkv",), {})))
+    assert refused.value.error.code == "not_media"
 
 
 # Ids

@@ -1,0 +1,95 @@
+"""What the edge asks of the cache: a file's technical metadata, at hand where it was asked for; and to forget."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Protocol
+
+from cluster.cache import Cache, operation_tag, source_tag
+from cluster.grants import current_roots
+from cluster.identity import identify, stamp
+from cluster.near_cache import NearCache
+from cluster.settings import Settings
+from cluster.storage import open_source
+from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
+from pipelines.jobs.models import JobError
+from pipelines.jobs.service import RefusedError
+
+
+class MediaLane(Protocol):
+    """Where metadata are read while the caller waits: as JSON. It keeps pictures, too."""
+
+    async def media(self, source: str) -> str | JobError: ...
+    async def forget(self, tag: str) -> None: ...
+
+
+class MediaService:
+    """The cache as a replica sees it. ``operations`` are the names of those that results may be of."""
+
+    def __init__(
+        self, settings: Settings, lane: MediaLane, near: NearCache, cache: Cache, operations: frozenset[str]
+    ) -> None:
+        self._settings = settings
+        self._lane = lane
+        self._near = near
+        self._cache = cache
+        self._operations = operations
+
+    def start(self) -> None:
+        """Begin to hear of purges."""
+        self._near.start()
+
+    async def stop(self) -> None:
+        await self._near.stop()
+
+    async def media(self, source: str) -> str:
+        """Technical metadata of a source, JSON of MediaInfo.
+
+        A file is known again by what the file system notes of it, so it isn't read; one that was changed is another.
+
+        Raises:
+            StorageError: see ``open_source``.
+            RefusedError: it can't be read as media.
+        """
+        with open_source(source, current_roots(self._settings).read) as opened:
+            stamped, name = stamp(opened.descriptor), opened.path.name
+        key = f"{stamped.digest}:{name}"
+        if stamped.settled and (known := self._near.get(key)) is not None:
+            return known
+        purges = self._near.purges
+        answer = await self._lane.media(source)
+        if isinstance(answer, JobError):
+            raise RefusedError(answer)
+        if stamped.settled:
+            self._near.put(key, answer, purges)
+        return answer
+
+    async def purge(self, *, source: str | None, operation: str | None, tag: str | None) -> None:
+        """Forget what is kept of a source's content, of an operation, or with a tag; with pictures on this node.
+
+        Raises:
+            StorageError: there is no such source.
+            InvalidError, UnknownError: none is named; there is no such operation.
+            CacheAwayError
+        """
+        if operation is not None and operation not in self._operations:
+            raise UnknownError(f"There is no operation {operation!r}.", "operation_unknown")
+        tags = [operation_tag(operation)] if operation is not None else []
+        tags += [tag] if tag is not None else []
+        tags += [source_tag(await asyncio.to_thread(self._identity, source))] if source is not None else []
+        if not tags:
+            raise InvalidError("Name what to forget: a source, an operation or a tag.")
+        for each in tags:
+            await self._lane.forget(each)
+        purged = await asyncio.to_thread(lambda: [self._cache.purge(each) for each in tags])
+        self._near.clear()
+        if not all(purged):
+            raise CacheAwayError
+
+    async def stats(self) -> dict[str, int] | None:
+        """What the cache holds and how often it was of use; ``near_hits`` of this replica. None: it's away."""
+        found = await asyncio.to_thread(self._cache.stats)
+        return None if found is None else {**asdict(found), "near_hits": self._near.hits}
+
+    def _identity(self, source: str) -> str:
+        with open_source(source, current_roots(self._settings).read) as opened:
+            return identify(opened.descriptor).digest

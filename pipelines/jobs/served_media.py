@@ -1,0 +1,69 @@
+"""Technical metadata of a file, now: read once, kept in the cache, and read once where many ask at the same time."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+
+from cluster.cache import Cache, address_of
+from cluster.child import MediaChild, SourceDescriptor
+from cluster.errors import ChildFailedError
+from cluster.identity import identify, stamp
+from cluster.storage import OpenSource, open_source
+from pipelines.jobs.models import JobError
+from pipelines.jobs.own_fault import kept_fault, known_fault
+from pipelines.jobs.workbench import changed, is_other
+from pipelines.media.info import MediaInfo
+
+_FORM = 2  # counts what a probe has come to tell: what is cached in an older form is read anew
+_ENGINE = f"{version('mediaray')}-{version('av')}-{_FORM}"
+_LIMIT_S = 60.0
+_UNIT = "probe"
+
+
+class ServedMedia:
+    """``lend`` gives a child for as long as one is needed."""
+
+    def __init__(self, cache: Cache, lend: Callable[[], AbstractContextManager[MediaChild]]) -> None:
+        self._cache = cache
+        self._lend = lend
+
+    def get(self, source: str, roots: tuple[Path, ...]) -> str | JobError:
+        """MediaInfo as JSON; or what is wrong with the file itself.
+
+        Raises:
+            StorageError, ChildError: as a job of it would fail.
+        """
+        with open_source(source, roots) as opened:
+            if not stamp(opened.descriptor).settled:  # nobody is told what another was, a moment ago
+                return self._read(opened)
+            at = address_of(_UNIT, [identify(opened.descriptor).digest], {}, _ENGINE, [opened.path.name])
+
+            def find() -> str | JobError | None:
+                look = self._cache.look(at)
+                return known_fault(look) or look.value
+
+            def make() -> str | JobError:
+                look = self._cache.look(at)
+                try:
+                    found = self._read(opened)
+                except ChildFailedError as error:
+                    return kept_fault(self._cache, at, look, error, _UNIT)
+                self._cache.put(at, found, "metadata", look)
+                return found
+
+            return self._cache.once(at.key, find, make)
+
+    def _read(self, source: OpenSource) -> str:
+        try:
+            with self._lend() as child:
+                sent = SourceDescriptor(source.descriptor, source.path.name)
+                function = "pipelines.media.probing.probe:probe"
+                found = child.call(function, {"source": sent}, MediaInfo, limit_s=_LIMIT_S)
+        except ChildFailedError as error:  # a file that is being written looks damaged
+            if is_other(source):
+                raise changed(source) from error
+            raise
+        if is_other(source):
+            raise changed(source)
+        return found.model_dump_json()

@@ -1,0 +1,54 @@
+"""``mediaray cache``: what the cache holds and how often it was of use, and forgetting it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+
+from serve.cli.failures import FAILED, reported
+from serve.cli.operations import Json
+from serve.cli.render import Screen, print_json
+from serve.cli.session import Place
+
+app = typer.Typer(help="Look at the cache, and have it forget.", no_args_is_help=True)
+
+
+@app.command()
+@reported
+def show(json_output: Json = False) -> None:
+    """Show what the cache holds, and how often it was of use since it was started."""
+    with Place.here().client() as client:
+        found = client.health().get("cache")
+    if json_output:
+        print_json({"cache": found})
+    elif found:
+        asked = found["hits"] + found["misses"]
+        ratio = f"{found['hits'] / asked:.1%} of {asked} asked for" if asked else "nothing asked for yet"
+        screen = Screen()
+        screen.say(f"{found['hits']} hits ({ratio}), {found['made']} made, {found['near_hits']} at hand in the edge")
+        limit = f" of {decimal(found['limit_bytes'])}" if found["limit_bytes"] else ""
+        screen.say(f"{decimal(found['size_bytes'])}{limit}, {found['keys']} keys, {found['evicted']} evicted")
+    else:
+        Screen(stderr=True).error("The cache doesn't answer; all works without it, and takes longer.")
+    if not found:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@reported
+def purge(
+    source: Annotated[Path | None, typer.Option(metavar="FILE", help="All of this file's content.")] = None,
+    operation: Annotated[str | None, typer.Option(metavar="NAME", help="All that this operation told.")] = None,
+    tag: Annotated[str | None, typer.Option(help="All with this tag.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Have the cache forget: what was kept of a file, of an operation, or with a tag. Files stay as they are."""
+    if source is None and operation is None and tag is None:
+        raise typer.BadParameter("name what to forget: --source, --operation or --tag")
+    with Place.here().client() as client:
+        client.purge_cache(source=str(source.absolute()) if source else None, operation=operation, tag=tag)
+    if json_output:
+        print_json({"purged": True})
+    else:
+        Screen().say("Forgotten.")

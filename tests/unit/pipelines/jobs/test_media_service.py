@@ -1,0 +1,126 @@
+"""The cache as a replica sees it, on a real Redis."""
+
+import asyncio
+
+import pytest
+
+from cluster import identity
+from cluster.cache import Cache, address_of
+from cluster.errors import StorageError
+from cluster.near_cache import NearCache
+from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
+from pipelines.jobs.media_service import MediaService
+from pipelines.jobs.models import JobError
+from pipelines.jobs.service import RefusedError
+
+
+class Lane:
+    """Numbers its answers, unless it has another."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer: JobError | None = None
+        self.forgotten: list[str] = []
+
+    async def media(self, source: str) -> str | JobError:
+        self.asked += 1
+        return self.answer or f'{{"asked": {self.asked}}}'
+
+    async def forget(self, tag: str) -> None:
+        self.forgotten.append(tag)
+
+
+@pytest.fixture
+def lane():
+    return Lane()
+
+
+@pytest.fixture
+def media(run, settings, lane, redis_url, monkeypatch):
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    near = NearCache(redis_url)
+    media = MediaService(settings, lane, near, Cache(redis_url), frozenset({"probe"}))
+
+    async def start() -> None:
+        media.start()
+        async with asyncio.timeout(10):
+            while not near.listening:
+                await asyncio.sleep(0.005)
+
+    run(start())
+    yield media
+    run(media.stop())
+
+
+@pytest.fixture
+def film(films):
+    return films / "film.mkv"
+
+
+def asked(run, media, film) -> list[str]:
+    return [run(media.media(str(film))) for _ in range(2)]
+
+
+def test_what_was_asked_for_is_at_hand(run, media, lane, film):
+    assert asked(run, media, film) == ['{"asked": 1}'] * 2
+    assert run(media.stats())["near_hits"] == 1
+
+
+def test_a_changed_file_is_seen_at_the_next_look(run, media, film):
+    run(media.media(str(film)))
+    film.write_bytes(b"changed")
+    assert asked(run, media, film) == ['{"asked": 2}'] * 2
+
+
+def test_a_file_that_may_still_be_written_is_asked_for_each_time(run, media, film, monkeypatch):
+    monkeypatch.setattr(identity, "SETTLED_S", 3600.0)
+    assert asked(run, media, film) == ['{"asked": 1}', '{"asked": 2}']
+
+
+def test_what_can_t_be_read_is_told_and_not_kept(run, media, lane, film):
+    lane.answer = JobError(code="not_media", message="No media.")
+    for _ in range(2):
+        with pytest.raises(RefusedError) as refused:
+            run(media.media(str(film)))
+        assert refused.value.error.code == "not_media"
+    assert lane.asked == 2
+
+
+def test_what_is_at_hand_is_refused_to_nobody_but_who_may_not_read_it(run, media, settings, film, tmp_path):
+    run(media.media(str(film)))
+    media._settings = settings.model_copy(update={"roots": (str(tmp_path / "elsewhere"),)})
+    with pytest.raises(StorageError) as refused:
+        run(media.media(str(film)))
+    assert refused.value.code == "source_outside_roots"
+
+
+@pytest.mark.parametrize("what", ["source", "operation", "tag"])
+def test_a_purge_forgets_here_in_the_lane_and_in_the_cache(run, media, lane, film, redis_url, what):
+    cache = Cache(redis_url)
+    with film.open("rb") as file:
+        at = address_of("probe", [identity.identify(file.fileno()).digest], {}, "engine")
+    cache.put(at, "1", "metadata", cache.look(at))
+    run(media.media(str(film)))
+    named = {"source": str(film), "operation": "probe", "tag": "operation:probe"}
+    run(media.purge(**{"source": None, "operation": None, "tag": None, what: named[what]}))
+    assert cache.look(at).value is None
+    assert lane.forgotten == [at.tags[what == "source"]]
+    assert run(media.media(str(film))) == '{"asked": 2}'
+
+
+def test_a_purge_says_what_is_wrong_with_it(run, media, films):
+    with pytest.raises(InvalidError):
+        run(media.purge(source=None, operation=None, tag=None))
+    with pytest.raises(UnknownError):
+        run(media.purge(source=None, operation="prob", tag=None))
+    with pytest.raises(StorageError):
+        run(media.purge(source=str(films / "none.mkv"), operation=None, tag=None))
+
+
+def test_without_the_cache_files_are_read_and_nothing_is_purged(run, settings, lane, film, tmp_path):
+    url = f"unix://{tmp_path}/none.sock"
+    media = MediaService(settings, lane, NearCache(url), Cache(url), frozenset())
+    assert asked(run, media, film) == ['{"asked": 1}', '{"asked": 2}']
+    with pytest.raises(CacheAwayError):
+        run(media.purge(source=None, operation=None, tag="any"))
+    assert run(media.stats()) is None
