@@ -3,6 +3,8 @@
 import hypothesis
 from hypothesis import strategies as st
 
+from pipelines.media.child import keep_from_real_time
+
 # No deadline and no check of slowness: other programs share these cores. No database: a test leaves no files behind.
 hypothesis.settings.register_profile(
     "quiet",
@@ -12,6 +14,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("quiet")
+
+
+def pytest_configure() -> None:
+    """Encode in this process as the media child does: else, run by root, it gets ahead of all others."""
+    keep_from_real_time()
 
 
 def pytest_collection_finish() -> None:

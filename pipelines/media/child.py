@@ -88,13 +88,13 @@ def confine(nice: int, memory_bytes: int) -> dict[str, bool]:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
-    _keep_from_real_time()
+    keep_from_real_time()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     return {"rlimits": True, "seccomp": False, "landlock": False}
 
 
-def _keep_from_real_time() -> None:
+def keep_from_real_time() -> None:
     """Let no thread get ahead of all others: as root, SVT-AV1 makes itself real-time, and with it what comes after."""
     resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
