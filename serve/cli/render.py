@@ -104,9 +104,7 @@ class Screen:
             self.note(f"  details: mediaray jobs show {job.id}{again}")
 
     def plan(self, source: str, plan: "PlanView") -> None:
-        seconds = sum(float(unit.get("needs", {}).get("seconds", 0)) for unit in plan.units)
-        count = len(plan.units)
-        self.say(f"{plan.operation} {source}: {count} unit{'s' * (count != 1)}, about {duration(seconds)} of work")
+        self.say(f"{plan.operation} {source}: {_size(plan.units)}")
         if plan.explain:
             self.details("plan", plan.explain)
         self.table(
@@ -187,13 +185,21 @@ def _took(job: "JobView") -> str:
     return f" in {duration(seconds)}" if seconds is not None else ""
 
 
+def _size(units: Sequence[Mapping[str, Any]]) -> str:
+    """How much work a plan is; of one that drives nobody knows before how many batches it will ask for."""
+    if any(unit.get("needs", {}).get("drives") for unit in units):
+        return "in batches, as many as there are files for"
+    seconds = sum(float(unit.get("needs", {}).get("seconds", 0)) for unit in units)
+    return f"{len(units)} unit{'s' * (len(units) != 1)}, about {duration(seconds)} of work"
+
+
 def _needs(needs: Mapping[str, Any]) -> tuple[str, str, str]:
     least, most = needs.get("cpus", 1), needs.get("max_cpus", 1)
     memory = int(needs.get("memory_bytes") or 0)
     return (
         str(least) if most <= least else f"{least}–{most}",
         decimal(memory) if memory else "-",
-        f"{float(needs.get('seconds', 0)):.1f}",
+        "-" if needs.get("drives") else f"{float(needs.get('seconds', 0)):.1f}",
     )
 
 

@@ -7,6 +7,8 @@ from unit.serve.cli.fakes import LOOK, PAIR, SHRINK, STILLS
 from unit.serve.conftest import event_document, job_document
 
 from serve.cli.operations import operation_command
+from serve.cli.render import Screen
+from serve.protocol import PlanView
 
 runner = CliRunner()
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -233,3 +235,18 @@ def test_what_takes_two_sources_is_not_done_with_one(server, film):
 
 def test_help_names_the_sources_it_takes():
     assert "LEFT RIGHT" in run("pair", "--help").output
+
+
+def test_explain_of_what_drives_batches_gives_no_time(capsys):
+    plan = PlanView.model_validate(
+        {
+            "operation": "collection-process",
+            "units": [{"name": "run", "needs": {"cpus": 0, "max_cpus": 0, "seconds": 3600, "drives": True}}],
+            "explain": {},
+            "warnings": [],
+        }
+    )
+    Screen().plan("collection:photos", plan)
+    shown = capsys.readouterr().out
+    assert "in batches" in shown
+    assert "3600" not in shown
