@@ -63,10 +63,14 @@ class ChildSpec:
 
 @dataclass(frozen=True)
 class SourceDescriptor:
-    """An open source on its way to the child; ``name`` is for messages only."""
+    """An open source on its way to the child; ``name`` is for messages only.
+
+    With a ``feed``, a socket, its bytes are there only once the child has asked for them (see ``cluster.feed``).
+    """
 
     number: int
     name: str
+    feed: int | None = None
 
 
 class MediaChild:
@@ -335,6 +339,9 @@ def _packed(arguments: Mapping[str, Any], descriptors: list[int]) -> dict[str, A
         if isinstance(value, SourceDescriptor):
             sent[name] = {"descriptor": len(descriptors), "name": value.name}
             descriptors.append(value.number)
+            if value.feed is not None:
+                sent[name]["feed"] = len(descriptors)
+                descriptors.append(value.feed)
         elif isinstance(value, BaseModel):
             sent[name] = value.model_dump(mode="json")
         else:

@@ -7,10 +7,11 @@ a client that only has the token can't widen them.
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cluster.home import Home, write_private
+from cluster.object_paths import ObjectAccess, ObjectPath, is_object_uri, object_path
 from cluster.settings import Settings
 from cluster.storage import Roots
 
@@ -47,12 +48,27 @@ def _changing(home: Home) -> Iterator[Folders]:
 
 
 def current_roots(settings: Settings) -> Roots:
-    """The folders that may be read and written now. Artifacts in the home folder are always among them."""
+    """What may be read and written now. Artifacts in the home folder are always among it."""
     known = _read(settings.home / "grants.json")
     read = known["read"] if settings.roots is None else settings.roots
     write = known["write"] if settings.output_roots is None else settings.output_roots
     own = settings.home / "artifacts"
-    return Roots((*map(Path, read), own), (*map(Path, write), own))
+    objects = ObjectAccess(
+        read=_objects(read),
+        write=_objects(write),
+        s3_endpoint=settings.s3_endpoint,
+        fetched=Home(settings.home).fetched,
+        fetched_bytes=settings.fetched_bytes,
+    )
+    return Roots((*_folders(read), own), (*_folders(write), own), objects)
+
+
+def _folders(roots: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(Path(root) for root in roots if not is_object_uri(root))
+
+
+def _objects(roots: Sequence[str]) -> tuple[ObjectPath, ...]:
+    return tuple(object_path(root) for root in roots if is_object_uri(root))
 
 
 def _read(file: Path) -> Folders:

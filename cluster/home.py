@@ -33,6 +33,7 @@ class Home:
             home.cache,
             home.scratch,
             home.kept,
+            home.fetched,
             home.artifacts,
             home.pictures,
             home.collections,
@@ -60,6 +61,11 @@ class Home:
     def kept(self) -> Path:
         """Finished units' files, by content address."""
         return self.path / "kept"
+
+    @property
+    def fetched(self) -> Path:
+        """What was read of objects: a cache."""
+        return self.path / "fetched"
 
     @property
     def artifacts(self) -> Path:

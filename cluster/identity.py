@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -36,9 +37,19 @@ def identify(descriptor: int) -> Identity:
     A file changed less than two seconds ago isn't settled: a later write could leave its mtime as it is.
     """
     facts = os.fstat(descriptor)
-    digest = blake3(f"{facts.st_size}:{facts.st_mtime_ns}:".encode())
-    last = max(0, facts.st_size - SAMPLE_BYTES)
+    noted = f"{facts.st_size}:{facts.st_mtime_ns}:"
+    digest = sampled(noted, facts.st_size, lambda count, offset: os.pread(descriptor, count, offset))
+    return Identity(digest, time.time() - facts.st_mtime > SETTLED_S)
+
+
+def sampled(noted: str, size_bytes: int, read: Callable[[int, int], bytes]) -> str:
+    """BLAKE3 over what is ``noted``, head, tail and 16 evenly spread samples.
+
+    ``read`` gives a number of bytes from an offset on, none of which is behind the end.
+    """
+    digest = blake3(noted.encode())
+    last = max(0, size_bytes - SAMPLE_BYTES)
     offsets = sorted({0, last, *(last * i // (SAMPLES + 1) for i in range(1, SAMPLES + 1))})
     for offset in offsets:
-        digest.update(os.pread(descriptor, SAMPLE_BYTES, offset))
-    return Identity(digest.hexdigest(), time.time() - facts.st_mtime > SETTLED_S)
+        digest.update(read(min(SAMPLE_BYTES, size_bytes - offset), offset))
+    return digest.hexdigest()

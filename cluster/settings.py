@@ -6,6 +6,9 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cluster.errors import StorageError
+from cluster.object_paths import object_path
+
 
 class Settings(BaseSettings):
     """Set by environment: ``MEDIARAY_PORT=8500``, ``MEDIARAY_ROOTS='["/films"]'``.
@@ -36,9 +39,17 @@ class Settings(BaseSettings):
     api_replicas: int = Field(1, ge=1, le=64)
 
     roots: tuple[str, ...] | None = Field(
-        None, description="Folders jobs may read. Default: those the local user names on the command line."
+        None,
+        description="Folders and prefixes of objects (s3://bucket/films/) jobs may read. Default: folders the local "
+        "user names on the command line.",
     )
-    output_roots: tuple[str, ...] | None = Field(None, description="Folders jobs may write. Default as roots.")
+    output_roots: tuple[str, ...] | None = Field(
+        None, description="Folders and prefixes of objects jobs may write. Default as roots."
+    )
+    s3_endpoint: str | None = Field(
+        None, pattern=r"^https?://[^/@?#]+/?$", description="Of S3 other than Amazon's: http://127.0.0.1:9000."
+    )
+    fetched_bytes: int = Field(20 << 30, ge=1 << 20, description="Disk for what was read of objects, about.")
 
     lease_s: float = Field(15.0, ge=1.0, description="A unit that isn't renewed for this long is given away.")
     pause_grace_s: float = Field(10.0, ge=0.0, description="Time a running unit gets to finish on pause or stop.")
@@ -59,6 +70,17 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("roots", "output_roots")
+    @classmethod
+    def _nameable(cls, roots: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for root in roots or ():
+            try:
+                if "://" in root:
+                    object_path(root)
+            except StorageError as error:
+                raise ValueError(error.message) from error
+        return roots
 
     @field_validator("host")
     @classmethod

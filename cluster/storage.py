@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from cluster.child import SourceDescriptor
 from cluster.errors import StorageError
+from cluster.identity import Identity, identify, stamp
+from cluster.object_paths import SCHEMES, ObjectAccess
 
 STAGED_SUFFIX = ".mediaray-part"
 _FLUSHED_AT_ONCE = 16
@@ -27,10 +30,11 @@ _STAGED_NAME_MAX = 160  # bytes of a target's name in its staged name: the tag a
 
 @dataclass(frozen=True)
 class Roots:
-    """Folders that may be read and written, as real paths."""
+    """Folders that may be read and written, as real paths; and objects."""
 
     read: tuple[Path, ...]
     write: tuple[Path, ...]
+    objects: ObjectAccess | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class OpenSource:
     path: Path
     size_bytes: int
     modified_ns: int
+    failure: None = None  # a part that can't be had is what the child itself meets
+
+    def identity(self) -> Identity:
+        return identify(self.descriptor)
+
+    def stamp(self) -> Identity:
+        return stamp(self.descriptor)
+
+    def for_child(self) -> SourceDescriptor:
+        return SourceDescriptor(self.descriptor, self.path.name)
+
+    def is_other(self) -> bool:
+        """Whether it was written to since it was opened."""
+        facts = os.fstat(self.descriptor)
+        return (facts.st_size, facts.st_mtime_ns) != (self.size_bytes, self.modified_ns)
 
 
 def local_path(uri: str) -> Path:
@@ -68,8 +87,12 @@ def _path_of_uri(uri: str) -> str:
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return unquote(parts.path)
     if parts.scheme and "://" in uri:
+        known = parts.scheme in SCHEMES
         raise StorageError(
-            "scheme_unsupported", f"Sources of the kind {parts.scheme}:// are not supported; use a path."
+            "scheme_unsupported",
+            f"{parts.scheme}:// URIs aren't taken here; use a path."
+            if known
+            else f"Sources of the kind {parts.scheme}:// are not supported; use a path, or s3://bucket/key.",
         )
     return ""
 

@@ -23,13 +23,18 @@ from pipelines.media.errors import (
     SourceUnreadableError,
     SourceUnsupportedError,
 )
+from pipelines.media.ranges import RangeReader, bring
 
 
 class Descriptor(BaseModel, frozen=True, extra="forbid"):
-    """An open, seekable file descriptor; ``name`` is the base name, which opens nothing."""
+    """An open, seekable file descriptor; ``name`` is the base name, which opens nothing.
+
+    With a ``feed``, the file's bytes are there only once they were asked for on that socket.
+    """
 
     number: int
     name: str
+    feed: int | None = None
 
 
 Source = Path | Descriptor
@@ -90,11 +95,22 @@ def size_of(source: Source) -> int:
 
 
 def open_file(source: Source) -> int:
-    """A descriptor with a read position of its own, which the caller closes.
+    """A descriptor with a read position of its own, which the caller closes; all that it leads to is there.
 
     Raises:
         SourceNotFoundError, SourceUnreadableError, SourceUnsupportedError: as ``open_input``.
     """
+    descriptor = _open_checked(source)
+    try:
+        if isinstance(source, Descriptor) and source.feed is not None:
+            bring(source.feed, 0, os.fstat(descriptor).st_size)
+    except OSError as error:
+        os.close(descriptor)
+        raise SourceUnreadableError(f"{source.name} can't be read: {error}.") from error
+    return descriptor
+
+
+def _open_checked(source: Source) -> int:
     descriptor = _open_descriptor(source)
     try:
         _check_file(descriptor, source)
@@ -105,7 +121,7 @@ def open_file(source: Source) -> int:
 
 
 def _open_container(source: Source) -> InputContainer:
-    descriptor = open_file(source)
+    descriptor = _open_checked(source)
     try:
         return _hand_to_libav(descriptor, source)
     finally:
@@ -145,8 +161,12 @@ def _check_file(descriptor: int, source: Source) -> None:
 def _hand_to_libav(descriptor: int, source: Source) -> InputContainer:
     options = {"fd": str(descriptor), "protocol_whitelist": "fd", "format_whitelist": FORMATS}
     name = name_of(source)
+    file: str | RangeReader = "fd:"
+    if isinstance(source, Descriptor) and source.feed is not None:
+        del options["fd"]
+        file = RangeReader(source.number, source.feed)
     try:
-        container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
+        container = av.open(file, mode="r", options=options, metadata_errors="replace")
     except av.error.InvalidDataError as error:
         raise _unreadable(descriptor, name) from error
     except av.error.EOFError as error:

@@ -1,0 +1,177 @@
+"""Objects' bytes on this disk: each version in a sparse file, of which that is there which has been asked for.
+
+An entry is a folder: ``data``, as long as the object, and ``marks``, a byte for each block of it that is there. Any
+number of processes use one at once: two may fetch a block twice, and write the same. Entries of an earlier boot aren't
+used: a power cut may have kept a mark and lost its block.
+"""
+
+import contextlib
+import errno
+import hashlib
+import mmap
+import os
+import shutil
+import time
+import uuid
+from functools import cache
+from pathlib import Path
+
+from cluster.errors import StorageError
+from cluster.objects import PART_BYTES, OpenedObject
+
+BLOCK_BYTES = 64 << 10
+_FULL = 0.9  # of the limit, after room was made
+_LOOK = 0.05  # of the limit: as much is fetched between two looks at all that is there
+_MISSING, _THERE = b"\0", b"\1"
+_unseen: dict[Path, int] = {}  # by folder: bytes that this process fetched since it looked
+
+
+class FetchedObject:
+    """One version of an object, its bytes brought as they are asked for. ``close`` it."""
+
+    def __init__(self, source: OpenedObject, folder: Path, limit_bytes: int) -> None:
+        self._source = source
+        self._size = source.version.size_bytes
+        self._blocks = -(-self._size // BLOCK_BYTES)
+        self._entry = folder / _key(source)
+        self._stopped = False
+        if not self._entry.is_dir():
+            _make_room(folder, limit_bytes)
+        self._data, marks = self._open()
+        try:
+            with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                os.utime(self._entry)  # its age counts anew
+            self._marks = mmap.mmap(marks, self._blocks)
+        finally:
+            os.close(marks)
+
+    def close(self) -> None:
+        self._marks.close()
+        os.close(self._data)
+
+    def stop(self) -> None:
+        """Fetch no more: a ``bring`` on another thread raises StorageError."""
+        self._stopped = True
+
+    def descriptor(self) -> int:
+        """A new one of the sparse file, for reading; what isn't there yet reads as zeros."""
+        return os.open(f"/proc/self/fd/{self._data}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def bring(self, begin: int, end: int) -> tuple[int, int]:
+        """Have the bytes from ``begin`` to ``end`` there, as far as the object has them; what is there around them.
+
+        Raises:
+            StorageError: the object can't be read, or the disk is full.
+        """
+        first, last = begin // BLOCK_BYTES, min(-(-end // BLOCK_BYTES), self._blocks)
+        at = first
+        while (at := self._marks.find(_MISSING, at, last)) >= 0:
+            if self._stopped:
+                raise StorageError("source_unreadable", f"{self._source.version.path} isn't wanted any more.")
+            there = self._marks.find(_THERE, at, last)
+            until = min(there if there >= 0 else last, at + PART_BYTES // BLOCK_BYTES)
+            self._fetch(at, until)
+        missing = self._marks.find(_MISSING, last)
+        return first * BLOCK_BYTES, min((missing if missing >= 0 else self._blocks) * BLOCK_BYTES, self._size)
+
+    def read(self, count: int, offset: int) -> bytes:
+        """Some bytes, brought first. Raises as ``bring``."""
+        self.bring(offset, offset + count)
+        return os.pread(self._data, count, offset)
+
+    def forget(self) -> None:
+        """Remove the entry: it may have bytes of another version."""
+        _remove(self._entry)
+
+    def _fetch(self, first: int, last: int) -> None:
+        offset = first * BLOCK_BYTES
+        part = memoryview(self._source.read(min(last * BLOCK_BYTES, self._size) - offset, offset))
+        try:
+            while part:
+                written = os.pwrite(self._data, part, offset)
+                part, offset = part[written:], offset + written
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            message = f"No space left to fetch {self._source.version.path}. Make room."
+            raise StorageError("disk_full", message) from error
+        self._marks[first:last] = _THERE * (last - first)
+        _unseen[self._entry.parent] = _unseen.get(self._entry.parent, 0) + (last - first) * BLOCK_BYTES
+
+    def _open(self) -> tuple[int, int]:
+        """Data and marks of one entry, also where it is removed or made at this moment."""
+        while True:
+            with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+                at = os.open(self._entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, at)
+                data = os.open("data", os.O_RDWR | os.O_CLOEXEC, dir_fd=at)
+                try:
+                    return data, os.open("marks", os.O_RDWR | os.O_CLOEXEC, dir_fd=at)
+                except FileNotFoundError:
+                    os.close(data)
+                    raise
+            self._make()
+
+    def _make(self) -> None:
+        making = self._entry.with_name(f".{uuid.uuid4().hex}")
+        making.mkdir(parents=True, mode=0o700)
+        for name, size_bytes in (("data", self._size), ("marks", self._blocks)):
+            with (making / name).open("wb") as file:
+                file.truncate(size_bytes)
+        try:
+            making.rename(self._entry)
+        except OSError as error:
+            shutil.rmtree(making)
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+
+
+def sweep_fetched(folder: Path, older_than_s: float) -> None:
+    """Forget what wasn't used for so long. Who has it open keeps it until the end."""
+    before = time.time() - older_than_s
+    for entry in _entries(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if entry.stat().st_mtime < before:
+                _remove(entry)
+
+
+def _make_room(folder: Path, limit_bytes: int) -> None:
+    """Forget what was used longest ago, where all takes more than the limit. Looks only now and then."""
+    if _unseen.get(folder, limit_bytes) < limit_bytes * _LOOK:
+        return
+    _unseen[folder] = 0
+    held = {}
+    for entry in _entries(folder):
+        with contextlib.suppress(FileNotFoundError):
+            held[entry] = (entry.stat().st_mtime, (entry / "data").stat().st_blocks * 512)
+    size_bytes = sum(each for _, each in held.values())
+    if size_bytes <= limit_bytes:
+        return
+    for entry, (_, each) in sorted(held.items(), key=lambda item: item[1]):
+        if size_bytes <= limit_bytes * _FULL:
+            break
+        _remove(entry)
+        size_bytes -= each
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove(entry: Path) -> None:
+    """Take its name away first: nobody opens half of an entry."""
+    gone = entry.with_name(f".{uuid.uuid4().hex}")
+    with contextlib.suppress(FileNotFoundError):
+        entry.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _key(source: OpenedObject) -> str:
+    version = source.version
+    parts = (_boot(), str(version.path), str(version.size_bytes), version.tag)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

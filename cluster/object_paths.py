@@ -1,0 +1,107 @@
+"""Objects in stores by their URIs, as ``s3://bucket/films/a.mkv``, and which of them may be used.
+
+A key is taken as it is written: nothing in it is decoded, so what is checked against the roots is what is asked for.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cluster.errors import StorageError
+
+SCHEMES = ("s3",)
+_STARTS = tuple(f"{scheme}://" for scheme in SCHEMES)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]")
+_ODD = re.compile(r"%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f\\]")
+_KEY_MAX = 1024  # bytes, in every store
+
+
+@dataclass(frozen=True)
+class ObjectPath:
+    """An object, or what is below it as in a folder. ``path`` begins with the bucket; as text it is the URI."""
+
+    scheme: str
+    path: PurePosixPath
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.path}"
+
+    def __truediv__(self, name: str) -> "ObjectPath":
+        return ObjectPath(self.scheme, self.path / name)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix
+
+    @property
+    def parent(self) -> "ObjectPath":
+        return ObjectPath(self.scheme, self.path.parent)
+
+    def is_relative_to(self, other: "ObjectPath") -> bool:
+        """Whether it is ``other`` or below it, by whole parts: ``films2`` isn't below ``films``."""
+        return self.scheme == other.scheme and self.path.is_relative_to(other.path)
+
+
+@dataclass(frozen=True)
+class ObjectAccess:
+    """Which objects may be read and written, those at or below some paths, and how S3 is reached.
+
+    What is read of them is kept in the folder ``fetched``, and takes about ``fetched_bytes`` there.
+    """
+
+    read: tuple[ObjectPath, ...]
+    write: tuple[ObjectPath, ...]
+    s3_endpoint: str | None
+    fetched: Path
+    fetched_bytes: int
+
+
+def is_object_uri(uri: str) -> bool:
+    return uri.startswith(_STARTS)
+
+
+def object_path(uri: str) -> ObjectPath:
+    """The object, or folder of objects, that a URI names; a slash at its end changes nothing.
+
+    Raises:
+        StorageError: ``source_invalid``: another scheme, no bucket, or a key that could be read in two ways.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, *key = rest.removesuffix("/").split("/")
+    try:
+        sound = len("/".join(key).encode()) <= _KEY_MAX
+    except UnicodeEncodeError:
+        sound = False
+    sound = sound and _BUCKET.fullmatch(bucket) is not None and not _ODD.search(rest)
+    if scheme not in SCHEMES or not sound or {"", ".", ".."}.intersection(key):
+        raise StorageError(
+            "source_invalid",
+            f"Not the URI of an object: {uri[:200]!a}. Write it as {scheme}://bucket/key, with the key as it is: "
+            "nothing is decoded, and keys with %XX, '..', empty parts or control characters aren't taken.",
+        )
+    return ObjectPath(scheme, PurePosixPath(bucket, *key))
+
+
+def check_below(path: ObjectPath, access: ObjectAccess | None, code: str) -> ObjectAccess:
+    """How ``path`` may be used, which is to be read for ``source_outside_roots``, written for ``output_outside_roots``.
+
+    Raises:
+        StorageError: ``code``: it is outside of what may be.
+    """
+    writes = code.startswith("output")
+    if access is None or not any(map(path.is_relative_to, access.write if writes else access.read)):
+        setting = "MEDIARAY_OUTPUT_ROOTS" if writes else "MEDIARAY_ROOTS"
+        raise StorageError(
+            code,
+            f"{path} is outside what this server may {'write' if writes else 'read'}. Add its bucket, or a prefix that "
+            f"it is below, to {setting}, as {path.parent}/.",
+        )
+    return access

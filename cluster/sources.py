@@ -1,0 +1,136 @@
+"""Open a source, wherever it is: a file, or an object whose bytes come as they are asked for."""
+
+import contextlib
+import os
+from collections.abc import Container, Iterator
+from pathlib import PurePosixPath
+
+from cluster.child import SourceDescriptor
+from cluster.errors import StorageError
+from cluster.feed import Feed
+from cluster.fetched import FetchedObject
+from cluster.identity import Identity, sampled
+from cluster.object_paths import ObjectAccess, ObjectPath, check_below, is_object_uri, object_path
+from cluster.objects import object_store
+from cluster.storage import OpenSource, Roots, open_source
+
+
+class OpenObject:
+    """An object that may be read, as it was when it was opened. ``close`` it."""
+
+    def __init__(self, path: ObjectPath, access: ObjectAccess) -> None:
+        self._store = object_store(access.s3_endpoint)
+        self._source = self._store.open(path)
+        self._access = access
+        self._fetched: FetchedObject | None = None
+        self._feed: Feed | None = None
+        self._descriptor: int | None = None
+
+    @property
+    def path(self) -> ObjectPath:
+        return self._source.version.path
+
+    @property
+    def size_bytes(self) -> int:
+        return self._source.version.size_bytes
+
+    @property
+    def failure(self) -> StorageError | None:
+        """Why bytes that the child asked for couldn't be had."""
+        return self._feed.failure if self._feed else None
+
+    def close(self) -> None:
+        self._take_back()
+        if self._fetched:
+            self._fetched.close()
+
+    def identity(self) -> Identity:
+        """As ``identify`` tells it of a file; what stands for the time is the store's tag, which is of one version."""
+        version = self._source.version
+        noted = f"{version.size_bytes}:{version.tag}:"
+        return Identity(sampled(noted, version.size_bytes, self._bytes().read), settled=True)
+
+    def stamp(self) -> Identity:
+        version = self._source.version
+        return Identity(f"{version.path}:{version.size_bytes}:{version.tag}", settled=True)
+
+    def for_child(self) -> SourceDescriptor:
+        """It, on its way to the child, which asks for the bytes that it reads. For each call anew."""
+        self._take_back()  # the child that had it may have left an answer unread
+        fetched = self._fetch()  # of one entry: another may have its name by now
+        self._descriptor, self._feed = fetched.descriptor(), Feed(fetched)
+        return SourceDescriptor(self._descriptor, self.path.name, self._feed.number)
+
+    def is_other(self) -> bool:
+        """Whether another version has taken its place; then nothing that was fetched is kept."""
+        if self._store.version(self.path) == self._source.version:
+            return False
+        if self._fetched:
+            self._fetched.forget()
+        return True
+
+    def _take_back(self) -> None:
+        if self._feed:
+            self._feed.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._feed = self._descriptor = None
+
+    def _bytes(self) -> FetchedObject:
+        if self._fetched is None:
+            self._fetched = self._fetch()
+        return self._fetched
+
+    def _fetch(self) -> FetchedObject:
+        return FetchedObject(self._source, self._access.fetched, self._access.fetched_bytes)
+
+
+@contextlib.contextmanager
+def open_anywhere(uri: str, roots: Roots) -> Iterator[OpenSource | OpenObject]:
+    """Open a file or an object for reading.
+
+    Raises:
+        StorageError: as ``open_source``; of an object also ``storage_unavailable``: its store doesn't answer.
+    """
+    if not is_object_uri(uri):
+        with open_source(uri, roots.read) as opened:
+            yield opened
+        return
+    path = object_path(uri)
+    access = check_below(path, roots.objects, "source_outside_roots")
+    with contextlib.closing(OpenObject(path, access)) as found:
+        if found.size_bytes == 0:
+            raise StorageError("source_empty", f"{path} is empty (0 bytes).")
+        yield found
+
+
+def check_object_folder(folder: ObjectPath, roots: Roots) -> None:
+    """Raises StorageError, ``source_outside_roots``, where what is below ``folder`` may not be read."""
+    check_below(folder, roots.objects, "source_outside_roots")
+
+
+def objects_below(
+    folder: ObjectPath, roots: Roots, suffixes: Container[str], *, without: ObjectPath | None = None
+) -> tuple[list[ObjectPath], list[str]]:
+    """Objects below ``folder`` whose names end as ``suffixes`` say, by name; and the URIs of those that can't be named.
+
+    Hidden ones are left out, and those below ``without``.
+
+    Raises:
+        StorageError: ``source_outside_roots``; as ``ObjectStore.open``.
+    """
+    access = check_below(folder, roots.objects, "source_outside_roots")
+    found: list[ObjectPath] = []
+    left_out: list[str] = []
+    for uri in object_store(access.s3_endpoint).below(folder):
+        if PurePosixPath(uri).suffix.lower() not in suffixes:
+            continue
+        try:
+            path = object_path(uri)
+        except StorageError:
+            left_out.append(f"{uri!a} (its key can't be written as a URI)")
+            continue
+        hidden = any(part.startswith(".") for part in path.path.relative_to(folder.path).parts)
+        if not hidden and (without is None or not path.is_relative_to(without)):
+            found.append(path)
+    return found, left_out

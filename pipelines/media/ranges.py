@@ -1,0 +1,53 @@
+"""Read a file whose bytes aren't all there yet: the host brings what is asked for over a socket, its ``feed``.
+
+A wish is two 8-byte numbers, where a part begins and where it ends; the answer is what is there now, or twice 0 where
+it can't be had.
+"""
+
+import os
+import struct
+import threading
+
+_RANGE = struct.Struct(">QQ")
+_turns: dict[int, threading.Lock] = {}  # by feed
+
+
+class RangeReader:
+    """A seekable file for libav: of the file behind ``number``, what libav reads is brought first."""
+
+    name = "fd:"  # as libav calls a descriptor: nothing is told by an extension
+
+    def __init__(self, number: int, feed: int) -> None:
+        self._number, self._feed = number, feed
+        self._size = os.fstat(number).st_size
+        self._at = 0
+        self._there = (0, 0)
+
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` bytes; none at the end. Raises OSError where they can't be had."""
+        end = min(self._at + count, self._size)
+        if end <= self._at:
+            return b""
+        if not self._there[0] <= self._at < self._there[1]:
+            self._there = bring(self._feed, self._at, end)
+        data = os.pread(self._number, min(end, self._there[1]) - self._at, self._at)
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
+def bring(feed: int, begin: int, end: int) -> tuple[int, int]:
+    """Have a part there; what is there around it. Raises OSError where it can't be had."""
+    with _turns.setdefault(feed, threading.Lock()):  # an answer is for who asked last: one at a time
+        os.write(feed, _RANGE.pack(begin, end))
+        answer = os.read(feed, _RANGE.size)
+    there: tuple[int, int] = _RANGE.unpack(answer) if len(answer) == _RANGE.size else (0, 0)
+    if not there[0] <= begin < there[1]:
+        raise OSError(f"bytes {begin} to {end} can't be had")
+    return there

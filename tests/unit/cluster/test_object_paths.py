@@ -1,0 +1,101 @@
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from cluster.errors import StorageError
+from cluster.locations import location_of
+from cluster.object_paths import ObjectAccess, ObjectPath, check_below, is_object_uri, object_path
+
+
+def access(*, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> ObjectAccess:
+    return ObjectAccess(tuple(map(object_path, read)), tuple(map(object_path, write)), None, Path("/nowhere"), 1)
+
+
+@pytest.mark.parametrize(
+    ("uri", "scheme", "path"),
+    [
+        ("s3://films/a.mkv", "s3", "films/a.mkv"),
+        ("s3://films/2019/Track #1 (été)?.flac", "s3", "films/2019/Track #1 (été)?.flac"),
+        ("s3://films/100%.mkv", "s3", "films/100%.mkv"),
+        ("s3://films/2019/", "s3", "films/2019"),
+        ("s3://films", "s3", "films"),
+    ],
+)
+def test_a_key_is_taken_as_it_is_written(uri, scheme, path):
+    assert object_path(uri) == ObjectPath(scheme, PurePosixPath(path))
+    assert str(object_path(uri)) == uri.removesuffix("/")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://films/../secrets/a.mkv",
+        "s3://films/2019/..",
+        "s3://films/./a.mkv",
+        "s3://films//a.mkv",
+        "s3://films/a//",
+        "s3://films/%2e%2e/a.mkv",
+        "s3://films/a%2Fb.mkv",
+        "s3://films/a\\b.mkv",
+        "s3://films/a\nb.mkv",
+        "s3://films/\udce9.mkv",
+        "s3://films/" + "a" * 1025,
+        "s3:///a.mkv",
+        "s3://",
+        "s3://key:secret@films/a.mkv",
+        "s3://films:80/a.mkv",
+        "s3://f?endpoint_override=evil/a.mkv",
+        "http://films/a.mkv",
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(uri):
+    with pytest.raises(StorageError) as refused:
+        object_path(uri)
+    assert refused.value.code == "source_invalid"
+
+
+def test_names_are_those_of_paths():
+    path = object_path("s3://films/2019/a.b.mkv")
+    assert (path.name, path.stem, path.suffix) == ("a.b.mkv", "a.b", ".mkv")
+    assert str(path.parent / "c.mkv") == "s3://films/2019/c.mkv"
+
+
+@pytest.mark.parametrize("uri", ["S3://films/a", "/s3://films/a", "file:///a", "s3:films/a", "https://s3/a"])
+def test_other_uris_are_no_objects(uri):
+    assert not is_object_uri(uri)
+
+
+def test_a_location_is_a_path_or_an_object():
+    assert location_of("/films/a.mkv") == Path("/films/a.mkv")
+    assert location_of("file:///films/a.mkv") == Path("/films/a.mkv")
+    assert location_of("s3://films/a.mkv") == object_path("s3://films/a.mkv")
+    with pytest.raises(StorageError, match=r"not supported.*s3://bucket/key"):
+        location_of("ftp://films/a.mkv")
+
+
+@pytest.mark.parametrize(
+    ("uri", "root", "below"),
+    [
+        ("s3://films/a.mkv", "s3://films", True),
+        ("s3://films/2019/a.mkv", "s3://films/2019/", True),
+        ("s3://films/2019", "s3://films/2019/", True),
+        ("s3://films/2019b/a.mkv", "s3://films/2019", False),
+        ("s3://films2/a.mkv", "s3://films", False),
+        ("s3://films/a.mkv", "s3://films/2019", False),
+    ],
+)
+def test_a_prefix_counts_by_whole_parts(uri, root, below):
+    assert object_path(uri).is_relative_to(object_path(root)) is below
+
+
+def test_what_may_be_read_may_not_be_written():
+    allowed, path = access(read=("s3://films/",)), object_path("s3://films/a.mkv")
+    assert check_below(path, allowed, "source_outside_roots") is allowed
+    with pytest.raises(StorageError, match=r"may write\. .* MEDIARAY_OUTPUT_ROOTS, as s3://films/") as refused:
+        check_below(path, allowed, "output_outside_roots")
+    assert refused.value.code == "output_outside_roots"
+
+
+def test_without_access_nothing_may_be_read():
+    with pytest.raises(StorageError, match="MEDIARAY_ROOTS"):
+        check_below(object_path("s3://films/a.mkv"), None, "source_outside_roots")
