@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster.locations import Location
 from pipelines.jobs.models import Artifact, JobError, Plan, Unit
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class CommonParams(FreshParams):
 
     output: str | None = Field(
         None,
-        description="Where the result goes: a file, or a folder. Default: kept with the job, as artifacts.",
+        description="Where the result goes: a file or a folder, on disk or in object storage. "
+        "Default: kept with the job, as artifacts.",
     )
     overwrite: bool = Field(False, description="Replace the output if it exists.")
 
@@ -162,6 +164,6 @@ def operation_modules(package: str) -> list[str]:
     return sorted(f"{package}.{each.name}" for each in pkgutil.iter_modules(found.__path__))
 
 
-def artifact_of(made: Made, target: Path) -> Artifact:
+def artifact_of(made: Made, target: Location) -> Artifact:
     """The record of a finished file that goes to ``target``."""
     return Artifact(name=made.name, path=str(target), size_bytes=made.path.stat().st_size, media_type=made.media_type)

@@ -71,7 +71,10 @@ class UnitDroppedError(Exception):
 
 # The work is at fault, not the input: another try, in a fresh process, may do.
 _RETRYABLE = frozenset(
-    {"encode_failed", "output_invalid", "piece_invalid", "child_crashed", "internal", "limit_time", "output_lost"}
+    {
+        *("encode_failed", "output_invalid", "piece_invalid", "child_crashed", "internal", "limit_time", "output_lost"),
+        "storage_unavailable",
+    }
 )
 
 

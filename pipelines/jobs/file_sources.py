@@ -11,7 +11,10 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel
 
 from cluster.errors import StorageError
-from cluster.storage import check_folder, files_below, local_path
+from cluster.locations import Location, location_of
+from cluster.object_paths import ObjectPath
+from cluster.sources import objects_below
+from cluster.storage import Roots, check_folder, files_below
 from pipelines.media.images.info import OTHER_SUFFIXES, SUFFIXES
 from pipelines.media.info import VIDEO_SUFFIXES
 
@@ -34,16 +37,18 @@ FILMS = Kind("films", VIDEO_SUFFIXES, frozenset(), most=1000)
 
 
 class Entry(BaseModel, frozen=True):
-    """A file: its path, and what the names of its files begin with. In a folder's tree that has folders."""
+    """A file: its path or URI, and what the names of its files begin with. In a folder's tree that has folders."""
 
     source: str
     name: str
 
 
 def entries_of(
-    sources: Iterable[str], roots: Sequence[Path], output: Path | None, kind: Kind
+    sources: Iterable[str], roots: Roots, output: Location | None, kind: Kind
 ) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
     """The files that are named, or of a kind and in folders but ``output``; and what had to be left out of folders.
+
+    In object storage a slash at its end says that a source is a folder.
 
     Raises:
         StorageError: a folder isn't there, or without any; or there are too many.
@@ -51,24 +56,42 @@ def entries_of(
     found: list[tuple[str, str]] = []
     left_out: list[str] = []
     for source in sources:
-        path = local_path(source)
-        if not path.is_dir():
-            found.append((source, path.name))
+        at = location_of(source)
+        folder = _folder(source, at, roots, output, kind)
+        if folder is None:
+            found.append((source, at.name))
             continue
-        folder = check_folder(str(path), roots)
-        below = files_below(folder, kind.suffixes | kind.others, without=output, most=kind.most)
-        files = [file for file in below.files if file.suffix.lower() in kind.suffixes]
-        others = [f"{file} (its format isn't read)" for file in below.files if file.suffix.lower() in kind.others]
+        below, unnamed = folder
+        files = [(str(file), name) for file, name in below if file.suffix.lower() in kind.suffixes]
+        others = [f"{file} (its format isn't read)" for file, _ in below if file.suffix.lower() in kind.others]
         if not files:
             more = f"; {len(others)} files are of formats that aren't read, as {others[0]}" if others else ""
-            raise StorageError("source_empty", f"There are no {kind.noun} in {folder}{more}.")
-        found += [(str(file), file.relative_to(folder).as_posix()) for file in files]
-        left_out += [*below.left_out, *others]
+            raise StorageError("source_empty", f"There are no {kind.noun} in {at}{more}.")
+        found += files
+        left_out += [*unnamed, *others]
     if len(found) > kind.most:
         raise StorageError("source_too_many", f"{len(found)} {kind.noun}; a job takes {kind.most}. Name subfolders.")
     names = output_names([name for _, name in found])
     entries = [Entry(source=source, name=name) for (source, _), name in zip(found, names, strict=True)]
     return tuple(entries), tuple(left_out)
+
+
+def _folder(
+    source: str, at: Location, roots: Roots, output: Location | None, kind: Kind
+) -> tuple[list[tuple[Location, str]], Sequence[str]] | None:
+    """The files in and below a folder, each with its name there, and what had to be left out. None of a file."""
+    suffixes = kind.suffixes | kind.others
+    if isinstance(at, ObjectPath):
+        if not source.endswith("/"):
+            return None
+        without = output if isinstance(output, ObjectPath) else None
+        objects, unnamed = objects_below(at, roots, suffixes, without=without)
+        return [(each, each.path.relative_to(at.path).as_posix()) for each in objects], unnamed
+    if not at.is_dir():
+        return None
+    folder = check_folder(str(at), roots.read)
+    found = files_below(folder, suffixes, without=output if isinstance(output, Path) else None, most=kind.most)
+    return [(each, each.relative_to(folder).as_posix()) for each in found.files], found.left_out
 
 
 def left_out_warning(names: Sequence[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError, StorageError
-from cluster.storage import local_path
+from cluster.locations import location_of
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.file_sources import PICTURES as PICTURE_FILES
 from pipelines.jobs.file_sources import Entry, entries_of, left_out_warning
@@ -89,9 +89,7 @@ def picture_operation(
 
 def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     output = getattr(bench.params, "output", None)
-    entries, left_out = entries_of(
-        bench.sources, bench.read_roots, local_path(output) if output else None, PICTURE_FILES
-    )
+    entries, left_out = entries_of(bench.sources, bench.roots, location_of(output) if output else None, PICTURE_FILES)
     spec = bench.params_as(work.spec)
     check_outputs(bench, entries, work.endings(spec))
     infos, large = _look(bench, entries)

@@ -5,8 +5,10 @@ import logging
 import shutil
 from pathlib import Path
 
+from cluster.fetched import sweep_fetched
 from cluster.home import Home, write_private
 from cluster.kept import Kept
+from cluster.object_paths import is_object_uri
 from cluster.settings import Settings
 from cluster.storage import remove_staged
 
@@ -35,7 +37,8 @@ def clean_up(settings: Settings, job_id: str, targets: list[str], keys: list[str
     With ``artifacts`` also its own folder of them.
     What can't be removed (a disk that became read-only) stays: the job ends all the same.
     """
-    folders = {folder for target in targets for folder in (Path(target), Path(target).parent)}
+    paths = [Path(target) for target in targets if not is_object_uri(target)]
+    folders = {folder for path in paths for folder in (path, path.parent)}
     folders |= _noted_staging(scratch_of(settings, job_id))
     shutil.rmtree(scratch_of(settings, job_id), ignore_errors=True)
     kept_work(settings).discard(keys)
@@ -61,8 +64,9 @@ def _noted_staging(scratch: Path) -> set[Path]:
 
 
 def sweep_kept(settings: Settings) -> None:
-    """Forget what was kept for retries that didn't come."""
+    """Forget what was kept for retries that didn't come, and what was fetched and isn't used any more."""
     kept_work(settings).sweep(settings.kept_days * 86_400)
+    sweep_fetched(Home(settings.home).fetched, settings.kept_days * 86_400)
 
 
 def sweep_scratch(settings: Settings, active: set[str]) -> None:

@@ -18,12 +18,16 @@ from pydantic import ValidationError
 
 from cluster.errors import StorageError
 from cluster.grants import current_roots
+from cluster.locations import Location, location_of
+from cluster.object_paths import ObjectPath, is_object_uri
 from cluster.settings import Settings
-from cluster.storage import Roots, check_folder, check_target, check_target_folder, local_path, open_source
+from cluster.sources import check_object_folder, open_anywhere
+from cluster.storage import Roots, check_folder, open_source
 from pipelines.jobs.catalogue import COLLECTION, Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError, wording
 from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
 from pipelines.jobs.profiles import all_profiles
+from pipelines.jobs.publishing import check_output
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.states import TERMINAL
 from pipelines.jobs.store import JobStore, Submission, UnreadableRecordError
@@ -98,7 +102,7 @@ class JobService:
         known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
         if known is None:
             check = partial(self._check_files, request, operation, output, overwrite=bool(params.get("overwrite")))
-            if len(request.sources) > _CHECKED_AT_ONCE:
+            if len(request.sources) > _CHECKED_AT_ONCE or any(map(is_object_uri, (*request.sources, str(output)))):
                 await asyncio.to_thread(check)
             else:  # the hop costs 1 ms, and 15 ms at p99 (docs/decisions/0013)
                 check()
@@ -121,7 +125,8 @@ class JobService:
         if isinstance(answer, JobError):
             raise RefusedError(answer)
         try:
-            self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
+            overwrite = bool(params.get("overwrite"))
+            await asyncio.to_thread(self._check_files, request, operation, output, overwrite=overwrite)
         except StorageError as error:
             refused = f"It would be refused: {error.message}"
             return answer.model_copy(update={"warnings": (refused, *answer.warnings)})
@@ -183,11 +188,14 @@ class JobService:
 
         Raises:
             UnknownError: no such job or artifact, or its file is gone.
+            ConflictError: it is in object storage.
             StorageError: it lies where this server may not read, or a link there leads elsewhere.
         """
         artifact = await self._store.artifact(job_id, name)
         if artifact is None:
             raise UnknownError(f"Job {job_id} has no artifact {name}.", "artifact_not_found")
+        if is_object_uri(artifact.path):
+            raise ConflictError(f"Artifact {name} is at {artifact.path}. Fetch it from there.", "artifact_elsewhere")
         try:
             return artifact, await asyncio.to_thread(self._readable, artifact.path)
         except StorageError as error:
@@ -209,7 +217,7 @@ class JobService:
     def operations(self) -> Sequence[Operation]:
         return [self._catalogue[name] for name in self._catalogue.names()]
 
-    def _checked(self, request: Request) -> tuple[Operation, dict[str, Any], Path | None]:
+    def _checked(self, request: Request) -> tuple[Operation, dict[str, Any], Location | None]:
         if request.operation not in self._catalogue:
             raise UnknownError(
                 f"There is no operation {request.operation!r}. There are: {', '.join(self._catalogue.names())}.",
@@ -233,7 +241,7 @@ class JobService:
             values["output"] = str(output)
         return operation, values, output
 
-    def _check_files(self, request: Request, operation: Operation, output: Path | None, *, overwrite: bool) -> None:
+    def _check_files(self, request: Request, operation: Operation, output: Location | None, *, overwrite: bool) -> None:
         roots = current_roots(self._settings)
         try:
             if not operation.on_collection:
@@ -245,20 +253,14 @@ class JobService:
             takes = f"{operation.name} takes files; folders are taken by: {others}."
             raise StorageError(error.code, f"{error.message} {takes}") from error
         for source in request.sources:
-            if (
-                output
-                and operation.output == "file"
-                and os.path.realpath(output) == os.path.realpath(local_path(source))
-            ):
+            if output and operation.output == "file" and _resolved(output) == _resolved(location_of(source)):
                 raise StorageError("output_is_source", "The output is the source. Choose another name.")
         if output:
-            self._check_output(operation, output, roots, overwrite=overwrite)
+            check_output(output, roots, folder=operation.output == "folder", overwrite=overwrite)
 
-    def _check_output(self, operation: Operation, output: Path, roots: Roots, *, overwrite: bool) -> None:
-        if operation.output == "folder":
-            check_target_folder(output, roots.write)
-        else:
-            check_target(output, roots.write, overwrite=overwrite)
+
+def _resolved(location: Location) -> str:
+    return str(location) if isinstance(location, ObjectPath) else os.path.realpath(location)
 
 
 def _check_sources(sources: Sequence[str], roots: Roots, *, many: bool) -> None:
@@ -266,10 +268,13 @@ def _check_sources(sources: Sequence[str], roots: Roots, *, many: bool) -> None:
     refused: list[StorageError] = []
     for source in sources:
         try:
-            if many and local_path(source).is_dir():
+            at = location_of(source)
+            if many and isinstance(at, ObjectPath) and source.endswith("/"):
+                check_object_folder(at, roots)
+            elif many and isinstance(at, Path) and at.is_dir():
                 check_folder(source, roots.read)
             else:
-                with open_source(source, roots.read):
+                with open_anywhere(source, roots):
                     pass
         except StorageError as error:
             if not many or error.code not in _TOLD_IN_PLACE:

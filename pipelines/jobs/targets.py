@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from cluster.storage import local_path
+from cluster.locations import Location, location_of
 from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.errors import InvalidError
 from pipelines.media.profiles import Profile
@@ -24,24 +24,25 @@ _OTHER_NAMES = {".mp4": {".m4v", ".m4a"}, ".mkv": {".mka"}, ".opus": {".ogg", ".
 
 def resolved_output(
     operation: Operation, params: Any, sources: tuple[str, ...], profiles: Mapping[str, Profile]
-) -> Path | None:
+) -> Location | None:
     """The file or folder that ``output`` names, absolute; None where it isn't given.
 
-    A folder given where a file is made gets the file ``SOURCE-STEM.SUFFIX``.
+    A folder given where a file is made gets the file ``SOURCE-STEM.SUFFIX``; in object storage a slash at its end says
+    that it is one.
 
     Raises:
-        StorageError: not a path.
+        StorageError: neither a path nor the URI of an object.
     """
     given = getattr(params, "output", None)
     if given is None or operation.output == "none":
         return None
-    path = local_path(given)
-    if operation.output == "file" and (given.endswith("/") or path.is_dir()):
+    path = location_of(given)
+    if operation.output == "file" and (given.endswith("/") or (isinstance(path, Path) and path.is_dir())):
         return path / default_name(operation, params, sources, profiles)
     return path
 
 
-def check_extension(operation: Operation, params: Any, output: Path, profiles: Mapping[str, Profile]) -> None:
+def check_extension(operation: Operation, params: Any, output: Location, profiles: Mapping[str, Profile]) -> None:
     """Refuse a file's name that promises another container than the one that is made.
 
     Raises:
@@ -71,10 +72,10 @@ def _format_of(operation: Operation, params: Any, suffix: str, profiles: Mapping
 def default_name(operation: Operation, params: Any, sources: tuple[str, ...], profiles: Mapping[str, Profile]) -> str:
     """The name of the file that a ``file`` operation makes."""
     suffix = operation.suffix(params, profiles) if operation.suffix else ""
-    return local_path(sources[0]).stem + suffix
+    return location_of(sources[0]).stem + suffix
 
 
-def target_of(operation: Operation, output: Path | None, artifacts: Path, name: str) -> Path:
+def target_of(operation: Operation, output: Location | None, artifacts: Path, name: str) -> Location:
     """Where a finished file named ``name`` goes: the output, or the job's own folder of artifacts."""
     if output is None:
         return artifacts / name

@@ -3,19 +3,20 @@
 import contextlib
 import copy
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from cluster.child import MediaChild, SourceDescriptor
+from cluster.child import MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
-from cluster.identity import Identity, identify, stamp
-from cluster.storage import OpenSource, Roots, free_space, local_path, open_source
+from cluster.identity import Identity
+from cluster.locations import location_of
+from cluster.sources import OpenObject, open_anywhere
+from cluster.storage import OpenSource, Roots, free_space
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError
@@ -108,7 +109,7 @@ class Workbench:
     def reading(self, folder: Path) -> "Workbench":
         """This place, which may read ``folder``, too."""
         place = copy.copy(self)
-        place._roots = Roots((*self._roots.read, folder), self._roots.write)
+        place._roots = replace(self._roots, read=(*self._roots.read, folder))
         return place
 
     def tell(self, fraction: float) -> None:
@@ -133,22 +134,22 @@ class Workbench:
     @property
     def source_stem(self) -> str:
         """The first source's name without its extension: what results are named after."""
-        return local_path(self.sources[0]).stem
+        return location_of(self.sources[0]).stem
 
     def file_name(self, suffix: str) -> str:
         """Of the file that is made: that of the parameter ``output``, or the source's with another ``suffix``."""
         output = self.params.output
-        return local_path(output).name if output else f"{self.source_stem}{suffix}"
+        return location_of(output).name if output else f"{self.source_stem}{suffix}"
 
     def identity(self, source: str) -> Identity:
         """What tells a source's content from any other's."""
-        with open_source(source, self._roots.read) as opened:
-            return identify(opened.descriptor)
+        with open_anywhere(source, self._roots) as opened:
+            return opened.identity()
 
     def stamp(self, source: str) -> Identity:
         """What tells a file from any other, and from itself once it was changed, without reading it."""
-        with open_source(source, self._roots.read) as opened:
-            return stamp(opened.descriptor)
+        with open_anywhere(source, self._roots) as opened:
+            return opened.stamp()
 
     def content_key(self, sources: Sequence[str], *parts: str) -> str | None:
         """The address of what ``parts`` make of ``sources``; None where one is missing, or may still be written."""
@@ -161,18 +162,19 @@ class Workbench:
         return hashlib.sha256("\n".join((*parts, *(stamp.digest for stamp in stamps))).encode()).hexdigest()
 
     def size_bytes(self, source: str) -> int:
-        with open_source(source, self._roots.read) as opened:
+        with open_anywhere(source, self._roots) as opened:
             return opened.size_bytes
 
     def check_space(self, scratch_bytes: int, output_bytes: int = 0) -> None:
-        """Refuse work that scratch, or the folder of the parameter ``output``, has no room for.
+        """Refuse work that scratch, or the folder of the parameter ``output``, has no room for; object storage has.
 
         Raises:
             StorageError: ``disk_full``.
         """
         needed = {self._scratch: scratch_bytes}
-        if output := getattr(self.params, "output", None):
-            needed[local_path(output).parent] = output_bytes
+        output = getattr(self.params, "output", None)
+        if output and isinstance(target := location_of(output), Path):
+            needed[target.parent] = output_bytes
         for folder, needed_bytes in needed.items():
             free_bytes = free_space(folder)
             if needed_bytes > free_bytes:
@@ -190,6 +192,10 @@ class Workbench:
         return self._profiles()
 
     @property
+    def roots(self) -> Roots:
+        return self._roots
+
+    @property
     def read_roots(self) -> tuple[Path, ...]:
         return self._roots.read
 
@@ -201,19 +207,20 @@ class Workbench:
         """Run a media function in the child on a source, which the child gets as an open descriptor.
 
         Raises:
-            StorageError: ``source_changed``: it isn't what the job was planned for, or not any more.
+            StorageError: ``source_changed``: it isn't what the job was planned for, or not any more; as
+                ``open_anywhere``, of an object also when the child has read some of it.
         """
         return self.call_with(function, result, {"source": source}, **arguments)
 
     def call_with(self, function: str, result: type[T], sources: Mapping[str, str], **arguments: Any) -> T:
         """``call`` a media function that takes several sources, by the names of its arguments."""
         with contextlib.ExitStack() as stack:
-            opened = {name: stack.enter_context(open_source(one, self._roots.read)) for name, one in sources.items()}
+            opened = {name: stack.enter_context(open_anywhere(one, self._roots)) for name, one in sources.items()}
             for name, source in sources.items():
                 planned = self.shared.get("identities", {}).get(source)
-                if planned is not None and identify(opened[name].descriptor).digest != planned:
+                if planned is not None and opened[name].identity().digest != planned:
                     raise changed(opened[name])
-            descriptors = {name: SourceDescriptor(one.descriptor, one.path.name) for name, one in opened.items()}
+            descriptors = {name: one.for_child() for name, one in opened.items()}
             size_bytes = sum(one.size_bytes for one in opened.values())
             try:
                 made = self._child.call(
@@ -223,12 +230,12 @@ class Workbench:
                     limit_s=self._limit_s + size_bytes / _SLOW_BYTES_PER_S,
                     on_progress=self._on_progress,
                 )
-            except ChildFailedError as error:  # a file that is being written looks damaged
-                if other := next(filter(is_other, opened.values()), None):
-                    raise changed(other) from error
+            except ChildFailedError as error:  # a file that is being written, or can't be had, looks damaged
+                for fault in filter(None, map(place_fault, opened.values())):
+                    raise fault from error
                 raise
-            if other := next(filter(is_other, opened.values()), None):
-                raise changed(other)
+            for fault in filter(None, map(place_fault, opened.values())):
+                raise fault
             return made
 
     def call_each(
@@ -252,10 +259,10 @@ class Workbench:
         """
         made: dict[int, T | JobError] = {}
         with contextlib.ExitStack() as stack:
-            opened: dict[int, OpenSource] = {}
+            opened: dict[int, OpenSource | OpenObject] = {}
             for number, source in enumerate(sources):
                 try:
-                    opened[number] = stack.enter_context(open_source(source, self._roots.read))
+                    opened[number] = stack.enter_context(open_anywhere(source, self._roots))
                 except StorageError as error:
                     made[number] = _place_error(error)
             threads = min(max(1, self.cpus), most_threads)
@@ -270,7 +277,7 @@ class Workbench:
         self,
         function: str,
         result: type[T],
-        opened: Mapping[int, OpenSource],
+        opened: Mapping[int, OpenSource | OpenObject],
         each: Sequence[Mapping[str, Any]],
         common: Mapping[str, Any],
         *,
@@ -284,10 +291,7 @@ class Workbench:
             outcomes = self._child.call_each(
                 function,
                 common,
-                [
-                    {"source": SourceDescriptor(one.descriptor, one.path.name), **each[number]}
-                    for number, one in opened.items()
-                ],
+                [{"source": one.for_child(), **each[number]} for number, one in opened.items()],
                 result,
                 threads=threads,
                 limit_s=len(opened) / len(each) * self._limit_s
@@ -312,11 +316,11 @@ class Workbench:
         if self._on_progress:
             self._on_progress({**progress, "fraction": (settled + progress["fraction"] * part) / whole})
 
-    def _told(self, outcome: T | ChildFailedError, opened: OpenSource) -> T | JobError:
+    def _told(self, outcome: T | ChildFailedError, opened: OpenSource | OpenObject) -> T | JobError:
         if isinstance(outcome, ChildFailedError) and outcome.code == "disk_full":
             raise outcome
-        if is_other(opened):
-            return _place_error(changed(opened))
+        if fault := place_fault(opened):
+            return _place_error(fault)
         return job_error(outcome) if isinstance(outcome, ChildFailedError) else outcome
 
 
@@ -328,14 +332,23 @@ def _place_error(error: StorageError) -> PlaceError:
     return PlaceError.model_validate(job_error(error).model_dump())
 
 
-def is_other(opened: OpenSource) -> bool:
-    """Whether an open file was written to since it was opened."""
-    facts = os.fstat(opened.descriptor)
-    return (facts.st_size, facts.st_mtime_ns) != (opened.size_bytes, opened.modified_ns)
+def place_fault(opened: OpenSource | OpenObject) -> StorageError | None:
+    """Why what was made of an open source is worth nothing: a part couldn't be had, or it has changed since."""
+    if opened.failure:
+        return opened.failure
+    try:
+        return changed(opened) if is_other(opened) else None
+    except StorageError as error:  # nobody knows
+        return error
 
 
-def changed(opened: OpenSource) -> StorageError:
-    """``source_changed``, to be raised of a file that ``is_other``."""
+def is_other(opened: OpenSource | OpenObject) -> bool:
+    """Whether it was written to since it was opened."""
+    return opened.is_other()
+
+
+def changed(opened: OpenSource | OpenObject) -> StorageError:
+    """``source_changed``, to be raised of one that ``is_other``."""
     return StorageError(
         "source_changed", f"{opened.path} changed while it was read; wait until it is complete and submit again."
     )

@@ -20,8 +20,9 @@ from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, ChildKilledError
 from cluster.grants import current_roots
 from cluster.home import Home
+from cluster.locations import Location, location_of
 from cluster.settings import Settings
-from cluster.storage import check_target, flush_files, flush_folder, local_path, publish, remove_staged, stage
+from cluster.storage import flush_files
 from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.driver import Driver
@@ -31,7 +32,8 @@ from pipelines.jobs.minder import Minder
 from pipelines.jobs.models import Joined, Plan, Progress, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.profiles import all_profiles
-from pipelines.jobs.scratch import clean_up, kept_work, note_staging, scratch_of, tag_of
+from pipelines.jobs.publishing import clear_way, publish_all, stage_all
+from pipelines.jobs.scratch import clean_up, kept_work, scratch_of
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, RESERVED_UNIT_NAMES, stage_of
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.unit_store import UnitStore
@@ -39,7 +41,6 @@ from pipelines.jobs.workbench import Finished, Workbench
 
 CHILD_MODULE = "pipelines.media.child"
 _REPORT_S = 0.1
-_PUBLISHED_AT_ONCE = 32  # files between two looks at the fence
 _log = logging.getLogger("mediaray.worker")
 
 
@@ -76,7 +77,8 @@ def do_unit(
                 order = following
                 minder.keep(order)  # from now on, while it waits for a child
                 keys += [order.unit.key] if order.unit.key else []
-                with lend() as child, minder.minding(child):
+                publishes = stage_of(order.unit.name) == "publish"
+                with _unstarted(settings) if publishes else lend() as child, minder.minding(child):
                     made = _do(config, order, child)
                 following = _commit(config, order, store, made)
     except (UnitDroppedError, ChildKilledError):
@@ -90,6 +92,11 @@ def do_unit(
         return UnitReport("done")
     clean_up(settings, order.job_id, [], keys, artifacts=False)  # should that fail, the dispatcher has it done
     return UnitReport("done", cleaned_up=True)
+
+
+def _unstarted(settings: Settings) -> AbstractContextManager[MediaChild]:
+    """A child for a unit that calls none: an upload takes its time, and keeps none from others."""
+    return contextlib.nullcontext(MediaChild(heavy_child(settings)))
 
 
 def _begin(order: UnitOrder, store: UnitStore, lease_s: float) -> None:
@@ -133,16 +140,12 @@ def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
         following = Unit(name=PUBLISH) if joined.artifacts else None
         last = following is None
         return _Made(joined.model_dump_json(), following=following, last=last, cached=joined.cached)
-    joined = Joined.model_validate(finished[JOIN])
-    overwrite = bool(order.params.get("overwrite"))
-    for number, (artifact, staged) in enumerate(zip(joined.artifacts, joined.staged, strict=True)):
-        if number % _PUBLISHED_AT_ONCE == 0 and not _store(config.redis_url).holds(
-            order.job_id, order.unit.name, order.fence
-        ):
-            raise UnitDroppedError
-        publish(Path(staged), Path(artifact.path), overwrite=overwrite, size_bytes=artifact.size_bytes)
-    for folder in {Path(artifact.path).parent for artifact in joined.artifacts}:
-        flush_folder(folder)
+    publish_all(
+        Joined.model_validate(finished[JOIN]),
+        current_roots(config.settings),
+        overwrite=bool(order.params.get("overwrite")),
+        held=lambda: _store(config.redis_url).holds(order.job_id, order.unit.name, order.fence),
+    )
     return _Made("{}", last=True)
 
 
@@ -212,30 +215,21 @@ def _join(
         return outcome.model_copy(update={"replanned": True})
     roots = current_roots(config.settings)
     own = config.settings.home / "artifacts" / order.job_id
-    overwrite = bool(order.params.get("overwrite"))
     targets = [target_of(operation, None if made.own else _output(order), own, made.name) for made in outcome.made]
-    for target in targets:
-        check_target(target, roots.write, overwrite=overwrite)
-    for at in {target.parent for target in targets}:
-        remove_staged(at, tag_of(order.job_id))
+    clear_way(targets, roots, order.job_id, overwrite=bool(order.params.get("overwrite")))
     # Kept by another name too, a file would have to be copied.
     folders = {made.path.parent for made in outcome.made}
     kept_work(config.settings).discard(
         unit.key for unit in plan.units if unit.key and units[unit.name].folder in folders
     )
-    if targets:
-        note_staging(folder, {target.parent for target in targets})
     if bench.used_scratch:  # what units made is on the disk already
         flush_files(bench.scratch)
     artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
-    tag = f"{tag_of(order.job_id)}{order.fence}"
-    staged = [str(stage(made.path, at, roots.write, tag)) for made, at in zip(outcome.made, targets, strict=True)]
-    for at in {target.parent for target in targets}:
-        flush_folder(at)
+    staged = stage_all([made.path for made in outcome.made], targets, roots, order.job_id, order.fence, folder)
     joined = Joined(
         result=outcome.result.model_dump(mode="json"),
         artifacts=tuple(artifacts),
-        staged=tuple(staged),
+        staged=staged,
         warnings=tuple(outcome.warnings),
     )
     _results(config.cache_url).keep(operation, bench, plan, joined)
@@ -301,9 +295,9 @@ def _reporting(config: WorkerConfig, order: UnitOrder) -> Callable[[dict[str, An
     return report
 
 
-def _output(order: UnitOrder) -> Path | None:
+def _output(order: UnitOrder) -> Location | None:
     given = order.params.get("output")
-    return local_path(given) if given else None
+    return location_of(given) if given else None
 
 
 @cache

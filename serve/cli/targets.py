@@ -43,8 +43,10 @@ def targets(
         raise typer.BadParameter("the output has no name", param_hint=_OUTPUT)
     if output is None or kind == "none":
         return [Target(tuple(found), None)] if many else [Target((source,), None) for source in found]
-    folder = output.endswith("/") or Path(output).is_dir()
-    place = os.path.abspath(output)  # not resolved: the name given is the name used  # noqa: PTH100
+    remote = "://" in output
+    folder = output.endswith("/") or (not remote and Path(output).is_dir())
+    # Not resolved: the name given is the name used.
+    place = output.rstrip("/") if remote else os.path.abspath(output)  # noqa: PTH100
     if many:
         return [Target(tuple(found), f"{place}/" if folder or kind == "folder" else place)]
     if len(found) == 1:
@@ -90,7 +92,7 @@ def granted(
     write = {
         Path(target.output) if target.output.endswith("/") else Path(target.output).parent
         for target in chosen
-        if target.output
+        if target.output and "://" not in target.output
     }
     new = grant(place.home, read=sorted(read), write=sorted(write | set(map(Path, folders))))
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cluster.errors import ChildCrashedError
-from cluster.storage import local_path
+from cluster.locations import location_of
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.crashes import crashed, survived
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
@@ -187,7 +187,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         types = {sheet.name: MEDIA_TYPES[board.format] for sheet in board.sheets}
         types |= {VTT: "text/vtt", JSON: "application/json"}
         made += [Made(bench.scratch / name, name, media_type) for name, media_type in types.items()]
-    verdict = verdict_warning(local_path(bench.sources[0]).name, result.validation)
+    verdict = verdict_warning(location_of(bench.sources[0]).name, result.validation)
     return Outcome(result, made, (*verdict, *_warnings(planned, result, failed)))
 
 

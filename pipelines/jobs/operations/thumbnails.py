@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError
-from cluster.storage import local_path
+from cluster.locations import location_of
 from pipelines.jobs.catalogue import CommonParams, Each, Made, Operation, Outcome
 from pipelines.jobs.errors import told_error
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
@@ -64,7 +64,7 @@ class ThumbnailsResult(BaseModel, frozen=True, extra="forbid"):
 
 def plan(bench: Workbench) -> Plan:
     output = bench.params.output
-    entries, left_out = entries_of(bench.sources, bench.read_roots, local_path(output) if output else None, FILMS)
+    entries, left_out = entries_of(bench.sources, bench.roots, location_of(output) if output else None, FILMS)
     spec = bench.params_as(StillsSpec)
     alone = [entry.source for entry in entries] == list(bench.sources[:1])
     infos = _look(bench, entries, alone=alone)

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from cluster.errors import ChildFailedError
-from cluster.storage import local_path
+from cluster.locations import location_of
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
@@ -94,7 +94,7 @@ class _Manifest(BaseModel):
 
 
 def plan(bench: Workbench) -> Plan:
-    entries, left_out = entries_of(bench.sources, bench.read_roots, None, _LIBRARY)
+    entries, left_out = entries_of(bench.sources, bench.roots, None, _LIBRARY)
     settings = {name: each.model_dump_json() for name, each in _settings(bench).items()}
     chosen = sorted({len(entries) * part // _LOOKED_AT for part in range(_LOOKED_AT)})
     looked = bench.call_each(_PROBE, MediaInfo, [entries[at].source for at in chosen], [{}] * len(chosen))
@@ -188,10 +188,10 @@ def _jobs(judged: Sequence[tuple[Candidate, Advice]], into: str | None) -> Itera
         recipe = advice.recipe
         if recipe is None:
             continue
-        name, folder = PurePosixPath(candidate.name).name, local_path(candidate.source).parent
+        name, folder = PurePosixPath(candidate.name).name, location_of(candidate.source).parent
         target = folder / f"{name}{_UPGRADED}.{recipe.container}"
         if into is not None:
-            target = local_path(into) / f"{candidate.name}.{recipe.container}"
+            target = location_of(into) / f"{candidate.name}.{recipe.container}"
         yield PlannedJob(
             operation="transcode",
             sources=(candidate.source,),

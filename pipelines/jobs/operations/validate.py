@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, model_validator
 
 from cluster.errors import ChildCrashedError
-from cluster.storage import local_path
+from cluster.locations import location_of
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.crashes import crashed, survived
 from pipelines.jobs.models import Needs, Plan, Unit
@@ -161,7 +161,7 @@ def _keeps_hashes(bench: Workbench) -> bool:
 
 
 def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
-    name = local_path(bench.sources[0]).name
+    name = location_of(bench.sources[0]).name
     if _QUICK in units:
         quick = Result.model_validate(units[_QUICK].manifest)
         return Outcome(quick, warnings=verdict_warning(name, quick))

@@ -5,6 +5,7 @@ import pytest
 from unit.pipelines.jobs.makers import COPY, LOOK, SPLIT, CopyParams, LookParams
 
 from cluster.errors import StorageError
+from cluster.object_paths import object_path
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.operations.preview import OPERATION as PREVIEW
 from pipelines.jobs.operations.validate import OPERATION as VALIDATE
@@ -41,11 +42,18 @@ def test_a_folder_that_isn_t_there_yet_is_told_by_its_slash():
     assert resolved(COPY, "/nowhere/made/") == Path("/nowhere/made/a.b.mkv")
 
 
+def test_an_object_is_the_output_and_a_folder_of_objects_ends_in_a_slash():
+    assert resolved(COPY, "s3://bucket/out/b.mkv") == object_path("s3://bucket/out/b.mkv")
+    assert resolved(COPY, "s3://bucket/out/") == object_path("s3://bucket/out/a.b.mkv")
+    assert resolved(SPLIT, "s3://bucket/out/") == object_path("s3://bucket/out")
+    assert target_of(SPLIT, object_path("s3://bucket/out"), Path("/artifacts"), "made.mkv").name == "made.mkv"
+
+
 def test_an_operation_that_fills_a_folder_takes_it_as_it_is(tmp_path):
     assert resolved(SPLIT, f"{tmp_path}/") == tmp_path
 
 
-@pytest.mark.parametrize("output", ["film.mkv", "", "s3://bucket/film.mkv"])
+@pytest.mark.parametrize("output", ["film.mkv", "", "ftp://host/film.mkv", "s3://bucket/../film.mkv"])
 def test_what_isn_t_a_path_is_refused(output):
     with pytest.raises(StorageError):
         resolved(COPY, output)
