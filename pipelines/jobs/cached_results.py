@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from cluster.cache import Address, Cache, Look, address_of
 from cluster.errors import StorageError
-from cluster.storage import local_path
+from cluster.locations import location_of
 from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.models import Found, Joined, Lookup, Plan
 from pipelines.jobs.pictures import BUILD
@@ -39,7 +39,7 @@ class CachedResults:
         if not all(stamp.settled for stamp in stamps):
             return None
         # A result tells its sources by their names, and where there may be many by their paths.
-        names = list(files) if operation.many else [local_path(file).name for file in files]
+        names = list(files) if operation.many else [location_of(file).name for file in files]
         params = bench.params.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
         at = address_of(operation.name, identities, params, _ENGINE, names)
         look = self._cache.look(at)
