@@ -2,7 +2,7 @@
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
                                   images pictures storyboard thumbnails compare scenes validation damages quality
-                                  upgrades inspect
+                                  upgrades inspect cache
 """
 
 import argparse
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from tests.bench import (
     bulk,
+    cache,
     chunks,
     comparison,
     durability,
@@ -63,6 +64,7 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "upgrades": upgrades.upgrades,
     "library": bulk.library,
     "bulk": bulk.bulk,
+    "cache": cache.cache,
 }
 
 
