@@ -57,7 +57,7 @@ def library() -> list[Figure]:
         Figure("a probe posted meanwhile, p99 (bar 1 s)", percentile(probed, 99), "s", 1.0, f"{len(probed)} of them"),
         Figure("the second time, nothing changed (bar 50 x faster)", again_s, "s", first_s / 50),
         Figure("known of it (bar 0.99)", again[2]["known"] / again[2]["files"], "", 0.99),
-        Figure("redone after 1 % was touched", third[2]["done"] + third[2]["failed"], "", len(touched)),
+        Figure("redone after 1 % was touched", third[2]["done"], "", len(touched)),
     ]
 
 
