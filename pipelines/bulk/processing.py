@@ -29,6 +29,7 @@ from pipelines.jobs.errors import job_error
 from pipelines.jobs.file_sources import output_names
 from pipelines.jobs.inline import each_of, seconds_of
 from pipelines.jobs.models import JobError, Needs, Unit
+from pipelines.jobs.scratch import note_staging
 from pipelines.jobs.workbench import Workbench
 
 _TASK, _COLLECTION, _OVERWRITE = "task", "collection", "overwrite"  # in a batch's payload
@@ -101,7 +102,11 @@ def process(
                 _COLLECTION: collection.name,
                 _OVERWRITE: overwrite,
             }
+            place = _place(bench, collection, task, overwrite=overwrite)
+            folders = place.folders(named["name"].to_pylist(), named["identity"].to_pylist())
+            note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
             have_all_done(bench, named, Batching(table, "identity", size, needs, "failed", common))
+            place.sweep(folders)
             table.compact()
         outcomes = _of(files, table.read(("identity", "state", "code", ATTEMPTS, "artifacts")))
     failed = outcomes.filter(pc.equal(outcomes["state"], "failed"))
@@ -182,6 +187,16 @@ def _batches(bench: Workbench, task: Task, rows: pa.Table) -> tuple[int, Needs]:
     )
 
 
+def _place(bench: Workbench, collection: Collection, task: Task, *, overwrite: bool) -> Place:
+    return Place(
+        Path(task.output) if task.output else collection.artifacts(task),
+        named=task.output is not None,
+        overwrite=overwrite,
+        roots=(*bench.write_roots, collection.folder),
+        job_id=bench.driver.job_id,
+    )
+
+
 def do_batch(bench: Workbench, unit: Unit) -> Manifest:
     """Do a task with the rows of a batch, publish what it makes, and put the outcomes into the collection."""
     payload = unit.payload
@@ -189,13 +204,7 @@ def do_batch(bench: Workbench, unit: Unit) -> Manifest:
     collection = Collection.named(bench.home, payload[_COLLECTION])
     bench = bench.reading(collection.folder)
     rows = {row["uri"]: row for row in payload[ROWS]}
-    place = Place(
-        Path(task.output) if task.output else collection.artifacts(task),
-        named=task.output is not None,
-        overwrite=payload[_OVERWRITE],
-        roots=(*bench.write_roots, collection.folder),
-        job_id=bench.driver.job_id,
-    )
+    place = _place(bench, collection, task, overwrite=payload[_OVERWRITE])
     outdated = {uri: error for uri, row in rows.items() if (error := _outdated(bench, row))}
     current = [uri for uri in rows if uri not in outdated]
     made = list(each_of(task.declared, bench, task.checked_params(), current)) if current else []

@@ -1,12 +1,12 @@
 """Where the files go that a task makes of the files of a collection, and how they get there: whole, or not at all."""
 
 import filecmp
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import StorageError
-from cluster.storage import check_target, flush_files, flush_folder, publish, stage
+from cluster.storage import check_target, flush_files, flush_folder, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Made
 from pipelines.jobs.scratch import tag_of
 
@@ -26,6 +26,17 @@ class Place:
         if self.named:
             return self.folder / f"{name}{made.name}"
         return self.folder / identity[:2] / f"{identity}{made.name}"
+
+    def folders(self, names: Iterable[str], identities: Iterable[str]) -> set[Path]:
+        """All that ``target`` may lie in of these files."""
+        if self.named:
+            return {each for name in names for each in (self.folder / name, (self.folder / name).parent)}
+        return {self.folder / identity[:2] for identity in identities}
+
+    def sweep(self, folders: Iterable[Path]) -> None:
+        """Remove what batches that were killed left half-published; none is at work."""
+        for folder in folders:
+            remove_staged(folder, tag_of(self.job_id))
 
 
 def published(place: Place, name: str, identity: str, made: Sequence[Made]) -> list[dict[str, object]]:

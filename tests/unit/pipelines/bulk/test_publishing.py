@@ -64,3 +64,17 @@ def test_nothing_goes_outside_the_roots(tmp_path, made):
     with pytest.raises(StorageError) as refused:
         put(place(tmp_path), made)
     assert refused.value.code == "output_outside_roots"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_a_killed_batch_left_half_published_is_swept(tmp_path, made, named):
+    at = place(tmp_path, named=named)
+    target = put(at, made)
+    folders = at.folders(["2019/beach"], [IDENTITY])
+    assert target.parent in folders
+    left = target.with_name(f".{target.name}.job-1.mediaray-part")
+    others = target.with_name(f".{target.name}.another-1.mediaray-part")
+    left.touch()
+    others.touch()
+    at.sweep(folders)
+    assert sorted(target.parent.iterdir()) == sorted([target, others])
