@@ -21,6 +21,7 @@ from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Priority, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport
+from pipelines.jobs.shares import Shares
 from pipelines.jobs.starting import Start, next_start
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
@@ -49,6 +50,7 @@ class Dispatcher:
         self._background: set[asyncio.Task[Any]] = set()
         self._epoch = 0
         self._served = 0
+        self._shares = Shares()
         self._cursor = "0-0"
         self._draining = False
         self._busy_at = time.monotonic()
@@ -121,7 +123,7 @@ class Dispatcher:
 
     async def _set_aside(self, job_id: str, reason: str) -> None:
         _log.error("job %s is set aside: %s", job_id, reason)
-        if tracked := self._jobs.pop(job_id, None):
+        if tracked := self._forget(job_id):
             for flight in tracked.flights.values():
                 self._lanes.abandon(flight.ticket)
             tracked.flights.clear()
@@ -181,8 +183,16 @@ class Dispatcher:
         if job_id in self._jobs or loaded.job.finished_at is not None:
             return
         self._jobs[job_id] = tracked
+        if tracked.state != State.PAUSED:
+            self._shares.enter(tracked.job.owner, job_id)
         await self._take_back(tracked)
         await self._advance(tracked)
+
+    def _forget(self, job_id: str) -> Tracked | None:
+        """Take a job off; it, where it was there."""
+        if tracked := self._jobs.pop(job_id, None):
+            self._shares.leave(tracked.job.owner, job_id)
+        return tracked
 
     async def _learn(self, tracked: Tracked) -> None:
         """Take what the store has for what is true."""
@@ -211,7 +221,7 @@ class Dispatcher:
         flight = tracked.flights.get(name)
         if flight is None or flight.fence != fence:
             return
-        tracked.land(name)
+        self._shares.charge(tracked.job.owner, tracked.job.id, tracked.land(name).cpu_seconds)
         if isinstance(report, Exception):
             _log.warning("job %s unit %s lost its place: %s", tracked.job.id, name, type(report).__name__)
         if flight.through:
@@ -314,9 +324,11 @@ class Dispatcher:
         elif aim == "pause" and tracked.state != State.PAUSED:
             await self._store.move(self._epoch, tracked.job.id, State.PAUSED)
             tracked.state = State.PAUSED
+            self._shares.leave(tracked.job.owner, tracked.job.id)
         elif aim == "run" and tracked.state == State.PAUSED:
             await self._store.move(self._epoch, tracked.job.id, State.QUEUED)
             tracked.state = State.QUEUED
+            self._shares.enter(tracked.job.owner, tracked.job.id)
 
     async def _drop(self, tracked: Tracked, name: str) -> None:
         """Take a running unit away. Its worker sees that its fence moved on; if it doesn't, it is ended."""
@@ -354,13 +366,13 @@ class Dispatcher:
         if state == State.FAILED and tracked.failure:
             fields["error"] = tracked.failure.model_dump()
         await self._store.move(self._epoch, tracked.job.id, state, **fields)
-        self._jobs.pop(tracked.job.id, None)
+        self._forget(tracked.job.id)
         self._busy_at = time.monotonic()
 
     async def _pump(self) -> None:
         """Start what may start, in order."""
         while not self._draining:
-            start = next_start(self._jobs, self._lanes, self._settings.priority_lift_s, time.time())
+            start = next_start(self._jobs, self._shares, self._lanes, self._settings.priority_lift_s, time.time())
             if start is None or not await self._launch(start):
                 return
 
@@ -373,6 +385,7 @@ class Dispatcher:
             self._inbox.put_nowait(self._advance(tracked))
             return False
         self._served += 1
+        self._shares.begin(job.owner, job.id)
         tracked.last_served, tracked.launched, tracked.state = self._served, True, state
         tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
         module = self._catalogue.module_of(job.operation)

@@ -1,4 +1,4 @@
-"""Who is served next: priority, then fair share by key, then by job; waiting lifts. Pure."""
+"""Who is served next: priority, then equal shares of time by owner, then by job; waiting lifts. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ _CLASSES = (Priority.LOW, Priority.NORMAL, Priority.HIGH, Priority.URGENT)
 class Candidate:
     """A job that has a unit to start. ``last_served`` numbers grants: 0 is never.
 
-    ``waited_s``: how long nothing of it has run though it could have.
+    ``waited_s``: how long nothing of it has run though it could have. ``served_s``, ``owner_served_s``: CPU-seconds
+    that it and its owner have had, as ``Shares`` counts them.
     """
 
     job_id: str
@@ -22,6 +23,8 @@ class Candidate:
     waited_s: float
     cpus_in_use: int
     last_served: int
+    served_s: float = 0.0
+    owner_served_s: float = 0.0
 
 
 def class_of(priority: Priority) -> int:
@@ -39,8 +42,9 @@ def effective_class(priority: Priority, waited_s: float, lift_s: float) -> int:
 def in_order(candidates: Iterable[Candidate], *, lift_s: float) -> list[Candidate]:
     """Candidates, the one to serve first in front.
 
-    Higher class first; inside a class the key with fewer CPUs in use, then the job with fewer, then whoever was
-    served longest ago, then the older job.
+    Higher class first; inside a class the owner with fewer CPUs in use, then the one who has had less time; of an
+    owner's jobs the one with fewer CPUs, then with less time. Of equals whoever was served longest ago, then the
+    older job.
     """
     listed = list(candidates)
     by_owner: dict[str, int] = {}
@@ -49,12 +53,14 @@ def in_order(candidates: Iterable[Candidate], *, lift_s: float) -> list[Candidat
         by_owner[each.owner] = by_owner.get(each.owner, 0) + each.cpus_in_use
         owner_served[each.owner] = max(owner_served.get(each.owner, 0), each.last_served)
 
-    def key(each: Candidate) -> tuple[int, int, int, int, int, int, str]:
+    def key(each: Candidate) -> tuple[float | str, ...]:
         return (
             -effective_class(each.priority, each.waited_s, lift_s),
             by_owner[each.owner],
+            each.owner_served_s,
             owner_served[each.owner],
             each.cpus_in_use,
+            each.served_s,
             each.last_served,
             each.created_at,
             each.job_id,

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pipelines.jobs.models import Needs, State, Unit
 from pipelines.jobs.schedule import class_of, effective_class, grant_cpus, in_order, share_of_cpus
+from pipelines.jobs.shares import Shares
 from pipelines.jobs.states import PLAN, next_units
 from pipelines.jobs.tracking import Tracked
 
@@ -38,11 +39,13 @@ class Start:
     memory_bytes: int
 
 
-def next_start(jobs: Mapping[str, Tracked], capacity: Capacity, lift_s: float, now_s: float) -> Start | None:
+def next_start(
+    jobs: Mapping[str, Tracked], shares: Shares, capacity: Capacity, lift_s: float, now_s: float
+) -> Start | None:
     """The first unit there is room for; None where there is none. ``now_s`` is since the epoch."""
     waiting = {job_id: units for job_id, tracked in jobs.items() if (units := _startable(tracked))}
     # All jobs are put in order, also those with nothing to start: what they hold counts for their key's share.
-    order = in_order((tracked.candidate(now_s) for tracked in jobs.values()), lift_s=lift_s)
+    order = in_order((tracked.candidate(now_s, shares) for tracked in jobs.values()), lift_s=lift_s)
     flights = [flight for tracked in jobs.values() for flight in tracked.flights.values()]
     heavy = [flight for flight in flights if flight.cpus]
     free = capacity.cpus - sum(flight.claimed_cpus for flight in heavy)

@@ -7,6 +7,7 @@ from typing import Any, cast
 from pipelines.jobs.batches import Batches
 from pipelines.jobs.models import Job, JobError, Joined, Plan, Priority, State, UnitStatus, Want
 from pipelines.jobs.schedule import Candidate
+from pipelines.jobs.shares import Shares
 from pipelines.jobs.states import PUBLISH
 from pipelines.jobs.store import LoadedJob
 
@@ -26,6 +27,12 @@ class Flight:
     through: bool = False
     drives: bool = False
     dropped_at: float | None = None
+    started_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What it has had until now: of an interactive one its place, of a driver nothing, since it only waits."""
+        return 0.0 if self.drives else max(1, self.cpus) * (time.monotonic() - self.started_at)
 
 
 @dataclass
@@ -100,10 +107,10 @@ class Tracked:
         self.priority = priority
         self.waiting_since_s = time.time()
 
-    def land(self, name: str) -> None:
+    def land(self, name: str) -> Flight:
         """A unit isn't on its way any more."""
-        del self.flights[name]
         self.waiting_since_s = time.time()
+        return self.flights.pop(name)
 
     def waited_s(self, now_s: float) -> float:
         """How long it has waited; ``now_s`` is since the epoch."""
@@ -133,7 +140,7 @@ class Tracked:
         joined = self.joined.warnings if self.joined else ()
         return tuple(dict.fromkeys((*planned, *joined)))
 
-    def candidate(self, now_s: float) -> Candidate:
+    def candidate(self, now_s: float, shares: Shares) -> Candidate:
         return Candidate(
             self.job.id,
             self.job.owner,
@@ -142,4 +149,6 @@ class Tracked:
             self.waited_s(now_s),
             self.cpus_in_use,
             self.last_served,
+            shares.of_job(self.job.owner, self.job.id),
+            shares.of_owner(self.job.owner),
         )

@@ -265,6 +265,26 @@ def test_a_key_s_share_counts_the_cpus_of_all_its_jobs(play):
     play(body)
 
 
+def test_a_job_whose_unit_took_long_waits_until_the_other_has_had_as_much(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            await scene.submit("hold")
+            await scene.lanes.start_of(1, "hold")
+            long = await scene.submit("long-1", "long-2")
+            first = await scene.lanes.start_of(1, "long-1")
+            await scene.submit("short-1", "short-2", "short-3")
+            await planned(scene, 3)
+            dispatcher._jobs[long].flights["long-1"].started_at -= 30.0
+            scene.lanes.done(first)
+            for number in (1, 2, 3):
+                scene.lanes.done(await scene.lanes.start_of(1, f"short-{number}"))
+            await scene.lanes.start_of(1, "long-2")
+            started = [name for name in names(scene) if name[-1].isdigit()]
+            assert started == ["long-1", "short-1", "short-2", "short-3", "long-2"]
+
+    play(body)
+
+
 # Failures
 
 
@@ -996,7 +1016,8 @@ def test_a_join_of_a_second_and_more_waits_for_a_cpu(play):
             await seen(scene)
             assert scene.lanes.started("join") == []
             scene.lanes.done(scene.lanes.started("busy")[0])
-            assert (await scene.lanes.start_of(1, "join")).order.cpus == 1
+            await scene.lanes.until(lambda: any(t.order.job_id == job_id for t in scene.lanes.started("join")))
+            assert next(t for t in scene.lanes.started("join") if t.order.job_id == job_id).order.cpus == 1
 
     play(body)
 

@@ -45,6 +45,18 @@ def test_inside_a_key_jobs_take_turns():
     assert first(job("a", last_served=2), job("b", last_served=1)) == "b"
 
 
+def test_inside_a_class_the_owner_who_has_had_less_time_goes_first():
+    assert first(job("a", owner_served_s=2.0), job("b", owner="ben", last_served=5, owner_served_s=1.9)) == "b"
+
+
+def test_inside_an_owner_the_job_that_has_had_less_time_goes_first():
+    assert first(job("a", served_s=2.0), job("b", last_served=5, served_s=1.9)) == "b"
+
+
+def test_fewer_cpus_in_use_come_before_less_time():
+    assert first(job("a", cpus_in_use=1), job("b", served_s=9.0)) == "b"
+
+
 def test_of_two_jobs_never_served_the_older_goes_first():
     assert first(job("a"), job("b", created_at=CREATED_AT - 1)) == "b"
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from unit.pipelines.jobs.pretend import HEAVY
 
 from pipelines.jobs.models import Job, Needs, Plan, Priority, State, Unit, UnitStatus
+from pipelines.jobs.shares import Shares
 from pipelines.jobs.starting import next_start
 from pipelines.jobs.store import LoadedJob
 from pipelines.jobs.tracking import Flight, Tracked
@@ -45,7 +46,7 @@ def flying(
 
 
 def start(*jobs: Tracked, cluster: Cluster | None = None):
-    found = next_start({each.job.id: each for each in jobs}, cluster or Cluster(), LIFT_S, NOW_S)
+    found = next_start({each.job.id: each for each in jobs}, Shares(), cluster or Cluster(), LIFT_S, NOW_S)
     return found and (found.tracked.job.id, found.unit.name, found.cpus)
 
 
@@ -88,7 +89,7 @@ def test_a_long_film_gets_a_piece_for_each_lift_and_no_more_beside_better_ones(p
     film.waiting_since_s, now_s, served = 0.0, 0.0, []
     while now_s < 10 * LIFT_S:
         better = job("better", HEAVY, priority=Priority.HIGH, created_at=int(now_s * 1000))
-        found = next_start({"film": film, "better": better}, Cluster(cpus=1), LIFT_S, now_s)
+        found = next_start({"film": film, "better": better}, Shares(), Cluster(cpus=1), LIFT_S, now_s)
         assert found is not None
         now_s += piece_s
         if found.tracked is film:
@@ -115,7 +116,7 @@ def test_a_unit_without_room_in_memory_keeps_smaller_ones_from_overtaking():
 
 def test_a_unit_that_wants_more_than_any_node_gets_a_whole_node():
     huge = Needs(memory_bytes=100 << 30, seconds=30)
-    found = next_start({"a": job("a", huge)}, Cluster(), LIFT_S, NOW_S)
+    found = next_start({"a": job("a", huge)}, Shares(), Cluster(), LIFT_S, NOW_S)
     assert found is not None
     assert found.memory_bytes == 8 << 30
 
@@ -129,14 +130,14 @@ def film(name: str, *, at_work: bool = True, **changes) -> Tracked:
 
 
 def test_a_unit_is_granted_no_more_than_one_node_has():
-    found = next_start({"a": film("a", at_work=False)}, Cluster(cpus=16, largest_cpus=8), LIFT_S, NOW_S)
+    found = next_start({"a": film("a", at_work=False)}, Shares(), Cluster(cpus=16, largest_cpus=8), LIFT_S, NOW_S)
     assert found is not None
     assert (found.cpus, found.claimed_cpus) == (8, 0)
 
 
 def test_what_claims_more_than_any_node_has_claims_a_whole_node():
     wide = Needs(cpus=16, max_cpus=16, seconds=30)
-    found = next_start({"a": job("a", wide)}, Cluster(cpus=16, largest_cpus=8), LIFT_S, NOW_S)
+    found = next_start({"a": job("a", wide)}, Shares(), Cluster(cpus=16, largest_cpus=8), LIFT_S, NOW_S)
     assert found is not None
     assert (found.cpus, found.claimed_cpus) == (8, 8)
 

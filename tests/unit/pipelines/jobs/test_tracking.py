@@ -3,6 +3,7 @@ import time
 import pytest
 
 from pipelines.jobs.models import Artifact, Job, Joined, Plan, Priority, State, Unit, UnitStatus
+from pipelines.jobs.shares import Shares
 from pipelines.jobs.store import LoadedJob
 from pipelines.jobs.tracking import Flight, Tracked
 
@@ -60,7 +61,7 @@ def test_warnings_of_plan_and_join_are_told_once():
 def test_a_candidate_counts_the_cpus_of_its_running_units():
     tracked = Tracked.of(loaded(), heavy=True)
     tracked.flights = {"a": Flight(1, 2, 1, 0, None), "b": Flight(2, 1, 0, 0, None), "plan": Flight(3, 0, 0, 0, None)}
-    assert tracked.candidate(0.0).cpus_in_use == 3
+    assert tracked.candidate(0.0, Shares()).cpus_in_use == 3
     assert tracked.unclaimed == 1
 
 
