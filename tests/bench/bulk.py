@@ -146,7 +146,7 @@ def _probing(server: LiveServer, folder: Path) -> Iterator[list[float]]:
     def probe() -> None:
         while not ended.wait(1.0):
             began = time.monotonic()
-            server.wait(server.submit("probe", film)["id"])
+            server.wait(server.submit("probe", film, fresh=True)["id"])
             took.append(time.monotonic() - began)
 
     thread = threading.Thread(target=probe)
