@@ -1,13 +1,12 @@
 """What the driver of a bulk job does: all rows are done, and what may do better is tried again after a pause."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.bulk.streaming import CODE, STATE, Batching, stream
+from pipelines.bulk.streaming import CODE, STATE, THROUGH_RAY, Batching, Runner
 from pipelines.jobs.errors import told_error
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Workbench
@@ -26,7 +25,7 @@ def driven(explain: Mapping[str, object]) -> Plan:
     return Plan(units=(Unit(name=RUN, needs=needs),), explain=dict(explain))
 
 
-def have_all_done(bench: Workbench, rows: pa.Table, batching: Batching) -> None:
+def have_all_done(bench: Workbench, rows: pa.Table, batching: Batching, runner: Runner = THROUGH_RAY) -> None:
     """Have each row done, three times at most; the outcomes are in the table of ``batching``, on the disk.
 
     Raises:
@@ -37,7 +36,7 @@ def have_all_done(bench: Workbench, rows: pa.Table, batching: Batching) -> None:
         again: list[str] = []
         this = replace(batching, common={**batching.common, ATTEMPTS: attempt})
         listing = bench.scratch / f"listing-{attempt}.parquet"
-        for outcomes in stream(listing, rows, this, bench.driver, bench.slots):
+        for outcomes in runner.stream(listing, rows, this, bench.driver, bench.slots):
             if attempt < MOST_ATTEMPTS:
                 again += _worth_a_try(outcomes, batching)
             settled += len(outcomes)
@@ -46,7 +45,7 @@ def have_all_done(bench: Workbench, rows: pa.Table, batching: Batching) -> None:
             return
         settled -= len(again)
         rows = rows.filter(pc.is_in(rows[batching.key], pa.array(again)))
-        time.sleep(_PAUSE_S * 4 ** (attempt - 1))
+        runner.pause(_PAUSE_S * 4 ** (attempt - 1))
 
 
 def _worth_a_try(outcomes: pa.Table, batching: Batching) -> list[str]:

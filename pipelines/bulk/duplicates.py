@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.likeness import distance_between, film_distance, nearer_than, stars
 from pipelines.bulk.processing import process
+from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.tasks import Task, task_of
 from pipelines.jobs.workbench import Workbench
 from pipelines.media.images.info import ImageInfo
@@ -74,7 +75,7 @@ def tasks_of(kinds: Iterable[Kind]) -> dict[Kind, Task]:
 
 
 def find_groups(
-    bench: Workbench, collection: Collection, kinds: Sequence[Kind], distance: int
+    bench: Workbench, collection: Collection, kinds: Sequence[Kind], distance: int, runner: Runner = THROUGH_RAY
 ) -> tuple[list[Group], int]:
     """Do with the files what has to be known of them, and find the groups; and how many files it can't be done with.
 
@@ -87,7 +88,7 @@ def find_groups(
     for number, (kind, task) in enumerate(tasks.items()):
         among = of_same_size(collection) if kind == "exact" else None
         part = bench.part(number, len(tasks))
-        done = process(part, collection, task, overwrite=False, fresh=False, again=False, among=among)
+        done = process(part, collection, task, overwrite=False, fresh=False, again=False, among=among, runner=runner)
         unknown += done.failed
     return groups_of(collection, kinds, distance), unknown
 

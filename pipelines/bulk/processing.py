@@ -21,7 +21,7 @@ from cluster.storage import open_source
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done
 from pipelines.bulk.publishing import Place, flush_made, flush_names, published
-from pipelines.bulk.streaming import ROWS, Batching
+from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import Each
@@ -73,6 +73,7 @@ def process(
     fresh: bool,
     again: bool,
     among: pa.Array | None = None,
+    runner: Runner = THROUGH_RAY,
 ) -> Processed:
     """Do ``task`` with each file of its kinds. ``again``: with those, too, that failed before.
 
@@ -105,7 +106,7 @@ def process(
             place = _place(bench, collection, task, overwrite=overwrite)
             folders = place.folders(named["name"].to_pylist(), named["identity"].to_pylist())
             note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
-            have_all_done(bench, named, Batching(table, "identity", size, needs, "failed", common))
+            have_all_done(bench, named, Batching(table, "identity", size, needs, "failed", common), runner)
             place.sweep(folders)
             table.compact()
         outcomes = _of(files, table.read(("identity", "state", "code", ATTEMPTS, "artifacts")))

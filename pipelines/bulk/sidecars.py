@@ -19,7 +19,7 @@ from cluster.child import MAX_EACH
 from cluster.identity import stamp_of
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, have_all_done
-from pipelines.bulk.streaming import ROWS, Batching
+from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.models import JobError, Needs, Unit
@@ -63,7 +63,13 @@ def sidecar_task(prefer: Prefer) -> Task:
 
 
 def read_sidecars(
-    bench: Workbench, collection: Collection, prefer: Prefer, *, fresh: bool, among: pa.Array | None = None
+    bench: Workbench,
+    collection: Collection,
+    prefer: Prefer,
+    *,
+    fresh: bool,
+    among: pa.Array | None = None,
+    runner: Runner = THROUGH_RAY,
 ) -> SidecarsRead:
     """Read the side-cars that changed since they were read. ``among``: only those of files with these contents.
 
@@ -91,7 +97,7 @@ def read_sidecars(
         if todo:
             common = {INTO: collection.name, PREFER: prefer}
             batching = Batching(table, "identity", _BATCH, _NEEDS, "failed", common)
-            have_all_done(bench, pa.Table.from_pylist(todo), batching)
+            have_all_done(bench, pa.Table.from_pylist(todo), batching, runner)
         if todo or gone:
             table.compact()
         states = table.read(("identity", "state"))

@@ -6,6 +6,7 @@ job. What passes through the object store are a few columns of each row. One pro
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,42 +42,58 @@ class Batching:
     failed: str
     common: Mapping[str, Any]
 
+    def told(self, name: str) -> pa.Table:
+        """What came of a batch: of each row its key, ``state`` and ``code``."""
+        return self.table.part(name, (self.key, STATE, CODE))
 
-def stream(listing: Path, rows: pa.Table, batching: Batching, driver: Driver, slots: int) -> Iterator[pa.Table]:
-    """Have all rows done; what came of each batch, as its key, ``state`` and ``code``, in any order.
 
-    ``listing`` is a file to write the rows to.
+class Runner:
+    """How rows are done in batches: through Ray Data, each batch in its turn. Tests have them done here and now."""
 
-    Raises:
-        UnitDroppedError: the driver was taken away.
-    """
-    import ray  # slow to load, and not needed where nothing is to be done
-    from ray.data import ActorPoolStrategy, DataContext
+    def stream(
+        self, listing: Path, rows: pa.Table, batching: Batching, driver: Driver, slots: int
+    ) -> Iterator[pa.Table]:
+        """Have all rows done; what came of each batch, as its key, ``state`` and ``code``, in any order.
 
-    from pipelines.bulk.listing import Listing
+        ``listing`` is a file to write the rows to.
 
-    pq.write_table(rows, listing, row_group_size=batching.size)
-    context = DataContext.get_current()
-    context.execution_options.preserve_order = False
-    context.execution_no_progress_timeout_s = -1  # a batch of films takes its time, and one of a paused job for ever
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    at_once = max(2, slots * _AHEAD)
-    source = Listing(listing)
-    dataset = ray.data.read_datasource(source, num_cpus=0, override_num_blocks=source.batches).map_batches(
-        _Batches,
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(
-            size=1,
-            max_tasks_in_flight_per_actor=at_once,
-            max_concurrent_calls_per_actor=at_once,
-            enable_true_multi_threading=True,
-        ),
-        num_cpus=0,
-        fn_constructor_args=(batching, driver),
-    )
-    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        Raises:
+            UnitDroppedError: the driver was taken away.
+        """
+        import ray  # slow to load, and not needed where nothing is to be done
+        from ray.data import ActorPoolStrategy, DataContext
+
+        from pipelines.bulk.listing import Listing
+
+        pq.write_table(rows, listing, row_group_size=batching.size)
+        context = DataContext.get_current()
+        context.execution_options.preserve_order = False
+        context.execution_no_progress_timeout_s = -1  # films take their time, a paused job for ever
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        at_once = max(2, slots * _AHEAD)
+        source = Listing(listing)
+        dataset = ray.data.read_datasource(source, num_cpus=0, override_num_blocks=source.batches).map_batches(
+            _Batches,
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(
+                size=1,
+                max_tasks_in_flight_per_actor=at_once,
+                max_concurrent_calls_per_actor=at_once,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=0,
+            fn_constructor_args=(batching, driver),
+        )
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before rows are tried again."""
+        time.sleep(seconds)
+
+
+THROUGH_RAY = Runner()
 
 
 class _Batches:
@@ -101,7 +118,7 @@ class _Batches:
             return [*self._done(rows[:half]), *self._done(rows[half:])]
         if report.outcome == "failed":
             self._batching.table.append(name, self._blamed(rows[0], report.error))
-        return [self._batching.table.part(name, (self._batching.key, STATE, CODE))]
+        return [self._batching.told(name)]
 
     def _blamed(self, row: dict[str, Any], error: JobError | None) -> pa.Table:
         told = {STATE: self._batching.failed, AT: datetime.now(UTC)}

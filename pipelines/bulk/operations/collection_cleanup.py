@@ -16,6 +16,7 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.duplicates import Group, Kind, find_groups
 from pipelines.bulk.processing import do_batch
+from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.trash import ENTRIES, Trash
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
@@ -95,11 +96,11 @@ def plan(bench: Workbench) -> Plan:
     return driven({"collection": _collection(bench).name, "action": _action(params), "what": params.what})
 
 
-def run(bench: Workbench, unit: Unit) -> BaseModel:
+def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
         return do_batch(bench, unit)
     began, collection, params = time.monotonic(), _collection(bench), bench.params
-    groups = _groups(bench, collection, params)  # it may take long, and others may import meanwhile
+    groups = _groups(bench, collection, params, runner)  # it may take long, and others may import meanwhile
     with collection.alone("files"):
         trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
         if _action(params) in ("restored", "emptied"):
@@ -144,10 +145,10 @@ def _clean(
     return [entry for entry in trash.entries(run) if entry["path"] not in left], kept
 
 
-def _groups(bench: Workbench, collection: Collection, params: Params) -> list[Group]:
+def _groups(bench: Workbench, collection: Collection, params: Params, runner: Runner) -> list[Group]:
     cleans = _action(params) in ("listed", "cleaned")
     kinds = [kind for what in params.what for kind in _COPIES.get(what, ())] if cleans else []
-    return find_groups(bench, collection, kinds, params.distance)[0] if kinds else []
+    return find_groups(bench, collection, kinds, params.distance, runner)[0] if kinds else []
 
 
 def _undo(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, Kept]:

@@ -11,6 +11,7 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.duplicates import Group, Kind, find_groups, tasks_of
 from pipelines.bulk.processing import do_batch
+from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
@@ -60,11 +61,11 @@ def plan(bench: Workbench) -> Plan:
     return driven({"collection": _collection(bench).name, "operations": operations})
 
 
-def run(bench: Workbench, unit: Unit) -> BaseModel:
+def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
         return do_batch(bench, unit)
     began, collection, params = time.monotonic(), _collection(bench), bench.params
-    groups, unknown = find_groups(bench, collection, params.kinds, params.distance)
+    groups, unknown = find_groups(bench, collection, params.kinds, params.distance, runner)
     groups.sort(key=lambda group: (-group.spare_bytes, group.best))
     (bench.scratch / _REPORT).write_text("".join(f"{group.model_dump_json()}\n" for group in groups))
     return DuplicatesResult(

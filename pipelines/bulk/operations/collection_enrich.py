@@ -12,6 +12,7 @@ from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.processing import Processed, do_batch, failures, process
 from pipelines.bulk.sidecars import PREFER, Prefer, SidecarsRead, do_sidecar_batch, read_sidecars, sidecar_task
+from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.tasks import Task, task_of
 from pipelines.bulk.view import selected
 from pipelines.jobs.catalogue import Made, Operation, Outcome
@@ -75,13 +76,13 @@ def plan(bench: Workbench) -> Plan:
     return driven({"collection": collection.name, "operations": [task.operation for task in _tasks(bench)]})
 
 
-def run(bench: Workbench, unit: Unit) -> BaseModel:
+def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name == RUN:
-        return _enrich(bench, _collection(bench))
+        return _enrich(bench, _collection(bench), runner)
     return do_sidecar_batch(bench, unit) if PREFER in unit.payload else do_batch(bench, unit)
 
 
-def _enrich(bench: Workbench, collection: Collection) -> EnrichResult:
+def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichResult:
     began = time.monotonic()
     tasks, params = _tasks(bench), bench.params
     among = selected(collection, params.where) if params.where is not None else None
@@ -95,13 +96,14 @@ def _enrich(bench: Workbench, collection: Collection) -> EnrichResult:
             fresh=params.fresh,
             again=params.again,
             among=among,
+            runner=runner,
         )
         for number, task in enumerate(tasks)
     ]
     sidecars = None
     if _SIDECARS in params.what:
         part = bench.part(parts - 1, parts)
-        sidecars = read_sidecars(part, collection, params.prefer, fresh=params.fresh, among=among)
+        sidecars = read_sidecars(part, collection, params.prefer, fresh=params.fresh, among=among, runner=runner)
     return EnrichResult(
         collection=collection.name,
         tasks=tuple(processed),

@@ -18,7 +18,7 @@ from pipelines.bulk.collection import FILES, Collection
 from pipelines.bulk.driving import RUN, driven, have_all_done
 from pipelines.bulk.importing import seen_in
 from pipelines.bulk.scanning import Seen
-from pipelines.bulk.streaming import ROWS, Batching
+from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
@@ -64,15 +64,15 @@ def plan(bench: Workbench) -> Plan:
     return driven({"collection": collection.name, "sources": len(bench.sources)})
 
 
-def run(bench: Workbench, unit: Unit) -> BaseModel:
+def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
         return _identify(bench, unit)
     collection = Collection.named(bench.home, bench.params.into)
     with collection.alone("files"):
-        return _import(bench, collection)
+        return _import(bench, collection, runner)
 
 
-def _import(bench: Workbench, collection: Collection) -> ImportResult:
+def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportResult:
     began = time.monotonic()
     seen = list(seen_in(bench, collection, frozenset(bench.params.kinds)))
     known = {row["uri"]: row for row in collection.files.read(("uri", "root", "stamp", "state")).to_pylist()}
@@ -87,7 +87,7 @@ def _import(bench: Workbench, collection: Collection) -> ImportResult:
     ]
     if wanted:
         batching = Batching(collection.files, "uri", _BATCH, _NEEDS, "unreadable", {_INTO: collection.name})
-        have_all_done(bench, pa.Table.from_pylist([asdict(each) for each in wanted]), batching)
+        have_all_done(bench, pa.Table.from_pylist([asdict(each) for each in wanted]), batching, runner)
     changes = [*problems, *_missing(collection, gone)]
     if changes:
         collection.files.append(f"changes-{bench.driver.job_id}", pa.Table.from_pylist(changes, FILES))

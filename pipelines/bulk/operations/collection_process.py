@@ -11,6 +11,7 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.processing import Processed, do_batch, failures, process
+from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.tasks import Task, task_of
 from pipelines.bulk.view import selected
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
@@ -66,7 +67,7 @@ def plan(bench: Workbench) -> Plan:
     return driven(explain if where is None else {**explain, "meet the condition": len(selected(collection, where))})
 
 
-def run(bench: Workbench, unit: Unit) -> BaseModel:
+def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
         return do_batch(bench, unit)
     collection, params = _collection(bench), bench.params
@@ -78,6 +79,7 @@ def run(bench: Workbench, unit: Unit) -> BaseModel:
         fresh=params.fresh,
         again=params.again,
         among=selected(collection, params.where) if params.where is not None else None,
+        runner=runner,
     )
     return ProcessResult(collection=collection.name, **processed.model_dump())
 

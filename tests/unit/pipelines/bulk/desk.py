@@ -1,6 +1,5 @@
 """Operations on collections done without Ray: the driver's batches are run here and now, one after the other."""
 
-import contextlib
 import json
 import os
 import time
@@ -12,13 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.storage import Roots
-from pipelines.bulk import processing, sidecars
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.driving import ATTEMPTS, RUN
-from pipelines.bulk.operations import collection_import
-from pipelines.bulk.streaming import ROWS, Batching
+from pipelines.bulk.driving import RUN
+from pipelines.bulk.streaming import ROWS, Batching, Runner
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.driver import Driver
+from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Unit
 from pipelines.jobs.workbench import Finished, Workbench
 
@@ -67,34 +65,42 @@ class Desk:
     def do(self, operation: Operation, /, *sources: str | Path, **params: Any) -> Outcome:
         bench = self.begin(operation, *sources, **params)
         operation.plan(bench)
-        with running_batches(operation):
-            manifest = operation.run(bench, Unit(name=RUN)).model_dump(mode="json")
+        run: Any = operation.run
+        manifest = run(bench, Unit(name=RUN), HereAndNow(operation, bench)).model_dump(mode="json")
         outcome = operation.join(bench, {RUN: Finished(bench.scratch, manifest, {})})
         assert isinstance(outcome, Outcome)
         return outcome
 
 
-@contextlib.contextmanager
-def running_batches(operation: Operation) -> Iterator[None]:
-    """Batches are run by ``operation``, here and now, instead of through Ray Data and a dispatcher."""
+class HereAndNow(Runner):
+    """Batches are run by ``operation``, one after the other, instead of through Ray Data and a dispatcher.
 
-    def have_all_done(bench: Workbench, rows: pa.Table, batching: Batching) -> None:
+    ``most``: so many batches, then the driver is taken away.
+    """
+
+    def __init__(self, operation: Operation, bench: Workbench, most: int | None = None) -> None:
+        self._run: Any = operation.run
+        self._bench = bench
+        self._left = most
+        self.sizes: list[int] = []
+        self.pauses: list[float] = []
+
+    def stream(
+        self, listing: Path, rows: pa.Table, batching: Batching, driver: Driver, slots: int
+    ) -> Iterator[pa.Table]:
         every = rows.to_pylist()
         for begin in range(0, len(every), batching.size):
-            payload = {**batching.common, ATTEMPTS: 1, ROWS: every[begin : begin + batching.size]}
-            unit = Unit(name=f"batch-{bench.driver.job_id}-{begin}", payload=json.loads(json.dumps(payload)))
-            operation.run(bench.of(bench.params, bench.sources, bench.scratch / unit.name, {}, 1.0), unit)
-            bench.tell((begin + 1) / len(every))
+            if self._left is not None and len(self.sizes) >= self._left:
+                raise UnitDroppedError
+            payload = {**batching.common, ROWS: every[begin : begin + batching.size]}
+            unit = Unit(name=f"batch-{driver.fence}-{len(self.sizes)}", payload=json.loads(json.dumps(payload)))
+            scratch = self._bench.scratch.parent / f"{unit.name}.1"
+            self._run(self._bench.of(self._bench.params, self._bench.sources, scratch, {}, 1.0), unit)
+            self.sizes.append(len(payload[ROWS]))
+            yield batching.told(unit.name)
 
-    modules = (processing, sidecars, collection_import)
-    originals = [module.have_all_done for module in modules]
-    for module in modules:
-        module.have_all_done = have_all_done
-    try:
-        yield
-    finally:
-        for module, original in zip(modules, originals, strict=True):
-            module.have_all_done = original
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
 
 
 def report(outcome: Outcome, name: str) -> list[dict[str, Any]]:
