@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,18 @@ from cluster.storage import open_source
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done
 from pipelines.bulk.publishing import Place, flush_made, flush_names, published
-from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, Runner
-from pipelines.bulk.tables import AT
+from pipelines.bulk.streaming import DISK_FULL, ROWS, THROUGH_RAY, Batching, Runner
+from pipelines.bulk.tables import AT, Table, newest
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import Each
-from pipelines.jobs.errors import job_error
 from pipelines.jobs.file_sources import output_names
 from pipelines.jobs.inline import each_of, seconds_of
 from pipelines.jobs.models import JobError, Needs, Unit
 from pipelines.jobs.scratch import note_staging
-from pipelines.jobs.workbench import Workbench
+from pipelines.jobs.workbench import PlaceError, Workbench, place_error
 
 _TASK, _COLLECTION, _OVERWRITE = "task", "collection", "overwrite"  # in a batch's payload
+_OF_PLACE = "of_place"  # of an outcome: not the content is at fault, but a place
 _BATCH_S, _MOST_ROWS = 3.0, 256
 _SAMPLES = 3
 _CHILD_BYTES = 256 << 20
@@ -42,8 +42,10 @@ _COLUMNS = ("uri", "path", "identity", "stamp", "kind", "state")
 class Processed(BaseModel, frozen=True, extra="forbid"):
     """What came of a task. Of ``files`` some were ``known``: done with before; with others it was ``done`` now.
 
-    With ``failed`` ones it can't be done, now or before; ``given_up`` of them were tried three times. ``made`` are the
-    files that there are now of all.
+    With ``failed`` ones it can't be done, now or before; ``given_up`` of them were tried three times. Of
+    ``place_faults`` among them the content is at no fault, but the place: they can't be opened, changed since they were
+    imported, or what is made of them can't be written. They are tried anew by the next job. ``made`` are the files that
+    there are now of all.
     """
 
     task: str
@@ -52,6 +54,7 @@ class Processed(BaseModel, frozen=True, extra="forbid"):
     known: int
     failed: int
     given_up: int
+    place_faults: int
     made: int
     made_bytes: int
     codes: dict[str, int]
@@ -80,7 +83,7 @@ def process(
     ``among``: only with files of these contents.
 
     Raises:
-        StorageError: ``collection_busy``.
+        StorageError: ``collection_busy``, ``disk_full``.
         UnitDroppedError: this driver was taken away.
     """
     began, bench = time.monotonic(), bench.reading(collection.folder)  # what was unpacked lies there
@@ -93,8 +96,10 @@ def process(
         before = _before(bench.scratch.parent / f"{task.key}.json", outcomes, again=again, fresh=fresh)
         left_alone = _left_alone(outcomes, again=again, fresh=fresh)
         by_this_job = pc.greater_equal(outcomes[AT], pa.scalar(before.at, RESULTS.field(AT).type))
-        settled = outcomes.filter(pc.or_(left_alone, by_this_job))
-        todo = files.filter(pc.invert(pc.is_in(files["identity"], settled["identity"])))
+        settled = outcomes.filter(pc.or_(left_alone, by_this_job))["identity"].to_pylist()
+        aside = place_faults(bench, task)
+        settled += aside.read(("identity",))["identity"].to_pylist()
+        todo = files.filter(pc.invert(pc.is_in(files["identity"], pa.array(settled, pa.string()))))
         if len(todo):
             named = todo.append_column("name", pa.array(output_names(todo["path"].to_pylist()))).drop(["kind", "state"])
             size, needs = _batches(bench, task, named)
@@ -106,10 +111,11 @@ def process(
             place = _place(bench, collection, task, overwrite=overwrite)
             folders = place.folders(named["name"].to_pylist(), named["identity"].to_pylist())
             note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
-            have_all_done(bench, named, Batching(table, "identity", size, needs, "failed", common), runner)
+            batching = Batching(table, "identity", size, needs, "failed", common, aside)
+            have_all_done(bench, named, batching, runner)
             place.sweep(folders)
             table.compact()
-        outcomes = _of(files, table.read(("identity", "state", "code", ATTEMPTS, "artifacts")))
+        outcomes = _of(files, _with_place_faults(table, aside))
     failed = outcomes.filter(pc.equal(outcomes["state"], "failed"))
     artifacts = pc.list_flatten(outcomes["artifacts"])
     return Processed(
@@ -119,10 +125,25 @@ def process(
         known=before.known,
         failed=len(failed),
         given_up=len(failed.filter(pc.greater_equal(failed[ATTEMPTS], MOST_ATTEMPTS))),
+        place_faults=pc.sum(failed[_OF_PLACE]).as_py() or 0,
         made=len(artifacts),
         made_bytes=pc.sum(pc.struct_field(artifacts, "size_bytes")).as_py() or 0,
         codes=dict(Counter(failed["code"].to_pylist()).most_common()),
         elapsed_s=round(time.monotonic() - began, 3),
+    )
+
+
+def place_faults(bench: Workbench, task: Task) -> Table:
+    """What this job came to where a place was at fault: kept with the job, not under a content."""
+    return Table(bench.scratch.parent / f"{task.key}.places", RESULTS, "identity")
+
+
+def _with_place_faults(table: Table, aside: Table) -> pa.Table:
+    """Of each content what came of it last, and whether it was the place."""
+    columns = ("identity", "state", "code", ATTEMPTS, "artifacts", AT)
+    parts = [(table.read(columns), False), (aside.read(columns), True)]
+    return newest(
+        [rows.append_column(_OF_PLACE, pa.repeat(of_place, len(rows))) for rows, of_place in parts], "identity"
     )
 
 
@@ -206,49 +227,59 @@ def do_batch(bench: Workbench, unit: Unit) -> Manifest:
     bench = bench.reading(collection.folder)
     rows = {row["uri"]: row for row in payload[ROWS]}
     place = _place(bench, collection, task, overwrite=payload[_OVERWRITE])
-    outdated = {uri: error for uri, row in rows.items() if (error := _outdated(bench, row))}
+    outdated = {uri: error for uri, row in rows.items() if (error := _place_fault(bench, row))}
     current = [uri for uri in rows if uri not in outdated]
     made = list(each_of(task.declared, bench, task.checked_params(), current)) if current else []
     flush_made([file for each in made for file in each.made])
-    outcomes = [_outcome(each, rows[each.source], place) for each in made]
+    outcomes = [_outcome(bench, each, rows[each.source], place) for each in made]
     outcomes += [_failed(rows[uri], error) for uri, error in outdated.items()]
     flush_names([artifact["path"] for outcome in outcomes for artifact in outcome["artifacts"]])
     told = [{**outcome, ATTEMPTS: payload[ATTEMPTS], AT: datetime.now(UTC)} for outcome in outcomes]
-    collection.results(task).append(unit.name, pa.Table.from_pylist(told, RESULTS))
+    aside = [row for row in told if row[_OF_PLACE]]
+    if aside:
+        place_faults(bench, task).append(unit.name, pa.Table.from_pylist(aside, RESULTS))
+    kept = [row for row in told if not row[_OF_PLACE]]
+    collection.results(task).append(unit.name, pa.Table.from_pylist(kept, RESULTS))
     shutil.rmtree(bench.scratch, ignore_errors=True)  # thousands of files would wait there for the job's end
     return Manifest(rows=len(told))
 
 
-def _outdated(bench: Workbench, row: dict[str, Any]) -> JobError | None:
-    """Whether the file isn't any more what the collection says."""
+def _place_fault(bench: Workbench, row: Mapping[str, Any]) -> PlaceError | None:
+    """Why the file isn't, or can't be seen to be, what the collection says."""
     try:
         with open_source(row["uri"], bench.read_roots) as opened:
             if row["stamp"] is None or stamp(opened.descriptor).digest == row["stamp"]:
                 return None
     except StorageError as error:
-        return job_error(error)
-    return JobError(code="source_outdated", message=f"{row['uri']} changed since it was imported. Import it again.")
+        return place_error(error)
+    return PlaceError(code="source_outdated", message=f"{row['uri']} changed since it was imported. Import it again.")
 
 
-def _outcome(each: Each, row: dict[str, Any], place: Place) -> dict[str, Any]:
+def _outcome(bench: Workbench, each: Each, row: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Raises StorageError: ``disk_full``."""
     if each.error is not None:
-        return _failed(row, each.error)
+        return _failed(row, _place_fault(bench, row) or each.error)
     try:
         artifacts = published(place, row["name"], row["identity"], each.made)
     except StorageError as error:
-        return _failed(row, job_error(error))
-    return {"identity": row["identity"], "state": "done", "result": json.dumps(each.result), "artifacts": artifacts}
+        if error.code == DISK_FULL:
+            raise
+        return _failed(row, place_error(error))
+    told = {"result": json.dumps(each.result), "artifacts": artifacts, _OF_PLACE: False}
+    return {"identity": row["identity"], "state": "done", **told}
 
 
-def _failed(row: dict[str, Any], error: JobError) -> dict[str, Any]:
-    told = {"code": error.code, "message": error.message}
+def _failed(row: Mapping[str, Any], error: JobError) -> dict[str, Any]:
+    of_place = isinstance(error, PlaceError) or error.code == "source_changed"
+    told = {"code": error.code, "message": error.message, _OF_PLACE: of_place}
     return {"identity": row["identity"], "state": "failed", "artifacts": [], **told}
 
 
-def failures(collection: Collection, task: Task) -> Sequence[dict[str, Any]]:
-    """The files that a task can't be done with, and why."""
-    outcomes = collection.results(task).read(("identity", "state", "code", "message", ATTEMPTS))
-    failed = outcomes.filter(pc.equal(outcomes["state"], "failed")).drop(["state"])
+def failures(bench: Workbench, collection: Collection, task: Task) -> Sequence[dict[str, Any]]:
+    """The files that a task can't be done with, or this job couldn't do it with, and why."""
+    columns = ("identity", "state", "code", "message", ATTEMPTS, AT)
+    outcomes = newest([collection.results(task).read(columns), place_faults(bench, task).read(columns)], "identity")
+    failed = outcomes.filter(pc.equal(outcomes["state"], "failed")).drop(["state", AT])
     files = collection.files.read(("identity", "uri"))
     joined: list[dict[str, Any]] = files.join(failed, "identity", join_type="inner").sort_by("uri").to_pylist()
     return joined

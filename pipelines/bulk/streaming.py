@@ -4,6 +4,7 @@ Ray Data reads the listing and holds back what is ahead; the work itself is done
 job. What passes through the object store are a few columns of each row. One process drives all batches: it only waits.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.errors import StorageError
 from pipelines.bulk.tables import AT, Table
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError
@@ -24,6 +26,7 @@ from pipelines.jobs.models import JobError, Needs, Unit
 BATCH = "batch"  # what the names of batches begin with
 ROWS = "rows"  # in a batch's payload
 STATE, CODE, MESSAGE = "state", "code", "message"  # columns that every table of outcomes has
+DISK_FULL = "disk_full"  # the code that ends a job instead of a row
 _AHEAD = 2  # batches asked for at once, for each slot: the next one waits for its turn when one is done
 
 
@@ -32,7 +35,7 @@ class Batching:
     """How rows are done in batches: ``size`` rows in each, which claims ``needs``; its payload has ``common``, too.
 
     A batch appends its outcomes to ``table``, under its own name: a row for each of its rows, told by ``key``. The
-    ``state`` of one that couldn't be done is ``failed``.
+    ``state`` of one that couldn't be done is ``failed``. What isn't to be kept with the others goes ``aside``.
     """
 
     table: Table
@@ -41,10 +44,16 @@ class Batching:
     needs: Needs
     failed: str
     common: Mapping[str, Any]
+    aside: Table | None = None
 
     def told(self, name: str) -> pa.Table:
         """What came of a batch: of each row its key, ``state`` and ``code``."""
-        return self.table.part(name, (self.key, STATE, CODE))
+        columns = (self.key, STATE, CODE)
+        parts = [self.table.part(name, columns)]
+        if self.aside is not None:
+            with contextlib.suppress(FileNotFoundError):  # nothing was
+                parts.append(self.aside.part(name, columns))
+        return pa.concat_tables(parts)
 
 
 class Runner:
@@ -59,6 +68,7 @@ class Runner:
 
         Raises:
             UnitDroppedError: the driver was taken away.
+            StorageError: ``disk_full``.
         """
         import ray  # slow to load, and not needed where nothing is to be done
         from ray.data import ActorPoolStrategy, DataContext
@@ -74,7 +84,7 @@ class Runner:
         at_once = max(2, slots * _AHEAD)
         source = Listing(listing)
         dataset = ray.data.read_datasource(source, num_cpus=0, override_num_blocks=source.batches).map_batches(
-            _Batches,
+            BatchMapper,
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(
@@ -96,7 +106,7 @@ class Runner:
 THROUGH_RAY = Runner()
 
 
-class _Batches:
+class BatchMapper:
     """What Ray Data calls, from several threads."""
 
     def __init__(self, batching: Batching, driver: Driver) -> None:
@@ -113,6 +123,8 @@ class _Batches:
         report = self._driver.do(unit)
         if report.outcome == "dropped":
             raise UnitDroppedError
+        if report.error is not None and report.error.code == DISK_FULL:  # of fewer rows it's no less so
+            raise StorageError(report.error.code, report.error.message)
         if report.outcome == "failed" and len(rows) > 1:
             half = len(rows) // 2
             return [*self._done(rows[:half]), *self._done(rows[half:])]

@@ -87,13 +87,16 @@ class Table:
         return pq.read_table(part, columns=columns and list(columns), partitioning=None)
 
     def _newest(self, parts: Sequence[pa.Table]) -> pa.Table:
-        if not parts:
-            return self.schema.empty_table()
-        rows = pa.concat_tables(parts).combine_chunks()
-        if len(parts) == 1 or not len(rows):
-            return rows
-        order = np.argsort(rows[AT].to_numpy(), kind="stable")
-        codes = rows[self.key].combine_chunks().dictionary_encode()
-        last = np.zeros(len(codes.dictionary), dtype=np.int64)
-        last[codes.indices.to_numpy()[order]] = order  # of those with the same key the last one stays
-        return rows.take(pa.array(np.sort(last)))
+        return newest(parts, self.key) if parts else self.schema.empty_table()
+
+
+def newest(parts: Sequence[pa.Table], key: str) -> pa.Table:
+    """Of rows with the same key the newest; they have ``at``, too."""
+    rows = pa.concat_tables(parts).combine_chunks()
+    if len(parts) == 1 or not len(rows):
+        return rows
+    order = np.argsort(rows[AT].to_numpy(), kind="stable")
+    codes = rows[key].combine_chunks().dictionary_encode()
+    last = np.zeros(len(codes.dictionary), dtype=np.int64)
+    last[codes.indices.to_numpy()[order]] = order  # of those with the same key the last one stays
+    return rows.take(pa.array(np.sort(last)))

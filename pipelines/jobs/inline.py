@@ -11,7 +11,7 @@ from cluster.storage import local_path
 from pipelines.jobs.catalogue import Each, Operation, Outcome
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import Plan
-from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.jobs.workbench import Finished, Workbench, place_error
 
 _OF_SOURCE = (ChildFailedError, ChildCrashedError, ChildLimitError, StorageError)  # what one of the sources may cause
 _NOT_OF_SOURCE = frozenset({"disk_full"})
@@ -19,6 +19,8 @@ _NOT_OF_SOURCE = frozenset({"disk_full"})
 
 def each_of(operation: Operation, bench: Workbench, params: Any, sources: Sequence[str]) -> Iterator[Each]:
     """What comes of each source, in the scratch of ``bench``; what is wrong with one stands in its place.
+
+    It is a PlaceError where that was certainly the place. A source among many that can't be opened isn't told so.
 
     Raises:
         ChildKilledError: the work was taken away.
@@ -35,7 +37,8 @@ def each_of(operation: Operation, bench: Workbench, params: Any, sources: Sequen
         except _OF_SOURCE as error:
             if getattr(error, "code", None) in _NOT_OF_SOURCE:
                 raise
-            yield Each(source, error=job_error(error))
+            told = place_error(error) if isinstance(error, StorageError) else job_error(error)
+            yield Each(source, error=told)
 
 
 def seconds_of(plan: Plan) -> float:

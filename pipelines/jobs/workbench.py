@@ -264,7 +264,7 @@ class Workbench:
                 try:
                     opened[number] = stack.enter_context(open_anywhere(source, self._roots))
                 except StorageError as error:
-                    made[number] = _place_error(error)
+                    made[number] = place_error(error)
             threads = min(max(1, self.cpus), most_threads)
             made |= self._call_opened(function, result, opened, each, common, threads=threads)
             if threads > 1:  # those beside it may have taken the memory
@@ -320,7 +320,7 @@ class Workbench:
         if isinstance(outcome, ChildFailedError) and outcome.code == "disk_full":
             raise outcome
         if fault := place_fault(opened):
-            return _place_error(fault)
+            return place_error(fault)
         return job_error(outcome) if isinstance(outcome, ChildFailedError) else outcome
 
 
@@ -328,7 +328,8 @@ def _wants_more(made: BaseModel) -> bool:
     return isinstance(made, JobError) and made.code == "limit_exceeded"
 
 
-def _place_error(error: StorageError) -> PlaceError:
+def place_error(error: StorageError) -> PlaceError:
+    """What the client is told about it."""
     return PlaceError.model_validate(job_error(error).model_dump())
 
 

@@ -139,9 +139,9 @@ def test_two_runs_of_one_task_at_once_are_refused(cluster, library, collection):
 def test_a_file_that_changed_since_its_import_is_told(cluster, library, collection):
     imported(cluster, library, collection)
     picture(library / "0" / "000.jpg", seed=1000)
-    thumbnailed(cluster, collection)
-    (row,) = [row for row in outcomes(collection) if row["code"] == "source_outdated"]
-    assert "Import it again" in row["message"]
+    result = thumbnailed(cluster, collection)
+    assert (result["place_faults"], result["codes"]["source_outdated"]) == (1, 1)
+    assert {row["code"] for row in outcomes(collection)} == {None, "source_unreadable"}
 
 
 def test_the_report_of_a_run_has_each_failure(cluster, library, collection):

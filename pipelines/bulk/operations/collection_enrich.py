@@ -118,7 +118,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     if not result.failed:
         return Outcome(result)
     tasks = _tasks(bench) + ([sidecar_task(bench.params.prefer)] if result.sidecars else [])
-    rows = [{"task": task.operation, **row} for task in tasks for row in failures(_collection(bench), task)]
+    rows = [{"task": task.operation, **row} for task in tasks for row in failures(bench, _collection(bench), task)]
     report = bench.scratch / _FAILED
     report.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     told = f"{result.failed} times something could not be found out of a file; {_FAILED} tells what and why."

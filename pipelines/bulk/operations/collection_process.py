@@ -89,7 +89,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     if not result.failed:
         return Outcome(result)
     report = bench.scratch / _FAILED
-    rows = failures(_collection(bench), _task(bench))
+    rows = failures(bench, _collection(bench), _task(bench))
     report.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     told = f"{result.failed} of {result.files} files could not be done; {_FAILED} tells why."
     return Outcome(result, (Made(report, _FAILED, "application/jsonl", own=True),), (told,))

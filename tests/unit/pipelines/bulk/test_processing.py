@@ -1,0 +1,92 @@
+"""A task done with each file: what is wrong with a content is kept, what is wrong with a place only told."""
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from unit.pipelines.bulk.desk import report, settle
+
+from cluster.errors import StorageError
+from pipelines.bulk.operations.collection_process import OPERATION, ProcessResult
+from pipelines.bulk.tasks import task_of
+
+THUMBNAILS = {"task": "image-thumbnails", "task_params": {"sizes": ["16"]}}
+
+
+@pytest.fixture
+def library(desk) -> Path:
+    """Three pictures, one of them on another disk, and one that is none."""
+    for number, name in enumerate(("a.jpg", "b.jpg", "disk/c.jpg")):
+        path = desk.library / name
+        path.parent.mkdir(exist_ok=True)
+        Image.effect_noise((32, 24), 60 + number).save(path)
+    (desk.library / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    settle(desk.library)
+    return desk.library
+
+
+def process(desk, **params) -> ProcessResult:
+    result = desk.do(OPERATION, "collection:all", **{**THUMBNAILS, **params}).result
+    assert isinstance(result, ProcessResult)
+    return result
+
+
+def kept(desk) -> list[dict]:
+    rows: list[dict] = desk.collection().results(task_of("image-thumbnails", {"sizes": ["16"]})).read().to_pylist()
+    return rows
+
+
+def test_a_broken_file_is_kept_as_such_and_left_alone(desk, library, imported):
+    imported()
+    first = process(desk)
+    assert (first.done, first.failed, first.place_faults, first.codes) == (3, 1, 0, {"source_unreadable": 1})
+    again = process(desk)
+    assert (again.done, again.known, again.failed) == (0, 4, 1)
+
+
+def test_a_disk_that_is_away_is_told_and_its_files_are_done_when_it_is_back(desk, library, imported):
+    imported()
+    (library / "disk").rename(desk.folder / "away")
+    outcome = desk.do(OPERATION, "collection:all", **THUMBNAILS)
+    assert (outcome.result.done, outcome.result.failed, outcome.result.place_faults) == (2, 2, 1)
+    assert outcome.result.codes == {"source_unreadable": 1, "source_not_found": 1}
+    assert sorted(row["code"] for row in report(outcome, "failed.jsonl")) == ["source_not_found", "source_unreadable"]
+    assert sorted(row["state"] for row in kept(desk)) == ["done", "done", "failed"]
+    (desk.folder / "away").rename(library / "disk")
+    again = process(desk)
+    assert (again.done, again.known, again.failed, again.place_faults) == (1, 3, 1, 0)
+
+
+def test_a_file_that_changed_since_its_import_isn_t_kept_as_failed(desk, library, imported, monkeypatch):
+    monkeypatch.setattr("cluster.identity.SETTLED_S", -1.0)  # what was written this moment has a stamp, too
+    imported()
+    os.utime(library / "a.jpg")
+    assert process(desk).codes == {"source_unreadable": 1, "source_outdated": 1}
+    assert [row["code"] for row in kept(desk) if row["state"] == "failed"] == ["source_unreadable"]
+
+
+def test_a_name_that_is_taken_is_told_and_done_when_it_is_free(desk, library, imported):
+    imported()
+    out = library / "out"
+    out.mkdir()
+    (out / "a-16w.jpg").write_bytes(b"another")
+    assert process(desk, output=str(out)).codes == {"source_unreadable": 1, "output_exists": 1}
+    (out / "a-16w.jpg").unlink()
+    again = process(desk, output=str(out))
+    assert (again.done, again.known, again.failed) == (1, 3, 1)
+    assert (out / "a-16w.jpg").exists()
+
+
+def test_a_full_disk_ends_the_job_and_is_no_file_s_fault(desk, library, imported, monkeypatch):
+    imported()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", full)
+        with pytest.raises(StorageError) as ended:
+            process(desk)
+    assert ended.value.code == "disk_full"
+    assert process(desk).done == 3

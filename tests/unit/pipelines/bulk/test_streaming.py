@@ -1,0 +1,73 @@
+"""Batches as a driver asks for them: one that fails is halved down to the row that is to blame."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from cluster.errors import StorageError
+from pipelines.bulk.collection import RESULTS
+from pipelines.bulk.streaming import ROWS, Batching, BatchMapper
+from pipelines.bulk.tables import AT, Table
+from pipelines.jobs.errors import UnitDroppedError, told_error
+from pipelines.jobs.models import Needs, Unit
+from pipelines.jobs.orders import UnitReport
+
+ROWS_ASKED = pa.table({"identity": ["a", "b", "c", "d"]})
+
+
+class Dispatcher:
+    """Has a batch done, unless ``goes_wrong`` tells how it went."""
+
+    fence = 7
+
+    def __init__(self, table: Table, goes_wrong: Callable[[Sequence[str]], UnitReport | None]) -> None:
+        self._table = table
+        self._goes_wrong = goes_wrong
+        self.asked: list[list[str]] = []
+
+    def do(self, batch: Unit) -> UnitReport:
+        keys = [row["identity"] for row in batch.payload[ROWS]]
+        self.asked.append(keys)
+        report = self._goes_wrong(keys)
+        if report is None:
+            rows = [{"identity": key, "state": "done", AT: datetime.now(UTC)} for key in keys]
+            self._table.append(batch.name, pa.Table.from_pylist(rows, RESULTS))
+        return report or UnitReport("done")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path / "table", RESULTS, "identity")
+
+
+def mapper(table: Table, dispatcher: Any) -> BatchMapper:
+    return BatchMapper(Batching(table, "identity", 4, Needs(), "failed", {}), dispatcher)
+
+
+def test_a_batch_that_fails_is_halved_down_to_the_row_that_is_to_blame(table):
+    crash = UnitReport("failed", told_error("child_crashed", "It crashed."))
+    dispatcher = Dispatcher(table, lambda keys: crash if "c" in keys else None)
+    told = mapper(table, dispatcher)(ROWS_ASKED).to_pylist()
+    assert dispatcher.asked == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"]]
+    assert {row["identity"]: row["code"] for row in told} == {"a": None, "b": None, "c": "child_crashed", "d": None}
+
+
+def test_a_full_disk_is_no_row_s_fault(table):
+    full = UnitReport("failed", told_error("disk_full", "No space left."))
+    dispatcher = Dispatcher(table, lambda _: full)
+    with pytest.raises(StorageError) as ended:
+        mapper(table, dispatcher)(ROWS_ASKED)
+    assert ended.value.code == "disk_full"
+    assert len(dispatcher.asked) == 1
+    assert not len(table.read())
+
+
+def test_a_driver_that_was_taken_away_asks_no_more(table):
+    dispatcher = Dispatcher(table, lambda _: UnitReport("dropped"))
+    with pytest.raises(UnitDroppedError):
+        mapper(table, dispatcher)(ROWS_ASKED)
+    assert len(dispatcher.asked) == 1
