@@ -111,6 +111,7 @@ def process(
             place = _place(bench, collection, task, overwrite=overwrite)
             folders = place.folders(named["name"].to_pylist(), named["identity"].to_pylist())
             note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
+            place.sweep(folders)  # of an earlier driver's batches
             batching = Batching(table, "identity", size, needs, "failed", common, aside)
             have_all_done(bench, named, batching, runner)
             place.sweep(folders)
@@ -216,6 +217,7 @@ def _place(bench: Workbench, collection: Collection, task: Task, *, overwrite: b
         overwrite=overwrite,
         roots=(*bench.write_roots, collection.folder),
         job_id=bench.driver.job_id,
+        fence=bench.driver.fence,
     )
 
 

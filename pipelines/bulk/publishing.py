@@ -13,13 +13,17 @@ from pipelines.jobs.scratch import tag_of
 
 @dataclass(frozen=True)
 class Place:
-    """``folder`` is what the parameter ``output`` names, else a folder of the collection's own, by content."""
+    """``folder`` is what the parameter ``output`` names, else a folder of the collection's own, by content.
+
+    ``fence`` is that of the unit that publishes: another try of it may be on its way still.
+    """
 
     folder: Path
     named: bool
     overwrite: bool
     roots: tuple[Path, ...]
     job_id: str
+    fence: int
 
     def target(self, name: str, identity: str, made: Made) -> Path:
         """Of a file made of the one that is called ``name``, without its extension, and holds ``identity``."""
@@ -35,7 +39,7 @@ class Place:
 
     def sweep(self, folders: Iterable[Path]) -> None:
         """Remove what batches that were killed left half-published; none is at work."""
-        for folder in folders:
+        for folder in filter(Path.is_dir, folders):
             remove_staged(folder, tag_of(self.job_id))
 
 
@@ -56,7 +60,7 @@ def published(place: Place, name: str, identity: str, made: Sequence[Made]) -> l
             if target.exists() and place.named and not place.overwrite:
                 told = f"{target} exists already. Choose another folder, or set overwrite."
                 raise StorageError("output_exists", told)
-            staged = stage(each.path, target, place.roots, tag_of(place.job_id))
+            staged = stage(each.path, target, place.roots, f"{tag_of(place.job_id)}{place.fence}")
             publish(staged, target, overwrite=True, size_bytes=size_bytes)
         known.append({"path": str(target), "size_bytes": size_bytes, "media_type": each.media_type})
     return known

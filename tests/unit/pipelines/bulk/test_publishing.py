@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import StorageError
+from cluster.storage import stage
 from pipelines.bulk.publishing import Place, flush_made, flush_names, published
 from pipelines.jobs.catalogue import Made
 
@@ -19,8 +20,8 @@ def made(tmp_path: Path) -> Made:
     return Made(path, "-48w.jpg", "image/jpeg")
 
 
-def place(folder: Path, *, named: bool = True, overwrite: bool = False) -> Place:
-    return Place(folder / "out", named=named, overwrite=overwrite, roots=(folder,), job_id="job")
+def place(folder: Path, *, named: bool = True, overwrite: bool = False, fence: int = 1) -> Place:
+    return Place(folder / "out", named=named, overwrite=overwrite, roots=(folder,), job_id="job", fence=fence)
 
 
 def put(at: Place, made: Made) -> Path:
@@ -46,6 +47,15 @@ def test_the_same_again_changes_nothing(tmp_path, made):
     target = put(place(tmp_path), made)
     before = target.stat().st_ino
     assert put(place(tmp_path), made).stat().st_ino == before
+
+
+def test_a_try_that_was_killed_before_it_named_its_file_is_in_nobody_s_way(tmp_path, made):
+    first, second = place(tmp_path, fence=7), place(tmp_path, fence=8)
+    target = first.target("2019/beach", IDENTITY, made)
+    left = stage(made.path, target, first.roots, "job-7")
+    assert put(second, made) == target
+    second.sweep([target.parent])
+    assert not left.exists()
 
 
 def test_another_file_of_that_name_is_left_as_it_is(tmp_path, made):
