@@ -25,33 +25,49 @@ def driven(explain: Mapping[str, object]) -> Plan:
     return Plan(units=(Unit(name=RUN, needs=needs),), explain=dict(explain))
 
 
-def have_all_done(bench: Workbench, rows: pa.Table, batching: Batching, runner: Runner = THROUGH_RAY) -> None:
+def have_all_done(
+    bench: Workbench,
+    rows: pa.Table,
+    batching: Batching,
+    runner: Runner = THROUGH_RAY,
+    tried: Mapping[str, int] | None = None,
+) -> None:
     """Have each row done, three times at most; the outcomes are in the table of ``batching``, on the disk.
+
+    ``tried``: how often an earlier driver of this job tried rows, by their keys.
 
     Raises:
         UnitDroppedError: this driver was taken away.
+        StorageError: ``disk_full``.
     """
     total, settled = len(rows), 0
+    tries = {key: (tried or {}).get(key, 0) for key in rows[batching.key].to_pylist()}
     for attempt in range(1, MOST_ATTEMPTS + 1):
+        due = [key for key, tried_times in tries.items() if tried_times < attempt]
+        if not due:
+            continue
+        if attempt > 1:
+            runner.pause(_PAUSE_S * 4 ** (attempt - 2))
         again: list[str] = []
         this = replace(batching, common={**batching.common, ATTEMPTS: attempt})
         listing = bench.scratch / f"listing-{attempt}.parquet"
-        for outcomes in runner.stream(listing, rows, this, bench.driver, bench.slots):
+        wanted = rows.filter(pc.is_in(rows[batching.key], pa.array(due)))
+        for outcomes in runner.stream(listing, wanted, this, bench.driver, bench.slots):
             if attempt < MOST_ATTEMPTS:
-                again += _worth_a_try(outcomes, batching)
+                again += worth_a_try(outcomes, batching.key, batching.failed)
             settled += len(outcomes)
             bench.tell(max(0.0, (settled - len(again)) / total))
-        if not again:
-            return
         settled -= len(again)
-        rows = rows.filter(pc.is_in(rows[batching.key], pa.array(again)))
-        runner.pause(_PAUSE_S * 4 ** (attempt - 1))
+        for key in {*due}.difference(again):
+            del tries[key]
+        tries |= dict.fromkeys(again, attempt)
 
 
-def _worth_a_try(outcomes: pa.Table, batching: Batching) -> list[str]:
-    failed = outcomes.filter(pc.equal(outcomes[STATE], batching.failed))
+def worth_a_try(outcomes: pa.Table, key: str, failed: str) -> list[str]:
+    """The keys of the failed ones that may do better after a pause."""
+    wrong = outcomes.filter(pc.equal(outcomes[STATE], failed))
     return [
-        key
-        for key, code in zip(failed[batching.key].to_pylist(), failed[CODE].to_pylist(), strict=True)
+        which
+        for which, code in zip(wrong[key].to_pylist(), wrong[CODE].to_pylist(), strict=True)
         if code in _MOMENTARY or told_error(code or "", "").retryable
     ]

@@ -19,7 +19,7 @@ from cluster.home import write_private
 from cluster.identity import stamp
 from cluster.storage import open_source
 from pipelines.bulk.collection import RESULTS, Collection
-from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done
+from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done, worth_a_try
 from pipelines.bulk.publishing import Place, flush_made, flush_names, published
 from pipelines.bulk.streaming import DISK_FULL, ROWS, THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT, Table, newest
@@ -91,15 +91,13 @@ def process(
         files = _selected(collection, task)
         if among is not None:
             files = files.filter(pc.is_in(files["identity"], among))
-        table = collection.results(task)
+        table, aside = collection.results(task), place_faults(bench, task)
         outcomes = _of(files, table.read(("identity", "state", AT)))
         before = _before(bench.scratch.parent / f"{task.key}.json", outcomes, again=again, fresh=fresh)
-        left_alone = _left_alone(outcomes, again=again, fresh=fresh)
-        by_this_job = pc.greater_equal(outcomes[AT], pa.scalar(before.at, RESULTS.field(AT).type))
-        settled = outcomes.filter(pc.or_(left_alone, by_this_job))["identity"].to_pylist()
-        aside = place_faults(bench, task)
-        settled += aside.read(("identity",))["identity"].to_pylist()
-        todo = files.filter(pc.invert(pc.is_in(files["identity"], pa.array(settled, pa.string()))))
+        earlier = outcomes.filter(pc.invert(_since(outcomes, before.at)))
+        left_alone = earlier.filter(_left_alone(earlier, again=again, fresh=fresh))["identity"].to_pylist()
+        through, tried = _of_this_job(_with_place_faults(table, aside), before.at)
+        todo = files.filter(pc.invert(pc.is_in(files["identity"], pa.array([*left_alone, *through], pa.string()))))
         if len(todo):
             named = todo.append_column("name", pa.array(output_names(todo["path"].to_pylist()))).drop(["kind", "state"])
             size, needs = _batches(bench, task, named)
@@ -113,7 +111,7 @@ def process(
             note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
             place.sweep(folders)  # of an earlier driver's batches
             batching = Batching(table, "identity", size, needs, "failed", common, aside)
-            have_all_done(bench, named, batching, runner)
+            have_all_done(bench, named, batching, runner, tried)
             place.sweep(folders)
             table.compact()
         outcomes = _of(files, _with_place_faults(table, aside))
@@ -132,6 +130,18 @@ def process(
         codes=dict(Counter(failed["code"].to_pylist()).most_common()),
         elapsed_s=round(time.monotonic() - began, 3),
     )
+
+
+def _since(outcomes: pa.Table, at: datetime) -> pa.ChunkedArray:
+    return pc.greater_equal(outcomes[AT], pa.scalar(at, RESULTS.field(AT).type))
+
+
+def _of_this_job(outcomes: pa.Table, since: datetime) -> tuple[list[str], dict[str, int]]:
+    """The contents that an earlier driver of this job is through with, and how often it tried the others."""
+    ours = outcomes.filter(_since(outcomes, since))
+    tries = dict(zip(ours["identity"].to_pylist(), ours[ATTEMPTS].to_pylist(), strict=True))
+    tried = {key: tries[key] for key in worth_a_try(ours, "identity", "failed") if tries[key] < MOST_ATTEMPTS}
+    return [key for key in tries if key not in tried], tried
 
 
 def place_faults(bench: Workbench, task: Task) -> Table:

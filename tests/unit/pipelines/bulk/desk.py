@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipelines.jobs.models import Unit
 from pipelines.jobs.workbench import Finished, Workbench
 
 DAY_S = 86_400
+_NUMBERS = count()  # no two batches have the same name
 
 
 @dataclass
@@ -93,7 +95,7 @@ class HereAndNow(Runner):
             if self._left is not None and len(self.sizes) >= self._left:
                 raise UnitDroppedError
             payload = {**batching.common, ROWS: every[begin : begin + batching.size]}
-            unit = Unit(name=f"batch-{driver.fence}-{len(self.sizes)}", payload=json.loads(json.dumps(payload)))
+            unit = Unit(name=f"batch-{driver.fence}-{next(_NUMBERS)}", payload=json.loads(json.dumps(payload)))
             scratch = self._bench.scratch.parent / f"{unit.name}.1"
             self._run(self._bench.of(self._bench.params, self._bench.sources, scratch, {}, 1.0), unit)
             self.sizes.append(len(payload[ROWS]))

@@ -1,15 +1,22 @@
 """A task done with each file: what is wrong with a content is kept, what is wrong with a place only told."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
-from unit.pipelines.bulk.desk import report, settle
+from unit.pipelines.bulk.desk import HereAndNow, report, settle
 
 from cluster.errors import StorageError
+from pipelines.bulk.collection import RESULTS
+from pipelines.bulk.driving import RUN
 from pipelines.bulk.operations.collection_process import OPERATION, ProcessResult
 from pipelines.bulk.tasks import task_of
+from pipelines.jobs.errors import UnitDroppedError
+from pipelines.jobs.models import Unit
 
 THUMBNAILS = {"task": "image-thumbnails", "task_params": {"sizes": ["16"]}}
 
@@ -76,6 +83,22 @@ def test_a_name_that_is_taken_is_told_and_done_when_it_is_free(desk, library, im
     again = process(desk, output=str(out))
     assert (again.done, again.known, again.failed) == (1, 3, 1)
     assert (out / "a-16w.jpg").exists()
+
+
+def test_a_driver_that_follows_a_killed_one_goes_on_with_the_try_that_it_came_to(desk, library, imported):
+    collection = imported()
+    bench = desk.begin(OPERATION, "collection:all", **THUMBNAILS)
+    run: Any = OPERATION.run
+    with pytest.raises(UnitDroppedError):
+        run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench, most=0))
+    table = collection.results(task_of("image-thumbnails", {"sizes": ["16"]}))
+    (row,) = [row for row in collection.files.read().to_pylist() if row["path"] == "a.jpg"]
+    crashed = {"identity": row["identity"], "state": "failed", "code": "child_crashed", "artifacts": []}
+    told = [crashed | {"attempts": 1, "at": datetime.now(UTC)}]
+    table.append("batch-of-the-killed-one", pa.Table.from_pylist(told, RESULTS))
+    result = run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
+    assert (result.done, result.failed, result.known) == (3, 1, 0)
+    assert {row["attempts"] for row in kept(desk) if row["identity"] == crashed["identity"]} == {2}
 
 
 def test_a_full_disk_ends_the_job_and_is_no_file_s_fault(desk, library, imported, monkeypatch):
