@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
@@ -14,7 +15,6 @@ from pipelines.bulk.processing import Processed, do_batch, failures, process
 from pipelines.bulk.sidecars import PREFER, Prefer, SidecarsRead, do_sidecar_batch, read_sidecars, sidecar_task
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.tasks import Task, task_of
-from pipelines.bulk.view import selected
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
@@ -85,7 +85,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
 def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichResult:
     began = time.monotonic()
     tasks, params = _tasks(bench), bench.params
-    among = selected(collection, params.where) if params.where is not None else None
+    among = chosen(bench, collection, params.where)
     parts = len(tasks) + (_SIDECARS in params.what)
     processed = [
         process(

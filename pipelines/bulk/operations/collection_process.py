@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from cluster.storage import local_path
+from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
@@ -78,7 +79,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
         overwrite=params.overwrite,
         fresh=params.fresh,
         again=params.again,
-        among=selected(collection, params.where) if params.where is not None else None,
+        among=chosen(bench, collection, params.where),
         runner=runner,
     )
     return ProcessResult(collection=collection.name, **processed.model_dump())

@@ -101,6 +101,20 @@ def test_a_driver_that_follows_a_killed_one_goes_on_with_the_try_that_it_came_to
     assert {row["attempts"] for row in kept(desk) if row["identity"] == crashed["identity"]} == {2}
 
 
+def test_a_condition_that_the_job_itself_changes_is_asked_once(desk, library, imported):
+    collection = imported()
+    process(desk, where="path = 'a.jpg'")
+    bench = desk.begin(OPERATION, "collection:all", **THUMBNAILS, fresh=True, where="image_thumbnails_state = 'done'")
+    run: Any = OPERATION.run
+    with pytest.raises(UnitDroppedError):
+        run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench, most=0))
+    collection.results(task_of("image-thumbnails", {"sizes": ["16"]})).drop(
+        collection.files.read(("identity",))["identity"].combine_chunks(), datetime.now(UTC)
+    )
+    result = run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
+    assert (result.files, result.done) == (1, 1)
+
+
 def test_a_full_disk_ends_the_job_and_is_no_file_s_fault(desk, library, imported, monkeypatch):
     imported()
 
