@@ -20,12 +20,12 @@ from cluster.identity import stamp
 from cluster.storage import open_source
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done, worth_a_try
+from pipelines.bulk.naming import stable_names
 from pipelines.bulk.publishing import Place, flush_made, flush_names, published
 from pipelines.bulk.streaming import DISK_FULL, ROWS, THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT, Table, newest
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import Each
-from pipelines.jobs.file_sources import output_names
 from pipelines.jobs.inline import each_of, seconds_of
 from pipelines.jobs.models import JobError, Needs, Unit
 from pipelines.jobs.scratch import note_staging
@@ -36,7 +36,7 @@ _OF_PLACE = "of_place"  # of an outcome: not the content is at fault, but a plac
 _BATCH_S, _MOST_ROWS = 3.0, 256
 _SAMPLES = 3
 _CHILD_BYTES = 256 << 20
-_COLUMNS = ("uri", "path", "identity", "stamp", "kind", "state")
+_COLUMNS = ("uri", "path", "identity", "stamp")
 
 
 class Processed(BaseModel, frozen=True, extra="forbid"):
@@ -88,7 +88,8 @@ def process(
     """
     began, bench = time.monotonic(), bench.reading(collection.folder)  # what was unpacked lies there
     with collection.alone(task.key):
-        files = _selected(collection, task)
+        known = _of_kinds(collection, task)
+        files = _selected(known)
         if among is not None:
             files = files.filter(pc.is_in(files["identity"], among))
         table, aside = collection.results(task), place_faults(bench, task)
@@ -99,7 +100,8 @@ def process(
         through, tried = _of_this_job(_with_place_faults(table, aside), before.at)
         todo = files.filter(pc.invert(pc.is_in(files["identity"], pa.array([*left_alone, *through], pa.string()))))
         if len(todo):
-            named = todo.append_column("name", pa.array(output_names(todo["path"].to_pylist()))).drop(["kind", "state"])
+            names = stable_names(known.select(["uri", "path", "identity"]).to_pylist())
+            named = todo.append_column("name", pa.array([names[uri] for uri in todo["uri"].to_pylist()]))
             size, needs = _batches(bench, task, named)
             common = {
                 _TASK: task.model_dump(),
@@ -191,11 +193,15 @@ def _count(outcomes: pa.Table, state: str) -> int:
     return len(outcomes.filter(pc.equal(outcomes["state"], state)))
 
 
-def _selected(collection: Collection, task: Task) -> pa.Table:
-    """The files that are there and of the operation's kinds, each content once."""
-    files = collection.files.read(_COLUMNS)
-    kinds = pa.array(sorted(task.declared.kinds))
-    files = files.filter(pc.and_(pc.equal(files["state"], "present"), pc.is_in(files["kind"], kinds))).combine_chunks()
+def _of_kinds(collection: Collection, task: Task) -> pa.Table:
+    """The files of the operation's kinds, those that are missing, too."""
+    files = collection.files.read((*_COLUMNS, "kind", "state"))
+    return files.filter(pc.is_in(files["kind"], pa.array(sorted(task.declared.kinds))))
+
+
+def _selected(known: pa.Table) -> pa.Table:
+    """Of these files those that are there, each content once."""
+    files = known.filter(pc.equal(known["state"], "present")).select(list(_COLUMNS)).combine_chunks()
     files = files.take(pc.sort_indices(files["uri"]))
     codes = files["identity"].combine_chunks().dictionary_encode().indices.to_numpy()
     return files.take(pa.array(np.sort(np.unique(codes, return_index=True)[1])))

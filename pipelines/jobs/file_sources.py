@@ -109,7 +109,7 @@ def output_names(given: Sequence[str]) -> list[str]:
     wanted = [stem if counted[stem] == 1 else name.replace(".", "-") for stem, name in zip(stems, given, strict=True)]
     taken: set[str] = set()
     names = []
-    for name in map(_writable, wanted):
+    for name in map(writable_name, wanted):
         free, number = name, 1
         while free in taken:
             number += 1
@@ -119,7 +119,7 @@ def output_names(given: Sequence[str]) -> list[str]:
     return names
 
 
-def _writable(name: str) -> str:
+def writable_name(name: str) -> str:
     """A name that files can begin with: each part of it short enough, and without control characters."""
     return "/".join(map(_shortened, _CONTROL.sub("_", name).split("/")))
 

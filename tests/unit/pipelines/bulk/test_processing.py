@@ -115,6 +115,17 @@ def test_a_condition_that_the_job_itself_changes_is_asked_once(desk, library, im
     assert (result.files, result.done) == (1, 1)
 
 
+def test_names_don_t_depend_on_what_is_left_to_do(desk, library, imported):
+    Image.effect_noise((32, 24), 80).save(library / "A.png")
+    settle(library)
+    imported()
+    out = library / "out"
+    process(desk, output=str(out), where="path = 'a.jpg'")
+    process(desk, output=str(out))
+    made = sorted(path.relative_to(out).as_posix().partition("-16w")[0] for path in out.rglob("*.*"))
+    assert made == ["A-png", "a-jpg", "b", "disk/c"]
+
+
 def test_a_full_disk_ends_the_job_and_is_no_file_s_fault(desk, library, imported, monkeypatch):
     imported()
 
