@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
 from cluster.identity import identify
@@ -20,6 +23,45 @@ _NOTE = "members.json"
 _OF_SOURCE = (ChildFailedError, ChildCrashedError, ChildLimitError)
 
 
+@dataclass(frozen=True)
+class Looked:
+    """Where an import has looked: in ``folders`` but those below ``closed`` ones, and in ``lists``, which are archives
+    and manifests; for files of some ``kinds``.
+    """
+
+    folders: tuple[str, ...]
+    closed: tuple[str, ...]
+    lists: frozenset[str]
+    kinds: frozenset[str]
+
+    @classmethod
+    def of(cls, sources: Sequence[str], seen: Iterable[Seen], kinds: frozenset[str]) -> "Looked":
+        """An archive or manifest that is refused, or a folder that can't be read, tells nothing of what it holds."""
+        refused = {each.uri for each in seen if each.problem is not None}
+        paths = [local_path(source) for source in sources]
+        return cls(
+            folders=tuple(f"{path}/" for path in paths if path.is_dir()),
+            closed=tuple(f"{uri}/" for uri in refused),
+            lists=frozenset(str(path) for path in paths if is_list(path) and str(path) not in refused),
+            kinds=kinds,
+        )
+
+    def would_find(self, row: Mapping[str, Any]) -> bool:
+        """Whether a file of the collection would have been found, were it still there."""
+        uri = row["uri"]
+        if row["root"] in self.lists:
+            return row["kind"] in self.kinds or not os.path.lexists(uri)
+        if not uri.startswith(self.folders) or uri.startswith(self.closed):
+            return False
+        # A folder that couldn't be read is a row, too, of no kind that is asked for.
+        return row["kind"] in self.kinds or (row["state"] == "unreadable" and os.path.isdir(uri))  # noqa: PTH112
+
+
+def is_list(path: Path) -> bool:
+    """Whether it is an archive or a manifest: then the files are those that it holds or names."""
+    return path.name.lower().endswith(ARCHIVES + MANIFESTS) and not path.is_dir()
+
+
 def seen_in(bench: Workbench, collection: Collection, kinds: frozenset[str]) -> Iterator[Seen]:
     """Every file of one of ``kinds`` that the sources of ``bench`` hold or name; archives are unpacked.
 
@@ -30,12 +72,11 @@ def seen_in(bench: Workbench, collection: Collection, kinds: frozenset[str]) -> 
         ChildFailedError, ChildCrashedError, ChildLimitError: the only source is an archive or manifest that is refused.
     """
     for source in bench.sources:
-        name = source.lower()
-        if not name.endswith(ARCHIVES + MANIFESTS) or local_path(source).is_dir():
+        if not is_list(local_path(source)):
             yield from scan([source], bench.read_roots, kinds=kinds)
             continue
         try:
-            found = _unpacked if name.endswith(ARCHIVES) else _named
+            found = _unpacked if source.lower().endswith(ARCHIVES) else _named
             yield from found(bench, collection, source, kinds)
         except _OF_SOURCE as error:
             if len(bench.sources) == 1:

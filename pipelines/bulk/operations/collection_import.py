@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.errors import StorageError
 from cluster.identity import identify, stamp
-from cluster.storage import local_path, open_source
+from cluster.storage import open_source
 from pipelines.bulk.collection import FILES, Collection
 from pipelines.bulk.driving import RUN, driven, have_all_done
-from pipelines.bulk.importing import seen_in
+from pipelines.bulk.importing import Looked, seen_in
 from pipelines.bulk.scanning import Seen
 from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT
@@ -25,6 +25,7 @@ from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 
 _INTO = "into"  # in a batch's payload
+_KNOWN = ("uri", "path", "root", "kind", "stamp", "state")
 _BATCH = 256
 _NEEDS = Needs(cpus=1, max_cpus=1, seconds=2.0, memory_bytes=64 << 20)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,7 +46,8 @@ class Params(BaseModel):
 class ImportResult(BaseModel, frozen=True, extra="forbid"):
     """``files`` the sources hold: ``new`` ones, ``changed`` ones, the others known and unchanged.
 
-    ``missing`` ones were in the same folders before. ``unreadable`` are files and folders, each a row with its reason.
+    ``missing`` ones, of the same kinds, were in the same folders before. ``unreadable`` are files and folders, each a
+    row with its reason.
     """
 
     collection: str
@@ -74,16 +76,17 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
 
 def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportResult:
     began = time.monotonic()
-    seen = list(seen_in(bench, collection, frozenset(bench.params.kinds)))
-    known = {row["uri"]: row for row in collection.files.read(("uri", "root", "stamp", "state")).to_pylist()}
+    kinds = frozenset(bench.params.kinds)
+    known = {row["uri"]: row for row in collection.files.read(_KNOWN).to_pylist()}
+    seen = [_at_home(each, known.get(each.uri)) for each in seen_in(bench, collection, kinds)]
     wanted = [each for each in seen if each.problem is None and not _is_known(known.get(each.uri), each)]
     problems = [
         _row(each, state="unreadable", code="source_unreadable", message=each.problem) for each in seen if each.problem
     ]
     found = {each.uri for each in seen}
-    roots = {each.root for each in seen} | {str(local_path(source)) for source in bench.sources}
+    looked = Looked.of(bench.sources, seen, kinds)
     gone = [
-        uri for uri, row in known.items() if row["root"] in roots and uri not in found and row["state"] != "missing"
+        uri for uri, row in known.items() if uri not in found and row["state"] != "missing" and looked.would_find(row)
     ]
     if wanted:
         batching = Batching(collection.files, "uri", _BATCH, _NEEDS, "unreadable", {_INTO: collection.name})
@@ -106,6 +109,13 @@ def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportR
         kinds=dict(Counter(each.kind for each in seen if each.problem is None)),
         elapsed_s=round(time.monotonic() - began, 3),
     )
+
+
+def _at_home(seen: Seen, row: Mapping[str, Any] | None) -> Seen:
+    """With the root that it has, and its path there, if that is the wider folder."""
+    if row is None or not (f"{seen.root}/".startswith(f"{row['root']}/") and seen.uri.startswith(f"{row['root']}/")):
+        return seen
+    return replace(seen, root=row["root"], path=row["path"])
 
 
 def _missing(collection: Collection, gone: Sequence[str]) -> list[dict[str, Any]]:

@@ -142,3 +142,68 @@ def test_files_of_an_archive_keep_their_times(desk, archive):
     with zipfile.ZipFile(archive) as zipped:
         told = zipped.infolist()[0].date_time
     assert (first["modified_at"].year, first["modified_at"].minute) == (told[0], told[4])
+
+
+def states(desk) -> dict[str, str]:
+    return {path: row["state"] for path, row in rows(desk).items()}
+
+
+def test_a_file_that_is_imported_alone_leaves_those_beside_it_where_they_are(desk):
+    for name in ("a.png", "sub/b.png"):
+        picture(desk.library / name, 1)
+    imported(desk, desk.library)
+    assert imported(desk, desk.library / "a.png").missing == 0
+    assert states(desk) == {"a.png": "present", "sub/b.png": "present"}
+
+
+def test_only_kinds_that_are_looked_for_can_be_missing(desk):
+    picture(desk.library / "a.png", 1)
+    (desk.library / "b.mkv").write_bytes(b"a film")
+    imported(desk, desk.library)
+    (desk.library / "a.png").unlink()
+    assert imported(desk, desk.library, kinds=("video",)).missing == 0
+    assert imported(desk, desk.library, kinds=("image",)).missing == 1
+    assert states(desk) == {"a.png": "missing", "b.mkv": "present"}
+
+
+def test_what_is_gone_from_a_folder_is_missing_however_it_was_imported_before(desk):
+    picture(desk.library / "sub" / "a.png", 1)
+    picture(desk.library / "sub" / "b.png", 2)
+    imported(desk, desk.library)
+    (desk.library / "sub" / "a.png").unlink()
+    assert imported(desk, desk.library / "sub").missing == 1
+
+
+def test_a_narrower_import_leaves_files_at_home_in_the_wider_folder(desk):
+    path = picture(desk.library / "sub" / "a.png", 1)
+    imported(desk, desk.library)
+    picture(path, 9)
+    assert imported(desk, desk.library / "sub").changed == 1
+    assert imported(desk, path).files == 1
+    assert {path: row["root"] for path, row in rows(desk).items()} == {"sub/a.png": str(desk.library)}
+
+
+def test_what_lies_in_a_folder_that_can_t_be_read_any_more_isn_t_missing(desk, monkeypatch):
+    picture(desk.library / "sub" / "a.png", 1)
+    imported(desk, desk.library)
+    real = os.scandir
+
+    def denied(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", denied)
+        assert imported(desk, desk.library).missing == 0
+    assert states(desk) == {"sub/a.png": "present", "sub": "unreadable"}
+    imported(desk, desk.library)
+    assert states(desk) == {"sub/a.png": "present", "sub": "missing"}
+
+
+def test_an_archive_that_is_broken_now_tells_nothing_of_what_it_held(desk, archive):
+    imported(desk, archive)
+    picture(desk.library / "a.png", 1)
+    archive.write_bytes(b"no archive")
+    assert imported(desk, archive, desk.library).missing == 0
+    assert [state for path, state in states(desk).items() if "!" in path] == ["present"] * 3
