@@ -6,7 +6,6 @@ nothing is done twice for a file that was renamed.
 
 import contextlib
 import fcntl
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from cluster.errors import StorageError
+from cluster.home import write_private
 from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import COLLECTION
 
+_NOTE = "task.json"  # beside the results of each task
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _TIME = pa.timestamp("us", tz="UTC")
 FILES = pa.schema(
@@ -82,15 +83,15 @@ class Collection:
         """What ``task`` made so far."""
         folder = self.folder / "results" / task.key
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        note = folder / "task.json"
-        if not note.exists():
-            note.write_text(task.model_dump_json())
+        note = folder / _NOTE
+        if _noted(note) is None:
+            write_private(note, task.model_dump_json())
         return Table(folder, RESULTS, "identity")
 
     def tasks(self) -> list[Task]:
-        """The tasks that have results."""
-        notes = sorted((self.folder / "results").glob("*/task.json"))
-        return [Task.model_validate(json.loads(note.read_text())) for note in notes]
+        """The tasks that have results. One whose note is damaged is known again when it is done again."""
+        notes = sorted((self.folder / "results").glob(f"*/{_NOTE}"))
+        return [task for task in map(_noted, notes) if task is not None]
 
     def artifacts(self, task: Task) -> Path:
         """Where files go that a task makes and nobody named a folder for."""
@@ -112,6 +113,14 @@ class Collection:
                     "collection_busy", f"Another job does the same with the collection {self.name}. Wait for its end."
                 ) from None
             yield
+
+
+def _noted(note: Path) -> Task | None:
+    """The task that a note tells of; None where there is none, or it is damaged."""
+    try:
+        return Task.model_validate_json(note.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def all_collections(home: Path) -> list[Collection]:
