@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.errors import StorageError
-from cluster.identity import identify, stamp
 from cluster.storage import open_source
 from pipelines.bulk.collection import FILES, Collection
 from pipelines.bulk.driving import RUN, driven, have_all_done
@@ -146,13 +145,19 @@ def _identify(bench: Workbench, unit: Unit) -> _Manifest:
 
 
 def _identified(bench: Workbench, seen: Seen) -> dict[str, Any]:
+    """All facts are of the moment when it is read: since it was seen it may have grown."""
     try:
         with open_source(seen.uri, bench.read_roots) as opened:
-            identity, stamped = identify(opened.descriptor), stamp(opened.descriptor)
+            before, identity, after = opened.stamp(), opened.identity(), opened.stamp()
     except StorageError as error:
         return _row(seen, state="unreadable", code=error.code, message=error.message)
-    settled = stamped.digest if stamped.settled else None  # else it is read again the next time
-    return {**_row(seen, state="present"), "identity": identity.digest, "stamp": settled}
+    now = replace(seen, size_bytes=opened.size_bytes, modified_ns=opened.modified_ns)
+    still = before.digest == after.digest and after.settled  # else it is read again the next time
+    return {
+        **_row(now, state="present"),
+        "identity": identity.digest,
+        "stamp": after.digest if still else None,
+    }
 
 
 def _row(seen: Seen, *, state: str, code: str | None = None, message: str | None = None) -> dict[str, Any]:

@@ -5,16 +5,21 @@ import os
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
-from unit.pipelines.bulk.desk import settle
+from unit.pipelines.bulk.desk import DAY_S, HereAndNow, settle
 
 from cluster.errors import ChildFailedError
+from cluster.identity import Identity
+from cluster.storage import OpenSource
+from pipelines.bulk.driving import RUN
 from pipelines.bulk.importing import seen_in
 from pipelines.bulk.operations.collection_enrich import OPERATION as ENRICH
 from pipelines.bulk.operations.collection_import import OPERATION
 from pipelines.bulk.tasks import task_of
+from pipelines.jobs.models import Unit
 
 
 def picture(path: Path, level: int) -> Path:
@@ -207,3 +212,45 @@ def test_an_archive_that_is_broken_now_tells_nothing_of_what_it_held(desk, archi
     archive.write_bytes(b"no archive")
     assert imported(desk, archive, desk.library).missing == 0
     assert [state for path, state in states(desk).items() if "!" in path] == ["present"] * 3
+
+
+class Growing(HereAndNow):
+    """A file grows after it was seen, and before it is read."""
+
+    def __init__(self, bench, path: Path) -> None:
+        super().__init__(OPERATION, bench)
+        self._path = path
+
+    def stream(self, listing, rows, batching, driver, slots):
+        with self._path.open("ab") as file:
+            file.write(b"more")
+        long_ago_s = self._path.stat().st_mtime - DAY_S
+        os.utime(self._path, (long_ago_s, long_ago_s))
+        yield from super().stream(listing, rows, batching, driver, slots)
+
+
+def test_size_and_time_are_of_the_bytes_that_were_read(desk):
+    path = picture(desk.library / "a.png", 1)
+    bench = desk.begin(OPERATION, desk.library, into="all")
+    run: Any = OPERATION.run
+    run(bench, Unit(name=RUN), Growing(bench, path))
+    facts, row = path.stat(), rows(desk)["a.png"]
+    assert row["size_bytes"] == facts.st_size
+    assert row["modified_at"].timestamp() == pytest.approx(facts.st_mtime, abs=1e-3)
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again_the_next_time(desk, monkeypatch):
+    path = picture(desk.library / "a.png", 1)
+    real = OpenSource.identity
+
+    def changing(opened: OpenSource) -> Identity:
+        told = real(opened)
+        os.utime(path)
+        return told
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenSource, "identity", changing)
+        patch.setattr("cluster.identity.SETTLED_S", -1.0)
+        imported(desk, desk.library)
+    assert rows(desk)["a.png"]["stamp"] is None
+    assert imported(desk, desk.library).changed == 1
