@@ -93,10 +93,10 @@ class Table:
 def newest(parts: Sequence[pa.Table], key: str) -> pa.Table:
     """Of rows with the same key the newest; they have ``at``, too."""
     rows = pa.concat_tables(parts).combine_chunks()
-    if len(parts) == 1 or not len(rows):
+    codes = rows[key].combine_chunks().dictionary_encode()
+    if len(codes.dictionary) == len(rows):
         return rows
     order = np.argsort(rows[AT].to_numpy(), kind="stable")
-    codes = rows[key].combine_chunks().dictionary_encode()
     last = np.zeros(len(codes.dictionary), dtype=np.int64)
     last[codes.indices.to_numpy()[order]] = order  # of those with the same key the last one stays
     return rows.take(pa.array(np.sort(last)))

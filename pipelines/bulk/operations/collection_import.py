@@ -77,12 +77,15 @@ def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportR
     began = time.monotonic()
     kinds = frozenset(bench.params.kinds)
     known = {row["uri"]: row for row in collection.files.read(_KNOWN).to_pylist()}
-    seen = [_at_home(each, known.get(each.uri)) for each in seen_in(bench, collection, kinds)]
+    found: dict[str, Seen] = {}
+    for each in seen_in(bench, collection, kinds):
+        if each.uri not in found or each.problem is not None:  # sources may overlap
+            found[each.uri] = _at_home(each, known.get(each.uri))
+    seen = list(found.values())
     wanted = [each for each in seen if each.problem is None and not _is_known(known.get(each.uri), each)]
     problems = [
         _row(each, state="unreadable", code="source_unreadable", message=each.problem) for each in seen if each.problem
     ]
-    found = {each.uri for each in seen}
     looked = Looked.of(bench.sources, seen, kinds)
     gone = [
         uri for uri, row in known.items() if uri not in found and row["state"] != "missing" and looked.would_find(row)
@@ -103,7 +106,7 @@ def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportR
         new=sum(each.uri not in known for each in wanted),
         changed=sum(each.uri in known for each in wanted),
         missing=len(gone),
-        unreadable=len(unreadable & found),
+        unreadable=len(unreadable & found.keys()),
         size_bytes=sum(each.size_bytes for each in seen),
         kinds=dict(Counter(each.kind for each in seen if each.problem is None)),
         elapsed_s=round(time.monotonic() - began, 3),

@@ -254,3 +254,10 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_the_next_time(desk, 
         imported(desk, desk.library)
     assert rows(desk)["a.png"]["stamp"] is None
     assert imported(desk, desk.library).changed == 1
+
+
+def test_a_file_that_several_sources_hold_is_one_row(desk):
+    path = picture(desk.library / "sub" / "a.png", 1)
+    result = imported(desk, desk.library, desk.library / "sub", path)
+    assert (result.files, result.new, result.size_bytes) == (1, 1, path.stat().st_size)
+    assert len(desk.collection().files.read()) == 1

@@ -39,6 +39,13 @@ def test_the_newest_row_of_a_key_counts_whatever_its_part_is_called(table):
     assert held(table) == {"a": 1, "b": 2, "c": 2}
 
 
+def test_of_rows_of_one_part_the_newest_counts_too(table):
+    table.append("one", pa.concat_tables([rows(("a", 2), at_s=1), rows(("a", 1), ("b", 1))]))
+    assert held(table) == {"a": 2, "b": 1}
+    table.compact()
+    assert held(table) == {"a": 2, "b": 1}
+
+
 def test_a_part_made_twice_is_there_once(table):
     table.append("batch-1", rows(("a", 1)))
     table.append("batch-1", rows(("a", 1)))
