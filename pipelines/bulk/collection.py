@@ -7,8 +7,10 @@ nothing is done twice for a file that was renamed.
 import contextlib
 import fcntl
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pyarrow as pa
 
@@ -19,6 +21,8 @@ from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import COLLECTION
 
 _NOTE = "task.json"  # beside the results of each task
+_PREDECESSOR_S = 30.0  # a worker that is stuck is killed, which takes a moment on a machine that is busy
+_LOOK_EVERY_S = 0.1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _TIME = pa.timestamp("us", tz="UTC")
 FILES = pa.schema(
@@ -98,21 +102,39 @@ class Collection:
         return self.folder / "artifacts" / task.key
 
     @contextlib.contextmanager
-    def alone(self, what: str) -> Iterator[None]:
+    def alone(self, what: str, job_id: str = "") -> Iterator[None]:
         """Be the only one who writes ``what``, the files or a task's results.
+
+        An earlier driver of the same job is about to end: it is waited for.
 
         Raises:
             StorageError: ``collection_busy``.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / f"{what}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StorageError(
-                    "collection_busy", f"Another job does the same with the collection {self.name}. Wait for its end."
-                ) from None
+        with (self.folder / f"{what}.lock").open("a+") as lock:
+            deadline = time.monotonic() + _PREDECESSOR_S
+            while not _taken(lock):
+                if not job_id or _holder(lock) != job_id or time.monotonic() > deadline:
+                    told = f"Another job does the same with the collection {self.name}. Wait for its end."
+                    raise StorageError("collection_busy", told)
+                time.sleep(_LOOK_EVERY_S)
+            lock.truncate(0)
+            lock.write(job_id)
+            lock.flush()
             yield
+
+
+def _taken(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(lock: TextIO) -> str:
+    lock.seek(0)
+    return lock.read()
 
 
 def _noted(note: Path) -> Task | None:

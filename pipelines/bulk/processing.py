@@ -87,7 +87,7 @@ def process(
         UnitDroppedError: this driver was taken away.
     """
     began, bench = time.monotonic(), bench.reading(collection.folder)  # what was unpacked lies there
-    with collection.alone(task.key):
+    with collection.alone(task.key, bench.driver.job_id):
         known = _of_kinds(collection, task)
         files = _selected(known)
         if among is not None:

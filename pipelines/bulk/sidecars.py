@@ -79,7 +79,7 @@ def read_sidecars(
     """
     began = time.monotonic()
     task = sidecar_task(prefer)
-    with collection.alone(task.key):
+    with collection.alone(task.key, bench.driver.job_id):
         table = collection.results(task)
         known = {row["identity"]: _stamp_in(row["result"]) for row in table.read(("identity", "result")).to_pylist()}
         files = collection.files.read(("uri", "root", "identity", "kind", "state"))

@@ -72,6 +72,7 @@ class Runner:
         """
         import ray  # slow to load, and not needed where nothing is to be done
         from ray.data import ActorPoolStrategy, DataContext
+        from ray.exceptions import RayTaskError
 
         from pipelines.bulk.listing import Listing
 
@@ -79,6 +80,7 @@ class Runner:
         context = DataContext.get_current()
         context.execution_options.preserve_order = False
         context.execution_no_progress_timeout_s = -1  # films take their time, a paused job for ever
+        context.raise_original_map_exception = True  # what was wrong is told by its class
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         at_once = max(2, slots * _AHEAD)
@@ -96,7 +98,12 @@ class Runner:
             num_cpus=0,
             fn_constructor_args=(batching, driver),
         )
-        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        try:
+            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        except RayTaskError as error:
+            if isinstance(error.cause, StorageError | UnitDroppedError):
+                raise error.cause from None
+            raise
 
     def pause(self, seconds: float) -> None:
         """Wait before rows are tried again."""

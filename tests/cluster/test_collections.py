@@ -8,11 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipelines.bulk.collection import Collection
+from pipelines.bulk.collection import RESULTS, Collection
+from pipelines.bulk.streaming import THROUGH_RAY, Batching
+from pipelines.bulk.tables import Table
 from pipelines.bulk.tasks import Task, task_of
+from pipelines.jobs.driver import Driver
+from pipelines.jobs.errors import UnitDroppedError
+from pipelines.jobs.models import Needs
 
 GOOD, BROKEN = 40, 2
 THUMBNAILS: dict[str, Any] = {"task": "image-thumbnails", "task_params": {"sizes": ["48"]}}
@@ -126,6 +132,15 @@ def test_a_run_whose_processes_are_killed_goes_on_where_it_was(cluster, library,
         assert cluster.job(job_id).result["failed"] == BROKEN
         rows = collection.results(task_of("image-thumbnails", task_params)).read(("identity", "state")).to_pylist()
         assert sorted(row["state"] for row in rows) == ["done"] * GOOD + ["failed"] * BROKEN
+
+
+def test_a_driver_that_was_taken_away_is_told_so(cluster, tmp_path):
+    table = Table(tmp_path / "table", RESULTS, "identity")
+    rows = pa.table({"identity": ["a", "b"], "uri": ["/a", "/b"]})
+    batching = Batching(table, "identity", 1, Needs(), "failed", {})
+    taken_away = Driver("a-job-that-isn-t-there", "run", 1)
+    with pytest.raises(UnitDroppedError):
+        list(THROUGH_RAY.stream(tmp_path / "listing.parquet", rows, batching, taken_away, 2))
 
 
 def test_two_runs_of_one_task_at_once_are_refused(cluster, library, collection):

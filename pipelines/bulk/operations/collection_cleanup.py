@@ -101,7 +101,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
         return do_batch(bench, unit)
     began, collection, params = time.monotonic(), _collection(bench), bench.params
     groups = _groups(bench, collection, params, runner)  # it may take long, and others may import meanwhile
-    with collection.alone("files"):
+    with collection.alone("files", bench.driver.job_id):
         trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
         if _action(params) in ("restored", "emptied"):
             entries, kept = _undo(bench, trash, params)

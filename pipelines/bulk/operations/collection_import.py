@@ -69,7 +69,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
     if unit.name != RUN:
         return _identify(bench, unit)
     collection = Collection.named(bench.home, bench.params.into)
-    with collection.alone("files"):
+    with collection.alone("files", bench.driver.job_id):
         return _import(bench, collection, runner)
 
 
