@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.errors import StorageError
@@ -46,10 +47,14 @@ class Batching:
     common: Mapping[str, Any]
     aside: Table | None = None
 
-    def told(self, name: str) -> pa.Table:
+    def told(self, name: str, keys: Sequence[str]) -> pa.Table:
         """What came of a batch: of each row its key, ``state`` and ``code``."""
         columns = (self.key, STATE, CODE)
-        parts = [self.table.part(name, columns)]
+        try:
+            parts = [self.table.part(name, columns)]
+        except FileNotFoundError:  # the driver has packed it with others this moment
+            rows = self.table.read(columns)
+            parts = [rows.filter(pc.is_in(rows[self.key], pa.array(keys)))]
         if self.aside is not None:
             with contextlib.suppress(FileNotFoundError):  # nothing was
                 parts.append(self.aside.part(name, columns))
@@ -137,7 +142,7 @@ class BatchMapper:
             return [*self._done(rows[:half]), *self._done(rows[half:])]
         if report.outcome == "failed":
             self._batching.table.append(name, self._blamed(rows[0], report.error))
-        return [self._batching.told(name)]
+        return [self._batching.told(name, [row[self._batching.key] for row in rows])]
 
     def _blamed(self, row: dict[str, Any], error: JobError | None) -> pa.Table:
         told = {STATE: self._batching.failed, AT: datetime.now(UTC)}

@@ -99,7 +99,7 @@ class HereAndNow(Runner):
             scratch = self._bench.scratch.parent / f"{unit.name}.1"
             self._run(self._bench.of(self._bench.params, self._bench.sources, scratch, {}, 1.0), unit)
             self.sizes.append(len(payload[ROWS]))
-            yield batching.told(unit.name)
+            yield batching.told(unit.name, [row[batching.key] for row in payload[ROWS]])
 
     def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)

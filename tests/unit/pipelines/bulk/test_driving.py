@@ -38,7 +38,7 @@ class Scripted(Runner):
             for key, code in zip(keys, codes, strict=True)
         ]
         batching.table.append(f"try-{attempt}", pa.Table.from_pylist(told, RESULTS))
-        yield batching.told(f"try-{attempt}")
+        yield batching.told(f"try-{attempt}", keys)
 
     def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -76,6 +76,27 @@ def test_a_file_s_own_fault_isn_t_tried_again(drive):
 def test_rows_go_on_from_the_try_that_an_earlier_driver_came_to(drive):
     runner = drive(lambda _key, _: "child_crashed", tried={"a": 2, "c": 1})
     assert runner.tried == [(1, ["b"]), (2, ["b", "c"]), (3, ["a", "b", "c"])]
+
+
+class OneByOne(Runner):
+    """A batch for each row, each of which is done."""
+
+    def stream(
+        self, _listing: Path, rows: pa.Table, batching: Batching, _driver: Driver, _slots: int
+    ) -> Iterator[pa.Table]:
+        for key in rows["identity"].to_pylist():
+            done = {"identity": key, "state": "done", AT: datetime.now(UTC)}
+            batching.table.append(f"batch-{key}", pa.Table.from_pylist([done], RESULTS))
+            yield batching.told(f"batch-{key}", [key])
+
+
+def test_many_batches_of_few_rows_leave_few_parts(desk):
+    table = Table(desk.folder / "table", RESULTS, "identity")
+    bench = desk.begin(OPERATION, "collection:all", task="image-thumbnails")
+    rows = pa.table({"identity": [f"{number:03d}" for number in range(300)]})
+    have_all_done(bench, rows, Batching(table, "identity", 1, Needs(), "failed", {}), OneByOne())
+    assert len(list((desk.folder / "table").iterdir())) < 100
+    assert sorted(table.read(("identity",))["identity"].to_pylist()) == rows["identity"].to_pylist()
 
 
 def test_progress_never_goes_back_over_one_and_ends_there(drive, desk):

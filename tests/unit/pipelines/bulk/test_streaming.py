@@ -56,6 +56,14 @@ def test_a_batch_that_fails_is_halved_down_to_the_row_that_is_to_blame(table):
     assert {row["identity"]: row["code"] for row in told} == {"a": None, "b": None, "c": "child_crashed", "d": None}
 
 
+def test_what_was_packed_with_other_batches_is_told_all_the_same(table):
+    batching = Batching(table, "identity", 4, Needs(), "failed", {})
+    for keys in (["a", "b"], ["c"]):
+        mapper(table, Dispatcher(table, lambda _: None))(pa.table({"identity": keys}))
+    table.pack()
+    assert batching.told("batch-that-was-packed", ["a", "c"])["identity"].to_pylist() == ["a", "c"]
+
+
 def test_a_full_disk_is_no_row_s_fault(table):
     full = UnitReport("failed", told_error("disk_full", "No space left."))
     dispatcher = Dispatcher(table, lambda _: full)

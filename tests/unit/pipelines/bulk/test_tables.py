@@ -62,6 +62,20 @@ def test_compacting_changes_nothing_but_the_number_of_parts(table, tmp_path):
     assert len(list((tmp_path / "table").glob("*.parquet"))) == 1
 
 
+def test_packing_changes_nothing_and_leaves_alone_what_is_packed(table, tmp_path):
+    for number in range(3):
+        table.append(f"part-{number}", rows((f"{number}", number)))
+    table.pack()
+    (pack,) = (tmp_path / "table").iterdir()
+    table.append("one", rows(("0", 10), at_s=1))
+    table.append("two", rows(("0", 11), ("9", 9), at_s=2))
+    table.pack()
+    assert pack in (tmp_path / "table").iterdir()
+    assert held(table) == {"0": 11, "1": 1, "2": 2, "9": 9}
+    table.compact()
+    assert held(table) == {"0": 11, "1": 1, "2": 2, "9": 9}
+
+
 def test_a_compaction_that_was_killed_leaves_rows_twice_which_changes_nothing(table, monkeypatch):
     table.append("one", rows(("a", 1), ("b", 1)))
     table.append("two", rows(("a", 2), at_s=1))
