@@ -3,7 +3,6 @@
 import hashlib
 import json
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -13,9 +12,7 @@ from pipelines.jobs.errors import InvalidError, wording
 from pipelines.jobs.models import Value
 
 _PACKAGE = "pipelines.jobs.operations"
-_ENGINE = " ".join(
-    version(name) for name in ("mediaray", "av", "imageio-ffmpeg", "pillow", "opencv-python-headless", "pyvips-binary")
-)
+_OWN_ENGINE = "1"  # of what is no operation of the catalogue: the reading of side-cars
 
 
 class Task(Value):
@@ -32,7 +29,9 @@ class Task(Value):
     def key(self) -> str:
         """What its results are kept under: they depend on this and on the content of the file, on nothing else."""
         place = [] if self.output is None else [self.output]
-        described = json.dumps([self.operation, self.params, _ENGINE, *place], sort_keys=True)
+        known = _operations()
+        engine = known[self.operation].engine if self.operation in known else _OWN_ENGINE
+        described = json.dumps([self.operation, self.params, engine, *place], sort_keys=True)
         return f"{self.operation}-{hashlib.sha256(described.encode()).hexdigest()[:12]}"
 
     @property

@@ -8,6 +8,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from pipelines.jobs.workbench import Finished, Workbench
 
 COLLECTION = "collection:"  # what the source of an operation on a collection begins with
+
+
+_version = cache(version)
 
 
 class FreshParams(BaseModel):
@@ -92,6 +97,8 @@ class Operation:
     is shown when the job is done; all of it, where there is none.
     ``cached``: the result of a job that made no files is kept in the cache, as what; ``reads`` are the files that it
     depends on for given parameters, beside the sources.
+    What collections keep of it is of one ``engine``: of these versions of its ``libraries``, and of a ``revision`` that
+    is to be raised when its own code comes to other results of the same file.
     """
 
     name: str
@@ -111,7 +118,13 @@ class Operation:
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     cached: Literal["metadata", "analysis"] | None = None
     reads: Callable[[Any], Sequence[str]] = lambda _params: ()
+    libraries: Sequence[str] = ("av", "opencv-python-headless", "pillow")
+    revision: int = 1
     examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+    @property
+    def engine(self) -> str:
+        return " ".join((str(self.revision), *(f"{name}-{_version(name)}" for name in self.libraries)))
 
     @property
     def on_collection(self) -> bool:

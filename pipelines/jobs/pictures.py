@@ -27,7 +27,8 @@ from pipelines.media.images.info import ImageInfo, ImageResult
 R = TypeVar("R", bound=ImageResult)
 
 _LOOK = "pipelines.media.images.header:look"
-BUILD = "-".join(version(name) for name in ("mediaray", "pillow", "opencv-python-headless", "pyvips-binary"))
+_LIBRARIES = ("pillow", "opencv-python-headless", "pyvips-binary")
+BUILD = "-".join(version(name) for name in ("mediaray", *_LIBRARIES))
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def picture_operation(
         interactive=True,
         told=partial(told, without=work.untold),
         cached=cached,
+        libraries=_LIBRARIES,
         examples=examples,
     )
 

@@ -64,5 +64,6 @@ OPERATION = Operation(
     join=join,
     kinds=frozenset({"video", "audio", "image", "other"}),
     interactive=True,
+    libraries=(),
     examples=({"sources": ["/films/example.mkv"], "params": {}},),
 )

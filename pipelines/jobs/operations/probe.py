@@ -132,6 +132,7 @@ OPERATION = Operation(
     interactive=True,
     told=_told,
     cached="metadata",
+    libraries=("av",),
     examples=(
         {"sources": ["/films/example.mkv"], "params": {}},
         {"sources": ["/films/example.mkv"], "params": {"deep": True}},

@@ -225,6 +225,7 @@ OPERATION = Operation(
     told=_told,
     cached="analysis",
     reads=lambda params: (params.against,) if params.against else (),
+    libraries=("av",),
     examples=(
         {"sources": ["/films/example.mkv"], "params": {"level": "quick"}},
         {"sources": ["/films/example.mkv"], "params": {"hashes": True, "output": "/films/example.hashes.parquet"}},
