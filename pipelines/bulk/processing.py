@@ -1,10 +1,9 @@
-"""A task done with the files of a collection: those it hasn't been done with, in batches, each file by its content."""
+"""The driver's side of a task on a collection's files: has it done with the contents that it wasn't done with yet."""
 
 import json
-import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,20 @@ from pydantic import BaseModel
 
 from cluster.errors import ChildError, StorageError
 from cluster.home import write_private
-from cluster.identity import stamp
-from cluster.storage import open_source
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done, worth_a_try
+from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, place_faults, place_of
 from pipelines.bulk.naming import stable_names
-from pipelines.bulk.publishing import Place, flush_made, flush_names, published
-from pipelines.bulk.streaming import DISK_FULL, ROWS, THROUGH_RAY, Batching, Runner
+from pipelines.bulk.streaming import THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT, Table, newest
 from pipelines.bulk.tasks import Task
-from pipelines.jobs.catalogue import Each
-from pipelines.jobs.inline import each_of, seconds_of
-from pipelines.jobs.models import JobError, Needs, Unit
+from pipelines.jobs.catalogue import Made
+from pipelines.jobs.inline import seconds_of
+from pipelines.jobs.models import Needs
 from pipelines.jobs.scratch import note_staging
-from pipelines.jobs.workbench import PlaceError, Workbench, place_error
+from pipelines.jobs.workbench import Workbench
 
-_TASK, _COLLECTION, _OVERWRITE = "task", "collection", "overwrite"  # in a batch's payload
-_OF_PLACE = "of_place"  # of an outcome: not the content is at fault, but a place
+FAILED = "failed.jsonl"
 _BATCH_S, _MOST_ROWS = 3.0, 256
 _SAMPLES = 3
 _CHILD_BYTES = 256 << 20
@@ -59,12 +55,6 @@ class Processed(BaseModel, frozen=True, extra="forbid"):
     made_bytes: int
     codes: dict[str, int]
     elapsed_s: float
-
-
-class Manifest(BaseModel):
-    """A batch's."""
-
-    rows: int
 
 
 def process(
@@ -102,19 +92,7 @@ def process(
         if len(todo):
             names = stable_names(known.select(["uri", "path", "identity"]).to_pylist())
             named = todo.append_column("name", pa.array([names[uri] for uri in todo["uri"].to_pylist()]))
-            size, needs = _batches(bench, task, named)
-            common = {
-                _TASK: task.model_dump(),
-                _COLLECTION: collection.name,
-                _OVERWRITE: overwrite,
-            }
-            place = _place(bench, collection, task, overwrite=overwrite)
-            folders = place.folders(named["name"].to_pylist(), named["identity"].to_pylist())
-            note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
-            place.sweep(folders)  # of an earlier driver's batches
-            batching = Batching(table, "identity", size, needs, "failed", common, aside)
-            have_all_done(bench, named, batching, runner, tried)
-            place.sweep(folders)
+            _have_done(bench, collection, task, named, tried, overwrite=overwrite, runner=runner)
             table.compact()
         outcomes = _of(files, _with_place_faults(table, aside))
     failed = outcomes.filter(pc.equal(outcomes["state"], "failed"))
@@ -126,12 +104,34 @@ def process(
         known=before.known,
         failed=len(failed),
         given_up=len(failed.filter(pc.greater_equal(failed[ATTEMPTS], MOST_ATTEMPTS))),
-        place_faults=pc.sum(failed[_OF_PLACE]).as_py() or 0,
+        place_faults=pc.sum(failed[OF_PLACE]).as_py() or 0,
         made=len(artifacts),
         made_bytes=pc.sum(pc.struct_field(artifacts, "size_bytes")).as_py() or 0,
         codes=dict(Counter(failed["code"].to_pylist()).most_common()),
         elapsed_s=round(time.monotonic() - began, 3),
     )
+
+
+def _have_done(
+    bench: Workbench,
+    collection: Collection,
+    task: Task,
+    files: pa.Table,
+    tried: Mapping[str, int],
+    *,
+    overwrite: bool,
+    runner: Runner,
+) -> None:
+    """Have all of ``files`` done, and leave nothing half-published. Some were ``tried`` by an earlier driver."""
+    size, needs = _batches(bench, task, files)
+    common = {TASK: task.model_dump(), COLLECTION: collection.name, OVERWRITE: overwrite}
+    place = place_of(bench, collection, task, overwrite=overwrite)
+    folders = place.folders(files["name"].to_pylist(), files["identity"].to_pylist())
+    note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
+    place.sweep(folders)  # of an earlier driver's batches
+    table, aside = collection.results(task), place_faults(bench, task)
+    have_all_done(bench, files, Batching(table, "identity", size, needs, "failed", common, aside), runner, tried)
+    place.sweep(folders)
 
 
 def _since(outcomes: pa.Table, at: datetime) -> pa.ChunkedArray:
@@ -146,17 +146,12 @@ def _of_this_job(outcomes: pa.Table, since: datetime) -> tuple[list[str], dict[s
     return [key for key in tries if key not in tried], tried
 
 
-def place_faults(bench: Workbench, task: Task) -> Table:
-    """What this job came to where a place was at fault: kept with the job, not under a content."""
-    return Table(bench.scratch.parent / f"{task.key}.places", RESULTS, "identity")
-
-
 def _with_place_faults(table: Table, aside: Table) -> pa.Table:
     """Of each content what came of it last, and whether it was the place."""
     columns = ("identity", "state", "code", ATTEMPTS, "artifacts", AT)
     parts = [(table.read(columns), False), (aside.read(columns), True)]
     return newest(
-        [rows.append_column(_OF_PLACE, pa.repeat(of_place, len(rows))) for rows, of_place in parts], "identity"
+        [rows.append_column(OF_PLACE, pa.repeat(of_place, len(rows))) for rows, of_place in parts], "identity"
     )
 
 
@@ -226,71 +221,11 @@ def _batches(bench: Workbench, task: Task, rows: pa.Table) -> tuple[int, Needs]:
     )
 
 
-def _place(bench: Workbench, collection: Collection, task: Task, *, overwrite: bool) -> Place:
-    return Place(
-        Path(task.output) if task.output else collection.artifacts(task),
-        named=task.output is not None,
-        overwrite=overwrite,
-        roots=(*bench.write_roots, collection.folder),
-        job_id=bench.driver.job_id,
-        fence=bench.driver.fence,
-    )
-
-
-def do_batch(bench: Workbench, unit: Unit) -> Manifest:
-    """Do a task with the rows of a batch, publish what it makes, and put the outcomes into the collection."""
-    payload = unit.payload
-    task = Task.model_validate(payload[_TASK])
-    collection = Collection.named(bench.home, payload[_COLLECTION])
-    bench = bench.reading(collection.folder)
-    rows = {row["uri"]: row for row in payload[ROWS]}
-    place = _place(bench, collection, task, overwrite=payload[_OVERWRITE])
-    outdated = {uri: error for uri, row in rows.items() if (error := _place_fault(bench, row))}
-    current = [uri for uri in rows if uri not in outdated]
-    made = list(each_of(task.declared, bench, task.checked_params(), current)) if current else []
-    flush_made([file for each in made for file in each.made])
-    outcomes = [_outcome(bench, each, rows[each.source], place) for each in made]
-    outcomes += [_failed(rows[uri], error) for uri, error in outdated.items()]
-    flush_names([artifact["path"] for outcome in outcomes for artifact in outcome["artifacts"]])
-    told = [{**outcome, ATTEMPTS: payload[ATTEMPTS], AT: datetime.now(UTC)} for outcome in outcomes]
-    aside = [row for row in told if row[_OF_PLACE]]
-    if aside:
-        place_faults(bench, task).append(unit.name, pa.Table.from_pylist(aside, RESULTS))
-    kept = [row for row in told if not row[_OF_PLACE]]
-    collection.results(task).append(unit.name, pa.Table.from_pylist(kept, RESULTS))
-    shutil.rmtree(bench.scratch, ignore_errors=True)  # thousands of files would wait there for the job's end
-    return Manifest(rows=len(told))
-
-
-def _place_fault(bench: Workbench, row: Mapping[str, Any]) -> PlaceError | None:
-    """Why the file isn't, or can't be seen to be, what the collection says."""
-    try:
-        with open_source(row["uri"], bench.read_roots) as opened:
-            if row["stamp"] is None or stamp(opened.descriptor).digest == row["stamp"]:
-                return None
-    except StorageError as error:
-        return place_error(error)
-    return PlaceError(code="source_outdated", message=f"{row['uri']} changed since it was imported. Import it again.")
-
-
-def _outcome(bench: Workbench, each: Each, row: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """Raises StorageError: ``disk_full``."""
-    if each.error is not None:
-        return _failed(row, _place_fault(bench, row) or each.error)
-    try:
-        artifacts = published(place, row["name"], row["identity"], each.made)
-    except StorageError as error:
-        if error.code == DISK_FULL:
-            raise
-        return _failed(row, place_error(error))
-    told = {"result": json.dumps(each.result), "artifacts": artifacts, _OF_PLACE: False}
-    return {"identity": row["identity"], "state": "done", **told}
-
-
-def _failed(row: Mapping[str, Any], error: JobError) -> dict[str, Any]:
-    of_place = isinstance(error, PlaceError) or error.code == "source_changed"
-    told = {"code": error.code, "message": error.message, _OF_PLACE: of_place}
-    return {"identity": row["identity"], "state": "failed", "artifacts": [], **told}
+def failed_report(bench: Workbench, rows: Iterable[Mapping[str, Any]]) -> Made:
+    """A file of the job's own that tells of failures."""
+    report = bench.scratch / FAILED
+    report.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return Made(report, FAILED, "application/jsonl", own=True)
 
 
 def failures(bench: Workbench, collection: Collection, task: Task) -> Sequence[dict[str, Any]]:

@@ -19,7 +19,7 @@ from cluster.child import MAX_EACH
 from cluster.identity import stamp_of
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, have_all_done
-from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, Runner
+from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.models import JobError, Needs, Unit
@@ -49,12 +49,6 @@ class SidecarsRead(BaseModel, frozen=True, extra="forbid"):
     failed: int
     gone: int
     elapsed_s: float
-
-
-class Manifest(BaseModel):
-    """A batch's."""
-
-    rows: int
 
 
 def sidecar_task(prefer: Prefer) -> Task:
@@ -159,7 +153,7 @@ def _listed(folder: str, listings: dict[str, dict[str, tuple[str, str]]]) -> dic
     return listings[folder]
 
 
-def do_sidecar_batch(bench: Workbench, unit: Unit) -> Manifest:
+def do_sidecar_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     """Read the side-cars of a batch's files, and put their fields into the collection."""
     payload = unit.payload
     collection, files = Collection.named(bench.home, payload[INTO]), payload[ROWS]
@@ -175,7 +169,7 @@ def do_sidecar_batch(bench: Workbench, unit: Unit) -> Manifest:
     collection = Collection.named(bench.home, payload[INTO])
     table = collection.results(sidecar_task(payload[PREFER]))
     table.append(unit.name, pa.Table.from_pylist(rows, RESULTS))
-    return Manifest(rows=len(rows))
+    return BatchManifest(rows=len(rows))
 
 
 def _told(bench: Workbench, files: Sequence[Mapping[str, Any]]) -> dict[str, Sidecar | JobError]:

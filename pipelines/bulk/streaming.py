@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
 from cluster.errors import StorageError
 from pipelines.bulk.tables import AT, Table
@@ -59,6 +60,12 @@ class Batching:
             with contextlib.suppress(FileNotFoundError):  # nothing was
                 parts.append(self.aside.part(name, columns))
         return pa.concat_tables(parts)
+
+
+class BatchManifest(BaseModel):
+    """What a batch leaves in the store: all else it put into a table."""
+
+    rows: int
 
 
 class Runner:

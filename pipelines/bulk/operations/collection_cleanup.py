@@ -15,7 +15,7 @@ from pipelines.bulk.cleaning import Cleaning, What
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.duplicates import Group, Kind, find_groups
-from pipelines.bulk.processing import do_batch
+from pipelines.bulk.file_batches import do_batch
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.trash import ENTRIES, Trash
 from pipelines.jobs.catalogue import Made, Operation, Outcome

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.duplicates import Group, Kind, find_groups, tasks_of
-from pipelines.bulk.processing import do_batch
+from pipelines.bulk.file_batches import do_batch
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit

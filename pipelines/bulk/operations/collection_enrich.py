@@ -1,6 +1,5 @@
 """``collection-enrich``: what the catalogue should know of each file, told by the file and by what lies beside it."""
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,11 +10,12 @@ from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.processing import Processed, do_batch, failures, process
+from pipelines.bulk.file_batches import do_batch
+from pipelines.bulk.processing import Processed, failed_report, failures, process
 from pipelines.bulk.sidecars import PREFER, Prefer, SidecarsRead, do_sidecar_batch, read_sidecars, sidecar_task
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.tasks import Task, task_of
-from pipelines.jobs.catalogue import Made, Operation, Outcome
+from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 
@@ -30,7 +30,6 @@ _TASKS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "placeholders": (("image-analyze", {}),),
     "checksums": (("checksum", {}),),
 }
-_FAILED = "failed.jsonl"
 _COUNTS = ("files", "done", "known", "failed")
 
 
@@ -119,10 +118,9 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         return Outcome(result)
     tasks = _tasks(bench) + ([sidecar_task(bench.params.prefer)] if result.sidecars else [])
     rows = [{"task": task.operation, **row} for task in tasks for row in failures(bench, _collection(bench), task)]
-    report = bench.scratch / _FAILED
-    report.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    told = f"{result.failed} times something could not be found out of a file; {_FAILED} tells what and why."
-    return Outcome(result, (Made(report, _FAILED, "application/jsonl", own=True),), (told,))
+    report = failed_report(bench, rows)
+    told = f"{result.failed} times something could not be found out of a file; {report.name} tells what and why."
+    return Outcome(result, (report,), (told,))
 
 
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from pipelines.bulk.collection import FILES, Collection
 from pipelines.bulk.driving import RUN, driven, have_all_done
 from pipelines.bulk.importing import Looked, seen_in
 from pipelines.bulk.scanning import Seen
-from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, Runner
+from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
@@ -135,16 +135,12 @@ def _is_known(row: Mapping[str, Any] | None, seen: Seen) -> bool:
     return row is not None and row["state"] == "present" and seen.stamp is not None and row["stamp"] == seen.stamp
 
 
-class _Manifest(BaseModel):
-    rows: int
-
-
-def _identify(bench: Workbench, unit: Unit) -> _Manifest:
+def _identify(bench: Workbench, unit: Unit) -> BatchManifest:
     """Read what tells each file's content from any other, and put the rows into the collection."""
     collection = Collection.named(bench.home, unit.payload[_INTO])
     rows = [_identified(bench.reading(collection.folder), Seen(**row)) for row in unit.payload[ROWS]]
     collection.files.append(unit.name, pa.Table.from_pylist(rows, FILES))
-    return _Manifest(rows=len(rows))
+    return BatchManifest(rows=len(rows))
 
 
 def _identified(bench: Workbench, seen: Seen) -> dict[str, Any]:

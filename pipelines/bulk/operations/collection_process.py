@@ -11,16 +11,15 @@ from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.processing import Processed, do_batch, failures, process
+from pipelines.bulk.file_batches import do_batch
+from pipelines.bulk.processing import Processed, failed_report, failures, process
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.tasks import Task, task_of
 from pipelines.bulk.view import selected
-from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
+from pipelines.jobs.catalogue import CommonParams, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
-
-_FAILED = "failed.jsonl"
 
 
 def _object(value: object) -> object:
@@ -89,11 +88,9 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     result = ProcessResult.model_validate(units[RUN].manifest)
     if not result.failed:
         return Outcome(result)
-    report = bench.scratch / _FAILED
-    rows = failures(bench, _collection(bench), _task(bench))
-    report.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    told = f"{result.failed} of {result.files} files could not be done; {_FAILED} tells why."
-    return Outcome(result, (Made(report, _FAILED, "application/jsonl", own=True),), (told,))
+    report = failed_report(bench, failures(bench, _collection(bench), _task(bench)))
+    told = f"{result.failed} of {result.files} files could not be done; {report.name} tells why."
+    return Outcome(result, (report,), (told,))
 
 
 OPERATION = Operation(

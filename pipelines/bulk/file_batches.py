@@ -1,0 +1,99 @@
+"""The worker's side of a task on a collection's files: does a batch, publishes what it makes, keeps what came of it."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.errors import StorageError
+from cluster.identity import stamp
+from cluster.storage import open_source
+from pipelines.bulk.collection import RESULTS, Collection
+from pipelines.bulk.driving import ATTEMPTS
+from pipelines.bulk.publishing import Place, flush_made, flush_names, published
+from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
+from pipelines.bulk.tables import AT, Table
+from pipelines.bulk.tasks import Task
+from pipelines.jobs.catalogue import Each
+from pipelines.jobs.inline import each_of
+from pipelines.jobs.models import JobError, Unit
+from pipelines.jobs.workbench import PlaceError, Workbench, place_error
+
+TASK, COLLECTION, OVERWRITE = "task", "collection", "overwrite"  # in a batch's payload
+OF_PLACE = "of_place"  # of an outcome: not the content is at fault, but a place
+
+
+def place_faults(bench: Workbench, task: Task) -> Table:
+    """What this job came to where a place was at fault: kept with the job, not under a content."""
+    return Table(bench.scratch.parent / f"{task.key}.places", RESULTS, "identity")
+
+
+def place_of(bench: Workbench, collection: Collection, task: Task, *, overwrite: bool) -> Place:
+    return Place(
+        Path(task.output) if task.output else collection.artifacts(task),
+        named=task.output is not None,
+        overwrite=overwrite,
+        roots=(*bench.write_roots, collection.folder),
+        job_id=bench.driver.job_id,
+        fence=bench.driver.fence,
+    )
+
+
+def do_batch(bench: Workbench, unit: Unit) -> BatchManifest:
+    """Do a task with the rows of a batch, publish what it makes, and put the outcomes into the collection."""
+    payload = unit.payload
+    task = Task.model_validate(payload[TASK])
+    collection = Collection.named(bench.home, payload[COLLECTION])
+    bench = bench.reading(collection.folder)
+    rows = {row["uri"]: row for row in payload[ROWS]}
+    place = place_of(bench, collection, task, overwrite=payload[OVERWRITE])
+    outdated = {uri: error for uri, row in rows.items() if (error := _place_fault(bench, row))}
+    current = [uri for uri in rows if uri not in outdated]
+    made = list(each_of(task.declared, bench, task.checked_params(), current)) if current else []
+    flush_made([file for each in made for file in each.made])
+    outcomes = [_outcome(bench, each, rows[each.source], place) for each in made]
+    outcomes += [_failed(rows[uri], error) for uri, error in outdated.items()]
+    flush_names([artifact["path"] for outcome in outcomes for artifact in outcome["artifacts"]])
+    told = [{**outcome, ATTEMPTS: payload[ATTEMPTS], AT: datetime.now(UTC)} for outcome in outcomes]
+    aside = [row for row in told if row[OF_PLACE]]
+    if aside:
+        place_faults(bench, task).append(unit.name, pa.Table.from_pylist(aside, RESULTS))
+    kept = [row for row in told if not row[OF_PLACE]]
+    collection.results(task).append(unit.name, pa.Table.from_pylist(kept, RESULTS))
+    shutil.rmtree(bench.scratch, ignore_errors=True)  # thousands of files would wait there for the job's end
+    return BatchManifest(rows=len(told))
+
+
+def _place_fault(bench: Workbench, row: Mapping[str, Any]) -> PlaceError | None:
+    """Why the file isn't, or can't be seen to be, what the collection says."""
+    try:
+        with open_source(row["uri"], bench.read_roots) as opened:
+            if row["stamp"] is None or stamp(opened.descriptor).digest == row["stamp"]:
+                return None
+    except StorageError as error:
+        return place_error(error)
+    return PlaceError(code="source_outdated", message=f"{row['uri']} changed since it was imported. Import it again.")
+
+
+def _outcome(bench: Workbench, each: Each, row: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Raises StorageError: ``disk_full``."""
+    if each.error is not None:
+        return _failed(row, _place_fault(bench, row) or each.error)
+    try:
+        artifacts = published(place, row["name"], row["identity"], each.made)
+    except StorageError as error:
+        if error.code == DISK_FULL:
+            raise
+        return _failed(row, place_error(error))
+    told = {"result": json.dumps(each.result), "artifacts": artifacts, OF_PLACE: False}
+    return {"identity": row["identity"], "state": "done", **told}
+
+
+def _failed(row: Mapping[str, Any], error: JobError) -> dict[str, Any]:
+    of_place = isinstance(error, PlaceError) or error.code == "source_changed"
+    told = {"code": error.code, "message": error.message, OF_PLACE: of_place}
+    return {"identity": row["identity"], "state": "failed", "artifacts": [], **told}
