@@ -1,8 +1,8 @@
 """Tables of Parquet files that only grow; of rows with the same key the newest counts.
 
 A part is made under another name, flushed and renamed, so what has its name is whole. It is named by who made it: made
-twice, it is there once. ``compact`` puts all parts into one; killed between, it leaves rows twice, which changes
-nothing.
+twice, it is there once. ``pack`` and ``compact`` put parts into one; killed between, they leave rows twice, which
+changes nothing. A ``drop`` that is killed there has dropped nothing yet.
 """
 
 import contextlib
