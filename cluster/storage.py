@@ -222,7 +222,7 @@ def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
 
     Returns the name.
     """
-    with _disk_errors(target):
+    with disk_errors(target):
         _make_folder(target.parent)
         _refuse_outside(target.parent.resolve() / target.name, target, roots, "output_outside_roots")
         staged = _staged_name(target, tag)
@@ -252,7 +252,7 @@ def publish(staged: Path, target: Path, *, overwrite: bool, size_bytes: int) -> 
     Raises:
         StorageError: ``output_exists`` where another file has the name; ``output_lost`` where neither is there.
     """
-    with _disk_errors(target):
+    with disk_errors(target):
         try:
             if overwrite:
                 staged.replace(target)
@@ -296,7 +296,7 @@ def remove_staged(folder: Path, tag_prefix: str) -> None:
 
 def flush_files(folder: Path) -> None:
     """Bring the files in a folder to the disk: before it is said that they are there."""
-    with _disk_errors(folder):
+    with disk_errors(folder):
         files = list(folder.iterdir())
         # Side by side: the file system writes down what waits together at once.
         with ThreadPoolExecutor(max(1, min(_FLUSHED_AT_ONCE, len(files)))) as pool:
@@ -307,7 +307,7 @@ def flush_files(folder: Path) -> None:
 
 def flush_folder(folder: Path) -> None:
     """Bring a folder's names to the disk."""
-    with _disk_errors(folder):
+    with disk_errors(folder):
         _flush(folder)
 
 
@@ -366,7 +366,8 @@ def _flush(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors(target: Path) -> Iterator[None]:
+def disk_errors(target: Path) -> Iterator[None]:
+    """Tell what goes wrong with writing ``target`` as StorageError: ``disk_full``, ``output_not_writable``."""
     try:
         yield
     except OSError as error:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.storage import flush_folder
+from cluster.storage import disk_errors, flush_folder
 
 AT = "at"  # the column of when a row was written
 _SUFFIX = ".parquet"
@@ -34,18 +34,23 @@ class Table:
         self.key = key
 
     def append(self, name: str, rows: pa.Table) -> None:
-        """Add a part; when this returns it is on the disk."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        making = self._folder / f".{uuid.uuid4().hex}"
-        try:
-            with making.open("wb") as file:
-                pq.write_table(rows.cast(self.schema), file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            making.replace(self._folder / f"{name}{_SUFFIX}")
-            flush_folder(self._folder)
-        finally:
-            making.unlink(missing_ok=True)
+        """Add a part; when this returns it is on the disk.
+
+        Raises:
+            StorageError: ``disk_full``, ``output_not_writable``.
+        """
+        with disk_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            making = self._folder / f".{uuid.uuid4().hex}"
+            try:
+                with making.open("wb") as file:
+                    pq.write_table(rows.cast(self.schema), file, compression="zstd")
+                    file.flush()
+                    os.fsync(file.fileno())
+                making.replace(self._folder / f"{name}{_SUFFIX}")
+                flush_folder(self._folder)
+            finally:
+                making.unlink(missing_ok=True)
 
     def part(self, name: str, columns: Sequence[str]) -> pa.Table:
         """Some columns of one part. Raises FileNotFoundError."""

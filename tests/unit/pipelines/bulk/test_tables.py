@@ -1,11 +1,14 @@
 """Tables of parts: the newest row of a key counts, whatever was compacted, killed or written twice."""
 
+import errno
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from cluster.errors import StorageError
 from pipelines.bulk.tables import AT, Table
 
 SCHEMA = pa.schema({"key": pa.string(), "value": pa.int64(), AT: pa.timestamp("us", tz="UTC")})
@@ -112,3 +115,15 @@ def test_what_is_half_made_isn_t_read(table, tmp_path):
 def test_a_part_that_isn_t_there_is_an_error(table):
     with pytest.raises(FileNotFoundError):
         table.part("none", ("value",))
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(table, tmp_path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError) as refused:
+            table.append("one", rows(("a", 1)))
+    assert refused.value.code == "disk_full"
+    assert not list((tmp_path / "table").iterdir())
