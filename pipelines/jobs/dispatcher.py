@@ -183,7 +183,7 @@ class Dispatcher:
         if job_id in self._jobs or loaded.job.finished_at is not None:
             return
         self._jobs[job_id] = tracked
-        if tracked.state != State.PAUSED:
+        if tracked.plan and tracked.state != State.PAUSED:
             self._shares.enter(tracked.job.owner, job_id)
         await self._take_back(tracked)
         await self._advance(tracked)
@@ -221,7 +221,7 @@ class Dispatcher:
         flight = tracked.flights.get(name)
         if flight is None or flight.fence != fence:
             return
-        self._shares.charge(tracked.job.owner, tracked.job.id, tracked.land(name).cpu_seconds)
+        self._shares.charge(tracked.job.owner, tracked.job.id, tracked.land(name).unexpected_s)
         if isinstance(report, Exception):
             _log.warning("job %s unit %s lost its place: %s", tracked.job.id, name, type(report).__name__)
         if flight.through:
@@ -273,6 +273,7 @@ class Dispatcher:
         """Learn what a unit has left in the store: a manifest, or, of the join, another plan or units to do again."""
         if name in (PLAN, JOIN):
             tracked.take_over(await self._store.load(tracked.job.id))
+            self._shares.enter(tracked.job.owner, tracked.job.id)  # until now it had nothing that takes time
         else:
             tracked.units[name] = await self._store.unit(tracked.job.id, name)
 
@@ -385,7 +386,8 @@ class Dispatcher:
             self._inbox.put_nowait(self._advance(tracked))
             return False
         self._served += 1
-        self._shares.begin(job.owner, job.id)
+        expected_s = start.cpus * unit.needs.seconds
+        self._shares.begin(job.owner, job.id, expected_s)
         tracked.last_served, tracked.launched, tracked.state = self._served, True, state
         tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
         module = self._catalogue.module_of(job.operation)
@@ -413,6 +415,7 @@ class Dispatcher:
             ticket,
             through=through,
             drives=unit.needs.drives,
+            expected_s=expected_s,
         )
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True

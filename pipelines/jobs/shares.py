@@ -28,9 +28,9 @@ class _Level:
 class Shares:
     """CPU-seconds that owners, and jobs of each owner, have had.
 
-    Whoever comes counts as one who has had as much as those whose turn it is: time that nobody asked for isn't owed to
-    anybody. So of those who always want more, each gets as much as every other, however long their units are
-    (start-time fair queueing: Goyal, Vin, Cheng, SIGCOMM 1996).
+    Whoever comes, or isn't known, counts as one who has had as much as those whose turn it is: time that nobody asked
+    for isn't owed to anybody. So of those who always want more, each gets as much as every other, however long their
+    units are (start-time fair queueing: Goyal, Vin, Cheng, SIGCOMM 1996).
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Shares:
         self._jobs: dict[str, _Level] = {}
 
     def enter(self, owner: str, job_id: str) -> None:
-        """A job is here, or wants to go on after it wanted nothing."""
+        """A job has work to do, or wants to go on after it wanted nothing."""
         if owner not in self._jobs:
             self._owners.enter(owner)
         self._jobs.setdefault(owner, _Level()).enter(job_id)
@@ -51,14 +51,15 @@ class Shares:
             self._jobs.pop(owner, None)
             self._owners.served.pop(owner, None)
 
-    def begin(self, owner: str, job_id: str) -> None:
-        """It is this job's turn."""
+    def begin(self, owner: str, job_id: str, expected_s: float) -> None:
+        """It is this job's turn. What it will take counts at once: those who come meanwhile come in behind it."""
         self._owners.begin(owner)
         if owner in self._jobs:
             self._jobs[owner].begin(job_id)
+        self.charge(owner, job_id, expected_s)
 
     def charge(self, owner: str, job_id: str, seconds: float) -> None:
-        """Count what a job has had. One that has left is charged no more."""
+        """Count what a job has had, or hasn't after all. One that has left is charged no more."""
         if owner in self._jobs and job_id in self._jobs[owner].served:
             self._owners.charge(owner, seconds)
             self._jobs[owner].charge(job_id, seconds)

@@ -27,12 +27,13 @@ class Flight:
     through: bool = False
     drives: bool = False
     dropped_at: float | None = None
+    expected_s: float = 0.0  # CPU-seconds
     started_at: float = field(default_factory=time.monotonic)
 
     @property
-    def cpu_seconds(self) -> float:
-        """What it has had until now: of an interactive one its place, of a driver nothing, since it only waits."""
-        return 0.0 if self.drives else max(1, self.cpus) * (time.monotonic() - self.started_at)
+    def unexpected_s(self) -> float:
+        """CPU-seconds that it has had until now beyond those expected; below zero where it took less."""
+        return self.cpus * (time.monotonic() - self.started_at) - self.expected_s
 
 
 @dataclass

@@ -265,6 +265,27 @@ def test_a_key_s_share_counts_the_cpus_of_all_its_jobs(play):
     play(body)
 
 
+def test_a_job_that_could_not_begin_is_owed_nothing(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            await scene.submit("hold")
+            await scene.lanes.start_of(1, "hold")
+            early = await scene.submit("early-1", "early-2", "early-3")
+            first = await scene.lanes.start_of(1, "early-1")
+            late = await scene.submit("late-1", "late-2")
+            dispatcher._jobs[early].flights["early-1"].started_at -= 30.0
+            scene.lanes.done(first)
+            second = await scene.lanes.start_of(1, "early-2")
+            await scene.lanes.until(lambda: dispatcher._jobs[late].plan is not None)
+            scene.lanes.done(second)
+            third = await scene.lanes.start_of(1, "late-1")
+            dispatcher._jobs[late].flights["late-1"].started_at -= 5.0
+            scene.lanes.done(third)
+            await scene.lanes.start_of(1, "early-3")
+
+    play(body)
+
+
 def test_a_job_whose_unit_took_long_waits_until_the_other_has_had_as_much(play):
     async def body(scene: Scene) -> None:
         async with scene.dispatcher() as dispatcher:

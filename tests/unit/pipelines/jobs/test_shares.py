@@ -22,16 +22,33 @@ def test_a_job_and_its_owner_have_had_what_was_charged():
 
 def test_whoever_comes_has_had_as_much_as_the_one_whose_turn_it_is():
     made = shares(a=30.0, b=40.0)
-    made.begin("anna", "a")
+    made.begin("anna", "a", 0.0)
+    assert made.of_job("anna", "unknown") == 30.0
     made.enter("anna", "new")
     made.enter("ben", "other")
     assert made.of_job("anna", "new") == 30.0
     assert made.of_owner("ben") == made.of_owner("anna")
 
 
+def test_whoever_comes_while_another_is_at_work_comes_in_behind_what_that_will_take():
+    made = shares(a=0.0)
+    for _ in range(3):
+        made.begin("anna", "a", 5.0)
+    made.enter("anna", "new")
+    assert made.of_job("anna", "a") == 15.0
+    assert made.of_job("anna", "new") == 10.0
+
+
+def test_what_was_expected_and_not_taken_is_given_back():
+    made = shares(a=0.0)
+    made.begin("anna", "a", 5.0)
+    made.charge("anna", "a", -2.0)
+    assert (made.of_job("anna", "a"), made.of_owner("anna")) == (3.0, 3.0)
+
+
 def test_whoever_couldn_t_be_served_for_hours_catches_up_on_a_minute():
     made = shares(low=0.0, busy=7200.0)
-    made.begin("anna", "busy")
+    made.begin("anna", "busy", 0.0)
     assert made.of_job("anna", "low") == 7140.0
 
 
@@ -49,12 +66,16 @@ def test_a_job_that_left_is_charged_no_more_and_its_owner_is_forgotten_with_the_
 def test_of_what_was_never_there_nothing_is_known():
     made = Shares()
     made.leave("ben", "a")
-    made.begin("ben", "a")
+    made.begin("ben", "a", 5.0)
     assert (made.of_owner("ben"), made.of_job("ben", "a")) == (0.0, 0.0)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.5, 8.0)), min_size=2, max_size=8), st.integers(20, 80))
-def test_time_is_shared_evenly_between_owners_and_between_their_jobs_however_long_their_units_are(jobs, turns):
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.5, 8.0)), min_size=2, max_size=8),
+    st.integers(20, 80),
+    st.floats(0.5, 2.0),
+)
+def test_time_is_shared_evenly_between_owners_and_between_their_jobs_however_long_their_units_are(jobs, turns, off):
     """One CPU, and each job always wants more: what two have had never differs by more than the longest unit."""
     made, had = Shares(), [0.0] * len(jobs)
     for number, (owner, _) in enumerate(jobs):
@@ -66,8 +87,8 @@ def test_time_is_shared_evenly_between_owners_and_between_their_jobs_however_lon
         ]
         chosen = int(in_order(waiting, lift_s=900.0)[0].job_id)
         owner, unit_s = jobs[chosen]
-        made.begin(owner, str(chosen))
-        made.charge(owner, str(chosen), unit_s)
+        made.begin(owner, str(chosen), expected_s := unit_s * off)
+        made.charge(owner, str(chosen), unit_s - expected_s)
         had[chosen] += unit_s
     longest = max(unit_s for _, unit_s in jobs)
     of_owner = [sum(had[i] for i, (who, _) in enumerate(jobs) if who == owner) for owner in {who for who, _ in jobs}]
