@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from pipelines.bulk.collection import Collection, all_collections
 from pipelines.bulk.conditions import MOST_CHARACTERS
-from pipelines.bulk.exporting import MEDIA_TYPES, Format, as_json, write_rows
+from pipelines.bulk.exporting import MEDIA_TYPES, Format, plain_rows, write_rows
 from pipelines.bulk.upkeep import Summary, remove, summary
 from pipelines.bulk.view import CollectionView
 from pipelines.bulk.view import Query as Asked
@@ -124,10 +124,10 @@ async def _job_on(jobs: JobService, name: str) -> Job | None:
 def _page(collection: Collection, request: RowsRequest) -> RowPage:
     asked, offset = request.asked(_COLUMNS), int(request.cursor)
     with CollectionView(collection, asked.text) as view:
-        rows = view.rows(asked, limit=request.limit + 1, offset=offset)
+        rows = plain_rows(view.rows(asked, limit=request.limit + 1, offset=offset))
     more = len(rows) > request.limit
     following = str(offset + request.limit) if more else None
-    return RowPage(rows=as_json(rows[: request.limit]), next_cursor=following)
+    return RowPage(rows=rows[: request.limit], next_cursor=following)
 
 
 def _exported(collection: Collection, format_: Format, asked: Asked, scratch: Path) -> IO[bytes]:

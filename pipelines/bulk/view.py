@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -112,10 +112,9 @@ class CollectionView:
             yield pa.RecordBatch.from_pylist([], schema=reader.schema)
             yield from reader
 
-    def rows(self, query: Query, *, limit: int, offset: int = 0) -> list[dict[str, Any]]:
+    def rows(self, query: Query, *, limit: int, offset: int = 0) -> pa.Table:
         """Some of the rows. Raises InvalidError, as ``batches`` does."""
-        found: list[dict[str, Any]] = self.told(query.sql(limit=limit, offset=offset)).to_pylist()
-        return found
+        return self.told(query.sql(limit=limit, offset=offset))
 
     def keep(self, name: str, statement: str) -> None:
         """Work out a statement of this program's own; what comes of it is a table for any number of others."""

@@ -89,6 +89,14 @@ def test_counts_and_sums_are_numbers(edge, collection):
         {"where": "uri IN (SELECT content FROM read_text('/etc/passwd'))"},
         {"where": "true; ATTACH '/tmp/x.db'"},
         {"where": "hight > 3"},
+def test_values_of_every_kind_are_told(edge, collection):
+    columns = (
+        "modified_at::DATE AS day, modified_at::TIMESTAMP::TIME AS hour, INTERVAL 3 DAY AS span, size_bytes / 0 AS rate"
+    )
+    found = rows(edge, columns=columns, limit=1)
+    assert found["rows"] == [{"day": "2026-01-01", "hour": "12:00:00", "span": "P0M3DT0S", "rate": None}]
+
+
         {"where": "width ="},
         {"columns": "path FROM read_csv('/etc/passwd')"},
         {"order_by": "path; DROP VIEW files"},

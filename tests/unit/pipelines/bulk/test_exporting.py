@@ -10,6 +10,7 @@ from unit.pipelines.bulk.shelves import shelf
 
 from pipelines.bulk.exporting import write_rows
 from pipelines.bulk.view import CollectionView, Query
+from pipelines.jobs.errors import InvalidError
 
 _ALL = Query()
 
@@ -61,3 +62,49 @@ def test_no_rows_are_a_heading_at_most(written, format_, lines):
 def test_no_rows_are_a_parquet_file_with_columns(written):
     _, file = written("parquet", Query("kind = 'other'", "path, width"))
     assert pq.read_table(file).schema.names == ["path", "width"]
+
+
+KINDS_OF_VALUES = {
+    "modified_at::DATE": "2026-01-01",
+    "modified_at::TIMESTAMP::TIME": "12:00:00",
+    "INTERVAL 14 MONTH": "P14M0DT0S",
+    "INTERVAL (-3) DAY": "P0M-3DT0S",
+    "INTERVAL 90 MINUTE": "P0M0DT5400S",
+    "sum(size_bytes)": 26_000,
+    "size_bytes / 0": None,
+    "[modified_at::DATE]": ["2026-01-01"],
+    "NULL": None,
+}
+
+
+@pytest.mark.parametrize(("column", "value"), KINDS_OF_VALUES.items())
+def test_values_of_every_kind_are_told(written, column, value):
+    query = Query("path = 'a.mkv'" if "sum" not in column else None, f"{column} AS value")
+    count, file = written("jsonl", query)
+    assert (count, json.loads(file.read())) == (1, {"value": value})
+    _, file = written("csv", query)
+    (row,) = csv.DictReader(StringIO(file.read().decode()))
+    assert row["value"] == ("" if value is None else json.dumps(value) if isinstance(value, list) else str(value))
+    _, file = written("parquet", query)
+    assert len(pq.read_table(file)) == 1
+
+
+def test_intervals_are_text_in_parquet(written):
+    _, file = written("parquet", Query("path < 'c'", "CASE path WHEN 'a.mkv' THEN INTERVAL 2 DAY END AS value"))
+    assert pq.read_table(file)["value"].to_pylist() == ["P0M2DT0S", None]
+
+
+def test_lists_of_intervals_are_refused_by_parquet_only(written):
+    query = Query("path = 'a.mkv'", "[INTERVAL 2 DAY] AS value")
+    _, file = written("jsonl", query)
+    assert json.loads(file.read()) == {"value": ["P0M2DT0S"]}
+    with pytest.raises(InvalidError, match="VARCHAR"):
+        written("parquet", query)
+
+
+@pytest.mark.parametrize("value", ["make_date(20000, 1, 1)", "'infinity'::TIMESTAMP"])
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+def test_times_that_no_text_tells_are_refused(written, format_, value):
+    with pytest.raises(InvalidError, match="VARCHAR"):
+        written(format_, Query("path = 'a.mkv'", f"{value} AS value"))
+    assert written(format_, Query("path = 'a.mkv'", f"({value})::VARCHAR AS value"))[0] == 1

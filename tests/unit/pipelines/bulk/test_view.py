@@ -14,7 +14,7 @@ from pipelines.jobs.errors import InvalidError
 def asked(collection, where=None, columns="*", order_by=None, limit=100, offset=0):
     query = Query(where, columns, order_by)
     with CollectionView(collection, query.text) as view:
-        return view.rows(query, limit=limit, offset=offset)
+        return view.rows(query, limit=limit, offset=offset).to_pylist()
 
 
 def told(collection, path, columns="*"):
