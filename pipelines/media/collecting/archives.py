@@ -3,7 +3,9 @@
 No name of an archive becomes a path: its files are numbered.
 """
 
+import io
 import lzma
+import math
 import os
 import re
 import stat
@@ -19,12 +21,13 @@ from typing import IO
 from pipelines.media.collecting.collecting_spec import Member, Unpacked
 from pipelines.media.errors import LimitError, SourceError, SourceUnreadableError, SourceUnsupportedError
 from pipelines.media.mux import write_errors
-from pipelines.media.source import Source, name_of, open_file
+from pipelines.media.source import Source, name_of, open_file, size_of
 
 _MOST_ENTRIES = 10_000
 _MOST_RATIO = 100  # of what is unpacked to the archive
 _MOST_BYTES = 64 << 30
 _CHUNK_BYTES = 1 << 20
+_LATEST_S = 2.0**32 - 1  # in the year 2106
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
     *(EOFError, OSError, NotImplementedError, ValueError),
@@ -55,8 +58,8 @@ def unpack(source: Source, target: Path, suffixes: tuple[str, ...] = ()) -> Unpa
         SourceUnreadableError: it is damaged.
         LimitError: it has too many files, or unpacks to more than a hundred times its size.
     """
-    with os.fdopen(open_file(source), "rb") as file:
-        most_bytes = min(_MOST_BYTES, _MOST_RATIO * os.fstat(file.fileno()).st_size)
+    with io.BufferedReader(open_file(source)) as file:
+        most_bytes = min(_MOST_BYTES, _MOST_RATIO * size_of(source))
         try:
             if name_of(source).lower().endswith((".zip", ".cbz")):
                 with zipfile.ZipFile(file) as opened_zip:
@@ -82,22 +85,24 @@ class _Zip:
             if not info.is_dir():
                 if kind not in (0, stat.S_IFREG):
                     raise _harmful(self.name, info.filename, "is a link or a device")
-                modified = (
-                    datetime(*info.date_time, tzinfo=UTC) if info.date_time[1] else datetime(1980, 1, 1, tzinfo=UTC)
-                )
-                yield _Entry(info.filename, info.file_size, modified.timestamp(), info)
+                yield _Entry(info.filename, info.file_size, _zip_time(info.date_time), info)
 
     def open(self, entry: _Entry) -> IO[bytes]:
         assert isinstance(entry.at, zipfile.ZipInfo)
         return self._archive.open(entry.at)
 
 
-def _seconds(told: tuple[int, int, int, int, int, int]) -> float:
+def _zip_time(told: tuple[int, int, int, int, int, int]) -> float:
     """A time as a zip has it; some write zeros."""
     try:
         return datetime(*told, tzinfo=UTC).timestamp()
     except ValueError:
         return datetime(1980, 1, 1, tzinfo=UTC).timestamp()
+
+
+def _tar_time(told: float) -> float:
+    """A time as a tar has it: any number, of which file systems take few."""
+    return min(max(0.0, told), _LATEST_S) if math.isfinite(told) else 0.0
 
 
 class _Tar:
@@ -112,7 +117,7 @@ class _Tar:
             if not (info.isreg() or info.isdir()):
                 raise _harmful(self.name, info.name, "is a link or a device")
             if info.isreg():
-                yield _Entry(info.name, info.size, float(info.mtime), info)
+                yield _Entry(info.name, info.size, _tar_time(info.mtime), info)
 
     def open(self, entry: _Entry) -> IO[bytes]:
         assert isinstance(entry.at, tarfile.TarInfo)

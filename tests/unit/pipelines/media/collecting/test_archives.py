@@ -59,6 +59,23 @@ def test_files_of_a_tar_are_numbered_and_keep_their_times(tmp_path, out, name):
     assert (out / "000001.jpg").stat().st_mtime == 1_000_000_000
 
 
+@pytest.mark.parametrize("date", [(0, 0), (2, 30), (13, 1)])
+def test_a_zip_with_a_date_that_is_none_is_unpacked(tmp_path, out, date):
+    entry = zipfile.ZipInfo("a.jpg", (2020, *date, 0, 0, 0))
+    assert len(unpack(zipped(tmp_path, (entry, NOISE), ("b.jpg", NOISE)), out).members) == 2
+    assert (out / "000001.jpg").stat().st_mtime == 315_532_800
+
+
+@pytest.mark.parametrize(
+    ("time", "kept"), [(-5, 0), (1e300, 2**32 - 1), (float("inf"), 0), (float("nan"), 0), (10.5, 10.5)]
+)
+def test_a_tar_with_any_time_is_unpacked(tmp_path, out, time, kept):
+    info = file_info("a.jpg")
+    info.mtime, info.pax_headers = 0, {"mtime": str(time)}
+    unpack(tarred(tmp_path, info), out)
+    assert (out / "000001.jpg").stat().st_mtime == kept
+
+
 def test_files_of_a_zip_are_numbered_and_hidden_ones_left_out(tmp_path, out):
     entries = ("b/", b""), ("b/\u00e9.png", NOISE), (".hidden.png", NOISE), ("__MACOSX/x.png", NOISE), ("t.txt", NOISE)
     unpacked = unpack(zipped(tmp_path, *entries), out, (".png",))
