@@ -71,6 +71,9 @@ HOSTILE = [
     "probe_result || probe_result = kind",
     "lower(" * 500 + "probe_result" + ")" * 500 + " = ''",
     "(probe_result" + "->>'$'" * 100 + ") = ''",
+    "levenshtein(probe_result, probe_result) = 0",
+    "damerau_levenshtein(probe_result, probe_result) = 0",
+    "jaro_winkler_similarity(probe_result, probe_result) = 1",
     # what isn't there for a row
     "row_number() OVER () < 5",
     "count(*) > 1",
