@@ -1,4 +1,7 @@
-"""``/v1/collections``: what there is, rows by a query, exports, and removal; in threads, two at a time."""
+"""``/v1/collections``: what there is, rows by a query, exports, and removal; in threads, a few at a time.
+
+Exports may take minutes, so they wait for each other only.
+"""
 
 import asyncio
 import os
@@ -25,7 +28,7 @@ from pipelines.jobs.states import TERMINAL
 
 T = TypeVar("T")
 
-_AT_ONCE = 2
+_AT_ONCE, _EXPORTS_AT_ONCE = 2, 2
 _JOBS_AT_ONCE = 500
 _CHUNK_BYTES = 1 << 20
 _COLUMNS = (
@@ -63,9 +66,9 @@ class CollectionList(BaseModel):
 def collections(jobs: JobService, home: Path) -> APIRouter:
     """The routes, for the collections below ``home``."""
     router = APIRouter(tags=["collections"])
-    turns = asyncio.Semaphore(_AT_ONCE)
+    queries, exports = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_EXPORTS_AT_ONCE)
 
-    async def in_turn(function: Callable[..., T], *arguments: Any) -> T:
+    async def in_turn(function: Callable[..., T], *arguments: Any, turns: asyncio.Semaphore = queries) -> T:
         async with turns:
             return await asyncio.to_thread(function, *arguments)
 
@@ -96,7 +99,7 @@ def collections(jobs: JobService, home: Path) -> APIRouter:
     async def export_files(name: str, format_: Format, query: Annotated[Selection, Query()]) -> StreamingResponse:
         """All rows as a file: Parquet, CSV or JSON lines."""
         collection = Collection.of_source(home, name)
-        file = await in_turn(_exported, collection, format_, query.asked("*"), home / "scratch")
+        file = await in_turn(_exported, collection, format_, query.asked("*"), home / "scratch", turns=exports)
         headers = {
             "Content-Length": str(os.fstat(file.fileno()).st_size),
             "Content-Disposition": f'attachment; filename="{name}.{format_}"',

@@ -1,5 +1,7 @@
 """The routes of collections, on one that is there."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pyarrow.parquet as pq
@@ -8,6 +10,7 @@ from unit.pipelines.bulk.shelves import PROBE, shelf
 from unit.pipelines.jobs.makers import submission
 from unit.serve.edge import problem
 
+import serve.collections
 from pipelines.bulk.collection import all_collections
 
 
@@ -129,6 +132,30 @@ def test_exports_are_whole_files(edge, home, collection, format_):
 
 
 def test_another_format_is_refused(edge, collection):
+PATIENCE_S = 60
+
+
+def test_exports_that_take_long_hold_up_no_query(edge, collection, monkeypatch):
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def long(*arguments):
+        begun.release()
+        assert go_on.wait(PATIENCE_S)
+        return exported(*arguments)
+
+    exported = serve.collections._exported
+    monkeypatch.setattr(serve.collections, "_exported", long)
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            exports = [pool.submit(edge.client.get, "/v1/collections/shelf/files.csv") for _ in range(2)]
+            assert all(begun.acquire(timeout=PATIENCE_S) for _ in exports)
+            listed = pool.submit(edge.client.get, "/v1/collections").result(PATIENCE_S)
+        finally:
+            go_on.set()
+    assert listed.status_code == 200
+    assert [export.result().status_code for export in exports] == [200, 200]
+
+
     assert problem(edge.client.get("/v1/collections/shelf/files.exe"))[0] == 422
 
 
