@@ -20,7 +20,7 @@ from pipelines.jobs.store import JobStore
 from pipelines.media.profiles import Profile
 from serve.collections import collections
 from serve.feed import Feed, parse_since
-from serve.guard import Guard
+from serve.guard import Guard, owner_of
 from serve.media import media_routes
 from serve.pictures import pictures
 from serve.problems import handle_errors
@@ -98,10 +98,6 @@ def build_app(
     return app
 
 
-def _owner(request: Request) -> str:
-    return str(request.scope["state"]["owner"])
-
-
 def _wanted(request: JobRequest) -> JobWanted:
     return JobWanted(request.operation, request.all_sources(), request.params, request.priority)
 
@@ -112,7 +108,7 @@ def _jobs(jobs: JobService, feed: Feed) -> APIRouter:
     @router.post("/jobs", status_code=202)
     async def create_job(body: JobRequest, request: Request, idempotency_key: IdempotencyKey = None) -> JobView:
         """Accept a job. When this answers, the job is on disk and will reach one end, whatever is killed meanwhile."""
-        job = await jobs.submit(_wanted(body), owner=_owner(request), idempotency_key=idempotency_key)
+        job = await jobs.submit(_wanted(body), owner=owner_of(request), idempotency_key=idempotency_key)
         return job_view(job, None)
 
     @router.post("/plans")
@@ -162,7 +158,7 @@ def _jobs(jobs: JobService, feed: Feed) -> APIRouter:
     @router.post("/jobs/{job_id}/retry", status_code=202)
     async def retry(job_id: str, request: Request, idempotency_key: IdempotencyKey = None) -> JobView:
         """A new job that does a failed or cancelled one again."""
-        job = await jobs.retry(job_id, owner=_owner(request), idempotency_key=idempotency_key)
+        job = await jobs.retry(job_id, owner=owner_of(request), idempotency_key=idempotency_key)
         return job_view(job, None)
 
     return router

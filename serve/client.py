@@ -234,6 +234,13 @@ class Client:
         """Forget a collection, and remove the artifacts kept with it; its files stay where they are."""
         self._do(protocol.remove_collection(name))
 
+    def watch_collection(self, name: str) -> dict[str, Any]:
+        """Have what changes in the folders of a collection imported, while a server runs."""
+        return self._do(protocol.watch_collection(name))
+
+    def unwatch_collection(self, name: str) -> None:
+        self._do(protocol.unwatch_collection(name))
+
     def operations(self) -> Sequence[dict[str, Any]]:
         return self._do(protocol.listing("operations"))
 
@@ -444,6 +451,12 @@ class AsyncClient:
 
     async def remove_collection(self, name: str) -> None:
         await self._do(protocol.remove_collection(name))
+
+    async def watch_collection(self, name: str) -> dict[str, Any]:
+        return await self._do(protocol.watch_collection(name))
+
+    async def unwatch_collection(self, name: str) -> None:
+        await self._do(protocol.unwatch_collection(name))
 
     async def operations(self) -> Sequence[dict[str, Any]]:
         return await self._do(protocol.listing("operations"))

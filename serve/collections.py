@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -20,11 +20,13 @@ from pipelines.bulk.exporting import MEDIA_TYPES, Format, plain_rows, write_rows
 from pipelines.bulk.upkeep import Summary, remove, summary
 from pipelines.bulk.view import CollectionView
 from pipelines.bulk.view import Query as Asked
+from pipelines.bulk.watch_notes import WatchSummary, begin_watch, end_watch
 from pipelines.jobs.catalogue import COLLECTION
 from pipelines.jobs.errors import ConflictError
 from pipelines.jobs.models import Job, State
 from pipelines.jobs.service import JobService
 from pipelines.jobs.states import TERMINAL
+from serve.guard import owner_of
 
 T = TypeVar("T")
 
@@ -88,6 +90,17 @@ def collections(jobs: JobService, home: Path) -> APIRouter:
         if (job := await _job_on(jobs, name)) is not None:
             raise ConflictError(f"Job {job.id} ({job.operation}) is at {name}. Cancel it first.", "job_active")
         await in_turn(remove, collection, home / "scratch")
+        return Response(status_code=204)
+
+    @router.put("/collections/{name}/watch")
+    async def watch_collection(name: str, request: Request) -> WatchSummary:
+        """Import what changes below the folders that were imported, while a server runs; and now, what did before."""
+        return await in_turn(begin_watch, Collection.of_source(home, name), owner_of(request))
+
+    @router.delete("/collections/{name}/watch", status_code=204)
+    async def unwatch_collection(name: str) -> Response:
+        """Watch the collection's folders no more. An import that is under way goes on."""
+        await in_turn(end_watch, Collection.of_source(home, name))
         return Response(status_code=204)
 
     @router.get("/collections/{name}/files")

@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.problems import problem
@@ -79,6 +80,11 @@ class _Counted:
             if self._seen > MAX_BODY_BYTES:
                 return {"type": "http.disconnect"}
         return message
+
+
+def owner_of(request: HTTPConnection) -> str:
+    """Whose request it is."""
+    return str(request.scope["state"]["owner"])
 
 
 def accepted_hosts(host: str, port: int, more: Collection[str]) -> frozenset[str]:

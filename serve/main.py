@@ -39,6 +39,7 @@ APPLICATION = "mediaray"
 _EDGE_TIMEOUT_S = 2.0
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 _NEXT_PROXY_LIMIT_S = 60.0
+_BESIDE = ("serve.watching",)  # what goes on in the dispatcher's process
 _log = logging.getLogger("mediaray.up")
 
 
@@ -66,11 +67,11 @@ def _start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
         proxy = pool.submit(ray_serve.start, http_options={"host": settings.host, "port": settings.port})
         _wait_for_controller(proxy)
         registry = start_registry(urls.jobs, urls.cache)
-        dispatcher = start_dispatcher(config, modules, VERSION)
+        dispatcher = start_dispatcher(config, modules, VERSION, _BESIDE)
         start_edge(settings, urls, token)
         _wait_for_proxy(proxy, settings)
     ray.get(registry.ready.remote())
-    return replace_other_version(dispatcher, config, modules, VERSION)
+    return replace_other_version(dispatcher, config, modules, VERSION, _BESIDE)
 
 
 def leave() -> None:

@@ -341,6 +341,14 @@ def remove_collection(name: str) -> Call[None]:
     return Call("DELETE", collection_path(name), lambda _: None)
 
 
+def watch_collection(name: str) -> Call[dict[str, Any]]:
+    return Call("PUT", collection_path(name, "watch"), _object)
+
+
+def unwatch_collection(name: str) -> Call[None]:
+    return Call("DELETE", collection_path(name, "watch"), lambda _: None)
+
+
 def _asked(where: str | None, columns: str | None, order_by: str | None) -> dict[str, str]:
     given = {"where": where, "columns": columns, "order_by": order_by}
     return {name: value for name, value in given.items() if value is not None}

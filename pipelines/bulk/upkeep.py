@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.tasks import Task
 from pipelines.bulk.view import task_prefixes
+from pipelines.bulk.watch_notes import WatchSummary, watch_summary
 
 
 class TaskSummary(BaseModel, frozen=True, extra="forbid"):
@@ -27,7 +28,10 @@ class TaskSummary(BaseModel, frozen=True, extra="forbid"):
 
 
 class Summary(BaseModel, frozen=True, extra="forbid"):
-    """``size_bytes`` and ``kinds`` are of the ``files`` that are there, ``missing`` and ``unreadable`` ones aside."""
+    """``size_bytes`` and ``kinds`` are of the ``files`` that are there, ``missing`` and ``unreadable`` ones aside.
+
+    ``watched``: its folders are, or None.
+    """
 
     name: str
     files: int
@@ -36,6 +40,7 @@ class Summary(BaseModel, frozen=True, extra="forbid"):
     missing: int
     unreadable: int
     roots: tuple[str, ...]
+    watched: WatchSummary | None
     tasks: tuple[TaskSummary, ...]
 
 
@@ -52,6 +57,7 @@ def summary(collection: Collection) -> Summary:
         missing=states["missing"],
         unreadable=states["unreadable"],
         roots=tuple(sorted(set(files["root"].to_pylist()))),
+        watched=watch_summary(collection),
         tasks=tuple(
             _task_summary(collection, prefix, task, present["identity"])
             for prefix, task in task_prefixes(collection).items()

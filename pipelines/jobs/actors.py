@@ -1,8 +1,10 @@
 """The two named actors that a server needs, started or found."""
 
 import asyncio
+import importlib
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -16,17 +18,20 @@ from pipelines.jobs.models import Unit
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, REGISTRY, UnitReport, WorkerConfig
 from pipelines.jobs.registry import ProgressRegistry
 
+_AGAIN_S = 30.0
 _log = logging.getLogger("mediaray.dispatcher")
 
 
 class DispatcherActor:
-    """Shell around the Dispatcher."""
+    """Shell around the Dispatcher. ``beside`` are modules whose ``run`` goes on beside it, in the same process."""
 
-    def __init__(self, config: WorkerConfig, modules: list[str], version: str) -> None:
+    def __init__(self, config: WorkerConfig, modules: list[str], version: str, beside: Sequence[str] = ()) -> None:
         self._version = version
-        lanes = RayLanes(config)
-        self._dispatcher = Dispatcher(config.settings, config.redis_url, Catalogue.load(modules), lanes)
-        self._life = asyncio.get_running_loop().create_task(self._live())
+        lanes, catalogue = RayLanes(config), Catalogue.load(modules)
+        self._dispatcher = Dispatcher(config.settings, config.redis_url, catalogue, lanes)
+        loop = asyncio.get_running_loop()
+        self._life = loop.create_task(self._live())
+        self._beside = [loop.create_task(self._keep_up(module, config, catalogue)) for module in beside]
 
     async def _live(self) -> None:
         try:
@@ -37,6 +42,10 @@ class DispatcherActor:
             # Ended without being asked to: a fresh life rebuilds everything from the store. Ray gives one to an actor
             # that crashed, not to one that left by exit_actor().
             os._exit(1)
+
+    async def _keep_up(self, module: str, config: WorkerConfig, catalogue: Catalogue) -> None:
+        await self._dispatcher.leading.wait()
+        await keep_up(module, config, catalogue)
 
     async def ready(self) -> str:
         """Wait until it leads; its version."""
@@ -59,25 +68,37 @@ class DispatcherActor:
         return self._dispatcher.load()
 
 
+async def keep_up(module: str, config: WorkerConfig, catalogue: Catalogue, again_s: float = _AGAIN_S) -> None:
+    """Have a module's ``run`` go on; begin it anew whenever it ends."""
+    while True:
+        try:
+            await importlib.import_module(module).run(config, catalogue)
+        except Exception as error:  # noqa: BLE001 whatever it is, units go on being handed out
+            _log.warning("%s failed; it begins anew in %.0f s", module, again_s, exc_info=error)
+        await asyncio.sleep(again_s)
+
+
 def start_registry(redis_url: str, cache_url: str) -> ActorHandle[Any]:
     """Start the progress registry, or find the one that runs."""
     return _named(ProgressRegistry, REGISTRY, redis_url, cache_url)
 
 
-def start_dispatcher(config: WorkerConfig, modules: list[str], version: str) -> ActorHandle[Any]:
+def start_dispatcher(
+    config: WorkerConfig, modules: list[str], version: str, beside: Sequence[str] = ()
+) -> ActorHandle[Any]:
     """Start the dispatcher, or find the one that runs."""
-    return _named(DispatcherActor, DISPATCHER, config, modules, version)
+    return _named(DispatcherActor, DISPATCHER, config, modules, version, beside)
 
 
 def replace_other_version(
-    found: ActorHandle[Any], config: WorkerConfig, modules: list[str], version: str
+    found: ActorHandle[Any], config: WorkerConfig, modules: list[str], version: str, beside: Sequence[str] = ()
 ) -> ActorHandle[Any]:
     """Wait until the dispatcher leads; one of another version is replaced."""
     running: Any = ray.get(found.ready.remote())
     if running == version:
         return found
     ray.kill(found)
-    fresh = start_dispatcher(config, modules, version)
+    fresh = start_dispatcher(config, modules, version, beside)
     ray.get(fresh.ready.remote())
     return fresh
 

@@ -1,4 +1,4 @@
-"""``mediaray collections``: look at collections, ask them, export and remove them."""
+"""``mediaray collections``: look at collections, ask them, export, watch and remove them."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _FORMATS = ("parquet", "csv", "jsonl")
 _PREFIX = "collection:"
 _PAGE = 1000  # rows of one answer, at most
 
-app = typer.Typer(help="List, ask and export collections.", no_args_is_help=True)
+app = typer.Typer(help="List, ask, export and watch collections.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -36,7 +36,7 @@ def list_collections(json_output: Json = False) -> None:
     if json_output:
         print_json({"collections": found})
     elif found:
-        headings = ("COLLECTION", "FILES", "SIZE", "KINDS", "DONE")
+        headings = ("COLLECTION", "FILES", "SIZE", "KINDS", "WATCHED", "DONE")
         Screen().table(headings, [_line(each) for each in found])
     else:
         Screen().say("No collections yet. Make one: mediaray collection-import FOLDER --into NAME")
@@ -109,6 +109,29 @@ def export(
 
 @app.command()
 @reported
+def watch(
+    name: Name,
+    off: Annotated[bool, typer.Option("--off", help="Watch it no more.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Import what changes in a collection's folders, as it changes, while a server runs: mediaray up."""
+    plain = _plain(name)
+    with Place.here().client() as client:
+        if off:
+            client.unwatch_collection(plain)
+            found = None
+        else:
+            found = client.watch_collection(plain)
+    if json_output:
+        print_json({"watched": found})
+    elif found is None:
+        Screen().say(f"Not watched: {plain}")
+    else:
+        Screen().say(f"Watched: {plain}: {', '.join(found['folders'])}")
+
+
+@app.command()
+@reported
 def remove(name: Name, json_output: Json = False) -> None:
     """Forget a collection and what was made of its files and kept with it. The files themselves stay."""
     with Place.here().client() as client:
@@ -127,7 +150,13 @@ def _plain(name: str) -> str:
 def _line(found: Mapping[str, Any]) -> Sequence[str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in found["kinds"].items())
     done = ", ".join(f"{task['columns']} {task['done']}" for task in found["tasks"])
-    return found["name"], str(found["files"]), decimal(found["size_bytes"]), kinds, done
+    return found["name"], str(found["files"]), decimal(found["size_bytes"]), kinds, _watched(found["watched"]), done
+
+
+def _watched(watch: Mapping[str, Any] | None) -> str:
+    if watch is None:
+        return ""
+    return f"since {watch['since'][:10]}{', with errors: see show' if watch['error'] or watch['away'] else ''}"
 
 
 def _cell(value: Any) -> str:

@@ -19,6 +19,7 @@ from pipelines.bulk.importing import Looked, seen_in
 from pipelines.bulk.scanning import Seen
 from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT
+from pipelines.bulk.watch_notes import note_imported
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
@@ -70,7 +71,9 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
         return _identify(bench, unit)
     collection = Collection.named(bench.home, bench.params.into)
     with collection.alone("files", bench.driver.job_id):
-        return _import(bench, collection, runner)
+        result = _import(bench, collection, runner)
+        note_imported(collection, bench.sources, bench.params.kinds)
+        return result
 
 
 def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportResult:

@@ -66,6 +66,7 @@ class FakeServer:
     actions: list[str] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)  # of its health
     purged: list[dict[str, str]] = field(default_factory=list)
+    watched: dict[str, Any] | None = None  # of the only collection
     refused: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # by source: status, code, detail
 
     def app(self) -> Starlette:
@@ -79,6 +80,9 @@ class FakeServer:
                 Route("/v1/jobs/{id}/artifacts", self._artifacts),
                 Route("/v1/jobs/{id}/artifacts/{name}", lambda _: Response(b"0123456789")),
                 Route("/v1/health", lambda _: JSONResponse({"status": "ok"} | self.told)),
+                Route("/v1/collections", lambda _: JSONResponse({"collections": [self._collection()]})),
+                Route("/v1/collections/{name}", lambda _: JSONResponse(self._collection())),
+                Route("/v1/collections/{name}/watch", self._watch, methods=["PUT", "DELETE"]),
                 Route("/v1/cache", self._purge, methods=["DELETE"]),
                 Route("/v1/health/ready", lambda _: JSONResponse({"ready": True})),
                 WebSocketRoute("/v1/jobs/{id}/events", self._events),
@@ -88,6 +92,20 @@ class FakeServer:
     def _purge(self, request: Request) -> Response:
         self.purged.append(dict(request.query_params))
         return Response(status_code=204)
+
+    def _collection(self) -> dict[str, Any]:
+        return {
+            **{"name": "films", "files": 2, "size_bytes": 3_000_000, "kinds": {"video": 2}, "tasks": []},
+            "watched": self.watched,
+        }
+
+    def _watch(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self.watched = None
+            return Response(status_code=204)
+        self.watched = {"since": "2026-05-01T12:00:00Z", "folders": ["/films"], "away": {}, "polled": None}
+        self.watched |= {"job": None, "error": None, "error_at": None}
+        return JSONResponse(self.watched)
 
     async def _artifacts(self, request: Request) -> Response:
         cursor = request.query_params["cursor"]

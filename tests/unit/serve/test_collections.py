@@ -12,6 +12,7 @@ from unit.serve.edge import problem
 
 import serve.collections
 from pipelines.bulk.collection import all_collections
+from pipelines.bulk.watch_notes import note_imported, watch_of
 
 
 @pytest.fixture
@@ -186,3 +187,23 @@ def test_one_that_is_written_to_isn_t_removed(edge, home, collection):
 def test_no_token_no_collections(edge, collection):
     answer = edge.client.get("/v1/collections", headers={"Authorization": "Bearer wrong"})
     assert problem(answer) == (401, "unauthorized")
+
+
+def test_a_watch_is_shown_until_it_ends(edge, collection):
+    note_imported(collection, [str(edge.films)], ("video",))
+    assert edge.client.get("/v1/collections/shelf").json()["watched"] is None
+    begun = edge.client.put("/v1/collections/shelf/watch")
+    assert (begun.status_code, begun.json()["folders"]) == (200, [str(edge.films)])
+    assert edge.client.get("/v1/collections/shelf").json()["watched"] == begun.json()
+    assert watch_of(collection).owner == "local"
+    assert edge.client.delete("/v1/collections/shelf/watch").status_code == 204
+    assert edge.client.get("/v1/collections").json()["collections"][0]["watched"] is None
+    assert edge.client.delete("/v1/collections/shelf/watch").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("shelf", (422, "collection_without_folders")), ("nothing", (404, "collection_not_found"))],
+)
+def test_what_can_t_be_watched_is_refused(edge, collection, name, answer):
+    assert problem(edge.client.put(f"/v1/collections/{name}/watch")) == answer

@@ -1,0 +1,31 @@
+import json
+
+from typer.testing import CliRunner
+
+from serve.cli.app import app
+
+
+def run(*arguments: str):
+    result = CliRunner().invoke(app, ["collections", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_collection_is_watched_and_shown_as_such(server):
+    assert run("watch", "collection:films") == "Watched: films: /films\n"
+    assert "since 2026-05-01" in run("list")
+    assert "2026-05-01T12:00:00Z" in run("show", "films")
+
+
+def test_what_is_wrong_with_a_watch_is_shown(server):
+    run("watch", "films")
+    server.watched["away"] = {"/films": "/films isn't there."}
+    assert "since 2026-05-01, with errors: see show" in run("list")
+    assert "/films isn't there." in run("show", "films")
+
+
+def test_it_is_watched_no_more(server):
+    run("watch", "films")
+    assert json.loads(run("watch", "films", "--off", "--json")) == {"watched": None}
+    assert server.watched is None
+    assert "since" not in run("list")
