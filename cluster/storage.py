@@ -223,9 +223,9 @@ def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
     Returns the name.
     """
     with disk_errors(target):
-        _make_folder(target.parent)
+        make_folder(target.parent)
         _refuse_outside(target.parent.resolve() / target.name, target, roots, "output_outside_roots")
-        staged = _staged_name(target, tag)
+        staged = staged_name(target, tag)
         try:
             # A file with other names may be kept work: whoever changes the output in place mustn't change that.
             if made.stat().st_nlink > 1:
@@ -311,7 +311,8 @@ def flush_folder(folder: Path) -> None:
         _flush(folder)
 
 
-def _staged_name(target: Path, tag: str) -> Path:
+def staged_name(target: Path, tag: str) -> Path:
+    """What a file is called beside its target until it is published; ``remove_staged`` finds it by its tag."""
     return target.with_name(f".{_shortened(target.name)}.{tag}{STAGED_SUFFIX}")
 
 
@@ -349,10 +350,10 @@ def _existing_folder(folder: Path) -> Path:
     return folder
 
 
-def _make_folder(folder: Path) -> None:
-    """With those above it; what is new lasts."""
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it; what is new lasts."""
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         _flush(folder.parent)
 

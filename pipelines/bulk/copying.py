@@ -1,22 +1,28 @@
 """Files of a collection copied to a folder: each whole or not at all, and none that is there already."""
 
-import errno
-import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel
 
 from cluster.errors import StorageError
-from cluster.storage import STAGED_SUFFIX, OpenSource, check_target, flush_folder, open_source, publish
-from pipelines.bulk.streaming import ROWS
+from cluster.storage import (
+    OpenSource,
+    check_target,
+    disk_errors,
+    flush_folder,
+    make_folder,
+    open_source,
+    publish,
+    staged_name,
+)
+from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
 from pipelines.bulk.tables import AT, Table
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import Unit
@@ -35,15 +41,8 @@ OUTCOMES = pa.schema(
 )
 TABLE, OUTPUT, OVERWRITE, LINK = "table", "output", "overwrite", "link"  # in a batch's payload
 COPIED, KNOWN, FAILED = "copied", "known", "failed"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _COARSE_NS = 2_000_000_000  # FAT keeps times of two seconds
 _DESCRIPTORS = "/proc/self/fd"
-
-
-class Manifest(BaseModel):
-    """A batch's."""
-
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -54,25 +53,34 @@ class _Way:
     link: bool
 
 
-def copy_batch(bench: Workbench, unit: Unit) -> Manifest:
+def copy_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     """Copy the files of a batch, each to its ``target`` below the output, and tell what came of each."""
     payload, output = unit.payload, Path(unit.payload[OUTPUT])
     tag = f"{tag_of(bench.driver.job_id)}{bench.driver.fence}"
     way = _Way(bench.write_roots, tag, payload[OVERWRITE], payload[LINK])
-    outcomes = [_outcome(bench, row, output / row["target"], way) for row in payload[ROWS]]
+    outcomes = [outcome_of(bench, row, partial(_copied, way, output / row["target"])) for row in payload[ROWS]]
     for folder in {(output / row["target"]).parent for row in outcomes if row["state"] == COPIED}:
         flush_folder(folder)
     Table(Path(payload[TABLE]), OUTCOMES, "uri").append(unit.name, pa.Table.from_pylist(outcomes, OUTCOMES))
-    return Manifest(rows=len(outcomes))
+    return BatchManifest(rows=len(outcomes))
 
 
-def _outcome(bench: Workbench, row: Mapping[str, Any], target: Path, way: _Way) -> dict[str, Any]:
+def outcome_of(
+    bench: Workbench, row: Mapping[str, Any], put: Callable[[OpenSource], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What comes of a file that is ``put`` where it belongs, if it's what was imported.
+
+    Raises:
+        StorageError: ``disk_full``: there will be no more room for the next.
+    """
     told = {"uri": row["uri"], "target": row["target"], AT: datetime.now(UTC)}
     try:
         with open_source(row["uri"], bench.read_roots) as opened:
             _check_current(opened, row)
-            return {**told, "state": _copy(opened, target, way)}
+            return {**told, **put(opened)}
     except StorageError as error:
+        if error.code == DISK_FULL:
+            raise
         failure = job_error(error)
         return {**told, "state": FAILED, "code": failure.code, "message": failure.message}
 
@@ -82,15 +90,14 @@ def _check_current(opened: OpenSource, row: Mapping[str, Any]) -> None:
         raise StorageError("source_outdated", f"{opened.path} changed since it was imported. Import it again.")
 
 
-def _copy(opened: OpenSource, target: Path, way: _Way) -> str:
+def _copied(way: _Way, target: Path, opened: OpenSource) -> dict[str, Any]:
     check_target(target, way.roots, overwrite=True)
     if _is_there(opened, target):
-        return KNOWN
+        return {"state": KNOWN}
     check_target(target, way.roots, overwrite=way.overwrite)
-    with _disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        name = hashlib.sha256(target.name.encode()).hexdigest()[:16]
-        staged = target.with_name(f".{name}.{way.tag}{STAGED_SUFFIX}")
+    with disk_errors(target):
+        make_folder(target.parent)
+        staged = staged_name(target, way.tag)
         try:
             _fill(opened, staged, link=way.link)
             if is_other(opened):
@@ -98,7 +105,7 @@ def _copy(opened: OpenSource, target: Path, way: _Way) -> str:
             publish(staged, target, overwrite=way.overwrite, size_bytes=opened.size_bytes)
         finally:
             staged.unlink(missing_ok=True)
-    return COPIED
+    return {"state": COPIED}
 
 
 def _is_there(opened: OpenSource, target: Path) -> bool:
@@ -131,12 +138,3 @@ def _link(opened: OpenSource, staged: Path) -> None:
         os.link(str(opened.descriptor), staged, src_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)
-
-
-@contextmanager
-def _disk_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        code = "disk_full" if error.errno in _FULL else "output_not_writable"
-        raise StorageError(code, f"{target} can't be written: {error.strerror}.") from error

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cluster.errors import StorageError
 from cluster.storage import Roots
 from pipelines.bulk.copying import OUTCOMES, copy_batch
 from pipelines.bulk.operations.collection_export import OPERATION
@@ -128,10 +129,12 @@ def test_a_folder_that_can_t_be_made_is_told(tmp_path, source, out):
     assert copied(tmp_path, source, "a/film.mkv")["code"] == "output_not_writable"
 
 
-def test_a_full_disk_is_told(tmp_path, source, out, monkeypatch):
+def test_a_full_disk_ends_the_job(tmp_path, source, out, monkeypatch):
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pipelines.bulk.copying.shutil.copyfile", full)
-    assert copied(tmp_path, source, "film.mkv")["code"] == "disk_full"
+    with pytest.raises(StorageError) as told:
+        copied(tmp_path, source, "film.mkv")
+    assert told.value.code == "disk_full"
     assert list(out.iterdir()) == []
