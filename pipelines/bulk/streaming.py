@@ -28,7 +28,8 @@ from pipelines.jobs.models import JobError, Needs, Unit
 BATCH = "batch"  # what the names of batches begin with
 ROWS = "rows"  # in a batch's payload
 STATE, CODE, MESSAGE = "state", "code", "message"  # columns that every table of outcomes has
-DISK_FULL = "disk_full"  # the code that ends a job instead of a row
+DISK_FULL = "disk_full"
+_ENDING = frozenset({DISK_FULL, "cache_unavailable"})  # codes that end a job instead of a row
 _AHEAD = 2  # batches asked for at once, for each slot: the next one waits for its turn when one is done
 
 
@@ -142,7 +143,7 @@ class BatchMapper:
         report = self._driver.do(unit)
         if report.outcome == "dropped":
             raise UnitDroppedError
-        if report.error is not None and report.error.code == DISK_FULL:  # of fewer rows it's no less so
+        if report.error is not None and report.error.code in _ENDING:  # of fewer rows it's no less so
             raise StorageError(report.error.code, report.error.message)
         if report.outcome == "failed" and len(rows) > 1:
             half = len(rows) // 2

@@ -11,7 +11,7 @@ from cluster.errors import ChildError, StorageError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
-from pipelines.jobs.errors import job_error
+from pipelines.jobs.errors import JobsError, job_error
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.scratch import clean_up, sweep_kept, sweep_scratch
@@ -74,7 +74,7 @@ class Runner:
         with self._child() as child:
             try:
                 return plan_only(self._config, module, sources, params, child)
-            except (ChildError, StorageError) as error:
+            except (ChildError, StorageError, JobsError) as error:
                 return job_error(error, "plan")
 
     def media(self, source: str) -> str | JobError:

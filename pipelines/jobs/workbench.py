@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -21,6 +21,9 @@ from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError
 from pipelines.media.profiles import Profile
+
+if TYPE_CHECKING:
+    from pipelines.jobs.warming import Warmer
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -65,6 +68,7 @@ class Workbench:
         home: Path,
         driver: Driver,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
+        warmer: "Warmer | None" = None,
     ) -> None:
         self.params = params
         self.sources = sources
@@ -79,6 +83,7 @@ class Workbench:
         self._on_progress = on_progress
         self.home = home
         self.driver = driver
+        self._warmer = warmer
 
     def of(
         self, params: Any, sources: Sequence[str], scratch: Path, shared: Mapping[str, Any], estimate_s: float
@@ -97,6 +102,7 @@ class Workbench:
             profiles=self._profiles,
             home=self.home,
             driver=self.driver,
+            warmer=self._warmer,
         )
 
     def part(self, number: int, count: int) -> "Workbench":
@@ -187,6 +193,13 @@ class Workbench:
     def params_as(self, model: type[T]) -> T:
         """The parameters that ``model`` has: an operation's own, without those that all have."""
         return model.model_validate(self.params.model_dump(include=set(model.model_fields)))
+
+    @property
+    def warmer(self) -> "Warmer":
+        """Fills the caches that the edge looks into."""
+        if self._warmer is None:
+            raise ValueError("this place has no caches")
+        return self._warmer
 
     def profiles(self) -> Mapping[str, Profile]:
         return self._profiles()

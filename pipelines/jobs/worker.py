@@ -18,6 +18,7 @@ from typing import Any
 from cluster.cache import Cache
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, ChildKilledError
+from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.locations import Location, location_of
@@ -37,6 +38,7 @@ from pipelines.jobs.scratch import clean_up, kept_work, scratch_of
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, RESERVED_UNIT_NAMES, stage_of
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.unit_store import UnitStore
+from pipelines.jobs.warming import Warmer
 from pipelines.jobs.workbench import Finished, Workbench
 
 CHILD_MODULE = "pipelines.media.child"
@@ -274,6 +276,7 @@ def _bench(config: WorkerConfig, order: UnitOrder, operation: Operation, child: 
         home=config.settings.home,
         driver=Driver(order.job_id, order.unit.name, order.fence),
         on_progress=_reporting(config, order),
+        warmer=Warmer(_cache(config.cache_url), _pictures(config.settings.home, config.settings.pictures_bytes), child),
     )
 
 
@@ -307,7 +310,17 @@ def _store(redis_url: str) -> UnitStore:
 
 @cache
 def _results(cache_url: str) -> CachedResults:
-    return CachedResults(Cache(cache_url))
+    return CachedResults(_cache(cache_url))
+
+
+@cache
+def _cache(cache_url: str) -> Cache:
+    return Cache(cache_url)
+
+
+@cache
+def _pictures(home: Path, limit_bytes: int) -> FileCache:
+    return FileCache(Home(home).pictures, limit_bytes)
 
 
 @cache

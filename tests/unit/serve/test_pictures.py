@@ -3,8 +3,10 @@
 import pytest
 from unit.serve.edge import problem
 
+from pipelines.bulk.operations.collection_warm import spec_of
 from pipelines.jobs.models import JobError
 from pipelines.jobs.served_pictures import ServedPicture
+from serve.pictures import PictureQuery
 
 URL = "/v1/images"
 
@@ -127,3 +129,8 @@ def test_a_link_to_what_may_not_be_read_isn_t_signed(pictures):
 def test_a_head_request_is_answered(pictures):
     answer = pictures.client.head(URL, params={"source": "/a.jpg"})
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(("accept", "format_"), [("image/avif,image/webp,*/*", "webp"), ("*/*", "jpeg")])
+def test_a_width_alone_asks_for_what_a_collection_is_warmed_with(accept, format_):
+    assert PictureQuery(source="/a.jpg", w=320).spec(accept) == spec_of(320, format_)
