@@ -1,25 +1,35 @@
 """Copies among a collection's files: the same bytes, the same picture, the same film; and which of them is the best."""
 
 import json
+import os
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from cluster.identity import stamp_of
 from pipelines.bulk.collection import Collection
+from pipelines.bulk.digests import DIGESTED, digests, do_digest_batch
+from pipelines.bulk.facts import facts_of, file_of, is_as_imported
+from pipelines.bulk.file_batches import do_batch
 from pipelines.bulk.likeness import distance_between, film_distance, nearer_than, stars
 from pipelines.bulk.processing import process
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.tasks import Task, task_of
+from pipelines.jobs.models import Unit
 from pipelines.jobs.workbench import Workbench
 from pipelines.media.images.info import ImageInfo
 
 Kind = Literal["exact", "picture", "film"]
+Digests = Mapping[tuple[str, str], str]
 _ASPECT = 0.03  # by how much the shapes of two forms of a picture or film may differ
 _DURATION, _LEAST_S = 0.01, 0.1  # and how long two forms of a film are: another frame rate ends a little later
 _LEAST_FRAMES = 3  # of a film, that have to compare
@@ -27,7 +37,10 @@ _MORE_BITS = 2  # times as many may differ of the second hash, which is finer
 
 
 class Copy(BaseModel, frozen=True, extra="forbid"):
-    """A file of a group. ``distance`` is from the best: how many of 64 bits differ; 0 of the same bytes."""
+    """A file of a group. ``distance`` is from the best: how many of 64 bits differ; 0 of the same bytes.
+
+    ``stamp`` is what the file system noted of it when it was compared, ``file`` what all its names have in common.
+    """
 
     uri: str
     size_bytes: int
@@ -36,6 +49,8 @@ class Copy(BaseModel, frozen=True, extra="forbid"):
     height: int | None = None
     score: float | None = None
     distance: float = 0
+    stamp: str | None = Field(None, exclude=True)
+    file: str | None = Field(None, exclude=True)
 
     @property
     def pixels(self) -> int:
@@ -43,7 +58,10 @@ class Copy(BaseModel, frozen=True, extra="forbid"):
 
 
 class Group(BaseModel, frozen=True, extra="forbid"):
-    """Copies, the best first; ``reason`` tells why it is. Without the others there are ``spare_bytes`` less."""
+    """Copies, the best first; ``reason`` tells why it is. Without the others there are ``spare_bytes`` less.
+
+    No other name of the best's own file is among them; one of several names has its size counted once.
+    """
 
     kind: Kind
     best: str
@@ -65,65 +83,99 @@ class Look(BaseModel, frozen=True, extra="forbid"):
 
 
 def tasks_of(kinds: Iterable[Kind]) -> dict[Kind, Task]:
-    """What has to be done with the files first."""
-    tasks: dict[Kind, Task] = {
-        "exact": task_of("checksum", {}),
-        "picture": task_of("image-analyze", {}),
-        "film": task_of("fingerprint", {}),
-    }
+    """What has to be done with the files first, each content once. For ``exact`` it is each file that is read."""
+    tasks: dict[Kind, Task] = {"picture": task_of("image-analyze", {}), "film": task_of("fingerprint", {})}
     return {kind: task for kind, task in tasks.items() if kind in set(kinds)}
 
 
 def find_groups(
-    bench: Workbench, collection: Collection, kinds: Sequence[Kind], distance: int, runner: Runner = THROUGH_RAY
+    bench: Workbench,
+    collection: Collection,
+    kinds: Sequence[Kind],
+    distance: int,
+    runner: Runner = THROUGH_RAY,
+    *,
+    fresh: bool = False,
 ) -> tuple[list[Group], int]:
     """Do with the files what has to be known of them, and find the groups; and how many files it can't be done with.
+
+    ``fresh``: no digest counts that an earlier job made; a disk that fails changes bytes, and nothing else.
 
     Raises:
         StorageError: ``collection_busy``.
         UnitDroppedError: this driver was taken away.
     """
-    tasks = tasks_of(kinds)
+    tasks, parts = tasks_of(kinds), len(set(kinds))
+    told: Digests = {}
     unknown = 0
-    for number, (kind, task) in enumerate(tasks.items()):
-        among = of_same_size(collection) if kind == "exact" else None
-        part = bench.part(number, len(tasks))
-        done = process(part, collection, task, overwrite=False, fresh=False, again=False, among=among, runner=runner)
+    if "exact" in kinds:
+        files = of_same_size(collection)
+        told = digests(bench.part(0, parts), collection, files, runner, fresh=fresh)
+        unknown += sum((uri, stamp_of(facts).digest) not in told for uri, facts in files.items())
+    for number, task in enumerate(tasks.values(), parts - len(tasks)):
+        part = bench.part(number, parts)
+        done = process(part, collection, task, overwrite=False, fresh=False, again=False, runner=runner)
         unknown += done.failed
-    return groups_of(collection, kinds, distance), unknown
+    return groups_of(collection, kinds, told, distance), unknown
 
 
-def of_same_size(collection: Collection) -> pa.Array:
-    """The contents of files that aren't the only ones of their size: only they can be the same."""
-    files = _present(collection)
-    counts = pc.value_counts(files["size_bytes"].combine_chunks())
-    shared = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    return files.filter(pc.is_in(files["size_bytes"], shared))["identity"].combine_chunks().unique()
+def do_part(bench: Workbench, unit: Unit) -> BaseModel:
+    """A batch of what ``find_groups`` has done."""
+    return do_digest_batch(bench, unit) if DIGESTED in unit.payload else do_batch(bench, unit)
 
 
-def groups_of(collection: Collection, kinds: Sequence[Kind], distance: int) -> list[Group]:
-    """The groups, by what the ``tasks_of`` these kinds made of the files. At most ``distance`` bits differ.
+def of_same_size(collection: Collection) -> dict[str, os.stat_result]:
+    """The files that aren't the only ones of their size: only they can be the same."""
+    there: dict[str, os.stat_result] = {}
+    sizes: defaultdict[int, set[str]] = defaultdict(set)
+    for row in _present(collection).to_pylist():
+        facts = facts_of(row["uri"])
+        if facts is not None and is_as_imported(row, facts):
+            there[row["uri"]] = facts
+            sizes[facts.st_size].add(file_of(facts))
+    return {uri: facts for uri, facts in there.items() if len(sizes[facts.st_size]) > 1}
+
+
+def groups_of(collection: Collection, kinds: Sequence[Kind], told: Digests, distance: int) -> list[Group]:
+    """The groups, by what the ``tasks_of`` these kinds made of the files, and their digests.
+
+    At most ``distance`` bits differ.
 
     A file that has the same bytes as a better one is in no other group.
     """
-    contents: defaultdict[str, list[Copy]] = defaultdict(list)
-    for row in _present(collection).to_pylist():
-        copy = Copy(uri=row["uri"], size_bytes=row["size_bytes"], modified_at=row["modified_at"])
-        contents[row["identity"]].append(copy)
+    contents = _contents(collection)
+    place_key = partial(_place_key, own=collection.folder)
     tasks = tasks_of(kinds)
-    groups = list(_exact(_results(collection, tasks["exact"]), contents)) if "exact" in tasks else []
+    groups = list(_exact(told, contents, place_key)) if "exact" in kinds else []
     spare = {copy.uri for group in groups for copy in group.copies[1:]}
+    files = {
+        identity: min(others, key=place_key)
+        for identity, copies in contents.items()
+        if (others := [copy for copy in copies if copy.uri not in spare])
+    }
     if "picture" in tasks:
-        looks = _picture_looks(_results(collection, tasks["picture"]), contents)
-        groups += picture_groups(_ranked(looks, spare), distance)
+        looks = _picture_looks(_results(collection, tasks["picture"]), files)
+        groups += picture_groups(_ranked(looks), distance)
     if "film" in tasks:
-        looks = _film_looks(_results(collection, tasks["film"]), contents, _scores(collection))
-        groups += film_groups(_ranked(looks, spare), distance)
+        looks = _film_looks(_results(collection, tasks["film"]), files, _scores(collection))
+        groups += film_groups(_ranked(looks), distance)
     return groups
 
 
+def _contents(collection: Collection) -> Mapping[str, Sequence[Copy]]:
+    """The files that are there, as they were imported, by their contents."""
+    contents: defaultdict[str, list[Copy]] = defaultdict(list)
+    for row in _present(collection).to_pylist():
+        facts = facts_of(row["uri"])
+        if facts is not None and is_as_imported(row, facts):
+            noted = {"stamp": stamp_of(facts).digest, "file": file_of(facts)}
+            copy = Copy(uri=row["uri"], size_bytes=facts.st_size, modified_at=row["modified_at"], **noted)
+            contents[row["identity"]].append(copy)
+    return contents
+
+
 def _present(collection: Collection) -> pa.Table:
-    files = collection.files.read(("uri", "identity", "size_bytes", "modified_at", "state"))
+    files = collection.files.read(("uri", "identity", "stamp", "size_bytes", "modified_at", "state"))
     return files.filter(pc.equal(files["state"], "present")).sort_by("uri")
 
 
@@ -142,42 +194,55 @@ def _scores(collection: Collection) -> dict[str, float | None]:
     return {identity: told["score"] for identity, told in _results(collection, task)} if known else {}
 
 
-def _exact(results: Iterable[tuple[str, dict[str, Any]]], contents: Mapping[str, Sequence[Copy]]) -> Iterator[Group]:
+_PlaceKey = tuple[bool, bool, datetime, int, str]
+
+
+def _exact(
+    told: Digests, contents: Mapping[str, Sequence[Copy]], place_key: Callable[[Copy], _PlaceKey]
+) -> Iterator[Group]:
     same: defaultdict[str, list[Copy]] = defaultdict(list)
-    for identity, told in results:
-        same[told["blake3"]] += contents.get(identity, ())
+    for copy in chain.from_iterable(contents.values()):
+        digest = told.get((copy.uri, copy.stamp or ""))
+        if digest is not None:
+            same[digest].append(copy)
     for found in same.values():
-        if len(found) > 1:
-            ordered = sorted(found, key=lambda copy: (copy.modified_at, len(copy.uri), copy.uri))
-            yield _group("exact", ordered, "of the same bytes it is the oldest, or has the shortest path.")
+        ordered = sorted(found, key=place_key) if len(found) > 1 else ()
+        yield from _group("exact", ordered, "of the same bytes it is the oldest, or has the shortest path.")
 
 
-def _picture_looks(
-    results: Iterable[tuple[str, dict[str, Any]]], contents: Mapping[str, Sequence[Copy]]
-) -> Iterator[Look]:
+def _place_key(copy: Copy, own: Path) -> _PlaceKey:
+    """To sort copies of the same bytes by, the best first.
+
+    What the collection keeps for itself, in its folder ``own``, goes with it; and a link is no file of its own.
+    """
+    path = Path(copy.uri)
+    return path.is_relative_to(own), path.is_symlink(), copy.modified_at, len(copy.uri), copy.uri
+
+
+def _picture_looks(results: Iterable[tuple[str, dict[str, Any]]], files: Mapping[str, Copy]) -> Iterator[Look]:
     for identity, told in results:
         blank = any(issue["code"] == "blank" for issue in told["issues"])  # it looks like every other one
-        if identity in contents and not blank:
+        if identity in files and not blank:
             source = ImageInfo.model_validate(told["source"])
             about = {"width": source.width, "height": source.height, "score": told["quality"]["score"]}
-            copy = contents[identity][0].model_copy(update=about)
+            copy = files[identity].model_copy(update=about)
             yield Look(file=copy, hashes=(told["phash"], told["dhash"]), moving=source.is_moving)
 
 
 def _film_looks(
     results: Iterable[tuple[str, dict[str, Any]]],
-    contents: Mapping[str, Sequence[Copy]],
+    files: Mapping[str, Copy],
     scores: Mapping[str, float | None],
 ) -> Iterator[Look]:
     for identity, told in results:
-        if identity in contents:
+        if identity in files:
             about = {"width": told["width"], "height": told["height"], "score": scores.get(identity)}
-            copy = contents[identity][0].model_copy(update=about)
+            copy = files[identity].model_copy(update=about)
             yield Look(file=copy, hashes=tuple(told["hashes"]), duration_s=told["duration_s"])
 
 
-def _ranked(looks: Iterable[Look], spare: Container[str]) -> list[Look]:
-    return sorted((look for look in looks if look.file.uri not in spare), key=lambda look: rank_key(look.file))
+def _ranked(looks: Iterable[Look]) -> list[Look]:
+    return sorted(looks, key=lambda look: rank_key(look.file))
 
 
 def rank_key(copy: Copy) -> tuple[float, float, int, str]:
@@ -222,22 +287,25 @@ def _of_one_shape(one: Copy, other: Copy) -> bool:
 
 
 def _groups(kind: Kind, looks: Sequence[Look], found: Mapping[int, Mapping[int, float]]) -> list[Group]:
-    groups = []
+    groups: list[Group] = []
     for best, others in found.items():
         copies = [looks[each].file.model_copy(update={"distance": told}) for each, told in others.items()]
-        groups.append(_group(kind, [looks[best].file, *copies]))
+        groups += _group(kind, [looks[best].file, *copies])
     return groups
 
 
-def _group(kind: Kind, copies: Sequence[Copy], reason: str | None = None) -> Group:
-    best, *others = copies
-    return Group(
-        kind=kind,
-        best=best.uri,
-        reason=reason or why_better(best, min(others, key=rank_key)),
-        spare_bytes=sum(copy.size_bytes for copy in others),
-        copies=tuple(copies),
-    )
+def _group(kind: Kind, copies: Sequence[Copy], reason: str | None = None) -> Iterator[Group]:
+    """The group of these, the best first; none where they are all names of one file."""
+    others = [copy for copy in copies[1:] if copy.file is None or copy.file != copies[0].file]
+    if others:
+        sizes = {copy.file or copy.uri: copy.size_bytes for copy in others}
+        yield Group(
+            kind=kind,
+            best=copies[0].uri,
+            reason=reason or why_better(copies[0], min(others, key=rank_key)),
+            spare_bytes=sum(sizes.values()),
+            copies=(copies[0], *others),
+        )
 
 
 def why_better(best: Copy, next_best: Copy) -> str:

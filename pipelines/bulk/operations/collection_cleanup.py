@@ -14,8 +14,7 @@ from cluster.storage import local_path
 from pipelines.bulk.cleaning import Cleaning, What
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.duplicates import Group, Kind, find_groups
-from pipelines.bulk.file_batches import do_batch
+from pipelines.bulk.duplicates import Group, Kind, do_part, find_groups
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.trash import ENTRIES, Trash
 from pipelines.jobs.catalogue import Made, Operation, Outcome
@@ -98,7 +97,7 @@ def plan(bench: Workbench) -> Plan:
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
-        return do_batch(bench, unit)
+        return do_part(bench, unit)
     began, collection, params = time.monotonic(), _collection(bench), bench.params
     groups = _groups(bench, collection, params, runner)  # it may take long, and others may import meanwhile
     with collection.alone("files", bench.driver.job_id):
@@ -148,7 +147,9 @@ def _clean(
 def _groups(bench: Workbench, collection: Collection, params: Params, runner: Runner) -> list[Group]:
     cleans = _action(params) in ("listed", "cleaned")
     kinds = [kind for what in params.what for kind in _COPIES.get(what, ())] if cleans else []
-    return find_groups(bench, collection, kinds, params.distance, runner)[0] if kinds else []
+    if not kinds:
+        return []
+    return find_groups(bench, collection, kinds, params.distance, runner, fresh=not params.dry_run)[0]
 
 
 def _undo(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, Kept]:

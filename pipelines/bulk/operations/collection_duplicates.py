@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.bulk.collection import Collection
+from pipelines.bulk.digests import OPERATION as CHECKSUM
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.duplicates import Group, Kind, find_groups, tasks_of
-from pipelines.bulk.file_batches import do_batch
+from pipelines.bulk.duplicates import Group, Kind, do_part, find_groups, tasks_of
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
@@ -57,13 +57,14 @@ def _collection(bench: Workbench) -> Collection:
 
 
 def plan(bench: Workbench) -> Plan:
-    operations = [task.operation for task in tasks_of(bench.params.kinds).values()]
+    operations = [CHECKSUM] if "exact" in bench.params.kinds else []
+    operations += [task.operation for task in tasks_of(bench.params.kinds).values()]
     return driven({"collection": _collection(bench).name, "operations": operations})
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
-        return do_batch(bench, unit)
+        return do_part(bench, unit)
     began, collection, params = time.monotonic(), _collection(bench), bench.params
     groups, unknown = find_groups(bench, collection, params.kinds, params.distance, runner)
     groups.sort(key=lambda group: (-group.spare_bytes, group.best))

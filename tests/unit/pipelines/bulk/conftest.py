@@ -40,13 +40,14 @@ def desk(tmp_path: Path, child: MediaChild) -> Desk:
 
 
 @pytest.fixture
-def imported(desk: Desk) -> Callable[[], Collection]:
-    """Take the library into a collection, as it is now."""
+def imported(desk: Desk) -> Callable[..., Collection]:
+    """Take the library, or other folders, into a collection, as they are now."""
 
-    def take() -> Collection:
+    def take(*folders: Path) -> Collection:
         collection = desk.collection()
         rows = []
-        for seen in scan([str(desk.library)], (desk.library,), kinds=ALL):
+        roots = folders or (desk.library,)
+        for seen in scan(list(map(str, roots)), roots, kinds=ALL):
             with Path(seen.uri).open("rb") as file:
                 identity = identify(file.fileno()).digest
             rows.append(

@@ -4,58 +4,32 @@ import json
 import os
 import shutil
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import media_factory as factory
 import pyarrow as pa
 import pytest
-from PIL import Image
 from unit.pipelines.bulk.desk import report, settle
+from unit.pipelines.bulk.mixed import THUMBNAILS, listed, mixed_library, names
 from unit.pipelines.bulk.test_duplicates import scene
 from unit.pipelines.bulk.test_trash import rows_of, state_of
 
+from cluster import identity
 from cluster.errors import StorageError
+from pipelines.bulk import digests
 from pipelines.bulk.operations.collection_cleanup import OPERATION, Params
 from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
 from pipelines.bulk.operations.collection_process import OPERATION as PROCESS
 from pipelines.bulk.tasks import task_of
-from pipelines.bulk.trash import Trash
 
 EVERYTHING = ("missing", "orphaned", "temporary", "broken", "duplicates", "similar")
-THUMBNAILS: dict[str, Any] = {"task": "image-thumbnails", "task_params": {"sizes": ["48"]}}
-
-
-def listed(desk, *what: str, **params: Any) -> dict[str, str]:
-    """What would go, or went, and as what."""
-    outcome = desk.do(OPERATION, "collection:all", **params | ({"what": what} if what else {}))
-    return {row["path"]: row["what"] for row in report(outcome, "cleanup.jsonl")}
-
-
-def names(rows: dict[str, str]) -> dict[str, str]:
-    return {Path(path).name: what for path, what in rows.items()}
 
 
 @pytest.fixture
 def library(desk, imported) -> Path:
-    """Of each kind of what may go, one; and what looks like it, but has to stay."""
-    folder = desk.library
-    for number in range(4):
-        scene(number).save(folder / f"{number}.png")
-    scene(0).save(folder / "0-small.jpg", quality=70)
-    shutil.copy(folder / "1.png", folder / "1x.png")
-    (folder / "broken.png").write_bytes((folder / "2.png").read_bytes()[:3000])
-    (folder / "not-read-here.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    Image.effect_noise((64, 48), 80).save(folder / "gone.png")
-    (folder / f".film.mkv.{uuid.uuid4()}-3.mediaray-part").write_bytes(b"staged")
-    (folder / "film.mediaray-part").write_bytes(b"a name of somebody else")
-    settle(folder)
-    imported()
-    for params in (THUMBNAILS, {"task": "image-analyze"}):
-        desk.do(PROCESS, "collection:all", **params)
-    (folder / "gone.png").unlink()
-    imported()
-    return folder
+    return mixed_library(desk, imported)
 
 
 def artifacts_of(desk, name: str) -> list[Path]:
@@ -102,7 +76,7 @@ def test_a_dry_run_lists_exactly_what_a_real_run_does_and_all_of_it_comes_back(d
     assert set(rows) - set(rows_of(collection)) == {path for path in gone if path in rows}
     assert report(desk.do(OPERATION, "collection:all", what=EVERYTHING), "cleanup.jsonl") == []
 
-    restored = desk.do(OPERATION, "collection:all", restore=True)
+    restored = desk.do(OPERATION, "collection:all", restore=True, dry_run=False)
     assert sorted(row["path"] for row in report(restored, "cleanup.jsonl")) == sorted(gone)
     assert (state_of(desk.library), rows_of(collection)) == (before, rows)
     assert state_of(collection.folder / "artifacts") == thumbnails
@@ -133,6 +107,26 @@ def test_a_copy_that_changed_since_its_import_stays(desk, library):
     assert {Path(row["path"]).name for row in report(outcome, "kept.jsonl")} >= {"broken.png"}
     assert (library / "broken.png").exists()
     assert "kept.jsonl" in outcome.warnings[0]
+
+
+def test_a_disk_that_fails_meanwhile_loses_no_good_copy(desk, imported, monkeypatch):
+    """A byte flipped since the dry run read both; the file system notes nothing of it."""
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    for name in ("a.bin", "b.bin"):
+        (desk.library / name).write_bytes(bytes(3 << 20))
+    settle(desk.library)
+    imported()
+    assert names(listed(desk, "duplicates")) == {"b.bin": "duplicates"}
+    real = digests.each_of
+
+    def flipped(*given: Any) -> Any:
+        for each in real(*given):
+            flips = "a.bin" in each.source
+            yield replace(each, result={**each.result, "blake3": "00"}) if flips else each
+
+    monkeypatch.setattr(digests, "each_of", flipped)
+    assert listed(desk, "duplicates", dry_run=False) == {}
+    assert (desk.library / "b.bin").exists()
 
 
 def test_what_is_read_only_stays(desk, library, monkeypatch):
@@ -178,41 +172,6 @@ def test_a_film_that_validate_found_broken_is_broken(desk, imported):
     imported()
     desk.do(PROCESS, "collection:all", task="validate")
     assert names(listed(desk, "broken")) == {"film.mp4": "broken"}
-
-
-def test_a_run_that_was_killed_is_finished_by_the_next(desk, library, monkeypatch):
-    dry = listed(desk, "broken", "duplicates", "similar")
-    real, count = os.rename, 0
-
-    def rename(*given: Any, **named: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == 2:
-            raise KeyboardInterrupt
-        real(*given, **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "rename", rename)
-        with pytest.raises(KeyboardInterrupt):
-            listed(desk, "broken", "duplicates", "similar", dry_run=False)
-    assert any(Path(path).exists() for path in dry)
-    listed(desk, "missing", dry_run=False)
-    assert not any(Path(path).exists() for path in dry)
-    trash = Trash(desk.collection(), desk.home, (library,))
-    assert trash.unfinished() == []
-
-
-def test_the_trash_is_emptied_only_on_request_and_by_age(desk, library):
-    listed(desk, "broken", dry_run=False)
-    assert listed(desk, empty_days=1) == {}
-    assert names(listed(desk, empty_days=0)) == {"broken.png": "broken"}
-    assert listed(desk, restore=True) == {}
-    assert [path for path in (desk.home / "trash").rglob("*") if path.is_file()] == []
-
-
-def test_restore_and_empty_at_once_make_no_sense():
-    with pytest.raises(ValueError, match="either restore or empty_days"):
-        Params(restore=True, empty_days=3)
 
 
 def test_the_report_has_what_a_person_asks_for(desk, library):

@@ -1,18 +1,22 @@
 """Copies are found by their bytes and by their look, on real files; and the best is named with the reason."""
 
+import os
 import shutil
 from pathlib import Path
 
 import media_factory as factory
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from shots import shot
 from unit.pipelines.bulk.desk import report, settle
 
+from cluster import identity
+from pipelines.bulk import digests
 from pipelines.bulk.duplicates import Copy, Look, film_groups, picture_groups
 from pipelines.bulk.operations.collection_duplicates import OPERATION
-from pipelines.bulk.tasks import task_of
+from pipelines.bulk.tables import Table
 
 
 def scene(seed: int, width: int = 120, height: int = 80) -> Image.Image:
@@ -62,20 +66,86 @@ def test_the_same_bytes_are_a_group_of_their_own_kind_and_in_no_other(desk, libr
     }
 
 
+def digested(collection) -> set[str]:
+    """The names of the files that were read whole."""
+    table = Table(
+        collection.folder / "digests", pa.schema({"uri": pa.string(), "at": pa.timestamp("us", "UTC")}), "uri"
+    )
+    return {Path(uri).name for uri in table.read(("uri",))["uri"].to_pylist()}
+
+
 def test_only_files_that_share_their_size_are_read_whole(desk, library, imported):
     collection = imported()
     groups(desk, kinds=("exact",))
-    (task,) = collection.tasks()
-    assert task.operation == "checksum"
-    assert len(collection.results(task).read()) == 2
+    assert digested(collection) == {"2.png", "2x.png"}
+    assert collection.tasks() == []
 
 
-def test_copies_with_the_same_time_are_read_once(desk, imported):
+def test_copies_with_the_same_time_are_read_each(desk, imported):
     scene(1).save(desk.library / "a.png")
     shutil.copy2(desk.library / "a.png", desk.library / "b.png")
     collection = imported()
     assert groups(desk) == {"a.png": ("exact", {"b.png"})}
-    assert len(collection.results(task_of("checksum", {})).read()) == 1
+    assert digested(collection) == {"a.png", "b.png"}
+
+
+def test_a_copy_in_which_a_byte_flipped_between_the_samples_is_none(desk, imported):
+    """All that tells contents apart else is the same: size, time, and the samples."""
+    (desk.library / "a.bin").write_bytes(bytes(3 << 20))
+    with (desk.library / "b.bin").open("wb") as file:
+        file.write(bytes(100_000) + b"x" + bytes((3 << 20) - 100_001))
+    for name in ("a.bin", "b.bin"):
+        os.utime(desk.library / name, (10**9, 10**9))
+    files = imported().files.read(("uri", "identity"))
+    assert len(files["identity"].unique()) == 1
+    assert groups(desk) == {}
+
+
+def test_a_digest_is_kept_while_its_file_stays_as_it_is(desk, library, imported, monkeypatch):
+    collection, read = imported(), []
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    groups(desk, kinds=("exact",))
+    real = digests.each_of
+    monkeypatch.setattr(digests, "each_of", lambda *given: read.append(given[-1]) or real(*given))
+    assert groups(desk, kinds=("exact",)) == {"2.png": ("exact", {"2x.png"})}
+    assert read == []
+    (library / "2x.png").write_bytes((library / "2.png").read_bytes()[:-1] + b"x")
+    imported()
+    assert groups(desk, kinds=("exact",)) == {}
+    assert read == [[str(library / "2x.png")]]
+    assert digested(collection) == {"2.png", "2x.png"}
+
+
+def test_a_file_is_no_copy_of_itself_whatever_its_names_are(desk, imported):
+    scene(1).save(desk.library / "a.png")
+    (desk.library / "b.png").hardlink_to(desk.library / "a.png")
+    (desk.library / "c.png").symlink_to(desk.library / "a.png")
+    imported()
+    assert groups(desk) == {}
+
+
+def test_a_copy_with_several_names_counts_once(desk, imported):
+    scene(1).save(desk.library / "a.png")
+    shutil.copy(desk.library / "a.png", desk.library / "b.png")
+    settle(desk.library)
+    (desk.library / "a2.png").hardlink_to(desk.library / "a.png")
+    (desk.library / "b2.png").hardlink_to(desk.library / "b.png")
+    imported()
+    outcome = desk.do(OPERATION, "collection:all")
+    assert [Path(copy.uri).name for copy in outcome.result.largest[0].copies] == ["a.png", "b.png", "b2.png"]
+    assert outcome.result.spare_bytes == (desk.library / "a.png").stat().st_size
+
+
+def test_the_best_of_the_same_bytes_is_no_link_and_not_what_the_collection_itself_keeps(desk, imported):
+    linked = desk.library / ".not-imported.png"
+    scene(1).save(linked)
+    shutil.copy2(linked, desk.library / "copy-with-a-long-name.png")
+    (desk.library / "a.png").symlink_to(linked)
+    own = desk.collection().folder / "unpacked" / "0.png"
+    own.parent.mkdir(parents=True)
+    shutil.copy2(linked, own)
+    imported(desk.library, own.parent)
+    assert groups(desk) == {"copy-with-a-long-name.png": ("exact", {"a.png", "0.png"})}
 
 
 def test_two_files_of_the_same_size_with_other_bytes_are_no_copies(desk, imported):

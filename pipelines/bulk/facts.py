@@ -1,0 +1,35 @@
+"""What the file system tells of a collection's files now: whether each is as it was imported, and which are one."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cluster.identity import stamp_of
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def facts_of(path: str) -> os.stat_result | None:
+    """Of a file, or of the one that a link leads to: what an import looks at; ``None`` where there is none."""
+    try:
+        return os.stat(path)  # noqa: PTH116 a Path of each of many thousands takes as long as its stat
+    except (OSError, ValueError):
+        return None
+
+
+def is_as_imported(row: Mapping[str, Any], facts: os.stat_result) -> bool:
+    """Whether a file is what its row says: by its ``stamp``, or by ``size_bytes`` and ``modified_at`` without one."""
+    if row["stamp"] is not None:
+        return bool(stamp_of(facts).digest == row["stamp"])
+    modified_us = (row["modified_at"] - _EPOCH) // timedelta(microseconds=1)
+    return bool((facts.st_size, facts.st_mtime_ns // 1000) == (row["size_bytes"], modified_us))
+
+
+def file_of(facts: os.stat_result) -> str:
+    """Alike of all names of one file: of hard links, through links to its folder, and through another mount.
+
+    A share that is mounted beside the disk it is of has another device, but the same inodes: so the device doesn't
+    count. That two files have the same inode number, size and time to the nanosecond, hardly happens.
+    """
+    return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}"
