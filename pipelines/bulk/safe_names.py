@@ -7,7 +7,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
@@ -33,22 +33,35 @@ def safe_name(name: str) -> str:
     return _shortened(_DEVICE.sub(r"\1_", safe, count=1) if _DEVICE.match(safe) else safe, _MOST_BYTES)
 
 
-def apart(paths: Sequence[str], keys: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+def apart(
+    paths: Sequence[str], keys: Sequence[str], taken: Collection[str] = (), kept: Mapping[str, str] | None = None
+) -> list[str]:
     """Safe paths, no two of which are the same where case doesn't count, nor a file the folder of another.
 
-    Of those that would be, each gets a part of the digest of its key: so none depends on which others there are.
+    Of those that would be, each gets a part of the digest of its key. ``kept`` are the names that some have by now, by
+    their keys: they keep them. ``taken`` are those of others.
     """
-    found = list(paths)
+    kept = kept or {}
+    found = [kept.get(key, path) for path, key in zip(paths, keys, strict=True)]
+    wanted = [_folded(path) for path, name in zip(paths, found, strict=True) if path != name]
     for digits in _DIGITS:
         folded = [_folded(path) for path in found]
-        counts = Counter(folded)
+        counts = Counter((*folded, *wanted))
         folders = {str(parent) for path in folded for parent in PurePosixPath(path).parents}
         clashing = folders | {_folded(path) for path in taken} | {path for path, count in counts.items() if count > 1}
         found = [
-            _marked(path, _digest(key, digits)) if fold in clashing else path
+            _marked(path, _digest(key, digits)) if fold in clashing and key not in kept else path
             for path, fold, key in zip(found, folded, keys, strict=True)
         ]
     return found
+
+
+def forms_of(path: str, key: str) -> Iterator[str]:
+    """All that ``apart`` may make of a path, whatever others there are."""
+    yield path
+    for digits in _DIGITS:
+        path = _marked(path, _digest(key, digits))
+        yield path
 
 
 def _folded(path: str) -> str:

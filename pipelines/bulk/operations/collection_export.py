@@ -9,10 +9,12 @@ from pydantic import AfterValidator, BaseModel, Field
 from cluster.storage import check_target_folder, free_space, local_path
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
+from pipelines.bulk.copies import Exported, copy_all
 from pipelines.bulk.copying import copy_batch
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.exports import Export, Exported, export_all, planned, size_of
+from pipelines.bulk.export_plan import Export, planned, size_of
 from pipelines.bulk.name_template import checked_template
+from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Plan, Unit
@@ -76,11 +78,11 @@ def plan(bench: Workbench) -> Plan:
     return made
 
 
-def run(bench: Workbench, unit: Unit) -> BaseModel:
+def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
         return copy_batch(bench, unit)
     export = _export(bench)
-    figures, failed = export_all(bench, export)
+    figures, failed = copy_all(bench, export, runner)
     if failed:
         (bench.scratch / _FAILED).write_text("".join(f"{json.dumps(row)}\n" for row in failed))
     return ExportResult(collection=export.collection.name, **figures.model_dump())

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Unit
 from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.jobs.profiles import all_profiles
 
 DAY_S = 86_400
 _NUMBERS = count()  # no two batches have the same name
@@ -44,6 +46,11 @@ class Desk:
 
     def collection(self, name: str = "all") -> Collection:
         return Collection.named(self.home, name)
+    @property
+    def out(self) -> Path:
+        """A folder that may be written, and isn't there yet."""
+        return self.folder / "out"
+
 
     def begin(self, operation: Operation, /, *sources: str | Path, **params: Any) -> Workbench:
         """A job's place."""
@@ -52,13 +59,13 @@ class Desk:
             params=operation.params(**params),
             sources=tuple(map(str, sources)),
             scratch=self.home / "scratch" / f"job-{self.jobs}" / "run.1",
-            roots=Roots((self.library,), (self.library,)),
+            roots=Roots((self.library,), (self.library, self.out)),
             child=self.child,
             cpus=1,
             slots=2,
             shared={},
             estimate_s=1.0,
-            profiles=dict,
+            profiles=partial(all_profiles, self.home / "profiles"),
             home=self.home,
             driver=Driver(f"job-{self.jobs:04d}", RUN, 1),
             on_progress=lambda progress: self.told.append(progress["fraction"]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.bulk.safe_names import apart, safe_name, safe_path
+from pipelines.bulk.safe_names import apart, forms_of, safe_name, safe_path
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,23 @@ def test_no_file_has_the_name_of_another_s_folder():
 
 def test_names_that_are_taken_are_left_to_who_has_them():
     assert apart(["Catalogue.parquet"], ["1"], taken=("catalogue.parquet",)) != ["Catalogue.parquet"]
+
+
+def test_a_name_that_a_file_has_stays_whatever_comes():
+    first, second = apart(["a.jpg", "a.jpg"], ["1", "2"], kept={"1": "a.jpg"})
+    assert first == "a.jpg"
+    assert second in forms_of("a.jpg", "2")
+    assert second != "a.jpg"
+
+
+def test_a_name_that_was_told_apart_stays_so_beside_one_that_is_called_the_same():
+    _, marked, _ = forms_of("a.jpg", "1")
+    first, second = apart(["a.jpg", marked], ["1", "2"], kept={"1": marked})
+    assert (first, second == marked) == (marked, False)
+
+
+def test_all_names_that_may_be_made_of_a_path_are_its_forms():
+    paths, keys = ["a.jpg", "A.jpg", "b"], ["1", "2", "3"]
+    assert all(name in forms_of(path, key) for name, path, key in zip(apart(paths, keys), paths, keys, strict=True))
+    (doubly,) = apart(["a.jpg"], ["1"], taken=("a.jpg", next(iter([*forms_of("a.jpg", "1")][1:]))))
+    assert doubly in forms_of("a.jpg", "1")

@@ -1,0 +1,109 @@
+"""An export into a folder: files copied there, or linked, and the catalogue beside them."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from cluster.storage import check_target_folder, flush_files, flush_folder, publish, remove_staged, stage
+from pipelines.bulk.copying import COPIED, FAILED, KNOWN, LINK, OUTCOMES, OUTPUT, OVERWRITE, TABLE
+from pipelines.bulk.driving import have_all_done
+from pipelines.bulk.export_catalogue import CATALOGUE, check_catalogue, named_rows, write_catalogue
+from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
+from pipelines.bulk.streaming import Batching, Runner
+from pipelines.bulk.tables import Table
+from pipelines.bulk.view import CollectionView, Query
+from pipelines.jobs.scratch import note_staging, tag_of
+from pipelines.jobs.workbench import Workbench
+
+
+class Exported(BaseModel, frozen=True, extra="forbid"):
+    """Of ``files`` some were ``copied``, others ``known``: an earlier run had; the rest ``failed``.
+
+    ``size_bytes`` is what they take together, ``catalogue`` the file that tells what is known of them.
+    """
+
+    files: int
+    copied: int
+    known: int
+    failed: int
+    size_bytes: int
+    catalogue: str
+    codes: dict[str, int]
+    elapsed_s: float
+
+
+def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported, Sequence[Mapping[str, Any]]]:
+    """Copy all files, put the catalogue beside them, and tell which failed.
+
+    Raises:
+        StorageError: ``collection_busy``, ``output_outside_roots``, ``disk_full``; ``output_exists``: a catalogue that
+            isn't ours.
+        UnitDroppedError: this driver was taken away.
+    """
+    began = time.monotonic()
+    check_target_folder(export.output, bench.write_roots)
+    check_catalogue(export.output, overwrite=export.overwrite)
+    with export.collection.alone(export.key, bench.driver.job_id):
+        rows = planned_once(bench, export)
+        table = Table(bench.scratch / "outcomes", OUTCOMES, "uri")
+        folders = {(export.output / target).parent for target in rows["target"].to_pylist()} | {export.output}
+        note_staging(bench.scratch.parent, folders)
+        if len(rows):
+            size, needs = batches_of(rows)
+            common = {
+                TABLE: str(bench.scratch / "outcomes"),
+                OUTPUT: str(export.output),
+                OVERWRITE: export.overwrite,
+                LINK: export.link,
+            }
+            have_all_done(bench, rows, Batching(table, "uri", size, needs, FAILED, common), runner)
+        for folder in filter(Path.is_dir, folders):
+            remove_staged(folder, tag_of(bench.driver.job_id))
+        outcomes = table.read()
+        failed = failures_in(outcomes)
+        done = rows.filter(pc.invert(pc.is_in(rows["uri"], pa.array([row["uri"] for row in failed], pa.string()))))
+        _publish_catalogue(bench, export, done)
+    states = Counter(outcomes["state"].to_pylist())
+    figures = Exported(
+        files=len(rows),
+        copied=states[COPIED],
+        known=states[KNOWN],
+        failed=states[FAILED],
+        size_bytes=size_of(done),
+        catalogue=str(export.output / CATALOGUE),
+        codes=codes_of(failed),
+        elapsed_s=round(time.monotonic() - began, 3),
+    )
+    return figures, failed
+
+
+def failures_in(outcomes: pa.Table) -> list[dict[str, Any]]:
+    """What failed and why, by URI."""
+    failed = outcomes.filter(pc.equal(outcomes["state"], FAILED)).sort_by("uri")
+    rows: list[dict[str, Any]] = failed.select(["uri", "target", "code", "message"]).to_pylist()
+    return rows
+
+
+def codes_of(failed: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return dict(Counter(row["code"] for row in failed).most_common())
+
+
+def target_by_uri(rows: pa.Table) -> dict[str, str]:
+    return dict(zip(rows["uri"].to_pylist(), rows["target"].to_pylist(), strict=True))
+
+
+def _publish_catalogue(bench: Workbench, export: Export, done: pa.Table) -> None:
+    made, target = bench.scratch / CATALOGUE, export.output / CATALOGUE
+    with CollectionView(export.collection) as view:
+        rows = named_rows(view.batches(Query(export.condition)), target_by_uri(done), export.collection.name)
+        write_catalogue(rows, made, export.output)
+    flush_files(bench.scratch)
+    staged = stage(made, target, bench.write_roots, f"{tag_of(bench.driver.job_id)}{bench.driver.fence}")
+    publish(staged, target, overwrite=True, size_bytes=made.stat().st_size)
+    flush_folder(export.output)

@@ -1,0 +1,92 @@
+"""The catalogue beside exported files: a row for each with all that is known of it, and what it is called there."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cluster.errors import StorageError
+from pipelines.bulk.exporting import write_rows
+
+CATALOGUE = "catalogue.parquet"
+_URI, _EXPORTED = "uri", "exported"  # columns: of where a file is from, and of its name below the folder
+_MARK = b"mediaray.collection"  # in the schema: who wrote it
+
+
+def check_catalogue(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder with a catalogue of another program. Raises StorageError: ``output_exists``."""
+    target = folder / CATALOGUE
+    if target.exists() and not overwrite and not _is_ours(target):
+        raise StorageError("output_exists", f"{target} exists already. Choose another folder, or set overwrite.")
+
+
+def exported_names(folder: Path) -> dict[str, str]:
+    """The files in a folder that earlier exports put there: the URI of each by its name."""
+    if not _is_ours(folder / CATALOGUE):
+        return {}
+    rows = pq.read_table(folder / CATALOGUE, columns=[_URI, _EXPORTED], partitioning=None)
+    named = zip(rows[_EXPORTED].to_pylist(), rows[_URI].to_pylist(), strict=True)
+    return {name: uri for name, uri in named if name and os.path.lexists(folder / name)}
+
+
+def named_rows(batches: Iterator[pa.RecordBatch], targets: Mapping[str, str], name: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a collection's files that have a target by their URI, with that as a column."""
+    for batch in batches:
+        names = pa.array([targets.get(uri) for uri in batch[_URI].to_pylist()], pa.string())
+        rows = batch.append_column(_EXPORTED, names).filter(pc.is_valid(names))
+        yield rows.replace_schema_metadata({_MARK: name.encode()})
+
+
+def write_catalogue(rows: Iterator[pa.RecordBatch], file: Path, folder: Path) -> None:
+    """Write these rows, the first batch of which may have none, and those that ``folder`` has of its other files.
+
+    Raises:
+        StorageError: ``output_exists``: columns there have other types.
+    """
+    there = folder / CATALOGUE
+    with file.open("wb") as out:
+        if not _is_ours(there):
+            write_rows("parquet", rows, out)
+            return
+        with pq.ParquetFile(there) as known:
+            write_rows("parquet", _merged(rows, known, exported_names(folder)), out)
+
+
+def _merged(
+    rows: Iterator[pa.RecordBatch], known: pq.ParquetFile, there: Mapping[str, str]
+) -> Iterator[pa.RecordBatch]:
+    first = next(rows)
+    try:
+        schema = pa.unify_schemas([first.schema, known.schema_arrow], promote_options="permissive")
+    except pa.ArrowException as error:
+        told = f"The catalogue there can't be gone on with: {error}. Choose another folder, or move it."
+        raise StorageError("output_exists", told) from error
+    told_now: set[str] = set()
+    yield _fitted(first, schema)
+    for batch in rows:
+        told_now.update(batch[_EXPORTED].to_pylist())
+        yield _fitted(batch, schema)
+    stay = pa.array(sorted(there.keys() - told_now), pa.string())
+    for batch in known.iter_batches():
+        yield _fitted(batch.filter(pc.is_in(batch[_EXPORTED], stay)), schema)
+
+
+def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    there = set(batch.schema.names)
+    columns = [
+        batch[field.name].cast(field.type) if field.name in there else pa.nulls(len(batch), field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError):
+        return False
+    texts = all(name in schema.names and schema.field(name).type == pa.string() for name in (_URI, _EXPORTED))
+    return texts and _MARK in (schema.metadata or {})
