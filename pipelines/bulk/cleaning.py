@@ -6,7 +6,6 @@ import re
 import stat
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,8 @@ from cluster.errors import StorageError
 from cluster.identity import stamp_of
 from cluster.storage import open_source
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.duplicates import Group, why_better
+from pipelines.bulk.duplicates import Copy, Group, why_better
+from pipelines.bulk.facts import facts_of, is_as_imported
 from pipelines.bulk.scanning import is_text
 from pipelines.bulk.tasks import Task
 from pipelines.bulk.trash import FOLDER, OF_FILES
@@ -26,7 +26,7 @@ What = Literal["missing", "orphaned", "temporary", "broken", "duplicates", "simi
 # A staged file as `cluster.storage` names it: the target's name, the job's id, the fence.
 _STAGED = re.compile(r"\..*\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d*\.mediaray-part", re.DOTALL)
 _STAGED_AGE_S = 3600.0  # a younger one may be of a job that is about to publish it
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CHANGED = "It changed since it was imported. Import it again."
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
 _JUDGES = frozenset({"probe", "validate", "image-analyze"})  # operations whose failure tells that a file is broken
 # Not among them: not_media. A file of a format that isn't read here may be well.
@@ -128,35 +128,40 @@ class Cleaning:
 
     def _copies(self, what: What, groups: Sequence[Group], gone: Container[str]) -> Iterator[dict[str, Any]]:
         for group in groups:
-            stays = group.best not in gone and self._as_imported(self._files.get(group.best, {}))
-            for copy in group.copies:
+            best = group.copies[0]
+            stays = best.uri not in gone and self._is_as_compared(best)
+            for copy in group.copies[1:]:
                 if copy.uri not in self._files:  # it went since the groups were found
                     continue
-                if copy.uri != group.best and stays:
-                    reason = group.reason if group.kind == "exact" else why_better(group.copies[0], copy)
-                    why = f"{group.best} is kept: {reason}"
-                    yield from self._of_row(self._files[copy.uri], what, why, group.best)
-                elif not stays:
-                    self.kept.append((copy.uri, f"{group.best}, the best of these copies, goes itself, or changed."))
+                if not stays:
+                    self.kept.append((copy.uri, f"{best.uri}, the best of these copies, goes itself, or changed."))
+                elif self._is_own(best.uri) and not self._is_own(copy.uri):
+                    self.kept.append((copy.uri, f"{best.uri}, the best of these copies, is kept by this server alone."))
+                elif not self._is_as_compared(copy):
+                    self.kept.append((copy.uri, _CHANGED))
+                else:
+                    reason = group.reason if group.kind == "exact" else why_better(best, copy)
+                    told = {"best": best.uri, "best_stamp": best.stamp}
+                    yield from self._of_row(self._files[copy.uri], what, f"{best.uri} is kept: {reason}", told)
+
+    def _is_as_compared(self, copy: Copy) -> bool:
+        facts = facts_of(copy.uri)
+        return facts is not None and stamp_of(facts).digest == copy.stamp
+
+    def _is_own(self, uri: str) -> bool:
+        """Whether it is the server's: what it unpacked, made or threw away goes without anyone asking for the file."""
+        path = Path(uri).resolve()
+        return path.is_relative_to(self._home.resolve()) or FOLDER in path.parts
 
     def _of_row(
-        self, row: Mapping[str, Any], what: What, why: str, best: str | None = None
+        self, row: Mapping[str, Any], what: What, why: str, told: Mapping[str, Any] | None = None
     ) -> Iterator[dict[str, Any]]:
-        if not self._as_imported(row):
-            self.kept.append((row["uri"], "It changed since it was imported. Import it again."))
+        facts = facts_of(row["uri"])
+        if facts is None or not is_as_imported(row, facts):
+            self.kept.append((row["uri"], _CHANGED))
             return
-        told = {"identity": row["identity"], "best": best, "table": OF_FILES, "key": row["uri"]}
-        yield from self._file_entry(Path(row["uri"]), what, why, told)
-
-    def _as_imported(self, row: Mapping[str, Any]) -> bool:
-        try:
-            facts = os.lstat(row["uri"])
-        except (KeyError, OSError):
-            return False
-        if row["stamp"] is not None:
-            return bool(stamp_of(facts).digest == row["stamp"])
-        modified_us = (row["modified_at"] - _EPOCH) // timedelta(microseconds=1)
-        return bool((facts.st_size, facts.st_mtime_ns // 1000) == (row["size_bytes"], modified_us))
+        about = {"identity": row["identity"], "table": OF_FILES, "key": row["uri"], **(told or {})}
+        yield from self._file_entry(Path(row["uri"]), what, why, about)
 
     def _file_entry(
         self, path: Path, what: What, why: str, told: Mapping[str, Any] | None = None

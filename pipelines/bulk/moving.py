@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import StorageError
+from cluster.identity import stamp_of
 from cluster.storage import check_target, flush_folder, publish
+from pipelines.bulk.facts import file_of
 
 
 def move(entry: Mapping[str, Any], roots: Sequence[Path]) -> None:
     """Move ``path`` to ``trashed``, if it still has its size and time. The second time changes nothing.
 
+    Of a copy the ``best`` has to be there, another file, as it was when both were compared: before, and after. Who
+    moves the last two of several copies at the same time may so keep both, but never none.
+
     Raises:
-        StorageError: it changed, can't be moved, or lies behind a link or outside the roots.
+        StorageError: it changed, can't be moved, or lies behind a link or outside the roots; or its best isn't there.
     """
     path, trashed = Path(entry["path"]), Path(entry["trashed"])
     if os.path.lexists(trashed):  # by an earlier try
@@ -26,10 +31,39 @@ def move(entry: Mapping[str, Any], roots: Sequence[Path]) -> None:
             noted = entry["size_bytes"], entry["modified_ns"]
             if not stat.S_ISREG(facts.st_mode) or (facts.st_size, facts.st_mtime_ns) != noted:
                 raise StorageError("source_changed", f"{path} changed meanwhile.")
+            if entry.get("best"):
+                _check_best(entry, facts)
             trashed.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.rename(path.name, trashed, src_dir_fd=folder)
         except OSError as error:
             raise StorageError("output_not_writable", f"{path} can't be moved: {error.strerror}.") from error
+    if entry.get("best"):
+        try:
+            _check_best(entry, facts)
+        except StorageError:
+            publish(trashed, path, overwrite=False, size_bytes=entry["size_bytes"])
+            raise
+
+
+def _check_best(entry: Mapping[str, Any], copy: os.stat_result) -> None:
+    """Refuse where the copy that stays isn't there. It is opened: what is known of its name may be out of date.
+
+    Raises:
+        StorageError: ``source_not_found``, ``source_changed``.
+    """
+    best = entry["best"]
+    try:
+        descriptor = os.open(best, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise StorageError("source_not_found", f"{best}, the best of these copies: {error.strerror}.") from error
+    try:
+        facts = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if file_of(facts) == file_of(copy):
+        raise StorageError("source_changed", f"{best}, the best of these copies, is the same file.")
+    if stamp_of(facts).digest != entry["best_stamp"]:
+        raise StorageError("source_changed", f"{best}, the best of these copies, changed meanwhile.")
 
 
 def move_back(entry: Mapping[str, Any], roots: Sequence[Path]) -> None:

@@ -30,6 +30,7 @@ ENTRIES = pa.schema(
         "what": pa.string(),
         "why": pa.string(),
         "best": pa.string(),  # the copy that stays
+        "best_stamp": pa.string(),  # what the file system notes of it
         "size_bytes": pa.int64(),
         "modified_ns": pa.int64(),
         "identity": pa.string(),  # of its content

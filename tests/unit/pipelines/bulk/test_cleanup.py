@@ -19,6 +19,7 @@ from unit.pipelines.bulk.test_trash import rows_of, state_of
 from cluster import identity
 from cluster.errors import StorageError
 from pipelines.bulk import digests
+from pipelines.bulk.operations import collection_cleanup
 from pipelines.bulk.operations.collection_cleanup import OPERATION, Params
 from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
 from pipelines.bulk.operations.collection_process import OPERATION as PROCESS
@@ -107,6 +108,46 @@ def test_a_copy_that_changed_since_its_import_stays(desk, library):
     assert {Path(row["path"]).name for row in report(outcome, "kept.jsonl")} >= {"broken.png"}
     assert (library / "broken.png").exists()
     assert "kept.jsonl" in outcome.warnings[0]
+
+
+def test_a_folder_that_is_imported_under_two_names_loses_nothing(desk, imported):
+    """A link to a folder, as the second name that a file has: the same is told of a disk that is mounted twice."""
+    real, named = desk.library / "real", desk.library / "named"
+    real.mkdir()
+    scene(1).save(real / "only.png")
+    settle(desk.library)
+    named.symlink_to(real)
+    imported(real, named)
+    assert listed(desk, *EVERYTHING, dry_run=False) == {}
+    assert (real / "only.png").exists()
+
+
+def test_what_is_the_servers_own_is_nothing_that_a_file_goes_for(desk, imported):
+    """A larger form of a picture, unpacked from an archive: it goes with the collection."""
+    scene(1).save(desk.library / "small.png")
+    own = desk.collection().folder / "unpacked" / "large.png"
+    own.parent.mkdir(parents=True)
+    scene(1, 240, 160).save(own)
+    imported(desk.library, own.parent)
+    outcome = desk.do(OPERATION, "collection:all", what=("duplicates", "similar"), distance=16)
+    assert report(outcome, "cleanup.jsonl") == []
+    assert "this server alone" in report(outcome, "kept.jsonl")[0]["why"]
+
+
+def test_a_copy_that_changed_since_it_was_compared_stays(desk, library, monkeypatch):
+    """It changed, and was imported again, after the copies were found and before they are listed."""
+    real = collection_cleanup.find_groups
+
+    def find_groups(*given: Any, **named: Any) -> Any:
+        found = real(*given, **named)
+        (library / "1x.png").write_bytes((library / "1.png").read_bytes()[:-1] + b"x")
+        settle(library)
+        desk.do(IMPORT, library, into="all")
+        return found
+
+    monkeypatch.setattr(collection_cleanup, "find_groups", find_groups)
+    assert listed(desk, "duplicates", dry_run=False) == {}
+    assert (library / "1x.png").exists()
 
 
 def test_a_disk_that_fails_meanwhile_loses_no_good_copy(desk, imported, monkeypatch):

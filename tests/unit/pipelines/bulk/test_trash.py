@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from cluster.identity import stamp_of
 from pipelines.bulk import moving
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.trash import ENTRIES, OF_FILES, Trash
@@ -168,6 +169,52 @@ def test_what_is_there_again_isn_t_replaced(desk, files, trash):
     files[0].unlink()
     assert trash.restore("run", silent).left == []
     assert len(files[0].read_bytes()) == 100
+
+
+@pytest.fixture
+def copy(desk, files, trash) -> dict[str, Any]:
+    """The entry of a file that goes since another one stays."""
+    return entry_of(files[1], best=str(files[0]), best_stamp=stamp_of(files[0].stat()).digest)
+
+
+def test_a_copy_goes_while_its_best_is_there(files, trash, copy):
+    assert threw(trash, "run", copy).moved == [str(files[1])]
+
+
+@pytest.mark.parametrize("what", ["gone", "changed", "replaced"])
+def test_a_copy_stays_if_its_best_is_not_there_any_more_as_it_was(files, trash, copy, what):
+    if what == "changed":
+        files[0].write_bytes(b"another")
+    else:
+        files[0].unlink()
+    if what == "replaced":
+        files[0].write_bytes(files[1].read_bytes())
+        os.utime(files[0], ns=(10**18, 10**18))
+    ((_, why),) = threw(trash, "run", copy).left
+    assert "the best of these copies" in why
+    assert files[1].exists()
+
+
+def test_a_copy_that_became_its_best_itself_stays(files, trash, copy):
+    files[0].unlink()
+    files[0].hardlink_to(files[1])
+    ((_, why),) = threw(trash, "run", copy).left
+    assert "is the same file" in why
+    assert files[1].exists()
+
+
+def test_a_copy_whose_best_went_with_it_comes_back(files, trash, copy, monkeypatch):
+    """As of one file under two names that nothing tells to be one; or if another cleanup moves the best meanwhile."""
+    before, real = files[1].read_bytes(), os.rename
+
+    def rename(*given: Any, **named: Any) -> None:
+        real(*given, **named)
+        files[0].unlink()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", rename)
+        assert len(threw(trash, "run", copy).left) == 1
+    assert files[1].read_bytes() == before
 
 
 def test_nothing_is_moved_through_a_link(desk, files, trash, tmp_path):

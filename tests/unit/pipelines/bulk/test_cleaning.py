@@ -1,0 +1,24 @@
+"""What is told as broken, missing or left over: in doubt, a file and its row stay."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from unit.pipelines.bulk.desk import report
+from unit.pipelines.bulk.mixed import mixed_library
+
+from pipelines.bulk.operations.collection_cleanup import OPERATION
+
+
+@pytest.fixture
+def library(desk, imported) -> Path:
+    return mixed_library(desk, imported)
+
+
+def test_a_link_is_told_as_what_it_is(desk, library, imported):
+    shutil.copy2(library / "1.png", library / ".not-imported.png")
+    (library / "link.png").symlink_to(library / ".not-imported.png")
+    imported()
+    outcome = desk.do(OPERATION, "collection:all", what=("duplicates",))
+    (why,) = [row["why"] for row in report(outcome, "kept.jsonl") if row["path"].endswith("link.png")]
+    assert "It is a link" in why
