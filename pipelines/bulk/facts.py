@@ -33,3 +33,8 @@ def file_of(facts: os.stat_result) -> str:
     count. That two files have the same inode number, size and time to the nanosecond, hardly happens.
     """
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}"
+
+
+def holds_as_much(facts: os.stat_result, stamp: str) -> bool:
+    """Whether a file has the size and the time that a ``stamp`` of it tells, wherever it lies now."""
+    return stamp_of(facts).digest.split(":")[2:4] == stamp.split(":")[2:4]

@@ -73,8 +73,10 @@ def move_back(entry: Mapping[str, Any], roots: Sequence[Path]) -> None:
         StorageError: ``output_exists``, or it can't be moved, or would lie behind a link or outside the roots.
     """
     path, trashed = Path(entry["path"]), Path(entry["trashed"])
-    if not os.path.lexists(trashed):  # by an earlier try, or it was never moved
-        return
+    if not os.path.lexists(trashed):
+        if os.path.lexists(path):  # by an earlier try, or it was never moved
+            return
+        raise StorageError("source_not_found", f"{path} isn't in the trash any more.")
     if os.path.lexists(path) and path.samefile(trashed):  # an earlier try was killed between its two names
         trashed.unlink()
         return

@@ -7,9 +7,11 @@ step may be done again: whoever is killed half-way, the next one finishes it.
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pyarrow.compute as pc
 from cluster.errors import StorageError
 from cluster.storage import flush_folder
 from pipelines.bulk.collection import FILES, RESULTS, Collection
+from pipelines.bulk.facts import facts_of, holds_as_much
 from pipelines.bulk.moving import move, move_back
 from pipelines.bulk.tables import AT, Table
 
@@ -41,6 +44,7 @@ ENTRIES = pa.schema(
     }
 )
 _PLAN, _DONE = "plan", "done"
+_DAY_S = 86_400.0
 Tell = Callable[[float], None]
 
 
@@ -65,20 +69,26 @@ class Trash:
 
     def runs(self) -> list[str]:
         """The oldest first."""
-        return sorted(plan.parent.parent.name for plan in self._folder.glob(f"*/entries/{_PLAN}.parquet"))
+        return sorted({part.parent.parent.name for part in self._folder.glob("*/entries/*.parquet")})
 
     def unfinished(self) -> list[str]:
+        """Runs that were broken off while files went."""
         return [run for run in self.runs() if not (self._folder / run / _DONE).exists()]
 
     def older_than(self, days: float) -> list[str]:
-        """Runs that began longer ago."""
-        at = datetime.now(UTC) - timedelta(days=days)
-        return [run for run in self.runs() if pc.max(self._entries(run).read((AT,))[AT]).as_py() < at]
+        """Runs that were done longer ago."""
+        at = time.time() - days * _DAY_S
+        done = {run: self._folder / run / _DONE for run in self.runs()}
+        return [run for run, mark in done.items() if mark.exists() and mark.stat().st_mtime <= at]
 
-    def entries(self, run: str) -> list[dict[str, Any]]:
-        """What a run threw away, in the order in which it was listed."""
+    def entries(self, run: str, folder: Path | None = None) -> list[dict[str, Any]]:
+        """What a run threw away, or was about to; ``folder``: of what lay in it."""
         found: list[dict[str, Any]] = self._entries(run).read().to_pylist()
-        return found
+        return [entry for entry in found if folder is None or Path(entry["path"]).is_relative_to(folder)]
+
+    def to_finish(self, run: str, folder: Path | None = None) -> Moved:
+        """What ``finish`` would move yet, if nothing changes."""
+        return Moved([entry["path"] for entry in self.entries(run, folder) if not _is_held(entry)], ())
 
     def begin(self, run: str, entries: pa.Table) -> None:
         """Note what goes: a row of ENTRIES for each, of which ``trashed`` and ``at`` are told here."""
@@ -113,9 +123,9 @@ class Trash:
     def _is_of(self, folder: Path, device: int) -> bool:
         return folder.stat().st_dev == device and any(folder.is_relative_to(root) for root in self._roots)
 
-    def finish(self, run: str, tell: Tell) -> Moved:
-        """Move what isn't moved yet, and take its rows out of the catalogue."""
-        entries = self.entries(run)
+    def finish(self, run: str, tell: Tell, folder: Path | None = None) -> Moved:
+        """Move what isn't moved yet, and take its rows out of the catalogue. ``folder``: only what lies in it."""
+        entries = self.entries(run, folder)
         left: dict[str, str] = {}
         for number, entry in enumerate(entries):
             try:
@@ -125,9 +135,9 @@ class Trash:
                 left[entry["path"]] = error.message
             tell(number / len(entries))
         moved = [entry for entry in entries if entry["trashed"]]
-        for folder in {Path(entry[name]).parent for entry in moved for name in ("path", "trashed")}:
+        for each in {Path(entry[name]).parent for entry in moved for name in ("path", "trashed")}:
             with contextlib.suppress(StorageError):  # it may be gone since
-                flush_folder(folder)
+                flush_folder(each)
         gone = pa.Table.from_pylist([entry for entry in entries if entry["path"] not in left], ENTRIES)
         kept = _keys(pa.Table.from_pylist([entry for entry in entries if entry["path"] in left], ENTRIES))
         for table, keys in _keys(gone).items():
@@ -135,13 +145,30 @@ class Trash:
                 keys = keys.filter(pc.invert(pc.is_in(keys, kept[table])))
             with self._alone(table):
                 self._table(table).drop(keys, before=entries[0][AT])
-        self._mark(run)
+        every = self.entries(run)
+        if len(entries) == len(every) or all(map(_is_held, every)):
+            self._mark(run)
         return Moved(gone["path"].to_pylist(), list(left.items()))
 
-    def restore(self, run: str, tell: Tell) -> Moved:
-        """Move all of it back, where nothing else has its name now; and put its rows back."""
+    def to_restore(self, run: str, folder: Path | None = None) -> Moved:
+        """What ``restore`` would bring back, if nothing changes."""
+        there = [entry for entry in self.entries(run, folder) if _is_held(entry)]
+        left = {
+            entry["path"]: f"{entry['path']} exists already."
+            for entry in there
+            if entry["trashed"] and os.path.lexists(entry["path"])
+        }
+        return Moved([entry["path"] for entry in there if entry["path"] not in left], list(left.items()))
+
+    def restore(self, run: str, tell: Tell, folder: Path | None = None) -> Moved:
+        """Move all of it back, where nothing else has its name now; and put its rows back.
+
+        ``folder``: only what lay in it. What isn't moved back, since the run was broken off before it went, is told of
+        neither way.
+        """
         self._mark(run)  # if it was killed half-way, nobody is to finish it now
-        entries = self.entries(run)
+        entries = self.entries(run, folder)
+        held = {entry["path"] for entry in entries if _is_held(entry)}
         left: dict[str, str] = {}
         for number, entry in enumerate(entries):
             try:
@@ -150,13 +177,12 @@ class Trash:
             except StorageError as error:
                 left[entry["path"]] = error.message
             tell(number / len(entries))
-        back = pa.Table.from_pylist([entry for entry in entries if entry["path"] not in left], ENTRIES)
-        for table, keys in _keys(back).items():
+        back = [entry for entry in entries if entry["path"] not in left]
+        for table, keys in _keys(pa.Table.from_pylist(back, ENTRIES)).items():
             with self._alone(table):
                 self._put_back(run, table, keys)
-        if not left:
-            self._remove(run, entries)
-        return Moved(back["path"].to_pylist(), list(left.items()))
+        self._forget(run, back)
+        return Moved([entry["path"] for entry in back if entry["path"] in held], list(left.items()))
 
     def _put_back(self, run: str, table: str, keys: pa.Array) -> None:
         saved, current = self._saved(run, table), self._table(table)
@@ -170,26 +196,42 @@ class Trash:
             now["stamp"] = pa.nulls(len(rows), pa.string())
         for name, values in now.items():
             rows = rows.set_column(rows.schema.get_field_index(name), name, values)
-        current.append(f"restored-{run}", rows)
+        current.append(f"restored-{uuid.uuid4().hex}", rows)
 
-    def empty(self, run: str) -> int:
-        """Remove for good what a run threw away. Returns how many bytes of files."""
-        entries = self.entries(run)
-        freed = 0
-        for entry in entries:
-            if entry["trashed"] and os.path.lexists(entry["trashed"]):
-                freed += entry["size_bytes"]
+    def to_empty(self, run: str, folder: Path | None = None) -> Moved:
+        """What ``empty`` would remove: no copy whose best isn't there any more, for it may be the last."""
+        entries = [entry for entry in self.entries(run, folder) if _is_held(entry)]
+        every = {entry["path"]: entry for each in self.runs() for entry in self.entries(each)}
+        left = {
+            entry["path"]: f"It went since {entry['best']} stays, which isn't there any more as it was."
+            for entry in entries
+            if entry["trashed"] and entry["best"] and not _has_best(entry, every)
+        }
+        return Moved([entry["path"] for entry in entries if entry["path"] not in left], list(left.items()))
+
+    def empty(self, run: str, folder: Path | None = None) -> Moved:
+        """Remove for good what a run threw away. ``folder``: only what lay in it."""
+        emptied = self.to_empty(run, folder)
+        left = {path for path, _ in emptied.left}
+        gone = [entry for entry in self.entries(run, folder) if entry["path"] not in left]
+        for entry in gone:
+            if entry["trashed"]:
                 Path(entry["trashed"]).unlink(missing_ok=True)
-        self._remove(run, entries)
-        return freed
+        self._forget(run, gone)
+        return emptied
 
-    def _remove(self, run: str, entries: Sequence[dict[str, str | None]]) -> None:
+    def _forget(self, run: str, entries: Sequence[dict[str, Any]]) -> None:
+        """Take entries out of a run; with the last one the run goes."""
         for folder in {Path(entry["trashed"]).parent for entry in entries if entry["trashed"]}:
             with contextlib.suppress(OSError):  # others use it, or it was never made
                 folder.rmdir()
                 if folder.parent.name == FOLDER:
                     folder.parent.rmdir()
-        shutil.rmtree(self._folder / run)
+        paths = pa.array([entry["path"] for entry in entries], pa.string())
+        if len(paths) < len(self.entries(run)):
+            self._entries(run).drop(paths, before=datetime.now(UTC))
+        else:
+            shutil.rmtree(self._folder / run)
 
     def _mark(self, run: str) -> None:
         (self._folder / run / _DONE).touch()
@@ -210,6 +252,24 @@ class Trash:
     def _alone(self, table: str) -> contextlib.AbstractContextManager[None]:
         """The caller is the only one who writes the files already."""
         return contextlib.nullcontext() if table == OF_FILES else self._collection.alone(table)
+
+
+def _is_held(entry: Mapping[str, Any]) -> bool:
+    """Whether it went: a file that is in the trash, or a row alone."""
+    return not entry["trashed"] or os.path.lexists(entry["trashed"])
+
+
+def _has_best(entry: Mapping[str, Any], every: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the copy is there that stays instead; or that for whose sake that one went, too. ``every``: by path."""
+    told: set[str] = set()
+    at: Mapping[str, Any] | None = entry
+    while at is not None and at["best"] and at["best"] not in told:
+        told.add(at["best"])
+        facts = facts_of(at["best"])
+        if facts is not None:
+            return holds_as_much(facts, at["best_stamp"] or "")
+        at = every.get(at["best"])
+    return False
 
 
 def _keys(entries: pa.Table) -> dict[str, pa.Array]:

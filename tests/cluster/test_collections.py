@@ -207,7 +207,7 @@ def test_a_cleanup_whose_process_is_killed_is_finished_and_all_of_it_comes_back(
     assert cluster.ended(job_id) == "succeeded", cluster.job(job_id).error
     assert (cluster.job(job_id).result["paths"], cluster.job(job_id).result["kept"]) == (20, 0)
     assert not list(library.glob("copy-*"))
-    assert done(cluster, "collection-cleanup", source, restore=True)["paths"] == 20
+    assert done(cluster, "collection-cleanup", source, restore=True, dry_run=False)["paths"] == 20
     assert contents(library) == before
 
 

@@ -3,7 +3,8 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.duplicates import Group, Kind, do_part, find_groups
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
-from pipelines.bulk.trash import ENTRIES, Trash
+from pipelines.bulk.trash import ENTRIES, Moved, Trash
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
@@ -43,24 +44,25 @@ class Params(BaseModel):
         description="Only what lies in this folder. On the command line the server may then write there.",
         json_schema_extra={"format": "path", "writes": True},
     )
-    dry_run: bool = Field(True, description="Only list what would go.")
+    dry_run: bool = Field(True, description="Only list what would go, come back, or be removed for good.")
     distance: int = Field(4, ge=0, le=16, description="Of similar ones: how many bits of 64 may differ.")
     restore: bool = Field(False, description="Bring everything back that is in the trash, instead.")
+    finish: bool = Field(False, description="Carry on with cleanups that were broken off, instead.")
     empty_days: float | None = Field(
         None, ge=0, description="Remove for good what has been in the trash for so many days, instead."
     )
 
     @model_validator(mode="after")
-    def _one_of_three(self) -> "Params":
-        if self.restore and self.empty_days is not None:
-            raise ValueError("give either restore or empty_days")
+    def _at_most_one(self) -> "Params":
+        if self.restore + self.finish + (self.empty_days is not None) > 1:
+            raise ValueError("give one of restore, finish and empty_days")
         return self
 
 
 class CleanupResult(BaseModel, frozen=True, extra="forbid"):
     """What would go, or went, came back, or was removed for good, as ``action`` says: ``paths`` and ``size_bytes``.
 
-    ``kept`` is what can't go or come back, and stays where it is.
+    ``kept`` is what can't go or come back, and stays where it is; ``unfinished`` cleanups were broken off.
     """
 
     collection: str
@@ -69,6 +71,7 @@ class CleanupResult(BaseModel, frozen=True, extra="forbid"):
     size_bytes: int
     what: dict[str, int]
     kept: int
+    unfinished: int
     elapsed_s: float
 
 
@@ -82,11 +85,13 @@ def _folder(params: Params) -> Path | None:
 
 
 def _action(params: Params) -> str:
+    if params.dry_run:
+        return "listed"
     if params.restore:
         return "restored"
     if params.empty_days is not None:
         return "emptied"
-    return "listed" if params.dry_run else "cleaned"
+    return "finished" if params.finish else "cleaned"
 
 
 def plan(bench: Workbench) -> Plan:
@@ -99,13 +104,15 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
     if unit.name != RUN:
         return do_part(bench, unit)
     began, collection, params = time.monotonic(), _collection(bench), bench.params
-    groups = _groups(bench, collection, params, runner)  # it may take long, and others may import meanwhile
+    trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
+    begun = bench.driver.job_id in trash.runs()  # by an earlier driver: what goes is listed already
+    groups = () if begun else _groups(bench, collection, params, runner)  # it takes long, others may import meanwhile
     with collection.alone("files", bench.driver.job_id):
-        trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
-        if _action(params) in ("restored", "emptied"):
-            entries, kept = _undo(bench, trash, params)
-        else:
+        if _cleans(params):
             entries, kept = _clean(bench, collection, trash, params, groups)
+        else:
+            entries, kept = _instead(bench, trash, params)
+        unfinished = len(trash.unfinished())
     _write(bench, _REPORT, ({name: entry.get(name) for name in _LISTED} for entry in entries))
     _write(bench, _KEPT, ({"path": path, "why": why} for path, why in kept))
     return CleanupResult(
@@ -115,6 +122,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
         size_bytes=sum(entry["size_bytes"] or 0 for entry in entries if entry["what"] != "missing"),
         what=dict(Counter(entry["what"] for entry in entries)),
         kept=len(kept),
+        unfinished=unfinished,
         elapsed_s=round(time.monotonic() - began, 3),
     )
 
@@ -123,15 +131,23 @@ Entries = Sequence[dict[str, Any]]
 Kept = Sequence[tuple[str, str]]
 
 
+def _cleans(params: Params) -> bool:
+    return not params.restore and not params.finish and params.empty_days is None
+
+
+def _groups(bench: Workbench, collection: Collection, params: Params, runner: Runner) -> Sequence[Group]:
+    kinds = [kind for what in params.what for kind in _COPIES.get(what, ())] if _cleans(params) else []
+    if not kinds:
+        return ()
+    return find_groups(bench, collection, kinds, params.distance, runner, fresh=not params.dry_run)[0]
+
+
 def _clean(
     bench: Workbench, collection: Collection, trash: Trash, params: Params, groups: Sequence[Group]
 ) -> tuple[Entries, Kept]:
-    """List what goes; and have it go. What a run that was killed began is finished first."""
+    """List what goes; and have it go. What an earlier driver of this job began is carried on."""
     run = bench.driver.job_id
     kept: list[tuple[str, str]] = []
-    if not params.dry_run:
-        for each in trash.unfinished():
-            kept += trash.finish(each, bench.tell).left
     if run not in trash.runs():
         cleaning = Cleaning(collection, bench.home, (*bench.read_roots, collection.folder), bench.write_roots)
         planned = cleaning.entries(params.what, groups, _folder(params))
@@ -139,33 +155,37 @@ def _clean(
         if params.dry_run or not planned:
             return planned, kept
         trash.begin(run, pa.Table.from_pylist(planned, ENTRIES))
-        kept += trash.finish(run, bench.tell).left
-    left = {path for path, _ in kept}
-    return [entry for entry in trash.entries(run) if entry["path"] not in left], kept
+    moved = trash.finish(run, bench.tell)
+    return _of(trash.entries(run), moved), [*kept, *moved.left]
 
 
-def _groups(bench: Workbench, collection: Collection, params: Params, runner: Runner) -> list[Group]:
-    cleans = _action(params) in ("listed", "cleaned")
-    kinds = [kind for what in params.what for kind in _COPIES.get(what, ())] if cleans else []
-    if not kinds:
-        return []
-    return find_groups(bench, collection, kinds, params.distance, runner, fresh=not params.dry_run)[0]
-
-
-def _undo(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, Kept]:
-    runs = trash.runs() if params.empty_days is None else trash.older_than(params.empty_days)
+def _instead(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, Kept]:
+    """What comes back, goes on, or is removed for good, run by run; and does, unless it is only to be listed."""
+    folder = _folder(params)
+    listed: Callable[..., Moved]
+    does: Callable[..., Moved]
+    if params.empty_days is not None:
+        runs = trash.older_than(params.empty_days)
+        listed, does = trash.to_empty, trash.empty
+    elif params.finish:
+        runs = trash.unfinished()
+        listed, does = trash.to_finish, partial(trash.finish, tell=bench.tell)
+    else:
+        runs = trash.runs()[::-1]  # the last that went comes back first
+        listed, does = trash.to_restore, partial(trash.restore, tell=bench.tell)
     entries: list[dict[str, Any]] = []
     kept: list[tuple[str, str]] = []
-    for run in reversed(runs):  # the last that went comes back first
+    for run in runs:
         these = trash.entries(run)
-        if params.restore:
-            left = trash.restore(run, bench.tell).left
-            kept += left
-            these = [entry for entry in these if entry["path"] not in dict(left)]
-        else:
-            trash.empty(run)
-        entries += these
+        moved = (listed if params.dry_run else does)(run, folder=folder)
+        entries += _of(these, moved)
+        kept += moved.left
     return entries, kept
+
+
+def _of(entries: Entries, moved: Moved) -> Entries:
+    paths = set(moved.moved)
+    return [entry for entry in entries if entry["path"] in paths]
 
 
 def _write(bench: Workbench, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -175,10 +195,14 @@ def _write(bench: Workbench, name: str, rows: Iterable[Mapping[str, Any]]) -> No
 def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     result, folder = CleanupResult.model_validate(units[RUN].manifest), units[RUN].folder
     made = [Made(folder / _REPORT, _REPORT, "application/jsonl", own=True)]
-    if not result.kept:
-        return Outcome(result, made)
-    told = f"{result.kept} stay where they are; {_KEPT} tells why."
-    return Outcome(result, [*made, Made(folder / _KEPT, _KEPT, "application/jsonl", own=True)], (told,))
+    told = []
+    if result.kept:
+        made.append(Made(folder / _KEPT, _KEPT, "application/jsonl", own=True))
+        told.append(f"{result.kept} stay where they are; {_KEPT} tells why.")
+    if result.unfinished:
+        mend = "finish carries them on, restore brings back what went."
+        told.append(f"{result.unfinished} cleanups were broken off while files went: {mend}")
+    return Outcome(result, made, told)
 
 
 OPERATION = Operation(

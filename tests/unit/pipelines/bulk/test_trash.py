@@ -270,17 +270,23 @@ def test_a_row_without_a_file_goes_and_comes_back(desk, files, imported):
     trash.restore("run", silent)
 
 
-def test_on_another_file_system_the_trash_is_beside_the_library(desk, files, trash, monkeypatch):
-    real = Path.stat
+def on_another_disk(home: Path, monkeypatch: pytest.MonkeyPatch, read_only: Path | None = None) -> None:
+    """What lies in ``home`` is; and ``read_only``, but nothing below it, can't be written."""
+    stat, access = Path.stat, os.access
 
-    def stat(path: Path, **named: Any) -> Any:
-        facts = real(path, **named)
-        if path.is_relative_to(desk.home):
+    def told(path: Path, **named: Any) -> Any:
+        facts = stat(path, **named)
+        if path.is_relative_to(home):
             return os.stat_result([*facts[:2], facts.st_dev + 1, *facts[3:]])
         return facts
 
+    monkeypatch.setattr(Path, "stat", told)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != read_only and access(path, mode))
+
+
+def test_on_another_file_system_the_trash_is_beside_the_library(desk, files, trash, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "stat", stat)
+        on_another_disk(desk.home, patched)
         trash.begin("run", pa.Table.from_pylist([entry_of(files[0])], ENTRIES))
     trash.finish("run", silent)
     (moved,) = (desk.library / ".mediaray-trash" / "all-run").iterdir()
@@ -293,9 +299,63 @@ def test_only_what_is_old_enough_is_emptied(desk, files, trash):
     threw(trash, "run", entry_of(files[0]))
     assert trash.older_than(1) == []
     assert trash.older_than(0) == ["run"]
-    assert trash.empty("run") == 100
+    assert trash.empty("run").moved == [str(files[0])]
     assert trash.runs() == []
     assert [path for path in (desk.home / "trash").rglob("*") if path.is_file()] == []
+
+
+def test_of_a_run_only_what_lay_in_a_folder_comes_back_or_is_removed_for_good(desk, files, trash):
+    before, rows = state_of(desk.library), rows_of(desk.collection())
+    threw(trash, "run", *map(entry_of, files))
+    assert len(trash.restore("run", silent, desk.library / "0").moved) == 3
+    assert sorted(state_of(desk.library)) == ["0/0.jpg", "0/2.jpg", "0/4.jpg"]
+    assert sorted(rows_of(desk.collection())) == [str(path) for path in files[0::2]]
+    assert trash.empty("run", desk.library / "0").moved == []
+    assert len(trash.restore("run", silent).moved) == 3
+    assert (state_of(desk.library), rows_of(desk.collection())) == (before, rows)
+    assert trash.runs() == []
+
+
+def test_what_a_run_would_do_is_told_without_doing_it(desk, files, trash):
+    threw(trash, "run", *map(entry_of, files[:2]))
+    files[1].write_bytes(b"new")
+    before = state_of(desk.folder)
+    restores = trash.to_restore("run")
+    assert (restores.moved, [path for path, _ in restores.left]) == ([str(files[0])], [str(files[1])])
+    assert trash.to_empty("run").moved == [str(files[0]), str(files[1])]
+    assert state_of(desk.folder) == before
+    assert trash.restore("run", silent).moved == restores.moved
+
+
+@pytest.mark.parametrize("what", ["gone", "changed"])
+def test_a_copy_is_not_removed_for_good_once_its_best_is_not_there_any_more(files, trash, copy, what):
+    threw(trash, "run", copy)
+    if what == "gone":
+        files[0].unlink()
+    else:
+        files[0].write_bytes(b"another")
+    ((_, why),) = trash.empty("run").left
+    assert "isn't there any more" in why
+    assert trash.restore("run", silent).moved == [str(files[1])]
+
+
+def test_a_copy_is_removed_for_good_with_the_one_that_it_went_for_if_that_went_for_another(files, trash, copy):
+    better = entry_of(files[0], best=str(files[2]), best_stamp=stamp_of(files[2].stat()).digest)
+    assert len(threw(trash, "run", copy, better).moved) == 2
+    assert len(trash.empty("run").moved) == 2
+
+
+def test_what_was_removed_for_good_doesn_t_come_back_as_a_row(desk, files, trash):
+    threw(trash, "run", entry_of(files[0]), entry_of(files[1]))
+    (trashed,) = [entry["trashed"] for entry in trash.entries("run") if entry["path"] == str(files[0])]
+    Path(trashed).unlink()
+    assert [path for path, _ in trash.restore("run", silent).left] == [str(files[0])]
+    assert str(files[0]) not in rows_of(desk.collection())
+
+
+def test_an_unfinished_run_is_not_emptied(files, trash):
+    trash.begin("run", pa.Table.from_pylist([entry_of(files[0])], ENTRIES))
+    assert trash.older_than(0) == []
 
 
 def test_moving_the_second_time_changes_nothing(desk, files, tmp_path):
