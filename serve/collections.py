@@ -89,7 +89,7 @@ def collections(jobs: JobService, home: Path) -> APIRouter:
         collection = Collection.of_source(home, name)
         if (job := await _job_on(jobs, name)) is not None:
             raise ConflictError(f"Job {job.id} ({job.operation}) is at {name}. Cancel it first.", "job_active")
-        await in_turn(remove, collection, home / "scratch")
+        await in_turn(remove, collection, home)
         return Response(status_code=204)
 
     @router.put("/collections/{name}/watch")

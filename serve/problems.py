@@ -35,6 +35,7 @@ _STATUS: Mapping[str, int] = {
     "job_finished": 409,
     "job_active": 409,
     "collection_busy": 409,
+    "collection_in_trash": 409,
     "output_exists": 409,
     "output_in_use": 409,
     "artifact_elsewhere": 409,

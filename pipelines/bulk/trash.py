@@ -90,6 +90,20 @@ class Trash:
         """What ``finish`` would move yet, if nothing changes."""
         return Moved([entry["path"] for entry in self.entries(run, folder) if not _is_held(entry)], ())
 
+    def files(self, outside: Path) -> list[str]:
+        """The files that are in the trash; those that lay in the folder ``outside`` aside."""
+        entries = [entry for run in self.runs() for entry in self.entries(run) if entry["trashed"] and _is_held(entry)]
+        return [entry["path"] for entry in entries if not Path(entry["path"]).is_relative_to(outside)]
+
+    def clear(self) -> None:
+        """Remove for good whatever is in the trash."""
+        for run in self.runs():
+            entries = self.entries(run)
+            for entry in entries:
+                if entry["trashed"]:
+                    Path(entry["trashed"]).unlink(missing_ok=True)
+            self._forget(run, entries)
+
     def begin(self, run: str, entries: pa.Table) -> None:
         """Note what goes: a row of ENTRIES for each, of which ``trashed`` and ``at`` are told here."""
         folder = self._folder / run
@@ -140,7 +154,7 @@ class Trash:
                 flush_folder(each)
         gone = pa.Table.from_pylist([entry for entry in entries if entry["path"] not in left], ENTRIES)
         kept = _keys(pa.Table.from_pylist([entry for entry in entries if entry["path"] in left], ENTRIES))
-        for table, keys in _keys(gone).items():
+        for table, keys in self._known(_keys(gone)).items():
             if table in kept:
                 keys = keys.filter(pc.invert(pc.is_in(keys, kept[table])))
             with self._alone(table):
@@ -178,7 +192,7 @@ class Trash:
                 left[entry["path"]] = error.message
             tell(number / len(entries))
         back = [entry for entry in entries if entry["path"] not in left]
-        for table, keys in _keys(pa.Table.from_pylist(back, ENTRIES)).items():
+        for table, keys in self._known(_keys(pa.Table.from_pylist(back, ENTRIES))).items():
             with self._alone(table):
                 self._put_back(run, table, keys)
         self._forget(run, back)
@@ -247,7 +261,14 @@ class Trash:
     def _table(self, table: str) -> Table:
         if table == OF_FILES:
             return self._collection.files
-        return next(self._collection.results(task) for task in self._collection.tasks() if task.key == table)
+        return Table(self._results(table), RESULTS, "identity")
+
+    def _known(self, keys: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """Those of tables that are there. Results of a task that was superseded went, and come back, as files."""
+        return {table: each for table, each in keys.items() if table == OF_FILES or self._results(table).is_dir()}
+
+    def _results(self, table: str) -> Path:
+        return self._collection.folder / "results" / table
 
     def _alone(self, table: str) -> contextlib.AbstractContextManager[None]:
         """The caller is the only one who writes the files already."""

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from cluster.errors import StorageError
 from pipelines.bulk.collection import Collection
+from pipelines.bulk.digests import NAME as DIGESTS
 from pipelines.bulk.tasks import Task
+from pipelines.bulk.trash import Trash
 from pipelines.bulk.view import task_prefixes
 from pipelines.bulk.watch_notes import WatchSummary, watch_summary
 
@@ -81,15 +84,22 @@ def _task_summary(collection: Collection, prefix: str, task: Task, identities: p
     )
 
 
-def remove(collection: Collection, aside: Path) -> None:
-    """Remove a collection and the artifacts kept with it; no source. At once it is gone by name, to a folder ``aside``.
+def remove(collection: Collection, home: Path) -> None:
+    """Remove a collection and the artifacts kept with it; no source. It is gone by name at once.
 
     Raises:
-        StorageError: ``collection_busy``: a job is at it.
+        StorageError: ``collection_busy``: a job is at it; ``collection_in_trash``: files of it are in the trash.
     """
+    trash = Trash(collection, home, ())
     with contextlib.ExitStack() as held:
-        for what in ("files", *(task.key for task in collection.tasks())):
+        for what in ("files", DIGESTS, *(task.key for task in collection.tasks())):
             held.enter_context(collection.alone(what))
-        gone = aside / f"removed-{uuid.uuid4().hex}"
+        if files := trash.files(outside=collection.folder):
+            mend = "Bring them back (restore), or remove them for good (empty_days), and then the collection."
+            raise StorageError(
+                "collection_in_trash", f"{len(files)} files are in the trash of {collection.name}. {mend}"
+            )
+        gone = home / "scratch" / f"removed-{uuid.uuid4().hex}"
+        trash.clear()
         collection.folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)

@@ -358,6 +358,12 @@ def test_an_unfinished_run_is_not_emptied(files, trash):
     assert trash.older_than(0) == []
 
 
+def test_what_a_task_that_is_gone_made_comes_back_without_its_rows(desk, files, trash):
+    entry = entry_of(files[0], table="probe-0123456789ab", key="x")
+    assert threw(trash, "run", entry).left == []
+    assert trash.restore("run", silent).moved == [str(files[0])]
+
+
 def test_moving_the_second_time_changes_nothing(desk, files, tmp_path):
     entry = entry_of(files[0], trashed=str(tmp_path / "aside"))
     moving.move(entry, (desk.library,))

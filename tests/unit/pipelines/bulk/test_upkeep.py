@@ -2,9 +2,11 @@
 
 import pytest
 from unit.pipelines.bulk.shelves import ANALYSIS, PROBE, row, shelf
+from unit.pipelines.bulk.test_trash import entry_of, threw
 
 from cluster.errors import StorageError
 from pipelines.bulk.collection import all_collections
+from pipelines.bulk.trash import Trash
 from pipelines.bulk.upkeep import remove, summary
 
 
@@ -31,7 +33,7 @@ def test_what_is_removed_is_gone_with_its_artifacts(tmp_path):
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"made")
     (tmp_path / "scratch").mkdir()
-    remove(collection, tmp_path / "scratch")
+    remove(collection, tmp_path)
     assert all_collections(tmp_path) == []
     assert not kept.exists()
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -43,3 +45,29 @@ def test_what_a_job_is_at_isn_t_removed(tmp_path):
         remove(collection, tmp_path)
     assert refused.value.code == "collection_busy"
     assert summary(collection).files == 5
+
+
+def test_what_has_files_in_the_trash_isn_t_removed(tmp_path):
+    """They would be out of reach, and those of a new collection of that name would come back with them."""
+    collection = shelf(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    trash = Trash(collection, tmp_path, (tmp_path,))
+    threw(trash, "run", entry_of(tmp_path / "a.jpg"))
+    with pytest.raises(StorageError) as refused:
+        remove(collection, tmp_path)
+    assert refused.value.code == "collection_in_trash"
+    trash.restore("run", lambda _: None)
+    (tmp_path / "scratch").mkdir()
+    remove(collection, tmp_path)
+    assert all_collections(tmp_path) == []
+
+
+def test_what_of_its_own_is_in_the_trash_goes_with_it(tmp_path):
+    collection = shelf(tmp_path)
+    kept = collection.artifacts(ANALYSIS) / "aa" / "made.jpg"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"made")
+    threw(Trash(collection, tmp_path, (collection.folder,)), "run", entry_of(kept))
+    (tmp_path / "scratch").mkdir()
+    remove(collection, tmp_path)
+    assert [path for path in (tmp_path / "trash").rglob("*") if path.is_file()] == []
