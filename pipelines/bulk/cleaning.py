@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from cluster.errors import StorageError
 from cluster.identity import stamp_of
 from cluster.storage import open_source
+from pipelines.bulk.absence import Absence
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.duplicates import Copy, Group, why_better
 from pipelines.bulk.facts import facts_of, is_as_imported
@@ -38,13 +39,24 @@ class Cleaning:
     """What would go, as rows of the trash's entries; ``kept`` tells of what can't, with the reasons.
 
     ``write`` are folders that may be written, beside those of the collection's own; ``read`` those that may be read.
+    ``gone_folders``: rows of missing files go also where
+    it may be their disk that is missing.
     """
 
-    def __init__(self, collection: Collection, home: Path, read: Sequence[Path], write: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        home: Path,
+        read: Sequence[Path],
+        write: Sequence[Path],
+        *,
+        gone_folders: bool,
+    ) -> None:
         self.kept: list[tuple[str, str]] = []
         self._collection = collection
         self._home = home
         self._read, self._write = read, write
+        self._gone_folders = gone_folders
         files = collection.files.read(_NAMES).sort_by("uri")
         self._files: Mapping[str, dict[str, Any]] = {row["uri"]: row for row in files.to_pylist()}
 
@@ -71,8 +83,13 @@ class Cleaning:
         return list(found.values())
 
     def _missing(self) -> Iterator[dict[str, Any]]:
+        absence = Absence(self._files.values())
         for uri, row in self._files.items():
-            if row["state"] == "missing" and not os.path.lexists(uri):
+            if row["state"] != "missing" or os.path.lexists(uri):
+                continue
+            if not self._gone_folders and (doubt := absence.doubt(row)):
+                self.kept.append((uri, f"{doubt} If its files are gone for good, set gone_folders."))
+            else:
                 yield self._row_entry(row, "missing", "It was imported, and isn't there any more.")
 
     def _row_entry(self, row: Mapping[str, Any], what: What, why: str) -> dict[str, Any]:

@@ -38,3 +38,8 @@ def file_of(facts: os.stat_result) -> str:
 def holds_as_much(facts: os.stat_result, stamp: str) -> bool:
     """Whether a file has the size and the time that a ``stamp`` of it tells, wherever it lies now."""
     return stamp_of(facts).digest.split(":")[2:4] == stamp.split(":")[2:4]
+
+
+def device_in(stamp: str | None) -> int | None:
+    """The device that a ``stamp`` tells, as the file system had it then."""
+    return int(stamp.split(":")[0]) if stamp else None

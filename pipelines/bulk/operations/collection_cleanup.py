@@ -46,6 +46,11 @@ class Params(BaseModel):
     )
     dry_run: bool = Field(True, description="Only list what would go, come back, or be removed for good.")
     distance: int = Field(4, ge=0, le=16, description="Of similar ones: how many bits of 64 may differ.")
+    gone_folders: bool = Field(
+        False,
+        description="Of missing ones: also rows of a folder that is gone, empty or on another disk, or most of whose "
+        "files are missing, as if a disk wasn't mounted.",
+    )
     restore: bool = Field(False, description="Bring everything back that is in the trash, instead.")
     finish: bool = Field(False, description="Carry on with cleanups that were broken off, instead.")
     empty_days: float | None = Field(
@@ -149,7 +154,13 @@ def _clean(
     run = bench.driver.job_id
     kept: list[tuple[str, str]] = []
     if run not in trash.runs():
-        cleaning = Cleaning(collection, bench.home, (*bench.read_roots, collection.folder), bench.write_roots)
+        cleaning = Cleaning(
+            collection,
+            bench.home,
+            (*bench.read_roots, collection.folder),
+            bench.write_roots,
+            gone_folders=params.gone_folders,
+        )
         planned = cleaning.entries(params.what, groups, _folder(params))
         kept += cleaning.kept
         if params.dry_run or not planned:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from unit.pipelines.bulk.desk import report
-from unit.pipelines.bulk.mixed import mixed_library
+from unit.pipelines.bulk.mixed import listed, mixed_library
 
 from pipelines.bulk.operations.collection_cleanup import OPERATION
 
@@ -13,6 +13,23 @@ from pipelines.bulk.operations.collection_cleanup import OPERATION
 @pytest.fixture
 def library(desk, imported) -> Path:
     return mixed_library(desk, imported)
+
+
+def moved_away(library: Path) -> None:
+    """As a disk that isn't mounted: its folder is there, and empty."""
+    library.rename(library.with_name("elsewhere"))
+    library.mkdir()
+
+
+def test_rows_of_a_disk_that_isn_t_mounted_stay(desk, library, imported):
+    moved_away(library)
+    imported()
+    outcome = desk.do(OPERATION, "collection:all", what=("missing", "orphaned"))
+    assert report(outcome, "cleanup.jsonl") == []
+    assert "isn't mounted" in report(outcome, "kept.jsonl")[0]["why"]
+    every = listed(desk, "missing", gone_folders=True)
+    assert set(every.values()) == {"missing"}
+    assert len(every) > 5
 
 
 def test_a_link_is_told_as_what_it_is(desk, library, imported):
