@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ class Cleaning:
     """What would go, as rows of the trash's entries; ``kept`` tells of what can't, with the reasons.
 
     ``write`` are folders that may be written, beside those of the collection's own; ``read`` those that may be read.
-    ``gone_folders``: rows of missing files go also where
+    ``place`` tells where in the trash files of a folder would go. ``gone_folders``: rows of missing files go also where
     it may be their disk that is missing.
     """
 
@@ -49,6 +49,7 @@ class Cleaning:
         home: Path,
         read: Sequence[Path],
         write: Sequence[Path],
+        place: Callable[[Path], Path],
         *,
         gone_folders: bool,
     ) -> None:
@@ -56,6 +57,7 @@ class Cleaning:
         self._collection = collection
         self._home = home
         self._read, self._write = read, write
+        self._place = place
         self._gone_folders = gone_folders
         files = collection.files.read(_NAMES).sort_by("uri")
         self._files: Mapping[str, dict[str, Any]] = {row["uri"]: row for row in files.to_pylist()}
@@ -193,9 +195,18 @@ class Cleaning:
         elif not any(path.is_relative_to(root) for root in roots) or not os.access(path.parent, os.W_OK | os.X_OK):
             mend = "Name its folder, or add it to MEDIARAY_OUTPUT_ROOTS."
             self.kept.append((str(path), f"It lies where this server may not write. {mend}"))
+        elif problem := self._no_place(path.parent):
+            self.kept.append((str(path), problem))
         else:
             facts_told = {"size_bytes": facts.st_size, "modified_ns": facts.st_mtime_ns}
             yield {"path": str(path), "what": what, "why": why, **facts_told, **(told or {})}
+
+    def _no_place(self, folder: Path) -> str | None:
+        try:
+            self._place(folder)
+        except StorageError as error:
+            return error.message
+        return None
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -66,6 +66,7 @@ class Trash:
         self._collection = collection
         self._folder = home / "trash" / collection.name
         self._roots = tuple(roots)
+        self._places: dict[Path, Path | None] = {}
 
     def runs(self) -> list[str]:
         """The oldest first."""
@@ -112,9 +113,8 @@ class Trash:
             rows = self._table(table).read()
             saved = self._saved(run, table)
             saved.append(_PLAN, rows.filter(pc.is_in(rows[saved.key], keys)))
-        places: dict[Path, Path] = {}
         trashed = [
-            None if size is None else str(self._place(run, Path(path).parent, places) / f"{number:06d}")
+            None if size is None else str(self.place(run, Path(path).parent) / f"{number:06d}")
             for number, (path, size) in enumerate(
                 zip(entries["path"].to_pylist(), entries["modified_ns"].to_pylist(), strict=True)
             )
@@ -124,18 +124,30 @@ class Trash:
         entries = entries.append_column(AT, pa.array([datetime.now(UTC)] * len(entries), ENTRIES.field(AT).type))
         self._entries(run).append(_PLAN, entries.select(ENTRIES.names))
 
-    def _place(self, run: str, folder: Path, places: dict[Path, Path]) -> Path:
-        """Where files of ``folder`` go: to where a move is a rename."""
-        if folder not in places:
-            device = folder.stat().st_dev
+    def place(self, run: str, folder: Path) -> Path:
+        """Where files of ``folder`` go: to where a move is a rename, and may be made.
+
+        Raises:
+            StorageError: ``output_not_writable``: nowhere.
+        """
+        if folder not in self._places:
             own = self._folder / run
-            above = [each for each in (*reversed(folder.parents), folder) if self._is_of(each, device)]
-            elsewhere = next(iter(above), folder) / FOLDER / f"{self._collection.name}-{run}"
-            places[folder] = own / "moved" if own.stat().st_dev == device else elsewhere
-        return places[folder]
+            try:
+                device = folder.stat().st_dev
+                above = [each for each in (*reversed(folder.parents), folder) if self._is_of(each, device)]
+                places = [own / "moved"] if _existing(own).stat().st_dev == device else []
+            except OSError as error:
+                raise StorageError("output_not_writable", f"{folder}: {error.strerror}.") from error
+            places += [each / FOLDER / f"{self._collection.name}-{run}" for each in above]
+            self._places[folder] = next((each for each in places if _may_be_made(each)), None)
+        place = self._places[folder]
+        if place is None:
+            told = f"No folder of the file system that {folder} is on may be written, so that nothing of it can go."
+            raise StorageError("output_not_writable", told)
+        return place
 
     def _is_of(self, folder: Path, device: int) -> bool:
-        return folder.stat().st_dev == device and any(folder.is_relative_to(root) for root in self._roots)
+        return any(folder.is_relative_to(root) for root in self._roots) and folder.stat().st_dev == device
 
     def finish(self, run: str, tell: Tell, folder: Path | None = None) -> Moved:
         """Move what isn't moved yet, and take its rows out of the catalogue. ``folder``: only what lies in it."""
@@ -273,6 +285,16 @@ class Trash:
     def _alone(self, table: str) -> contextlib.AbstractContextManager[None]:
         """The caller is the only one who writes the files already."""
         return contextlib.nullcontext() if table == OF_FILES else self._collection.alone(table)
+
+
+def _existing(folder: Path) -> Path:
+    """A folder, or what is there of those above it. A link is as good as none: it isn't gone through."""
+    return folder if os.path.lexists(folder) else _existing(folder.parent)
+
+
+def _may_be_made(folder: Path) -> bool:
+    there = _existing(folder)
+    return there.is_dir() and not there.is_symlink() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _is_held(entry: Mapping[str, Any]) -> bool:

@@ -159,6 +159,7 @@ def _clean(
             bench.home,
             (*bench.read_roots, collection.folder),
             bench.write_roots,
+            partial(trash.place, run),
             gone_folders=params.gone_folders,
         )
         planned = cleaning.entries(params.what, groups, _folder(params))

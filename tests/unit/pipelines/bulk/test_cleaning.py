@@ -2,12 +2,15 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.pipelines.bulk.desk import report
 from unit.pipelines.bulk.mixed import listed, mixed_library
 
+from cluster.errors import StorageError
 from pipelines.bulk.operations.collection_cleanup import OPERATION
+from pipelines.bulk.trash import Trash
 
 
 @pytest.fixture
@@ -30,6 +33,16 @@ def test_rows_of_a_disk_that_isn_t_mounted_stay(desk, library, imported):
     every = listed(desk, "missing", gone_folders=True)
     assert set(every.values()) == {"missing"}
     assert len(every) > 5
+
+
+def test_what_can_t_be_put_into_a_trash_isn_t_listed(desk, library, monkeypatch):
+    def place(_: Any, _run: str, folder: Path) -> Path:
+        raise StorageError("output_not_writable", f"{folder} has no place for it.")
+
+    monkeypatch.setattr(Trash, "place", place)
+    outcome = desk.do(OPERATION, "collection:all", what=("broken",))
+    assert report(outcome, "cleanup.jsonl") == []
+    assert "no place for it" in report(outcome, "kept.jsonl")[0]["why"]
 
 
 def test_a_link_is_told_as_what_it_is(desk, library, imported):

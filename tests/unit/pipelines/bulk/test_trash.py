@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from cluster.errors import StorageError
 from cluster.identity import stamp_of
 from pipelines.bulk import moving
 from pipelines.bulk.collection import Collection
@@ -362,6 +363,19 @@ def test_what_a_task_that_is_gone_made_comes_back_without_its_rows(desk, files, 
     entry = entry_of(files[0], table="probe-0123456789ab", key="x")
     assert threw(trash, "run", entry).left == []
     assert trash.restore("run", silent).moved == [str(files[0])]
+
+
+def test_the_trash_is_in_the_topmost_folder_that_may_be_written(desk, files, trash, monkeypatch):
+    on_another_disk(desk.home, monkeypatch, read_only=desk.library)
+    assert trash.place("run", desk.library / "0") == desk.library / "0" / ".mediaray-trash" / "all-run"
+    with pytest.raises(StorageError, match="may be written"):
+        trash.place("run", desk.library)
+
+
+def test_a_link_in_the_place_of_the_trash_isn_t_followed(desk, files, trash, monkeypatch):
+    on_another_disk(desk.home, monkeypatch)
+    (desk.library / ".mediaray-trash").symlink_to(desk.folder)
+    assert trash.place("run", desk.library / "0").is_relative_to(desk.library / "0")
 
 
 def test_moving_the_second_time_changes_nothing(desk, files, tmp_path):
