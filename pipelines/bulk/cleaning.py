@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import time
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +19,12 @@ from cluster.storage import open_source
 from pipelines.bulk.absence import Absence
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.duplicates import Copy, Group, why_better
-from pipelines.bulk.facts import facts_of, is_as_imported
+from pipelines.bulk.facts import facts_of, inode_in, is_as_imported
 from pipelines.bulk.scanning import is_text
-from pipelines.bulk.tasks import Task
+from pipelines.bulk.tables import AT, newest
 from pipelines.bulk.trash import FOLDER, OF_FILES
 
-What = Literal["missing", "orphaned", "temporary", "broken", "duplicates", "similar"]
+What = Literal["missing", "orphaned", "temporary", "broken", "duplicates", "similar", "superseded"]
 # A staged file as `cluster.storage` names it: the target's name, the job's id, the fence.
 _STAGED = re.compile(r"\..*\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d*\.mediaray-part", re.DOTALL)
 _STAGED_AGE_S = 3600.0  # a younger one may be of a job that is about to publish it
@@ -32,6 +33,7 @@ _IDENTITY = re.compile(r"[0-9a-f]{64}")
 _JUDGES = frozenset({"probe", "validate", "image-analyze"})  # operations whose failure tells that a file is broken
 # Not among them: not_media. A file of a format that isn't read here may be well.
 _DAMAGED = pa.array(["source_unreadable", "source_truncated"])
+_OUTCOME = ("identity", "state", "code", "message", "result", AT)
 _NAMES = ("uri", "root", "identity", "stamp", "size_bytes", "modified_at", "state", "code", "message")
 
 
@@ -74,6 +76,7 @@ class Cleaning:
             ("broken", self._broken()),
             ("duplicates", self._copies("duplicates", [group for group in groups if group.kind == "exact"], found)),
             ("similar", self._copies("similar", [group for group in groups if group.kind != "exact"], found)),
+            ("superseded", self._superseded()),
             ("orphaned", self._orphaned(found)),
         ):
             if each in what:
@@ -108,6 +111,14 @@ class Cleaning:
                     told = {"identity": identity, "table": task.key, "key": identity}
                     yield from self._file_entry(path, "orphaned", "No file has the content that it was made of.", told)
 
+    def _superseded(self) -> Iterator[dict[str, Any]]:
+        for key in self._collection.superseded():
+            for kind in ("results", "artifacts"):
+                for path in _files_below(self._collection.folder / kind / key):
+                    yield from self._file_entry(
+                        path, "superseded", "Another version made it; nothing reads it any more."
+                    )
+
     def _temporary(self) -> Iterator[dict[str, Any]]:
         old = time.time() - _STAGED_AGE_S
         for path in sorted({path for folder in self._folders() for path in _files_below(folder)}):
@@ -126,15 +137,37 @@ class Cleaning:
         return folders
 
     def _broken(self) -> Iterator[dict[str, Any]]:
-        why: dict[str, str] = {}
-        for task in self._collection.tasks():
-            if task.operation in _JUDGES:
-                why = {**_verdicts(self._collection, task), **why}
+        operations = {task.operation for task in self._collection.tasks()} & _JUDGES
+        why = {identity: told for each in sorted(operations) for identity, told in self._verdicts(each).items()}
+        holders: defaultdict[str, set[str]] = defaultdict(set)  # one of them was read: they may differ where none is
+        for row in self._files.values():
+            if row["identity"] in why:
+                facts = facts_of(row["uri"])
+                stamp = row["stamp"] if facts is None else stamp_of(facts).digest
+                holders[row["identity"]].add(inode_in(stamp) or row["uri"])
         for row in self._files.values():
             if row["state"] == "unreadable" and row["code"] == "source_empty":
                 yield from self._of_row(row, "broken", row["message"])
             elif row["state"] == "present" and row["identity"] in why and self._opens(row["uri"]):
-                yield from self._of_row(row, "broken", why[row["identity"]])
+                if len(holders[row["identity"]]) > 1:
+                    self.kept.append((row["uri"], "Several files seem to hold the same; which was read isn't known."))
+                else:
+                    yield from self._of_row(row, "broken", why[row["identity"]])
+
+    def _verdicts(self, operation: str) -> dict[str, str]:
+        """The contents that an operation found broken, and why: what it came to last, whatever its parameters were."""
+        tasks = [task for task in self._collection.tasks() if task.operation == operation]
+        outcomes = newest([self._collection.results(task).read(_OUTCOME) for task in tasks], "identity")
+        failed = outcomes.filter(pc.and_(pc.equal(outcomes["state"], "failed"), pc.is_in(outcomes["code"], _DAMAGED)))
+        why = dict(zip(failed["identity"].to_pylist(), failed["message"].to_pylist(), strict=True))
+        if operation == "validate":
+            done = outcomes.filter(pc.equal(outcomes["state"], "done"))
+            for identity, result in zip(done["identity"].to_pylist(), done["result"].to_pylist(), strict=True):
+                told = json.loads(result)
+                if told["verdict"] == "broken":
+                    errors = [each["message"] for each in told["findings"] if each["severity"] == "error"]
+                    why[identity] = errors[0] if errors else "It is broken."
+        return why
 
     def _opens(self, uri: str) -> bool:
         """Whether it can be opened: else its place is at fault, and its content may be well."""
@@ -214,18 +247,3 @@ def _files_below(folder: Path) -> Iterator[Path]:
     for at, folders, names in os.walk(folder):
         folders[:] = [each for each in folders if each != FOLDER]
         yield from (Path(at, name) for name in names if is_text(os.path.join(at, name)))  # noqa: PTH118 to be tested first
-
-
-def _verdicts(collection: Collection, task: Task) -> dict[str, str]:
-    """The contents that an operation found broken, and why."""
-    outcomes = collection.results(task).read(("identity", "state", "code", "message"))
-    failed = outcomes.filter(pc.and_(pc.equal(outcomes["state"], "failed"), pc.is_in(outcomes["code"], _DAMAGED)))
-    why = dict(zip(failed["identity"].to_pylist(), failed["message"].to_pylist(), strict=True))
-    if task.operation == "validate":
-        outcomes = collection.results(task).read(("identity", "result"))
-        for row in outcomes.filter(pc.is_valid(outcomes["result"])).to_pylist():
-            told = json.loads(row["result"])
-            if told["verdict"] == "broken":
-                errors = [each["message"] for each in told["findings"] if each["severity"] == "error"]
-                why[row["identity"]] = errors[0] if errors else "It is broken."
-    return why

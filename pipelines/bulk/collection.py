@@ -94,8 +94,15 @@ class Collection:
 
     def tasks(self) -> list[Task]:
         """The tasks that have results. One whose note is damaged is known again when it is done again."""
+        return [task for key, task in self._noted_tasks() if task.key == key]
+
+    def superseded(self) -> list[str]:
+        """What the results of tasks are kept under that another version did. Nothing reads them any more."""
+        return [key for key, task in self._noted_tasks() if task.key != key]
+
+    def _noted_tasks(self) -> list[tuple[str, Task]]:
         notes = sorted((self.folder / "results").glob(f"*/{_NOTE}"))
-        return [task for task in map(_noted, notes) if task is not None]
+        return [(note.parent.name, task) for note in notes if (task := _noted(note)) is not None]
 
     def artifacts(self, task: Task) -> Path:
         """Where files go that a task makes and nobody named a folder for."""

@@ -43,3 +43,8 @@ def holds_as_much(facts: os.stat_result, stamp: str) -> bool:
 def device_in(stamp: str | None) -> int | None:
     """The device that a ``stamp`` tells, as the file system had it then."""
     return int(stamp.split(":")[0]) if stamp else None
+
+
+def inode_in(stamp: str | None) -> str | None:
+    """The device and the inode that a ``stamp`` tells: alike of all names of a file, and of one that was renamed."""
+    return ":".join(stamp.split(":")[:2]) if stamp else None

@@ -37,7 +37,8 @@ class Params(BaseModel):
         ("missing", "orphaned", "temporary"),
         min_length=1,
         description="missing (rows of files that are gone), orphaned (artifacts of no file), temporary (what jobs "
-        "left), broken (damaged files), duplicates (of the same bytes), similar (of the same picture or film).",
+        "left), broken (damaged files), duplicates (of the same bytes), similar (of the same picture or film), "
+        "superseded (what another version of the program found out and made, which nothing reads any more).",
     )
     folder: str | None = Field(
         None,
