@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from cluster.errors import StorageError
 from cluster.storage import flush_files, flush_folder
+from pipelines.bulk.archives import FORMATS
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import check_condition
 from pipelines.bulk.export_catalogue import CATALOGUE, exported_names
@@ -31,7 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Export:
-    """What is asked for."""
+    """What is asked for. An ``output`` with the extension of an archive is one; else it is a folder."""
 
     collection: Collection
     where: str | None
@@ -43,6 +44,10 @@ class Export:
     @property
     def condition(self) -> str:
         return "state = 'present'" + (f" AND ({self.where}\n)" if self.where is not None else "")
+
+    @property
+    def packs(self) -> bool:
+        return self.output.suffix.lower() in FORMATS
 
     @property
     def key(self) -> str:
@@ -98,6 +103,8 @@ def _check_sources(export: Export, targets: Sequence[str]) -> None:
     pairs = zip(files["root"].to_pylist(), files["path"].to_pylist(), strict=True)
     sources = {f"{folders[root]}/{path}" for root, path in pairs}
     output = export.output.resolve()
+    if export.packs and any(each == str(output) or each.startswith(f"{output}!") for each in sources):
+        raise StorageError("output_is_source", f"{output} is one of the collection's own sources. Name another file.")
     for target in targets:
         if f"{output}/{target}" in sources:
             told = f"{output}/{target} is one of the collection's own files. Choose another folder."

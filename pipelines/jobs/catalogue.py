@@ -89,7 +89,8 @@ class Operation:
     Workbench, which calls media functions in the child. ``run`` returns the unit's manifest; one whose attribute
     ``lasting`` is False isn't kept for other jobs. ``join`` may return a plan
     of what to do instead, where what the units made can't be joined: once. A unit of it that has the name of one of the
-    first plan's is done already. ``output`` tells whether the parameter ``output`` names a file or a folder, and
+    first plan's is done already. ``output`` tells whether the parameter ``output`` names a file or a folder (one that
+    ends as ``packs`` say is an archive instead), and
     ``suffix`` the extension of the file for given parameters. ``many``: it takes any number of sources, and folders;
     else what ``sources`` names, in that order; a ``collection`` is named as ``collection:NAME``. ``kinds`` are those of
     a collection's files that it is done with, and ``each`` tells what finished units of ``many`` made of each source.
@@ -113,6 +114,7 @@ class Operation:
     sources: Sequence[str] = ("source",)
     kinds: frozenset[str] = frozenset({"video"})
     output: Literal["none", "file", "folder"] = "none"
+    packs: frozenset[str] = frozenset()
     interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
@@ -125,6 +127,10 @@ class Operation:
     @property
     def engine(self) -> str:
         return " ".join((str(self.revision), *(f"{name}-{_version(name)}" for name in self.libraries)))
+
+    def fills(self, output: Location) -> bool:
+        """Whether that is a folder which files are put into."""
+        return self.output == "folder" and output.suffix.lower() not in self.packs
 
     @property
     def on_collection(self) -> bool:

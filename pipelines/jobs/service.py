@@ -256,7 +256,7 @@ class JobService:
             if output and operation.output == "file" and _resolved(output) == _resolved(location_of(source)):
                 raise StorageError("output_is_source", "The output is the source. Choose another name.")
         if output:
-            check_output(output, roots, folder=operation.output == "folder", overwrite=overwrite)
+            check_output(output, roots, folder=operation.fills(output), overwrite=overwrite)
 
 
 def _resolved(location: Location) -> str:

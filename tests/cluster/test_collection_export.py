@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -37,3 +39,18 @@ def test_an_export_whose_process_is_killed_is_finished(cluster):
     assert (result["files"], result["copied"] + result["known"], result["failed"]) == (FILES, FILES, 0)
     assert len(pq.read_table(output / "catalogue.parquet")) == FILES
     assert not list(output.rglob(".*"))
+
+
+def test_an_archive_whose_process_is_killed_is_finished(cluster):
+    source, archive = library(cluster.folder / "to-pack"), cluster.folder / "packed" / "all.zip"
+    assert cluster.ended(cluster.submit("collection-import", source, into="to-pack")) == "succeeded"
+    job_id = cluster.submit("collection-export", "collection:to-pack", output=str(archive), template="{name}")
+    driver = cluster.worker_of(job_id, "run")
+    cluster.until(lambda: list(archive.parent.glob(".all.zip.*")))
+    os.kill(driver, signal.SIGKILL)
+    assert cluster.ended(job_id) == "succeeded", cluster.job(job_id).error
+    with zipfile.ZipFile(archive) as packed:
+        held = {name: packed.read(name) for name in packed.namelist()}
+    assert len(pq.read_table(BytesIO(held.pop("catalogue.parquet")))) == FILES
+    assert held == {path.name: path.read_bytes() for path in source.iterdir()}
+    assert [path.name for path in archive.parent.iterdir()] == ["all.zip"]

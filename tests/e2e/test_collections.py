@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -132,6 +133,21 @@ def test_what_isn_t_ours_stays(server, collection):
     job = server.wait(server.submit("collection-export", collection, output=str(output))["id"])
     assert job["error"]["code"] == "output_exists"
     assert [path.name for path in output.iterdir()] == ["catalogue.parquet"]
+
+
+def test_an_archive_is_made_and_replaced_only_if_that_is_asked_for(server, collection):
+    archive = server.folder / "packed.zip"
+    job = done(server, "collection-export", collection, output=str(archive), template="{name}")
+    assert (job["result"]["files"], job["result"]["copied"]) == (4, 4)
+    with zipfile.ZipFile(archive) as packed:
+        assert packed.testzip() is None
+        assert len(packed.namelist()) == 5
+    order = {"operation": "collection-export", "source": collection, "params": {"output": str(archive)}}
+    assert server.post("/v1/jobs", order).json()["code"] == "output_exists"
+    where = "kind = 'video'"
+    done(server, "collection-export", collection, output=str(archive), where=where, overwrite=True)
+    with zipfile.ZipFile(archive) as packed:
+        assert packed.namelist() == ["holiday library/film.mkv", "catalogue.parquet"]
 
 
 def test_a_report_is_figures_and_a_page(server, collection):

@@ -1,4 +1,4 @@
-"""``collection-export``: files of a collection copied to a folder, named by a template, with what is known of them."""
+"""``collection-export``: files of a collection in a folder or an archive, named by a template, and what is known."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from cluster.storage import check_target_folder, free_space, local_path
+from cluster.storage import check_target, check_target_folder, free_space, local_path
+from pipelines.bulk.archives import FORMATS
+from pipelines.bulk.archiving import archive_batch
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.copies import Exported, copy_all
@@ -14,6 +16,7 @@ from pipelines.bulk.copying import copy_batch
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.export_plan import Export, planned, size_of
 from pipelines.bulk.name_template import checked_template
+from pipelines.bulk.packing import pack_all
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
@@ -44,11 +47,11 @@ class ExportResult(Exported):
 
 
 def _export(bench: Workbench) -> Export:
-    """Raises InvalidError where no folder is named."""
+    """Raises InvalidError where no folder is named, or links are to be in an archive."""
     params = bench.params
     if params.output is None:
-        raise InvalidError("Name the folder to copy to, as output.")
-    return Export(
+        raise InvalidError("Name the folder to copy to, or an archive, as output.")
+    export = Export(
         collection=Collection.of_source(bench.home, bench.sources[0]),
         where=params.where,
         template=params.template,
@@ -56,13 +59,19 @@ def _export(bench: Workbench) -> Export:
         overwrite=params.overwrite,
         link=params.link,
     )
+    if export.packs and export.link:
+        raise InvalidError("An archive holds copies. Leave link out, or name a folder.")
+    return export
 
 
 def plan(bench: Workbench) -> Plan:
     export = _export(bench)
-    check_target_folder(export.output, bench.write_roots)
+    if export.packs:
+        check_target(export.output, bench.write_roots, overwrite=export.overwrite)
+    else:
+        check_target_folder(export.output, bench.write_roots)
     rows = planned(export)
-    size_bytes, free_bytes = size_of(rows), free_space(export.output)
+    size_bytes, free_bytes = size_of(rows), free_space(export.output.parent if export.packs else export.output)
     made = driven(
         {
             "collection": export.collection.name,
@@ -79,10 +88,10 @@ def plan(bench: Workbench) -> Plan:
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
-    if unit.name != RUN:
-        return copy_batch(bench, unit)
     export = _export(bench)
-    figures, failed = copy_all(bench, export, runner)
+    if unit.name != RUN:
+        return archive_batch(bench, unit) if export.packs else copy_batch(bench, unit)
+    figures, failed = (pack_all if export.packs else copy_all)(bench, export, runner)
     if failed:
         (bench.scratch / _FAILED).write_text("".join(f"{json.dumps(row)}\n" for row in failed))
     return ExportResult(collection=export.collection.name, **figures.model_dump())
@@ -102,8 +111,9 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
 
 OPERATION = Operation(
     name="collection-export",
-    summary="Copy files of a collection to a folder, by a template of names that every file system takes, with a "
-    "Parquet catalogue of what is known of them. What is there already isn't copied again; no source is changed.",
+    summary="Copy files of a collection to a folder, or into an archive (.zip, .tar), by a template of names that "
+    "every file system takes, with a Parquet catalogue of what is known of them. What is in the folder already isn't "
+    "copied again; no source is changed.",
     params=Params,
     result=ExportResult,
     plan=plan,
@@ -111,11 +121,13 @@ OPERATION = Operation(
     join=join,
     sources=("collection",),
     output="folder",
+    packs=frozenset(FORMATS),
     interactive=True,
     examples=(
         {
             "sources": ["collection:photos"],
             "params": {"output": "/backup/photos", "where": "kind = 'image'", "template": "{year}/{name}"},
         },
+        {"sources": ["collection:films"], "params": {"output": "/backup/films.tar"}},
     ),
 )

@@ -1,18 +1,24 @@
-"""Exports from their plan to what is in the folder."""
+"""Exports from their plan to what is in the folder, or in the archive."""
 
 import os
+import tarfile
+import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from unit.pipelines.bulk.desk import HereAndNow
+from unit.pipelines.bulk.desk import HereAndNow, report
 
+from cluster.errors import StorageError
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.operations.collection_export import OPERATION
-from pipelines.jobs.errors import UnitDroppedError
+from pipelines.jobs.errors import InvalidError, UnitDroppedError
 from pipelines.jobs.models import Unit
+from pipelines.media.collecting.archives import unpack
 
+KINDS = ["zip", "tar"]
 A_DAY_IN_2026_S = 1_775_000_000
 
 
@@ -33,6 +39,19 @@ def photos(desk, imported):
 
 def exported(desk, output: Path, **params: Any) -> dict[str, Any]:
     return desk.do(OPERATION, "collection:all", output=str(output), **params).result.model_dump()
+
+
+def held(archive: Path) -> dict[str, bytes]:
+    """What an archive holds, by name."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as opened_zip:
+            return {name: opened_zip.read(name) for name in opened_zip.namelist()}
+    with tarfile.open(archive) as opened_tar:
+        return {info.name: opened_tar.extractfile(info).read() for info in opened_tar}
+
+
+def pictures(library: Path) -> dict[str, bytes]:
+    return {f"library/{path.relative_to(library)}": path.read_bytes() for path in library.rglob("*.jpg")}
 
 
 def test_what_is_imported_later_takes_no_name(desk, imported):
@@ -60,3 +79,88 @@ def test_a_later_driver_goes_on_with_the_same_files(desk, photos, imported, monk
     imported()
     result = OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
     assert (result.files, result.copied, result.known) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archive_holds_the_files_and_the_catalogue(desk, photos, kind):
+    archive = desk.out / f"photos.{kind}"
+    result = exported(desk, archive)
+    inside = held(archive)
+    rows = pq.read_table(BytesIO(inside.pop("catalogue.parquet"))).to_pylist()
+    assert inside == pictures(desk.library)
+    assert {row["exported"] for row in rows} == inside.keys()
+    assert (result["files"], result["copied"], result["failed"]) == (3, 3, 0)
+    assert result["catalogue"] == f"{archive}!catalogue.parquet"
+    assert [path.name for path in desk.out.iterdir()] == [archive.name]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archive_can_be_imported(desk, photos, tmp_path, kind):
+    exported(desk, desk.out / f"photos.{kind}", template="{name}", where="path LIKE '2020/%'")
+    (tmp_path / "unpacked").mkdir()
+    members = unpack(desk.out / f"photos.{kind}", tmp_path / "unpacked", (".jpg",)).members
+    assert len(members) == 2
+    assert {(tmp_path / "unpacked" / member.file).stat().st_mtime for member in members} == {A_DAY_IN_2026_S}
+
+
+def test_an_archive_of_no_files_has_a_catalogue(desk, photos):
+    exported(desk, desk.out / "none.zip", where="kind = 'audio'")
+    assert held(desk.out / "none.zip").keys() == {"catalogue.parquet"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_written_into_an_archive_stays_when_its_driver_is_taken_away(desk, photos, kind, monkeypatch):
+    monkeypatch.setattr("pipelines.bulk.export_plan._MOST_ROWS", 1)
+    archive = desk.out / f"photos.{kind}"
+    bench = desk.begin(OPERATION, "collection:all", output=str(archive))
+    with pytest.raises(UnitDroppedError):
+        OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench, most=2))
+    assert not archive.exists()
+    runner = HereAndNow(OPERATION, bench)
+    result = OPERATION.run(bench, Unit(name=RUN), runner)
+    assert (sum(runner.sizes), result.copied) == (1, 3)
+    assert held(archive).items() >= pictures(desk.library).items()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"other")], ids=["gone", "changed"])
+def test_an_archive_is_made_without_a_file_that_can_t_be_read(desk, photos, kind, change):
+    change(desk.library / "2019/beach.jpg")
+    outcome = desk.do(OPERATION, "collection:all", output=str(desk.out / f"photos.{kind}"))
+    inside = held(desk.out / f"photos.{kind}")
+    assert len(pq.read_table(BytesIO(inside.pop("catalogue.parquet")))) == 2
+    assert inside.keys() == {"library/2020/beach.jpg", "library/2020/hill.jpg"}
+    (failed,) = report(outcome, "failed.jsonl")
+    assert (failed["target"], outcome.result.failed) == ("library/2019/beach.jpg", 1)
+    assert [path.name for path in desk.out.iterdir()] == [f"photos.{kind}"]
+
+
+def test_an_archive_that_is_there_is_replaced_only_if_that_is_asked_for(desk, photos):
+    desk.out.mkdir()
+    archive = desk.out / "photos.zip"
+    archive.write_bytes(b"mine")
+    with pytest.raises(StorageError) as refused:
+        exported(desk, archive)
+    assert (refused.value.code, archive.read_bytes()) == ("output_exists", b"mine")
+    exported(desk, archive, overwrite=True)
+    assert len(held(archive)) == 4
+
+
+def test_an_archive_that_got_its_name_before_its_driver_was_taken_away_is_done(desk, photos):
+    bench = desk.begin(OPERATION, "collection:all", output=str(desk.out / "photos.zip"))
+    first = OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
+    made = (desk.out / "photos.zip").read_bytes()
+    assert OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench)) == first
+    assert (desk.out / "photos.zip").read_bytes() == made
+
+
+def test_links_into_an_archive_are_refused(desk, photos):
+    with pytest.raises(InvalidError, match="archive"):
+        exported(desk, desk.out / "photos.zip", link=True)
+
+
+def test_an_archive_outside_the_folders_that_may_be_written_is_refused(desk, photos):
+    with pytest.raises(StorageError) as refused:
+        exported(desk, desk.folder / "photos.zip")
+    assert refused.value.code == "output_outside_roots"
+    assert not (desk.folder / "photos.zip").exists()

@@ -78,6 +78,14 @@ def test_a_name_of_a_file_that_is_gone_is_free(tmp_path):
     assert targets(export(tmp_path)) == ["photos/2019/a.jpg", "photos/2020/A.jpg"]
 
 
+@pytest.mark.parametrize(("path", "output"), [("set.tar", "set.tar"), ("set.zip!a.jpg", "set.zip")])
+def test_no_archive_replaces_a_source(tmp_path, path, output):
+    collection = shelf(tmp_path, [row(path, root=str(tmp_path))], name="archives")
+    with pytest.raises(StorageError) as refused:
+        planned(export(tmp_path, collection=collection, output=tmp_path / output))
+    assert refused.value.code == "output_is_source"
+
+
 def test_a_condition_that_is_more_than_one_is_refused(tmp_path):
     with pytest.raises(InvalidError):
         planned(export(tmp_path, where="true) OR (true"))

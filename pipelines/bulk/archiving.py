@@ -1,0 +1,57 @@
+"""Files of a collection written into an archive that lies there under a temporary name: each where it belongs."""
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from cluster.errors import StorageError
+from cluster.storage import OpenSource, check_target, disk_errors
+from pipelines.bulk.archives import FORMATS, Entry, Format, write_entry
+from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
+from pipelines.bulk.streaming import ROWS, BatchManifest
+from pipelines.bulk.tables import Table
+from pipelines.jobs.models import Unit
+from pipelines.jobs.workbench import Workbench, changed, is_other
+
+WRITTEN = OUTCOMES.append(pa.field("crc32", pa.int64()))  # of a file's data
+ARCHIVE, FORMAT = "archive", "format"  # in a batch's payload: the path, and of which kind it is
+_CHUNK_BYTES = 1 << 20
+
+
+def archive_batch(bench: Workbench, unit: Unit) -> BatchManifest:
+    """Write the files of a batch, each to where it begins, and tell what came of each."""
+    payload, archive = unit.payload, Path(unit.payload[ARCHIVE])
+    check_target(archive, bench.write_roots, overwrite=True)
+    format_ = FORMATS[payload[FORMAT]]
+    with disk_errors(archive), archive.open("r+b") as file:
+        outcomes = [outcome_of(bench, row, partial(_written, file, format_, row)) for row in payload[ROWS]]
+        file.flush()
+        os.fsync(file.fileno())
+    Table(Path(payload[TABLE]), WRITTEN, "uri").append(unit.name, pa.Table.from_pylist(outcomes, WRITTEN))
+    return BatchManifest(rows=len(outcomes))
+
+
+def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: OpenSource) -> dict[str, Any]:
+    entry = Entry(row["target"], row["size_bytes"], row["modified_us"], row["at"])
+    crc32 = write_entry(file, format_, entry, _chunks(opened, entry.size_bytes))
+    if is_other(opened):
+        raise changed(opened)
+    return {"state": COPIED, "crc32": crc32}
+
+
+def _chunks(opened: OpenSource, size_bytes: int) -> Iterator[bytes]:
+    """So many bytes of a file. Raises StorageError: ``source_unreadable``, ``source_changed``: it has less by now."""
+    at = 0
+    while at < size_bytes:
+        try:
+            chunk = os.pread(opened.descriptor, min(_CHUNK_BYTES, size_bytes - at), at)
+        except OSError as error:
+            raise StorageError("source_unreadable", f"{opened.path} can't be read: {error.strerror}.") from error
+        if not chunk:
+            raise changed(opened)
+        at += len(chunk)
+        yield chunk
