@@ -6,6 +6,7 @@ from html import escape
 from rich.filesize import decimal
 
 from pipelines.bulk.reporting import Bin, Group, Report
+from pipelines.media.charts_spec import Bar, Chart
 
 _WIDTH, _ROW, _LABEL, _FIGURES = 720, 24, 190, 200  # pixels of a chart, and what its texts take of it
 _COLOUR, _INK, _QUIET = "#3b6ea5", "#1c2733", "#5d6b79"
@@ -36,16 +37,23 @@ def page_of(report: Report) -> str:
     """The HTML."""
     parts = [_HEAD.format(title=escape(f"Collection {report.collection}")), f"<h1>{escape(report.collection)}</h1>"]
     parts.append(f"<p>{_totals(report)}</p>")
-    for name, heading in _GROUPED.items():
-        groups: Sequence[Group] = getattr(report, name)
-        if len(groups) > 1 or (groups and groups[0].name is not None):
-            parts.append(_section(heading, _bars([_group_bar(group) for group in groups])))
-    for kind in dict.fromkeys(each.kind for each in report.quality):
-        bins = [each for each in report.quality if each.kind == kind]
-        parts.append(_section(f"Quality scores: {kind}", _bars(_score_bars(bins))))
+    parts += [_section(chart.heading, _svg(chart.bars)) for chart in charts_of(report)]
     parts.append(_section("Waste", _waste(report)))
     parts.append(_section("Failures", _failures(report)))
     return "\n".join((*parts, "</body></html>\n"))
+
+
+def charts_of(report: Report) -> tuple[Chart, ...]:
+    """What the page shows as bars."""
+    charts = []
+    for name, heading in _GROUPED.items():
+        groups: Sequence[Group] = getattr(report, name)
+        if len(groups) > 1 or (groups and groups[0].name is not None):
+            charts.append(Chart(name=name, heading=heading, bars=tuple(map(_group_bar, groups))))
+    for kind in dict.fromkeys(each.kind for each in report.quality):
+        bins = [each for each in report.quality if each.kind == kind]
+        charts.append(Chart(name=f"quality-{kind}", heading=f"Quality scores: {kind}", bars=_score_bars(bins)))
+    return tuple(charts)
 
 
 def _totals(report: Report) -> str:
@@ -64,33 +72,33 @@ def _section(heading: str, content: str) -> str:
     return f"<h2>{escape(heading)}</h2>\n{content}"
 
 
-def _group_bar(group: Group) -> tuple[str, float, str]:
-    return group.name or "not known", group.size_bytes, f"{group.files:,} files, {decimal(group.size_bytes)}"
+def _group_bar(group: Group) -> Bar:
+    told = f"{group.files:,} files, {decimal(group.size_bytes)}"
+    return Bar(label=group.name or "not known", value=group.size_bytes, told=told)
 
 
-def _score_bars(bins: Sequence[Bin]) -> list[tuple[str, float, str]]:
+def _score_bars(bins: Sequence[Bin]) -> tuple[Bar, ...]:
     counts = {each.least: each.files for each in bins}
-    return [
-        (f"{least} to {least + 10}", counts.get(least, 0), f"{counts.get(least, 0):,} files")
+    return tuple(
+        Bar(label=f"{least} to {least + 10}", value=counts.get(least, 0), told=f"{counts.get(least, 0):,} files")
         for least in range(0, 100, 10)
-    ]
+    )
 
 
-def _bars(rows: Sequence[tuple[str, float, str]]) -> str:
-    """A chart of one bar for each label, as long as its value, and what it tells in words."""
-    most = max((value for _, value, _ in rows), default=0) or 1
+def _svg(bars: Sequence[Bar]) -> str:
+    most = max((bar.value for bar in bars), default=0) or 1
     room = _WIDTH - _LABEL - _FIGURES
     drawn = []
-    for number, (label, value, told) in enumerate(rows):
-        at, width = number * _ROW, max(1.0, room * value / most) if value else 0.0
-        shown = label if len(label) <= 26 else f"{label[:25]}…"
+    for number, bar in enumerate(bars):
+        at, width = number * _ROW, max(1.0, room * bar.value / most) if bar.value else 0.0
+        shown = bar.label if len(bar.label) <= 26 else f"{bar.label[:25]}…"
         drawn.append(
             f'<text x="{_LABEL - 8}" y="{at + 16}" text-anchor="end" fill="{_INK}">{escape(shown)}'
-            f"<title>{escape(label)}</title></text>"
+            f"<title>{escape(bar.label)}</title></text>"
             f'<rect x="{_LABEL}" y="{at + 4}" width="{width:.1f}" height="16" rx="2" fill="{_COLOUR}"/>'
-            f'<text x="{_LABEL + width + 8:.1f}" y="{at + 16}" fill="{_QUIET}">{escape(told)}</text>'
+            f'<text x="{_LABEL + width + 8:.1f}" y="{at + 16}" fill="{_QUIET}">{escape(bar.told)}</text>'
         )
-    height = len(rows) * _ROW
+    height = len(bars) * _ROW
     return (
         f'<svg viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="13">{"".join(drawn)}</svg>'

@@ -150,14 +150,18 @@ def test_an_archive_is_made_and_replaced_only_if_that_is_asked_for(server, colle
         assert packed.namelist() == ["holiday library/film.mkv", "catalogue.parquet"]
 
 
-def test_a_report_is_figures_and_a_page(server, collection):
+def test_a_report_is_figures_a_page_and_plots(server, collection):
     job = done(server, "collection-report", collection)
     assert {each["name"]: each["files"] for each in job["result"]["kinds"]} == {"image": 3, "video": 1}
     assert [each["task"] for each in job["result"]["failures"]] == ["image_analyze"]
-    (page,) = job["artifacts"]
+    page, *plots = job["artifacts"]
     answer = server.get(page["url"])
     assert answer.headers["content-type"].startswith("text/html")
     assert "<svg" in answer.text
+    assert "kinds.png" in {plot["name"] for plot in plots}
+    answer = server.get(plots[0]["url"])
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.content.startswith(b"\x89PNG")
 
 
 def test_the_command_line_lists_shows_asks_and_exports(run, collection, tmp_path):

@@ -1,18 +1,20 @@
-"""``collection-report``: what a collection is like, in figures and as a page."""
+"""``collection-report``: what a collection is like, in figures, as a page and as pictures."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
-from pipelines.bulk.report_page import page_of
+from pipelines.bulk.report_page import charts_of, page_of
 from pipelines.bulk.reporting import Report, report_on
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.charts_spec import Drawn
 
 _UNIT = "figures"
 _PAGE = "report.html"
+_DRAW = "pipelines.media.charts:draw_charts"
 _SHOWN = ("files", "described", "size_bytes", "duration_s", "missing", "unreadable")
 
 
@@ -35,12 +37,17 @@ def plan(bench: Workbench) -> Plan:
 def run(bench: Workbench, _unit: Unit) -> Report:
     report = report_on(_collection(bench), bench.params.where)
     (bench.scratch / _PAGE).write_text(page_of(report))
+    charts = [chart.model_dump() for chart in charts_of(report)]
+    bench.call_with(_DRAW, Drawn, {}, charts=charts, folder=str(bench.scratch))
     return report
 
 
 def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     made = units[_UNIT]
-    return Outcome(Report.model_validate(made.manifest), (Made(made.folder / _PAGE, _PAGE, "text/html"),))
+    report = Report.model_validate(made.manifest)
+    plots = [f"{chart.name}.png" for chart in charts_of(report)]
+    files = [Made(made.folder / name, name, "image/png") for name in plots]
+    return Outcome(report, (Made(made.folder / _PAGE, _PAGE, "text/html"), *files))
 
 
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -56,7 +63,7 @@ def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
 OPERATION = Operation(
     name="collection-report",
     summary="Tell what a collection is like: kinds, formats, sizes, quality, files with far more bits than their kind, "
-    "and what failed and why; as JSON and as a page.",
+    "and what failed and why; as JSON, as a page, and its plots as PNG.",
     params=Params,
     result=Report,
     plan=plan,

@@ -3,11 +3,14 @@
 import re
 
 import pytest
+from PIL import Image
 from unit.pipelines.bulk.shelves import ANALYSIS, FILM, PICTURE, PROBE, row, shelf, tell
 
-from pipelines.bulk.report_page import page_of
+from pipelines.bulk.operations.collection_report import OPERATION
+from pipelines.bulk.report_page import charts_of, page_of
 from pipelines.bulk.reporting import report_on
 from pipelines.jobs.errors import InvalidError
+from pipelines.jobs.workbench import Finished
 
 
 @pytest.fixture
@@ -103,6 +106,21 @@ def test_the_page_loads_and_runs_nothing(photos):
     page = page_of(report_on(photos, None))
     assert not re.search(r"<script|<link|<img|@import|url\(|https?://|javascript:| on\w+=", page)
     assert page.count("<svg") == page.count("</svg>") >= 4
+
+
+def test_the_page_s_plots_are_pictures_too(desk):
+    report = report_on(shelf(desk.home, name="all"), None)
+    bench = desk.begin(OPERATION, "collection:all")
+    (unit,) = OPERATION.plan(bench).units
+    manifest = OPERATION.run(bench, unit).model_dump(mode="json")
+    outcome = OPERATION.join(bench, {unit.name: Finished(bench.scratch, manifest, {})})
+    page, *plots = outcome.made
+    assert page.name == "report.html"
+    assert [plot.name for plot in plots] == [f"{chart.name}.png" for chart in charts_of(report)]
+    assert {"kinds.png", "formats.png", "quality-image.png"} <= {plot.name for plot in plots}
+    for plot in plots:
+        with Image.open(plot.path) as picture:
+            assert (picture.format, picture.width) == ("PNG", 1440)
 
 
 def test_names_in_the_page_are_text(tmp_path):
