@@ -6,9 +6,10 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipelines.bulk.safe_names import safe_path
+from pipelines.bulk.collection import Collection
+from pipelines.bulk.safe_names import apart, safe_path
 from pipelines.bulk.technical import TECHNICAL
-from pipelines.bulk.view import OWN
+from pipelines.bulk.view import OWN, CollectionView
 
 _PATHS = frozenset({"path", "folder"})  # they lead through folders: of others a slash is no more than a sign
 _DERIVED = ("name", "stem", "suffix", "folder", "year", "month", "day")
@@ -46,6 +47,15 @@ def name_of(template: str, row: Mapping[str, Any]) -> str:
             text = _text(fields.get(field))
             told.append(text if field in _PATHS else text.replace("/", "_"))
     return safe_path("".join(told))
+
+
+def names_by(template: str, collection: Collection) -> dict[str, str]:
+    """What each file of a collection is called, by its URI: no two the same."""
+    columns = ", ".join(dict.fromkeys(("uri", "path", "root", "modified_at", *columns_of(template))))
+    with CollectionView(collection, columns) as view:
+        rows = view.told(f"SELECT {columns} FROM files").to_pylist()  # noqa: S608 of names that are ours
+    uris = [row["uri"] for row in rows]
+    return dict(zip(uris, apart([name_of(template, row) for row in rows], uris), strict=True))
 
 
 def _derived(row: Mapping[str, Any]) -> dict[str, Any]:

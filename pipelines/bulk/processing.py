@@ -18,6 +18,7 @@ from cluster.home import write_private
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done, worth_a_try
 from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, place_faults, place_of
+from pipelines.bulk.name_template import names_by
 from pipelines.bulk.naming import stable_names
 from pipelines.bulk.streaming import THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT, Table, newest
@@ -90,7 +91,7 @@ def process(
         through, tried = _of_this_job(_with_place_faults(table, aside), before.at)
         todo = files.filter(pc.invert(pc.is_in(files["identity"], pa.array([*left_alone, *through], pa.string()))))
         if len(todo):
-            names = stable_names(known.select(["uri", "path", "identity"]).to_pylist())
+            names = _names(collection, task, known)
             named = todo.append_column("name", pa.array([names[uri] for uri in todo["uri"].to_pylist()]))
             _have_done(bench, collection, task, named, tried, overwrite=overwrite, runner=runner)
             table.compact()
@@ -110,6 +111,13 @@ def process(
         codes=dict(Counter(failed["code"].to_pylist()).most_common()),
         elapsed_s=round(time.monotonic() - began, 3),
     )
+
+
+def _names(collection: Collection, task: Task, files: pa.Table) -> dict[str, str]:
+    """What the names of the files begin with that are made of each, by its URI."""
+    if task.template is not None:
+        return names_by(task.template, collection)
+    return stable_names(files.select(["uri", "path", "identity"]).to_pylist())
 
 
 def _have_done(

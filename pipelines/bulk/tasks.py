@@ -18,17 +18,18 @@ _OWN_ENGINE = "1"  # of what is no operation of the catalogue: the reading of si
 class Task(Value):
     """An operation, those of its parameters that aren't its defaults, and the folder that what it makes goes to.
 
-    Without ``output`` that is one of the collection's own.
+    Without ``output`` that is one of the collection's own. Names there are by a ``template``, or those of the sources.
     """
 
     operation: str
     params: dict[str, Any] = Field(default={})
     output: str | None = None
+    template: str | None = None
 
     @property
     def key(self) -> str:
         """What its results are kept under: they depend on this and on the content of the file, on nothing else."""
-        place = [] if self.output is None else [self.output]
+        place = [each for each in (self.output, self.template) if each is not None]
         known = _operations()
         engine = known[self.operation].engine if self.operation in known else _OWN_ENGINE
         described = json.dumps([self.operation, self.params, engine, *place], sort_keys=True)
@@ -42,7 +43,7 @@ class Task(Value):
         return self.declared.params.model_validate(self.params)
 
 
-def task_of(operation: str, params: dict[str, Any], output: str | None = None) -> Task:
+def task_of(operation: str, params: dict[str, Any], output: str | None = None, template: str | None = None) -> Task:
     """A task, with its parameters in one spelling.
 
     Raises:
@@ -59,7 +60,8 @@ def task_of(operation: str, params: dict[str, Any], output: str | None = None) -
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {wording(each)}" for each in error.errors())
         raise InvalidError(f"Wrong parameters of {operation}: {told}.") from error
-    return Task(operation=operation, params=checked.model_dump(mode="json", exclude_defaults=True), output=output)
+    own = checked.model_dump(mode="json", exclude_defaults=True)
+    return Task(operation=operation, params=own, output=output, template=template)
 
 
 @cache

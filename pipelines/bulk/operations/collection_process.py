@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from cluster.storage import local_path
 from pipelines.bulk.choosing import chosen
@@ -12,6 +12,7 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.file_batches import do_batch
+from pipelines.bulk.name_template import checked_template
 from pipelines.bulk.processing import Processed, failed_report, failures, process
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.bulk.tasks import Task, task_of
@@ -35,6 +36,12 @@ class Params(CommonParams):
         default={}, description='That operation\'s parameters, as JSON: {"sizes": ["320"]}'
     )
     where: Condition | None = None
+    template: Annotated[str, AfterValidator(checked_template)] | None = Field(
+        None,
+        max_length=1000,
+        description="Names below the output folder, without extensions, with fields of the collection in braces: "
+        "{kind}/{year}/{stem}. Else they are those of the files.",
+    )
     again: bool = Field(False, description="Also with the files that it couldn't be done with before.")
 
     @model_validator(mode="after")
@@ -43,6 +50,8 @@ class Params(CommonParams):
             task_of(self.task, self.task_params)
         except InvalidError as error:
             raise ValueError(error.message) from error
+        if self.template is not None and self.output is None:
+            raise ValueError("A template names files below a folder. Name that as output.")
         return self
 
 
@@ -53,8 +62,9 @@ class ProcessResult(Processed):
 
 
 def _task(bench: Workbench) -> Task:
-    output = bench.params.output
-    return task_of(bench.params.task, bench.params.task_params, str(local_path(output)) if output else None)
+    params = bench.params
+    output = str(local_path(params.output)) if params.output else None
+    return task_of(params.task, params.task_params, output, params.template)
 
 
 def _collection(bench: Workbench) -> Collection:
@@ -106,5 +116,14 @@ OPERATION = Operation(
     interactive=True,
     examples=(
         {"sources": ["collection:photos"], "params": {"task": "image-thumbnails", "task_params": {"sizes": ["320"]}}},
+        {
+            "sources": ["collection:films"],
+            "params": {
+                "task": "transcode",
+                "task_params": {"profile": "web-720p"},
+                "output": "/phone",
+                "template": "{year}/{stem}",
+            },
+        },
     ),
 )
