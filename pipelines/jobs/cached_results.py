@@ -30,16 +30,15 @@ class CachedResults:
             return None
         if getattr(bench.params, "output", None):
             return None
-        files = (*bench.sources, *operation.reads(bench.params))
         try:
-            stamps = [bench.stamp(file) for file in files]
-            identities = [bench.identity(file).digest for file in files]
+            stamps = [bench.stamp(source) for source in bench.sources]
+            identities = [bench.identity(source).digest for source in bench.sources]
         except StorageError:  # the operation tells
             return None
         if not all(stamp.settled for stamp in stamps):
             return None
         # A result tells its sources by their names, and where there may be many by their paths.
-        names = list(files) if operation.many else [location_of(file).name for file in files]
+        names = [source if operation.many else location_of(source).name for source in bench.sources]
         params = bench.params.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
         at = address_of(operation.name, identities, params, _ENGINE, names)
         look = self._cache.look(at)
@@ -59,7 +58,7 @@ class CachedResults:
         if lookup is None or operation.cached is None or joined.artifacts:
             return
         try:
-            stamps = tuple(bench.stamp(file).digest for file in (*bench.sources, *operation.reads(bench.params)))
+            stamps = tuple(bench.stamp(source).digest for source in bench.sources)
         except StorageError:
             return
         found = Found(result=joined.result, warnings=tuple(dict.fromkeys((*plan.warnings, *joined.warnings))))

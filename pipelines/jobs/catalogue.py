@@ -96,8 +96,8 @@ class Operation:
     a collection's files that it is done with, and ``each`` tells what finished units of ``many`` made of each source.
     ``interactive`` operations are planned at once, even behind a long queue. ``told`` picks what of the result a person
     is shown when the job is done; all of it, where there is none.
-    ``cached``: the result of a job that made no files is kept in the cache, as what; ``reads`` are the files that it
-    depends on for given parameters, beside the sources.
+    ``cached``: the result of a job that made no files is kept in the cache, as what. Not of one that looks for damage:
+    bytes that rot leave no note in the file system.
     What collections keep of it is of one ``engine``: of these versions of its ``libraries``, and of a ``revision`` that
     is to be raised when its own code comes to other results of the same file.
     """
@@ -119,7 +119,6 @@ class Operation:
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     cached: Literal["metadata", "analysis"] | None = None
-    reads: Callable[[Any], Sequence[str]] = lambda _params: ()
     libraries: Sequence[str] = ("av", "opencv-python-headless", "pillow")
     revision: int = 1
     examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)

@@ -223,8 +223,6 @@ OPERATION = Operation(
     interactive=True,
     suffix=_suffix,
     told=_told,
-    cached="analysis",
-    reads=lambda params: (params.against,) if params.against else (),
     libraries=("av",),
     examples=(
         {"sources": ["/films/example.mkv"], "params": {"level": "quick"}},

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from unit.pipelines.jobs.makers import Answer
 
@@ -17,7 +16,6 @@ class Params(CommonParams):
     """``touches``: the source, while it is worked on."""
 
     level: int = 1
-    against: str | None = None
     letters: int = 0
     makes_a_file: bool = False
     touches: bool = False
@@ -42,15 +40,10 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     return Outcome(Answer.model_validate(units["a"].manifest), made, ("joined",))
 
 
-def _reads(params: Any) -> tuple[str, ...]:
-    return (params.against,) if params.against else ()
-
-
 OPERATION = Operation(
     *("counted", "Counted.", Params, Answer, plan, run, join),
     output="file",
     interactive=True,
     suffix=lambda _params, _profiles: ".txt",
     cached="analysis",
-    reads=_reads,
 )

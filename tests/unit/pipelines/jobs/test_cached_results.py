@@ -86,14 +86,6 @@ def test_fresh_work_is_done_and_replaces_what_was_kept(do):
     assert texts(do(), do(fresh=True), do()) == ["1", "2", "2"]
 
 
-def test_what_an_operation_reads_beside_its_sources_counts(do, films):
-    other = films / "other"
-    other.write_text("one")
-    assert texts(do(against=str(other)), do(against=str(other))) == ["1", "1"]
-    other.write_text("two")
-    assert texts(do(against=str(other))) == ["2"]
-
-
 @pytest.mark.parametrize("params", [{"makes_a_file": True}, {"letters": 300_000}], ids=str)
 def test_files_and_large_results_aren_t_kept(do, params):
     do(**params)

@@ -11,10 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from pydantic import ValidationError
-from unit.pipelines.jobs.operating import done, planned
+from unit.pipelines.jobs.operating import bench, done, planned
 
+from cluster import identity
+from cluster.cache import Cache
 from cluster.child import MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
+from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.models import Plan
 from pipelines.jobs.operations.validate import OPERATION, Result, plan_of
@@ -51,6 +54,15 @@ def jobs(tmp_path: Path, child: MediaChild) -> Jobs:
 def film(jobs: Jobs) -> Path:
     """Four seconds with two sound tracks, subtitles and chapters."""
     return factory.rich_film(jobs.folder / "film.mkv")
+
+
+@pytest.mark.parametrize("level", ["quick", "full"])
+def test_nothing_is_told_from_the_cache_since_rot_leaves_no_note(
+    film: Path, child: MediaChild, redis_url: str, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    """Of a file that was written long ago."""
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    assert CachedResults(Cache(redis_url)).look(OPERATION, bench(OPERATION, film, child, level=level)) is None
 
 
 def test_a_whole_film_is_ok_and_all_of_it_is_decoded(jobs: Jobs, film: Path) -> None:
