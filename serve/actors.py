@@ -10,6 +10,7 @@ from pipelines.jobs.live import EventChannel
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import NAMESPACE, REGISTRY
 from pipelines.jobs.runner import CONTROL, runner_name
+from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
@@ -45,8 +46,8 @@ class RayInteractiveLane:
         found: Plan | JobError = await self._runner().plan.remote(module, sources, params)
         return found
 
-    async def media(self, source: str) -> str | JobError:
-        found: str | JobError = await self._runner().media.remote(source)
+    async def media(self, source: str) -> MediaText | JobError:
+        found: MediaText | JobError = await self._runner().media.remote(source)
         return found
 
     async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:

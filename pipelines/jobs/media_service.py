@@ -12,13 +12,14 @@ from cluster.settings import Settings
 from cluster.storage import open_source
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError
+from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.service import RefusedError
 
 
 class MediaLane(Protocol):
-    """Where metadata are read while the caller waits: as JSON. It keeps pictures, too."""
+    """Where metadata are read while the caller waits. It keeps pictures, too."""
 
-    async def media(self, source: str) -> str | JobError: ...
+    async def media(self, source: str) -> MediaText | JobError: ...
     async def forget(self, tag: str) -> None: ...
 
 
@@ -59,9 +60,9 @@ class MediaService:
         answer = await self._lane.media(source)
         if isinstance(answer, JobError):
             raise RefusedError(answer)
-        if stamped.settled:
-            self._near.put(key, answer, purges)
-        return answer
+        if stamped.settled and answer.stamp == stamped.digest:  # a link may lead elsewhere by now
+            self._near.put(key, answer.text, purges)
+        return answer.text
 
     async def purge(self, *, source: str | None, operation: str | None, tag: str | None) -> None:
         """Forget what is kept of a source's content, of an operation, or with a tag; with pictures on this node.

@@ -15,7 +15,7 @@ from pipelines.jobs.errors import JobsError, job_error
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.scratch import clean_up, sweep_kept, sweep_scratch
-from pipelines.jobs.served_media import ServedMedia
+from pipelines.jobs.served_media import MediaText, ServedMedia
 from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
 from pipelines.jobs.worker import CHILD_MODULE, do_unit, heavy_child, plan_only
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
@@ -77,8 +77,8 @@ class Runner:
             except (ChildError, StorageError, JobsError) as error:
                 return job_error(error, "plan")
 
-    def media(self, source: str) -> str | JobError:
-        """Technical metadata of a source, as JSON, from the cache or read now."""
+    def media(self, source: str) -> MediaText | JobError:
+        """Technical metadata of a source, from the cache or read now."""
         try:
             return self._media.get(source, current_roots(self._config.settings).read)
         except (ChildError, StorageError) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,14 @@ _LIMIT_S = 60.0
 _UNIT = "probe"
 
 
+@dataclass(frozen=True)
+class MediaText:
+    """MediaInfo as JSON, and the stamp of the file that it is of: by now the source's name may lead to another."""
+
+    text: str
+    stamp: str
+
+
 class ServedMedia:
     """``lend`` gives a child for as long as one is needed."""
 
@@ -28,15 +37,16 @@ class ServedMedia:
         self._cache = cache
         self._lend = lend
 
-    def get(self, source: str, roots: tuple[Path, ...]) -> str | JobError:
-        """MediaInfo as JSON; or what is wrong with the file itself.
+    def get(self, source: str, roots: tuple[Path, ...]) -> MediaText | JobError:
+        """What is in the file; or what is wrong with the file itself.
 
         Raises:
             StorageError, ChildError: as a job of it would fail.
         """
         with open_source(source, roots) as opened:
-            if not stamp(opened.descriptor).settled:  # nobody is told what another was, a moment ago
-                return self._read(opened)
+            stamped = stamp(opened.descriptor)
+            if not stamped.settled:  # nobody is told what another was, a moment ago
+                return MediaText(self._read(opened), stamped.digest)
             at = address_of(_UNIT, [identify(opened.descriptor).digest], {}, _ENGINE, [opened.path.name])
 
             def find() -> str | JobError | None:
@@ -52,7 +62,8 @@ class ServedMedia:
                 self._cache.put(at, found, "metadata", look)
                 return found
 
-            return self._cache.once(at.key, find, make)
+            found = self._cache.once(at.key, find, make)
+            return found if isinstance(found, JobError) else MediaText(found, stamped.digest)
 
     def _read(self, source: OpenSource) -> str:
         try:

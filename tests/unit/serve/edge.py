@@ -17,6 +17,7 @@ from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import Artifact, JobError, Plan, Progress, State
+from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
@@ -115,7 +116,7 @@ class PretendLane:
     async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
         return self.answer
 
-    async def media(self, source: str) -> str | JobError:
+    async def media(self, source: str) -> MediaText | JobError:
         return self.answer
 
     async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:

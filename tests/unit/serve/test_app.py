@@ -10,6 +10,7 @@ from unit.serve.edge import WS_BASE, make_edge, problem
 
 from cluster.redis_server import PrivateRedis
 from pipelines.jobs.models import Artifact, JobError, State
+from pipelines.jobs.served_media import MediaText
 
 # Who comes in
 
@@ -235,7 +236,7 @@ def test_a_source_the_lane_refuses_is_told(edge):
 
 
 def test_media_is_told_as_the_lane_has_it(edge):
-    edge.lane.answer = '{"duration_s": 1.5}'
+    edge.lane.answer = MediaText('{"duration_s": 1.5}', "")
     answer = edge.client.get("/v1/media", params={"source": str(edge.films / "film.mkv")})
     assert (answer.json(), answer.headers["content-type"]) == ({"duration_s": 1.5}, "application/json")
 

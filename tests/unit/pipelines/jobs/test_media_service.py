@@ -1,6 +1,8 @@
 """The cache as a replica sees it, on a real Redis."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,20 +13,23 @@ from cluster.near_cache import NearCache
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import JobError
+from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.service import RefusedError
 
 
 class Lane:
-    """Numbers its answers, unless it has another."""
+    """Numbers its answers, unless it has another. ``before``: what happens before it looks at the source."""
 
     def __init__(self) -> None:
         self.asked = 0
         self.answer: JobError | None = None
         self.forgotten: list[str] = []
+        self.before: Callable[[], object] = lambda: None
 
-    async def media(self, source: str) -> str | JobError:
+    async def media(self, source: str) -> MediaText | JobError:
         self.asked += 1
-        return self.answer or f'{{"asked": {self.asked}}}'
+        self.before()
+        return self.answer or MediaText(f'{{"asked": {self.asked}}}', identity.stamp_of(Path(source).stat()).digest)
 
     async def forget(self, tag: str) -> None:
         self.forgotten.append(tag)
@@ -70,6 +75,23 @@ def test_a_changed_file_is_seen_at_the_next_look(run, media, film):
     run(media.media(str(film)))
     film.write_bytes(b"changed")
     assert asked(run, media, film) == ['{"asked": 2}'] * 2
+
+
+def test_a_link_that_is_turned_meanwhile_leaves_no_answer_under_the_other_file(run, media, lane, films):
+    """Atomically, back and forth: what the lane saw is never told of what the replica saw."""
+    one, two, link = films / "film.mkv", films / "other.mkv", films / "link.mkv"
+    two.write_bytes(b"another")
+
+    def lead_to(target):
+        (films / "next").symlink_to(target)
+        (films / "next").replace(link)
+
+    lead_to(one)
+    lane.before = lambda: lead_to(two)
+    run(media.media(str(link)))
+    lead_to(one)
+    lane.before = lambda: None
+    assert run(media.media(str(link))) == '{"asked": 2}'
 
 
 def test_a_file_that_may_still_be_written_is_asked_for_each_time(run, media, film, monkeypatch):

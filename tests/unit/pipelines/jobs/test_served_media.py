@@ -34,7 +34,8 @@ class Desk:
         yield self.child
 
     def get(self, source: Path) -> str | JobError:
-        return self.media.get(str(source), (self.folder,))
+        found = self.media.get(str(source), (self.folder,))
+        return found if isinstance(found, JobError) else found.text
 
 
 @pytest.fixture
