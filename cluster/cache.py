@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal, TypeVar
 
 import redis
@@ -44,6 +44,15 @@ class Address:
 
     key: str
     tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A source as it is: its content's identity, its stamp, and the name that it is called by in a value."""
+
+    identity: str
+    stamp: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -77,19 +86,13 @@ def operation_tag(operation: str) -> str:
     return f"operation:{operation}"
 
 
-def address_of(
-    operation: str,
-    identities: Sequence[str],
-    params: Mapping[str, Any],
-    engine: str,
-    names: Sequence[str] = (),
-) -> Address:
-    """The address of what ``operation`` tells of contents.
+def address_of(operation: str, sources: Sequence[Version], params: Mapping[str, Any], engine: str) -> Address:
+    """The address of what ``operation`` tells of sources.
 
-    ``params`` are all that change it, ``engine`` are the versions of what does it, ``names`` what it calls the sources.
+    ``params`` are all that change it, ``engine`` are the versions of what does it.
     """
-    of = json.dumps([operation, identities, params, engine, names], sort_keys=True, ensure_ascii=True)
-    tags = (operation_tag(operation), *map(source_tag, identities))
+    of = json.dumps([operation, [astuple(each) for each in sources], params, engine], sort_keys=True, ensure_ascii=True)
+    tags = (operation_tag(operation), *(source_tag(each.identity) for each in sources))
     return Address(blake3(of.encode()).hexdigest(), tags)
 
 

@@ -1,4 +1,8 @@
-"""Content identity: what a file holds, told without reading all of it."""
+"""Which file this is: by its content, told without reading all of it; or by what the file system notes.
+
+Content tells copies and renamed files. It misses an edit between the samples after which the mtime was set back: what
+mustn't be of another version is told by the stamp, whose ctime nobody sets.
+"""
 
 import os
 import time
@@ -14,32 +18,39 @@ SETTLED_S = 2.0
 
 @dataclass(frozen=True)
 class Identity:
-    """``digest`` names size, mtime and sampled content; ``settled`` is False while the file may still be written."""
+    """``settled`` is False while the file may still be written: such a write could leave its times as they are."""
 
     digest: str
     settled: bool
 
 
 def stamp(descriptor: int) -> Identity:
-    """As ``identify``, by what the file system notes: of a copy it is another, of a file that was renamed too."""
+    """What the file system notes of an open file: of a copy it is another, of one that was renamed or linked too."""
     return stamp_of(os.fstat(descriptor))
 
 
 def stamp_of(facts: os.stat_result) -> Identity:
     """The ``stamp`` of the file that these are the facts of."""
     noted = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-    return Identity(":".join(map(str, noted)), time.time() - facts.st_ctime > SETTLED_S)
+    return Identity(":".join(map(str, noted)), _is_settled(facts))
+
+
+def is_other(before: os.stat_result, now: os.stat_result) -> bool:
+    """Whether a file may have been written to between two looks.
+
+    A link that is made or removed, and other rights, move its ctime as well: then size and mtime tell.
+    """
+    noted = ((facts.st_size, facts.st_mtime_ns) for facts in (before, now))
+    linked = ((facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid) for facts in (before, now))
+    return len(set(noted)) > 1 or (before.st_ctime_ns != now.st_ctime_ns and len(set(linked)) == 1)
 
 
 def identify(descriptor: int) -> Identity:
-    """BLAKE3 over size, mtime, head, tail and 16 evenly spread samples of an open file.
-
-    A file changed less than two seconds ago isn't settled: a later write could leave its mtime as it is.
-    """
+    """BLAKE3 over size, mtime, head, tail and 16 evenly spread samples of an open file."""
     facts = os.fstat(descriptor)
     noted = f"{facts.st_size}:{facts.st_mtime_ns}:"
     digest = sampled(noted, facts.st_size, lambda count, offset: os.pread(descriptor, count, offset))
-    return Identity(digest, time.time() - facts.st_mtime > SETTLED_S)
+    return Identity(digest, _is_settled(facts))
 
 
 def sampled(noted: str, size_bytes: int, read: Callable[[int, int], bytes]) -> str:
@@ -53,3 +64,7 @@ def sampled(noted: str, size_bytes: int, read: Callable[[int, int], bytes]) -> s
     for offset in offsets:
         digest.update(read(min(SAMPLE_BYTES, size_bytes - offset), offset))
     return digest.hexdigest()
+
+
+def _is_settled(facts: os.stat_result) -> bool:
+    return time.time() - facts.st_ctime > SETTLED_S

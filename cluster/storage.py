@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from cluster.child import SourceDescriptor
 from cluster.errors import StorageError
-from cluster.identity import Identity, identify, stamp
+from cluster.identity import Identity, identify, is_other, stamp_of
 from cluster.object_paths import SCHEMES, ObjectAccess
 
 STAGED_SUFFIX = ".mediaray-part"
@@ -39,27 +39,33 @@ class Roots:
 
 @dataclass(frozen=True)
 class OpenSource:
-    """An open regular file under the roots."""
+    """An open regular file under the roots, and what the file system noted of it then."""
 
     descriptor: int
     path: Path
-    size_bytes: int
-    modified_ns: int
+    facts: os.stat_result
     failure: None = None  # a part that can't be had is what the child itself meets
+
+    @property
+    def size_bytes(self) -> int:
+        return self.facts.st_size
+
+    @property
+    def modified_ns(self) -> int:
+        return self.facts.st_mtime_ns
 
     def identity(self) -> Identity:
         return identify(self.descriptor)
 
     def stamp(self) -> Identity:
-        return stamp(self.descriptor)
+        return stamp_of(self.facts)
 
     def for_child(self) -> SourceDescriptor:
         return SourceDescriptor(self.descriptor, self.path.name)
 
     def is_other(self) -> bool:
         """Whether it was written to since it was opened."""
-        facts = os.fstat(self.descriptor)
-        return (facts.st_size, facts.st_mtime_ns) != (self.size_bytes, self.modified_ns)
+        return is_other(self.facts, os.fstat(self.descriptor))
 
 
 def local_path(uri: str) -> Path:
@@ -120,7 +126,7 @@ def open_source(uri: str, roots: Sequence[Path]) -> Iterator[OpenSource]:
             raise StorageError("source_not_a_file", f"{path} is {kind}.")
         if facts.st_size == 0:
             raise StorageError("source_empty", f"{path} is empty (0 bytes).")
-        yield OpenSource(descriptor, path, facts.st_size, facts.st_mtime_ns)
+        yield OpenSource(descriptor, path, facts)
     finally:
         os.close(descriptor)
 

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from cluster.cache import Address, Cache, Look, address_of
+from cluster.cache import Address, Cache, Look, Version, address_of
 from cluster.errors import StorageError
 from cluster.locations import location_of
 from pipelines.jobs.catalogue import Operation
@@ -31,16 +31,16 @@ class CachedResults:
         if getattr(bench.params, "output", None):
             return None
         try:
-            stamps = [bench.stamp(source) for source in bench.sources]
+            stamps = bench.settled_stamps(bench.sources)
             identities = [bench.identity(source).digest for source in bench.sources]
         except StorageError:  # the operation tells
             return None
-        if not all(stamp.settled for stamp in stamps):
+        if stamps is None:
             return None
         # A result tells its sources by their names, and where there may be many by their paths.
         names = [source if operation.many else location_of(source).name for source in bench.sources]
         params = bench.params.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
-        at = address_of(operation.name, identities, params, _ENGINE, names)
+        at = address_of(operation.name, list(map(Version, identities, stamps, names)), params, _ENGINE)
         look = self._cache.look(at)
         found = None if getattr(bench.params, "fresh", False) else _found(operation, look)
         self._cache.count("hits" if found else "misses")
@@ -48,7 +48,7 @@ class CachedResults:
             key=at.key,
             tags=at.tags,
             generations=look.generations,
-            stamps=tuple(stamp.digest for stamp in stamps),
+            stamps=stamps,
             found=found,
         )
 
@@ -57,13 +57,9 @@ class CachedResults:
         lookup = plan.lookup
         if lookup is None or operation.cached is None or joined.artifacts:
             return
-        try:
-            stamps = tuple(bench.stamp(source).digest for source in bench.sources)
-        except StorageError:
-            return
         found = Found(result=joined.result, warnings=tuple(dict.fromkeys((*plan.warnings, *joined.warnings))))
         text = found.model_dump_json()
-        if stamps == lookup.stamps and len(text) <= _MOST_BYTES:
+        if bench.settled_stamps(bench.sources) == lookup.stamps and len(text) <= _MOST_BYTES:
             at = Address(lookup.key, lookup.tags)
             self._cache.put(at, text, operation.cached, Look(generations=lookup.generations))
 

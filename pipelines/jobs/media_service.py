@@ -6,7 +6,7 @@ from typing import Protocol
 
 from cluster.cache import Cache, operation_tag, source_tag
 from cluster.grants import current_roots
-from cluster.identity import identify, stamp
+from cluster.identity import identify
 from cluster.near_cache import NearCache
 from cluster.settings import Settings
 from cluster.storage import open_source
@@ -52,7 +52,7 @@ class MediaService:
             RefusedError: it can't be read as media.
         """
         with open_source(source, current_roots(self._settings).read) as opened:
-            stamped, name = stamp(opened.descriptor), opened.path.name
+            stamped, name = opened.stamp(), opened.path.name
         key = f"{stamped.digest}:{name}"
         if stamped.settled and (known := self._near.get(key)) is not None:
             return known

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from cluster.cache import Cache, address_of
+from cluster.cache import Cache, Version, address_of
 from cluster.child import MediaChild, SourceDescriptor
 from cluster.errors import ChildFailedError
-from cluster.identity import identify, stamp
 from cluster.storage import OpenSource, open_source
 from pipelines.jobs.models import JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault
@@ -44,10 +43,11 @@ class ServedMedia:
             StorageError, ChildError: as a job of it would fail.
         """
         with open_source(source, roots) as opened:
-            stamped = stamp(opened.descriptor)
+            stamped = opened.stamp()
             if not stamped.settled:  # nobody is told what another was, a moment ago
                 return MediaText(self._read(opened), stamped.digest)
-            at = address_of(_UNIT, [identify(opened.descriptor).digest], {}, _ENGINE, [opened.path.name])
+            version = Version(opened.identity().digest, stamped.digest, opened.path.name)
+            at = address_of(_UNIT, [version], {}, _ENGINE)
 
             def find() -> str | JobError | None:
                 look = self._cache.look(at)

@@ -11,7 +11,7 @@ from cluster.cache import Address, Cache, operation_tag, source_tag
 from cluster.child import MediaChild, SourceDescriptor
 from cluster.errors import ChildFailedError, ChildLimitError
 from cluster.file_cache import FileCache
-from cluster.identity import Identity, identify, stamp
+from cluster.identity import Identity
 from cluster.storage import OpenSource, open_source
 from pipelines.jobs.models import JobError, Value
 from pipelines.jobs.own_fault import kept_fault, known_fault
@@ -55,10 +55,10 @@ class ServedPictures:
             StorageError, ChildError: as a job of it would fail.
         """
         with open_source(source, roots) as opened:
-            identity = identify(opened.descriptor)
-            key = _key(opened, identity, spec)
+            identity = opened.identity().digest
+            key = _key(identity, opened.stamp(), spec)
             # What is told of a broken one names it.
-            fault_at = Address(f"{key}:{opened.path.name!a}", (source_tag(identity.digest), operation_tag(_OPERATION)))
+            fault_at = Address(f"{key}:{opened.path.name!a}", (source_tag(identity), operation_tag(_OPERATION)))
 
             def find() -> Path | JobError | None:
                 return self._files.find(key) or known_fault(self._cache.look(fault_at))
@@ -117,11 +117,8 @@ class ServedPictures:
             self._giants.release()
 
 
-def _key(source: OpenSource, identity: Identity, spec: ThumbnailSpec) -> str:
-    """Of content and how it's shown. A file that may still be written has keys of its own, by when it was written last:
-    nobody asks for them later.
-    """
-    stamped = stamp(source.descriptor)
-    of = identity.digest if stamped.settled else f"{identity.digest} {stamped.digest}"
-    made = hashlib.sha256(f"{BUILD}\n{of}\n{spec.model_dump_json()}".encode()).hexdigest()
-    return identity.digest[:_OF_SOURCE] + made[:_OF_SOURCE]
+def _key(identity: str, stamp: Identity, spec: ThumbnailSpec) -> str:
+    """Of a version of a source and how it's shown; while that may be written still, nobody asks later."""
+    parts = (BUILD, identity, stamp.digest, str(stamp.settled), spec.model_dump_json())
+    made = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return identity[:_OF_SOURCE] + made[:_OF_SOURCE]

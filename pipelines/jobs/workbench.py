@@ -157,15 +157,18 @@ class Workbench:
         with open_anywhere(source, self._roots) as opened:
             return opened.stamp()
 
-    def content_key(self, sources: Sequence[str], *parts: str) -> str | None:
-        """The address of what ``parts`` make of ``sources``; None where one is missing, or may still be written."""
+    def settled_stamps(self, sources: Sequence[str]) -> tuple[str, ...] | None:
+        """The stamps of ``sources``; None where one is missing, or may still be written."""
         try:
             stamps = [self.stamp(source) for source in sources]
         except StorageError:
             return None
-        if not all(stamp.settled for stamp in stamps):
-            return None
-        return hashlib.sha256("\n".join((*parts, *(stamp.digest for stamp in stamps))).encode()).hexdigest()
+        return tuple(stamp.digest for stamp in stamps) if all(stamp.settled for stamp in stamps) else None
+
+    def content_key(self, sources: Sequence[str], *parts: str) -> str | None:
+        """The address of what ``parts`` make of ``sources``; None where they have no ``settled_stamps``."""
+        stamps = self.settled_stamps(sources)
+        return None if stamps is None else hashlib.sha256("\n".join((*parts, *stamps)).encode()).hexdigest()
 
     def size_bytes(self, source: str) -> int:
         with open_anywhere(source, self._roots) as opened:

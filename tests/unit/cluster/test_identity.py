@@ -2,8 +2,10 @@ import os
 import time
 
 import pytest
+from unit.edits import edit_unseen
 
-from cluster.identity import SAMPLE_BYTES, Identity, identify
+from cluster import identity as identity_module
+from cluster.identity import SAMPLE_BYTES, Identity, identify, is_other, stamp_of
 
 HOUR_AGO_S = time.time() - 3600
 
@@ -46,9 +48,56 @@ def test_a_byte_more_is_seen(tmp_path):
     assert identity(tmp_path / "a").digest != identity(tmp_path / "b").digest
 
 
-@pytest.mark.parametrize(("age_s", "settled"), [(3600, True), (3, True), (0, False), (-60, False)])
-def test_a_file_changed_just_now_is_not_settled(file, age_s, settled):
-    assert identity(file, time.time() - age_s).settled == settled
+def test_a_file_changed_just_now_is_not_settled_whatever_its_mtime_was_set_to(file, monkeypatch):
+    assert not identity(file, HOUR_AGO_S).settled
+    monkeypatch.setattr(identity_module, "SETTLED_S", -1.0)
+    assert identity(file).settled
+
+
+def written(path) -> None:
+    with path.open("r+b") as opened:
+        opened.write(b"\xee")
+
+
+def written_and_set_back(path) -> None:
+    before = path.stat()
+    written(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def linked(path) -> None:
+    path.with_name("link").hardlink_to(path)
+
+
+def written_and_linked(path) -> None:
+    written(path)
+    linked(path)
+
+
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        (lambda _: None, False),
+        (written, True),
+        (written_and_set_back, True),
+        (linked, False),
+        (lambda path: path.chmod(0o600), False),
+        (written_and_linked, True),
+    ],
+    ids=["nothing", "written", "written and set back", "linked", "other rights", "written and linked"],
+)
+def test_a_file_is_another_once_it_was_written_to_and_not_for_a_link(file, what, other):
+    os.utime(file, (HOUR_AGO_S, HOUR_AGO_S))
+    before = file.stat()
+    what(file)
+    assert is_other(before, file.stat()) == other
+
+
+def test_the_stamp_tells_an_edit_that_content_and_times_don_t(file):
+    os.utime(file, (HOUR_AGO_S, HOUR_AGO_S))
+    before, stamped = identity(file), stamp_of(file.stat())
+    edit_unseen(file)
+    assert (identity(file).digest, stamp_of(file.stat()).digest == stamped.digest) == (before.digest, False)
 
 
 def test_reading_leaves_the_position_where_it_was(file):

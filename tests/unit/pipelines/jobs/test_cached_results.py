@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from unit.edits import edit_unseen
 from unit.pipelines.jobs import counted
 from unit.pipelines.jobs.makers import submission
 
@@ -70,6 +71,13 @@ def test_other_parameters_or_another_content_are_other_work(do, film):
     assert texts(do(), do(level=2)) == ["1", "2"]
     film.write_bytes(b"another content")
     assert texts(do()) == ["3"]
+
+
+def test_an_edit_that_hides_is_seen(do, film):
+    film.write_bytes(bytes(2 << 20))
+    do()
+    edit_unseen(film)
+    assert texts(do(), do()) == ["2", "2"]
 
 
 def test_a_file_with_another_name_is_told_by_its_own(do, film):

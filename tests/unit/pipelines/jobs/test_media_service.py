@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster import identity
-from cluster.cache import Cache, address_of
+from cluster.cache import Cache, Version, address_of
 from cluster.errors import StorageError
 from cluster.near_cache import NearCache
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
@@ -120,7 +120,7 @@ def test_what_is_at_hand_is_refused_to_nobody_but_who_may_not_read_it(run, media
 def test_a_purge_forgets_here_in_the_lane_and_in_the_cache(run, media, lane, film, redis_url, what):
     cache = Cache(redis_url)
     with film.open("rb") as file:
-        at = address_of("probe", [identity.identify(file.fileno()).digest], {}, "engine")
+        at = address_of("probe", [Version(identity.identify(file.fileno()).digest, "", "")], {}, "engine")
     cache.put(at, "1", "metadata", cache.look(at))
     run(media.media(str(film)))
     named = {"source": str(film), "operation": "probe", "tag": "operation:probe"}

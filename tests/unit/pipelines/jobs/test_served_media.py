@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.edits import edit_unseen
 
 from cluster import identity
 from cluster.cache import Cache, operation_tag
@@ -64,6 +65,15 @@ def test_a_changed_file_is_read_anew(desk, clip):
     told = desk.get(clip)
     assert isinstance(told, str)
     assert json.loads(told)["streams"][0]["width"] == 80
+
+
+def test_an_edit_that_hides_is_seen(desk, clip):
+    with clip.open("ab") as file:
+        file.write(bytes(2 << 20))
+    desk.get(clip)
+    edit_unseen(clip)
+    desk.get(clip)
+    assert desk.lent == 2
 
 
 def test_a_file_that_may_still_be_written_is_read_each_time(desk, clip, monkeypatch):

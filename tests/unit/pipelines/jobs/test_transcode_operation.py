@@ -1,13 +1,14 @@
 """The pieces of a transcode, with the real child: what they are known by, and what is made of them."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import media_factory as factory
 import pytest
+from unit.edits import edit_unseen
 from unit.pipelines.jobs.operating import bench, planned
 
+from cluster import identity
 from cluster.child import MediaChild
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.operations.transcode import OPERATION
@@ -17,11 +18,10 @@ LOSSLESS = {"profile": "web-720p", "codec": "h264", "crf": 0, "preset": "ultrafa
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
+def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """40 frames with a keyframe every 10th, which nobody writes any more."""
-    path = factory.film(tmp_path / "film.mkv")
-    os.utime(path, (1, 1))
-    return path
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    return factory.film(tmp_path / "film.mkv")
 
 
 def test_a_piece_that_another_plan_numbers_differently_is_taken_over(film: Path, child: MediaChild) -> None:
@@ -40,3 +40,14 @@ def test_a_piece_that_another_plan_numbers_differently_is_taken_over(film: Path,
     outcome = OPERATION.join(bench(OPERATION, film, child, three.shared, **LOSSLESS), of_three)
     assert isinstance(outcome, Outcome)
     assert factory.shown_pictures(outcome.made[0].path) == factory.shown_pictures(film)
+
+
+def test_a_piece_of_a_film_after_an_edit_that_hides_is_another(film: Path, child: MediaChild) -> None:
+    with film.open("ab") as file:
+        file.write(bytes(2 << 20))
+    before = planned(OPERATION, film, child, **LOSSLESS, chunk_s=0.4)
+    edit_unseen(film)
+    after = planned(OPERATION, film, child, **LOSSLESS, chunk_s=0.4)
+    keys = [{unit.key for unit in plan.units} for plan in (before, after)]
+    assert [len(each) for each in keys] == [4, 4]
+    assert not keys[0] & keys[1]
