@@ -1,22 +1,19 @@
 """The same work asked for twice: the result of a job that made no files is kept in the cache, for the next such job."""
 
-from importlib.metadata import version
-
 from cluster.cache import Address, Cache, Look, Version, address_of
 from cluster.errors import StorageError
 from cluster.locations import location_of
+from pipelines.jobs.build import build_id
 from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.models import Found, Joined, Lookup, Plan
-from pipelines.jobs.pictures import BUILD
 from pipelines.jobs.workbench import Workbench
 
-_ENGINE = "-".join((BUILD, version("av"), version("imageio-ffmpeg")))
 _MOST_BYTES = 256 << 10  # of a result: it is written to the job store with the plan
 _NOT_OF_THE_RESULT = {"output", "overwrite", "fresh"}
 
 
 class CachedResults:
-    """Results by the contents of sources, the operation, its parameters, and the versions of what does it."""
+    """Results by their sources, the operation, its parameters, and the build that does it."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -40,7 +37,7 @@ class CachedResults:
         # A result tells its sources by their names, and where there may be many by their paths.
         names = [source if operation.many else location_of(source).name for source in bench.sources]
         params = bench.params.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
-        at = address_of(operation.name, list(map(Version, identities, stamps, names)), params, _ENGINE)
+        at = address_of(operation.name, list(map(Version, identities, stamps, names)), params, build_id("answers"))
         look = self._cache.look(at)
         found = None if getattr(bench.params, "fresh", False) else _found(operation, look)
         self._cache.count("hits" if found else "misses")

@@ -7,13 +7,13 @@ be done.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError, StorageError
 from cluster.locations import location_of
+from pipelines.jobs.build import build_id
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.file_sources import PICTURES as PICTURE_FILES
 from pipelines.jobs.file_sources import Entry, entries_of, left_out_warning
@@ -28,7 +28,6 @@ R = TypeVar("R", bound=ImageResult)
 
 _LOOK = "pipelines.media.images.header:look"
 _LIBRARIES = ("pillow", "opencv-python-headless", "pyvips-binary")
-BUILD = "-".join(version(name) for name in ("mediaray", *_LIBRARIES))
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,14 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     spec = bench.params_as(work.spec)
     check_outputs(bench, entries, work.endings(spec))
     infos, large = _look(bench, entries)
+    made_by = (build_id("pieces"), work.function)
     claims = claims_of(len(entries), infos, large, work.estimate_s, work.memory_bytes, spec)
     units = tuple(
         Unit(
             name=f"pictures-{number:04d}",
             needs=claims.needs(len(batch)),
             payload={PICTURES: [entry.model_dump() for entry in batch]},
-            key=bench.content_key([entry.source for entry in batch], BUILD, work.function, spec.model_dump_json())
+            key=bench.content_key([entry.source for entry in batch], *made_by, spec.model_dump_json())
             if len(entries) > 1
             else None,
         )

@@ -3,20 +3,18 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from cluster.cache import Cache, Version, address_of
 from cluster.child import MediaChild, SourceDescriptor
 from cluster.errors import ChildFailedError
 from cluster.storage import OpenSource, open_source
+from pipelines.jobs.build import build_id
 from pipelines.jobs.models import JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault
 from pipelines.jobs.workbench import changed, is_other
 from pipelines.media.info import MediaInfo
 
-_FORM = 2  # counts what a probe has come to tell: what is cached in an older form is read anew
-_ENGINE = f"{version('mediaray')}-{version('av')}-{_FORM}"
 _LIMIT_S = 60.0
 _UNIT = "probe"
 
@@ -47,7 +45,7 @@ class ServedMedia:
             if not stamped.settled:  # nobody is told what another was, a moment ago
                 return MediaText(self._read(opened), stamped.digest)
             version = Version(opened.identity().digest, stamped.digest, opened.path.name)
-            at = address_of(_UNIT, [version], {}, _ENGINE)
+            at = address_of(_UNIT, [version], {}, build_id("answers"))
 
             def find() -> str | JobError | None:
                 look = self._cache.look(at)

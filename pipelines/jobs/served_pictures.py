@@ -13,9 +13,9 @@ from cluster.errors import ChildFailedError, ChildLimitError
 from cluster.file_cache import FileCache
 from cluster.identity import Identity
 from cluster.storage import OpenSource, open_source
+from pipelines.jobs.build import build_id
 from pipelines.jobs.models import JobError, Value
 from pipelines.jobs.own_fault import kept_fault, known_fault
-from pipelines.jobs.pictures import BUILD
 from pipelines.jobs.workbench import changed, is_other
 from pipelines.media.images.info import MEDIA_TYPES
 from pipelines.media.images.room import Room
@@ -119,6 +119,6 @@ class ServedPictures:
 
 def _key(identity: str, stamp: Identity, spec: ThumbnailSpec) -> str:
     """Of a version of a source and how it's shown; while that may be written still, nobody asks later."""
-    parts = (BUILD, identity, stamp.digest, str(stamp.settled), spec.model_dump_json())
+    parts = (build_id("pieces"), identity, stamp.digest, str(stamp.settled), spec.model_dump_json())
     made = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return identity[:_OF_SOURCE] + made[:_OF_SOURCE]

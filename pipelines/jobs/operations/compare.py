@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
+from pipelines.jobs.build import build_id
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
@@ -21,9 +21,6 @@ from pipelines.media.comparison.compare_spec import (
 
 _PIECE = "piece"
 _MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png"}
-_BUILD = (
-    f"1 {version('mediaray')} {version('av')} {version('imageio-ffmpeg')}"  # what scores depend on beside the films
-)
 _JOIN_MEMORY_BYTES = 512 << 20
 _STILL_S, _FRAMES_PER_S = 0.15, 50_000
 _TOLD = ("vmaf", "ssim", "psnr", "xpsnr", "frames", "width", "height")
@@ -76,7 +73,7 @@ def _unit(piece: Piece, comparison: ComparisonPlan, stamps: tuple[str, ...] | No
     key = None
     if stamps is not None:
         settings = comparison.model_dump_json(exclude={"pieces", "warnings", "reference_frames", "distorted_frames"})
-        parts = (_BUILD, *stamps, settings, piece.model_dump_json(exclude={"number", "cost_s"}))
+        parts = (build_id("pieces"), *stamps, settings, piece.model_dump_json(exclude={"number", "cost_s"}))
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return Unit(
         name=f"piece-{piece.number:04d}",

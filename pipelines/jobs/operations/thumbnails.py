@@ -5,13 +5,13 @@ A unit is a film. What is wrong with one of many stands in its place and holds u
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError
 from cluster.locations import location_of
+from pipelines.jobs.build import build_id
 from pipelines.jobs.catalogue import CommonParams, Each, Made, Operation, Outcome
 from pipelines.jobs.errors import told_error
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
@@ -24,7 +24,6 @@ from pipelines.media.probing.probe_spec import picture_memory_bytes
 from pipelines.media.stills_spec import StillsResult, StillsSpec, estimate_s
 
 _PROBE, _STILLS = "pipelines.media.probing.probe:probe", "pipelines.media.stills:stills"
-_BUILD = f"2 {version('mediaray')} {version('av')} {version('pillow')}"  # what stills depend on beside film and spec
 _MOST_CPUS = 4  # of a film by itself
 _FILM, _ALONE = "film", "alone"  # in a unit's payload
 _LOOKED_AT = 6  # of many, to tell how long all take
@@ -76,14 +75,13 @@ def plan(bench: Workbench) -> Plan:
         memory_bytes=max(map(picture_memory_bytes, infos), default=0),
         seconds=each_s,
     )
+    made_of = (build_id("pieces"), _STILLS, spec.model_dump_json())
     units = tuple(
         Unit(
             name=f"film-{number:04d}",
             needs=needs,
             payload={_FILM: entry.model_dump(), _ALONE: alone},
-            key=None
-            if alone
-            else bench.content_key([entry.source], _BUILD, _STILLS, spec.model_dump_json(), entry.model_dump_json()),
+            key=None if alone else bench.content_key([entry.source], *made_of, entry.model_dump_json()),
         )
         for number, entry in enumerate(entries)
     )

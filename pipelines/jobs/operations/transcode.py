@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from cluster.errors import ChildFailedError
+from pipelines.jobs.build import build_id
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Needs, Plan, Unit
@@ -31,7 +31,6 @@ _MIN_HEAVY_S = 1.0  # encoders start threads and look ahead: never a thing for t
 _CHUNK_FILE = "chunk.nut"
 _JOIN_BYTES_PER_S = 60e6
 _MAX_SERIAL_CPUS = 16
-_BUILD = f"3 {version('mediaray')} {version('av')}"  # what a chunk's bytes depend on beside source and settings
 _TOLD = (
     *("method", "reason", "chunks", "reused_chunks", "duration_s", "width", "height", "video_codec"),
     *("audio_codecs", "loudness", "decode_errors", "damaged_at_s"),
@@ -102,7 +101,7 @@ class _Address:
         if self._stamps is None:
             return None
         piece = "" if chunk is None else f"{chunk.number > 0} {chunk.model_dump_json(exclude={'number', 'cost_s'})}"
-        parts = (_BUILD, *self._stamps, self._settings, stream.model_dump_json(exclude={"reason"}), piece)
+        parts = (build_id("pieces"), *self._stamps, self._settings, stream.model_dump_json(exclude={"reason"}), piece)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

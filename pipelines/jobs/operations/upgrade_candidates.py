@@ -6,7 +6,6 @@ A unit is a batch of films. What is wrong with one stands in its place and holds
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from cluster.errors import ChildFailedError
 from cluster.locations import location_of
+from pipelines.jobs.build import build_id
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
@@ -27,7 +27,6 @@ from pipelines.media.upgrades.ranking import Totals, rank_key, totals_of
 from pipelines.media.upgrades.upgrades_spec import REENCODE, Advice, UpgradeSpec, cost_s
 
 _PROBE, _ADVISE = "pipelines.media.probing.probe:probe", "pipelines.media.upgrades.advice:advise"
-_BUILD = f"1 {version('mediaray')} {version('av')}"  # what advice depends on beside films and parameters
 _ENTRIES = "films"  # in a unit's payload
 _LIBRARY = replace(FILMS, most=20_000)
 _LOOKED_AT = 6  # of many, to tell how long all take
@@ -103,7 +102,8 @@ def plan(bench: Workbench) -> Plan:
     size = max(1, min(_BATCH, int(_BATCH_S / each_s), -(-len(entries) // bench.slots)))
     batches = [entries[begin : begin + size] for begin in range(0, len(entries), size)]
     memory = max([_LEAST_MEMORY_BYTES, *map(memory_bytes, infos)])
-    made_of = (_BUILD, _ADVISE, bench.params_as(UpgradeSpec).model_dump_json(), json.dumps(settings, sort_keys=True))
+    spec = bench.params_as(UpgradeSpec).model_dump_json()
+    made_of = (build_id("pieces"), _ADVISE, spec, json.dumps(settings, sort_keys=True))
     units = tuple(
         Unit(
             name=f"films-{number:04d}",

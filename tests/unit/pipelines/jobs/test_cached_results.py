@@ -130,6 +130,12 @@ def test_what_another_build_told_otherwise_is_done_again(do, monkeypatch):
     assert texts(do()) == ["2"]
 
 
+def test_what_another_build_found_is_done_again(do, monkeypatch):
+    do()
+    monkeypatch.setattr("pipelines.jobs.cached_results.build_id", lambda _: "another")
+    assert texts(do()) == ["2"]
+
+
 def test_without_the_cache_all_is_done(do, monkeypatch, tmp_path):
     from pipelines.jobs import worker
     from pipelines.jobs.cached_results import CachedResults

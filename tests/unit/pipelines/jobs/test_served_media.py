@@ -76,6 +76,13 @@ def test_an_edit_that_hides_is_seen(desk, clip):
     assert desk.lent == 2
 
 
+def test_what_another_build_read_is_read_anew(desk, clip, monkeypatch):
+    desk.get(clip)
+    monkeypatch.setattr("pipelines.jobs.served_media.build_id", lambda _: "another")
+    desk.get(clip)
+    assert desk.lent == 2
+
+
 def test_a_file_that_may_still_be_written_is_read_each_time(desk, clip, monkeypatch):
     monkeypatch.setattr(identity, "SETTLED_S", 3600.0)
     desk.get(clip)

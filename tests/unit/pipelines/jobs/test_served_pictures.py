@@ -101,6 +101,12 @@ def test_other_parameters_or_content_are_another_picture(shop, photo):
     assert Image.open(again.path).getpixel((5, 5))[2] > 200
 
 
+def test_what_another_build_made_is_another_picture(shop, photo, monkeypatch):
+    first = shop.get(photo)
+    monkeypatch.setattr("pipelines.jobs.served_pictures.build_id", lambda _: "another")
+    assert shop.get(photo).etag != first.etag
+
+
 def test_many_who_ask_at_once_wait_for_one(shop, photo):
     shop.gate.clear()
     with ThreadPoolExecutor(8) as pool:

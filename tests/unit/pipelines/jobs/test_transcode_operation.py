@@ -51,3 +51,12 @@ def test_a_piece_of_a_film_after_an_edit_that_hides_is_another(film: Path, child
     keys = [{unit.key for unit in plan.units} for plan in (before, after)]
     assert [len(each) for each in keys] == [4, 4]
     assert not keys[0] & keys[1]
+
+
+def test_a_piece_that_another_build_made_is_another(
+    film: Path, child: MediaChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = planned(OPERATION, film, child, **LOSSLESS, chunk_s=0.4)
+    monkeypatch.setattr("pipelines.jobs.operations.transcode.build_id", lambda _: "another")
+    after = planned(OPERATION, film, child, **LOSSLESS, chunk_s=0.4)
+    assert not {unit.key for unit in before.units} & {unit.key for unit in after.units}
