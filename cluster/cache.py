@@ -9,6 +9,7 @@ about a thousandth of all other entries with it. No command names two keys, so t
 
 import contextlib
 import json
+import logging
 import secrets
 import threading
 import time
@@ -20,7 +21,7 @@ from typing import Any, Literal, TypeVar
 import redis
 from blake3 import blake3
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException
+from redis.exceptions import ClusterDownError, LockError, RedisClusterException
 from redis.retry import Retry
 
 T = TypeVar("T")
@@ -35,7 +36,8 @@ _ANSWER_S = 0.5
 _AWAY_S = 1.0  # for so long it isn't asked again after it failed to answer
 _ALONE_S = 10.0  # what takes longer may be made twice, and what was begun by a process that died is made after that
 _POLL_S = 0.02
-_AWAY = (redis.RedisError, RedisClusterException, OSError)
+_AWAY = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, RedisClusterException, OSError)
+_log = logging.getLogger("mediaray.cache")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,18 @@ def address_of(operation: str, sources: Sequence[Version], params: Mapping[str, 
     return Address(blake3(of.encode()).hexdigest(), tags)
 
 
+class Troubles:
+    """Tells the log of the first trouble of each kind."""
+
+    def __init__(self) -> None:
+        self._told: set[type[Exception]] = set()
+
+    def tell(self, what: str, error: Exception) -> None:
+        if type(error) not in self._told:
+            self._told.add(type(error))
+            _log.warning("%s: %s: %s", what, type(error).__name__, str(error)[:200])
+
+
 class Cache:
     """A process's way to the cache; for any number of threads. ``url`` may be a Redis, with TLS, or a Redis Cluster."""
 
@@ -103,6 +117,7 @@ class Cache:
         self._url = url
         self._connected: Any = None
         self._away_until = 0.0
+        self._troubles = Troubles()
         self._lock = threading.Lock()
         self._making: dict[str, Future[Any]] = {}
 
@@ -168,26 +183,33 @@ class Cache:
             yield
         finally:
             if lock is not None:
-                with contextlib.suppress(*_AWAY):  # it has run out, or Redis is away
-                    lock.release()
+                self._ask(lambda _: _released(lock))
 
     def _ask(self, question: Callable[[Any], T]) -> T | None:
-        """What Redis answers; None while it is away."""
+        """What Redis answers; None while it is away, or where it refuses."""
         if time.monotonic() < self._away_until:
             return None
         try:
             if self._connected is None:
                 self._connected = _connect(self._url)
             return question(self._connected)
-        except _AWAY:
+        except _AWAY as error:
             self._away_until = time.monotonic() + _AWAY_S
-            return None
+            self._troubles.tell("the cache doesn't answer", error)
+        except redis.RedisError as error:
+            self._troubles.tell("the cache refuses what it is asked", error)
+        return None
 
 
 def _acquired(client: Any, key: str) -> Any:
     """The lock of this key, held; None where it can't be had in time."""
     lock = client.lock(f"{_LOCK}:{key}", timeout=_ALONE_S, sleep=_POLL_S, blocking_timeout=_ALONE_S)
     return lock if lock.acquire() else None
+
+
+def _released(lock: Any) -> None:
+    with contextlib.suppress(LockError):  # it has run out
+        lock.release()
 
 
 def _connect(url: str) -> Any:

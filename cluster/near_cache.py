@@ -1,7 +1,6 @@
 """A replica's own small cache in front of the cache: texts at hand, for as long as it hears what is purged."""
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 
 import redis
@@ -9,7 +8,7 @@ from redis import asyncio as aioredis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 
-from cluster.cache import PURGES
+from cluster.cache import PURGES, Troubles
 
 _MOST_ENTRIES, _MOST_BYTES = 10_000, 8 << 20
 _ENTRY_BYTES = 300  # of an entry beside its text: two strings and their places
@@ -29,6 +28,7 @@ class NearCache:
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
+        self._troubles = Troubles()
         self.listening = False
         self.purges = 0  # that were heard; what was asked for before one isn't kept after it
         self.hits = 0
@@ -69,8 +69,10 @@ class NearCache:
         client = aioredis.Redis.from_url(self._url, socket_connect_timeout=_SILENCE_S, retry=no_other_try)
         try:
             while True:
-                with contextlib.suppress(redis.RedisError, OSError):
+                try:
                     await self._hear(client)
+                except (redis.RedisError, OSError) as error:
+                    self._troubles.tell("the cache's purges can't be heard, so nothing is at hand", error)
                 await asyncio.sleep(_AWAY_S)
         finally:
             await client.aclose()

