@@ -17,6 +17,7 @@ class FileCache:
         self._limit_bytes = limit_bytes
         self._lock = threading.Lock()
         self._bytes: int | None = None  # what this process takes it to hold
+        self.forgets = 0  # of this process; what was begun before one isn't kept after it
 
     def find(self, key: str) -> Path | None:
         """The file kept under ``key``, whose age counts anew; None where there is none."""
@@ -32,13 +33,15 @@ class FileCache:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._folder / f".{uuid.uuid4().hex}"
 
-    def keep(self, key: str, made: Path) -> Path:
-        """Take a finished file in, atomically."""
+    def keep(self, key: str, made: Path, forgets: int) -> Path | None:
+        """Take a finished file in, atomically, that was begun after so many ``forgets``; None if there was one since."""
         path = self._path(key)
         path.parent.mkdir(exist_ok=True, mode=0o700)
         size_bytes = made.stat().st_size
-        made.replace(path)
         with self._lock:
+            if forgets != self.forgets:
+                return None
+            made.replace(path)
             if self._bytes is None:
                 self._bytes = sum(each for _, each, _ in self._entries())
             else:
@@ -51,6 +54,8 @@ class FileCache:
         """Remove the entries whose keys begin so."""
         if beginning and not beginning.isalnum():
             raise ValueError("not the beginning of a key")
+        with self._lock:
+            self.forgets += 1
         for path in self._folder.glob(f"{beginning[:2] or '*'}/{beginning}*"):
             path.unlink(missing_ok=True)
         with self._lock:

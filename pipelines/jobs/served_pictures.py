@@ -86,13 +86,18 @@ class ServedPictures:
             self._files.forget(source[:_OF_SOURCE])
 
     def _make(self, key: str, spec: ThumbnailSpec, source: OpenSource) -> Path:
+        while (kept := self._made(key, spec, source, self._files.forgets)) is None:
+            pass  # it was purged meanwhile, and somebody still waits for it
+        return kept
+
+    def _made(self, key: str, spec: ThumbnailSpec, source: OpenSource, forgets: int) -> Path | None:
         target = self._files.place()
         try:
             sent = SourceDescriptor(source.descriptor, source.path.name)
             made = self._thumbnails({"source": sent, "target": str(target), "spec": spec})
             if is_other(source):  # what was made may be of the new content, and the key is of the old
                 raise changed(source)
-            return self._files.keep(key, target.with_name(target.name + made.files[0].name))
+            return self._files.keep(key, target.with_name(target.name + made.files[0].name), forgets)
         finally:
             for left in target.parent.glob(f"{target.name}*"):
                 left.unlink(missing_ok=True)

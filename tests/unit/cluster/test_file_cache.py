@@ -14,7 +14,9 @@ def cache(tmp_path):
 def keep(cache: FileCache, key: str, size: int) -> Path:
     made = cache.place()
     made.write_bytes(b"x" * size)
-    return cache.keep(key, made)
+    kept = cache.keep(key, made, cache.forgets)
+    assert kept is not None
+    return kept
 
 
 def test_what_was_kept_is_found(cache):
@@ -57,6 +59,14 @@ def test_what_was_begun_and_left_goes_too(cache):
     os.utime(begun, (1, 1))
     keep(cache, "a1", 10)
     assert not begun.exists()
+
+
+def test_what_was_begun_before_something_was_forgotten_isn_t_kept(cache):
+    begun, made = cache.forgets, cache.place()
+    made.write_bytes(b"x")
+    cache.forget("ab")
+    assert cache.keep("a1", made, begun) is None
+    assert cache.find("a1") is None
 
 
 def test_entries_are_forgotten_by_how_their_keys_begin(cache):

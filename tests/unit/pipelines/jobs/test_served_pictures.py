@@ -34,6 +34,7 @@ class Shop:
     def __init__(self, child: MediaChild, folder: Path, cache_url: str) -> None:
         self.folder, self.lent, self.lent_slow, self.gate = folder, 0, 0, threading.Event()
         self.gate.set()
+        self.asked = threading.Event()
         self._child = child
         files = FileCache(folder / "cache", 1 << 20)
         self.pictures = ServedPictures(files, Cache(cache_url), self.lend, self.lend_slow)
@@ -41,6 +42,7 @@ class Shop:
     @contextlib.contextmanager
     def lend(self) -> Any:
         self.lent += 1
+        self.asked.set()
         assert self.gate.wait(20)
         yield self._child
 
@@ -144,6 +146,17 @@ def test_pictures_of_a_purged_source_are_removed_and_those_of_others_stay(shop, 
     assert Path(other.path).exists()
     shop.pictures.forget(operation_tag("image-thumbnails"))
     assert not Path(other.path).exists()
+
+
+def test_a_picture_that_is_being_made_while_it_is_purged_is_made_anew(shop, photo):
+    shop.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(shop.get, photo)
+        assert shop.asked.wait(20)
+        shop.pictures.forget(operation_tag("image-thumbnails"))
+        shop.gate.set()
+        assert Path(asked.result(30).path).exists()
+    assert shop.lent == 2
 
 
 class Rewriting:
