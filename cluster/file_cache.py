@@ -34,10 +34,12 @@ class FileCache:
         return self._folder / f".{uuid.uuid4().hex}"
 
     def keep(self, key: str, made: Path, forgets: int) -> Path | None:
-        """Take a finished file in, atomically, that was begun after so many ``forgets``; None if there was one since."""
+        """Take a finished file in, whole or not at all; None if something was forgotten since it was begun."""
         path = self._path(key)
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        size_bytes = made.stat().st_size
+        with made.open("rb") as file:  # or a power cut may leave the name without its content
+            os.fsync(file.fileno())
+            size_bytes = os.fstat(file.fileno()).st_size
         with self._lock:
             if forgets != self.forgets:
                 return None

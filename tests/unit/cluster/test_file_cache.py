@@ -26,6 +26,18 @@ def test_what_was_kept_is_found(cache):
     assert path.read_bytes() == b"x" * 10
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(cache, monkeypatch):
+    flushed, fsync = [], os.fsync
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        flushed.append((os.fstat(descriptor).st_ino, cache.find("a1")))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    path = keep(cache, "a1", 10)
+    assert flushed == [(path.stat().st_ino, None)]
+
+
 def test_the_least_used_go_when_room_is_needed(cache):
     for number, key in enumerate(["a1", "b2", "c3"]):
         os.utime(keep(cache, key, 30), (number, number))
