@@ -91,7 +91,7 @@ def build_app(
     app.include_router(_artifacts(jobs), prefix=V1)
     app.include_router(_catalogue(jobs), prefix=V1)
     app.include_router(media_routes(media), prefix=V1)
-    app.include_router(pictures(jobs, signer), prefix=V1)
+    app.include_router(pictures(media, signer), prefix=V1)
     app.include_router(collections(jobs, home), prefix=V1)
     app.include_router(_health(health), prefix=V1)
     app.add_middleware(Guard, token=token, hosts=hosts, signer=signer)

@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from pipelines.jobs.errors import InvalidError
-from pipelines.jobs.service import JobService
+from pipelines.jobs.media_service import MediaService
 from pipelines.media.images.geometry import Fit
 from pipelines.media.images.thumbnail_spec import Position, ThumbnailFormat, ThumbnailSpec
 from serve.guard import PICTURES_PATH
@@ -68,7 +68,7 @@ class Link(BaseModel):
     expires_at: int
 
 
-def pictures(jobs: JobService, signer: Signer) -> APIRouter:
+def pictures(media: MediaService, signer: Signer) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["images"])
 
@@ -81,7 +81,7 @@ def pictures(jobs: JobService, signer: Signer) -> APIRouter:
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
         """A picture scaled, upright and in sRGB, without its metadata; from the cache or made now."""
-        found = await jobs.picture(query.source, query.spec(accept))
+        found = await media.picture(query.source, query.spec(accept))
         etag = f'"{found.etag}"'
         headers = {
             "ETag": etag,
@@ -98,7 +98,7 @@ def pictures(jobs: JobService, signer: Signer) -> APIRouter:
     async def link(body: LinkRequest) -> Link:
         """A link to a picture that needs no token, for a page: good until it expires."""
         body.spec("")
-        jobs.check_source(body.source)
+        media.check_source(body.source)
         query = body.model_dump(mode="json", exclude={"expires_s"}, exclude_unset=True, exclude_none=True)
         url, at = signer.signed(PICTURES_PATH, {name: str(value) for name, value in query.items()}, body.expires_s)
         return Link(url=url, expires_at=at)

@@ -43,6 +43,7 @@ _STATUS: Mapping[str, int] = {
     "host_refused": 421,
     "internal": 500,
     "child_crashed": 502,
+    "busy": 503,
     "store_unavailable": 503,
     "cache_unavailable": 503,
     "storage_unavailable": 503,

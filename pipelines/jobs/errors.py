@@ -61,6 +61,15 @@ class CacheAwayError(JobsError):
         super().__init__("The cache doesn't answer. Try again in a moment.")
 
 
+class BusyError(JobsError):
+    """So many wait already for what answers at once that this one would wait too long."""
+
+    code = "busy"
+
+    def __init__(self) -> None:
+        super().__init__("All media processes are at work. Try again in a moment.")
+
+
 class StaleLeaderError(Exception):
     """This dispatcher isn't the leader any more."""
 

@@ -1,4 +1,4 @@
-"""What the edge asks of the cache: a file's technical metadata, at hand where it was asked for; and to forget."""
+"""What pages ask for now: a file's technical metadata, at hand where it was asked for, and pictures; and to forget."""
 
 import asyncio
 from dataclasses import asdict
@@ -6,20 +6,24 @@ from typing import Protocol
 
 from cluster.cache import Cache, operation_tag, source_tag
 from cluster.grants import current_roots
-from cluster.identity import identify
+from cluster.identity import Identity, identify
 from cluster.near_cache import NearCache
 from cluster.settings import Settings
 from cluster.storage import open_source
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError
 from pipelines.jobs.served_media import MediaText
+from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import RefusedError
+from pipelines.jobs.single_flight import SingleFlight
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 
 class MediaLane(Protocol):
-    """Where metadata are read while the caller waits. It keeps pictures, too."""
+    """Where metadata are read, and pictures made, while the caller waits."""
 
     async def media(self, source: str) -> MediaText | JobError: ...
+    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError: ...
     async def forget(self, tag: str) -> None: ...
 
 
@@ -34,6 +38,8 @@ class MediaService:
         self._near = near
         self._cache = cache
         self._operations = operations
+        self._reading: SingleFlight[MediaText | JobError] = SingleFlight()
+        self._making: SingleFlight[ServedPicture | JobError] = SingleFlight()
 
     def start(self) -> None:
         """Begin to hear of purges."""
@@ -51,18 +57,35 @@ class MediaService:
             StorageError: see ``open_source``.
             RefusedError: it can't be read as media.
         """
-        with open_source(source, current_roots(self._settings).read) as opened:
-            stamped, name = opened.stamp(), opened.path.name
+        stamped, name = self._look(source)
         key = f"{stamped.digest}:{name}"
         if stamped.settled and (known := self._near.get(key)) is not None:
             return known
         purges = self._near.purges
-        answer = await self._lane.media(source)
+        answer = await self._reading.result((source, stamped.digest, purges), lambda: self._lane.media(source))
         if isinstance(answer, JobError):
             raise RefusedError(answer)
         if stamped.settled and answer.stamp == stamped.digest:  # a link may lead elsewhere by now
             self._near.put(key, answer.text, purges)
         return answer.text
+
+    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture:
+        """A rendition of a picture.
+
+        Raises:
+            StorageError: see ``open_source``.
+            RefusedError: it can't be made.
+        """
+        stamped, _ = self._look(source)
+        # Not by the purges, as above: what is being made during one is made anew.
+        answer = await self._making.result((source, stamped.digest, spec), lambda: self._lane.picture(source, spec))
+        if isinstance(answer, JobError):
+            raise RefusedError(answer)
+        return answer
+
+    def check_source(self, source: str) -> None:
+        """Raises StorageError where ``source`` can't be read: see ``open_source``."""
+        self._look(source)
 
     async def purge(self, *, source: str | None, operation: str | None, tag: str | None) -> None:
         """Forget what is kept of a source's content, of an operation, or with a tag; with pictures on this node.
@@ -90,6 +113,11 @@ class MediaService:
         """What the cache holds and how often it was of use; ``near_hits`` of this replica. None: it's away."""
         found = await asyncio.to_thread(self._cache.stats)
         return None if found is None else {**asdict(found), "near_hits": self._near.hits}
+
+    def _look(self, source: str) -> tuple[Identity, str]:
+        """The stamp of a file, and its name."""
+        with open_source(source, current_roots(self._settings).read) as opened:
+            return opened.stamp(), opened.path.name
 
     def _identity(self, source: str) -> str:
         with open_source(source, current_roots(self._settings).read) as opened:

@@ -11,7 +11,7 @@ from cluster.errors import ChildError, StorageError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
-from pipelines.jobs.errors import JobsError, job_error
+from pipelines.jobs.errors import BusyError, JobsError, job_error
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.scratch import clean_up, sweep_kept, sweep_scratch
@@ -22,6 +22,7 @@ from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
 CONTROL = "control"  # the concurrency group of calls that need no child
+_WAIT_S = 10.0  # of somebody who waits for an answer, until a child is free
 _AHEAD = ("pipelines.media.probing.probe", "pipelines.media.images.thumbnails")
 
 
@@ -35,16 +36,20 @@ class Runner:
             self._children.put(self._fresh())
         cache = Cache(config.cache_url)
         files = FileCache(Home(config.settings.home).pictures, config.settings.pictures_bytes)
-        self._media = ServedMedia(cache, self._child)
-        self._pictures = ServedPictures(files, cache, self._child, self._slow_child)
+        self._media = ServedMedia(cache, self._child_soon)
+        self._pictures = ServedPictures(files, cache, self._child_soon, self._slow_child)
 
     def _fresh(self) -> MediaChild:
         memory_bytes = self._config.settings.child_memory_bytes
         return MediaChild(ChildSpec(CHILD_MODULE, INTERACTIVE_NICE, memory_bytes, _AHEAD))
 
     @contextlib.contextmanager
-    def _child(self) -> Iterator[MediaChild]:
-        child = self._children.get()
+    def _child(self, wait_s: float | None = None) -> Iterator[MediaChild]:
+        """A warm one, as soon as one is free. Raises BusyError where none is for so long."""
+        try:
+            child = self._children.get(timeout=wait_s)
+        except queue.Empty:
+            raise BusyError from None
         try:
             yield child
         finally:
@@ -52,6 +57,9 @@ class Runner:
                 child.close()
                 child = self._fresh()
             self._children.put(child)
+
+    def _child_soon(self) -> contextlib.AbstractContextManager[MediaChild]:
+        return self._child(_WAIT_S)
 
     @contextlib.contextmanager
     def _slow_child(self) -> Iterator[MediaChild]:
@@ -71,24 +79,24 @@ class Runner:
         return do_unit(self._config, order, self._child)
 
     def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
-        with self._child() as child:
-            try:
+        try:
+            with self._child_soon() as child:
                 return plan_only(self._config, module, sources, params, child)
-            except (ChildError, StorageError, JobsError) as error:
-                return job_error(error, "plan")
+        except (ChildError, StorageError, JobsError) as error:
+            return job_error(error, "plan")
 
     def media(self, source: str) -> MediaText | JobError:
         """Technical metadata of a source, from the cache or read now."""
         try:
             return self._media.get(source, current_roots(self._config.settings).read)
-        except (ChildError, StorageError) as error:
+        except (BusyError, ChildError, StorageError) as error:
             return job_error(error, "probe")
 
     def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
         """A rendition for a page, from the cache or made now."""
         try:
             return self._pictures.get(source, spec, current_roots(self._config.settings).read)
-        except (ChildError, StorageError, OSError) as error:
+        except (BusyError, ChildError, StorageError, OSError) as error:
             return job_error(error, "picture")
 
     def forget(self, tag: str) -> None:

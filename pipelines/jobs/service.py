@@ -28,11 +28,9 @@ from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError, wor
 from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.publishing import check_output
-from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.states import TERMINAL
 from pipelines.jobs.store import JobStore, Submission, UnreadableRecordError
 from pipelines.jobs.targets import check_extension, resolved_output
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from pipelines.media.profiles import Profile
 
 MAX_SOURCES = 1000
@@ -44,7 +42,6 @@ class InteractiveLane(Protocol):
     """Work that is done while the caller waits."""
 
     async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError: ...
-    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError: ...
     async def clean_up(self, job_id: str) -> None: ...
 
 
@@ -130,18 +127,6 @@ class JobService:
         except StorageError as error:
             refused = f"It would be refused: {error.message}"
             return answer.model_copy(update={"warnings": (refused, *answer.warnings)})
-        return answer
-
-    def check_source(self, source: str) -> None:
-        """Raises StorageError where ``source`` can't be read: see ``open_source``."""
-        with open_source(source, current_roots(self._settings).read):
-            pass
-
-    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture:
-        """A rendition of a picture, now. Raises RefusedError."""
-        answer = await self._lane.picture(source, spec)
-        if isinstance(answer, JobError):
-            raise RefusedError(answer)
         return answer
 
     async def get(self, job_id: str) -> Job:

@@ -19,8 +19,13 @@ def pictures(edge, tmp_path):
     return edge
 
 
-def test_a_picture_is_sent_with_what_caches_need(pictures):
-    answer = pictures.client.get(URL, params={"source": "/photos/a.jpg", "w": 300})
+@pytest.fixture
+def photo(pictures) -> str:
+    return str(pictures.films / "film.mkv")
+
+
+def test_a_picture_is_sent_with_what_caches_need(pictures, photo):
+    answer = pictures.client.get(URL, params={"source": photo, "w": 300})
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"a picture", "image/webp")
     assert (answer.headers["etag"], answer.headers["cache-control"]) == ('"abc"', "private, max-age=300")
     assert answer.headers["vary"] == "Accept"
@@ -28,8 +33,8 @@ def test_a_picture_is_sent_with_what_caches_need(pictures):
 
 
 @pytest.mark.parametrize("known", ['"x", "abc"', 'W/"abc"', '"x",W/"abc"', "*"])
-def test_who_has_it_is_told_so(pictures, known):
-    answer = pictures.client.get(URL, params={"source": "/a.jpg"}, headers={"If-None-Match": known})
+def test_who_has_it_is_told_so(pictures, known, photo):
+    answer = pictures.client.get(URL, params={"source": photo}, headers={"If-None-Match": known})
     assert (answer.status_code, answer.content) == (304, b"")
 
 
@@ -42,8 +47,8 @@ def test_who_has_it_is_told_so(pictures, known):
         ("", {"format": "avif"}, "avif"),
     ],
 )
-def test_the_format_follows_the_accept_header_unless_it_is_asked_for(pictures, accept, asked, made):
-    pictures.client.get(URL, params={"source": "/a.jpg", **asked}, headers={"Accept": accept})
+def test_the_format_follows_the_accept_header_unless_it_is_asked_for(pictures, accept, asked, made, photo):
+    pictures.client.get(URL, params={"source": photo, **asked}, headers={"Accept": accept})
     ((_, spec),) = pictures.lane.asked
     assert spec.format == made
 
@@ -52,24 +57,36 @@ def test_the_format_follows_the_accept_header_unless_it_is_asked_for(pictures, a
     ("asked", "size"),
     [({"w": 300}, "300"), ({"h": 200}, "65500x200"), ({"w": 300, "h": 200}, "300x200"), ({}, "65500x65500")],
 )
-def test_the_size_is_a_box_to_fit_into(pictures, asked, size):
-    pictures.client.get(URL, params={"source": "/a.jpg", **asked})
+def test_the_size_is_a_box_to_fit_into(pictures, asked, size, photo):
+    pictures.client.get(URL, params={"source": photo, **asked})
     ((source, spec),) = pictures.lane.asked
-    assert (source, spec.sizes, spec.fit) == ("/a.jpg", (size,), "inside")
+    assert (source, spec.sizes, spec.fit) == (photo, (size,), "inside")
 
 
 @pytest.mark.parametrize(
     "asked", [{"fit": "cover", "w": 300}, {"w": 0}, {"w": 9000}, {"quality": 101}, {"width": 3}, {"frame": 300}]
 )
-def test_what_can_t_be_made_is_refused(pictures, asked):
-    status, _ = problem(pictures.client.get(URL, params={"source": "/a.jpg", **asked}))
+def test_what_can_t_be_made_is_refused(pictures, asked, photo):
+    status, _ = problem(pictures.client.get(URL, params={"source": photo, **asked}))
     assert status == 422
     assert not pictures.lane.asked
 
 
-def test_what_the_lane_refuses_is_a_problem(pictures):
-    pictures.lane.answer = JobError(code="source_outside_roots", message="outside")
-    assert problem(pictures.client.get(URL, params={"source": "/a.jpg"})) == (403, "source_outside_roots")
+def test_what_the_lane_refuses_is_a_problem(pictures, photo):
+    pictures.lane.answer = JobError(code="not_media", message="no picture")
+    assert problem(pictures.client.get(URL, params={"source": photo})) == (422, "not_media")
+
+
+def test_who_would_wait_too_long_is_told_to_come_again(pictures, photo):
+    pictures.lane.answer = JobError(code="busy", message="busy")
+    answer = pictures.client.get(URL, params={"source": photo})
+    assert problem(answer) == (503, "busy")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_what_may_not_be_read_is_refused_before_the_lane_is_asked(pictures):
+    assert problem(pictures.client.get(URL, params={"source": "/etc/passwd"})) == (403, "source_outside_roots")
+    assert not pictures.lane.asked
 
 
 def link(pictures, **asked):
@@ -105,20 +122,22 @@ def test_a_signature_opens_nothing_else(pictures):
     assert problem(answer) == (401, "unauthorized")
 
 
-def test_without_token_and_signature_nobody_comes_in(pictures):
-    answer = pictures.client.get(URL, params={"source": "/a.jpg"}, headers={"Authorization": ""})
+def test_without_token_and_signature_nobody_comes_in(pictures, photo):
+    answer = pictures.client.get(URL, params={"source": photo}, headers={"Authorization": ""})
     assert problem(answer) == (401, "unauthorized")
 
 
-def test_a_link_to_what_can_t_be_made_isn_t_signed(pictures):
-    answer = pictures.client.post(f"{URL}/links", json={"source": "/a.jpg", "fit": "fill"})
+def test_a_link_to_what_can_t_be_made_isn_t_signed(pictures, photo):
+    answer = pictures.client.post(f"{URL}/links", json={"source": photo, "fit": "fill"})
     assert problem(answer) == (422, "parameter_invalid")
 
 
 def test_a_file_may_be_named_after_a_signature(pictures):
-    answer = pictures.client.get(URL, params={"source": "/photos/signature=1.jpg"})
+    named = pictures.films / "signature=1.jpg"
+    named.write_bytes(b"a photo")
+    answer = pictures.client.get(URL, params={"source": str(named)})
     assert answer.status_code == 200
-    assert pictures.lane.asked[0][0] == "/photos/signature=1.jpg"
+    assert pictures.lane.asked[0][0] == str(named)
 
 
 def test_a_link_to_what_may_not_be_read_isn_t_signed(pictures):
@@ -126,8 +145,8 @@ def test_a_link_to_what_may_not_be_read_isn_t_signed(pictures):
     assert problem(answer) == (403, "source_outside_roots")
 
 
-def test_a_head_request_is_answered(pictures):
-    answer = pictures.client.head(URL, params={"source": "/a.jpg"})
+def test_a_head_request_is_answered(pictures, photo):
+    answer = pictures.client.head(URL, params={"source": photo})
     assert (answer.status_code, answer.content) == (200, b"")
 
 

@@ -14,22 +14,40 @@ from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import JobError
 from pipelines.jobs.served_media import MediaText
+from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import RefusedError
+from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 
 class Lane:
-    """Numbers its answers, unless it has another. ``before``: what happens before it looks at the source."""
+    """Numbers its answers, unless it has another. ``before``: what happens before it looks at the source.
+
+    While ``open`` is cleared, whoever asks waits.
+    """
 
     def __init__(self) -> None:
         self.asked = 0
         self.answer: JobError | None = None
         self.forgotten: list[str] = []
         self.before: Callable[[], object] = lambda: None
+        self.open, self.reached = asyncio.Event(), asyncio.Event()
+        self.open.set()
+
+    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
+        number = await self._turn()
+        return self.answer or ServedPicture(path=source, media_type="image/jpeg", etag=f"{spec.format}{number}")
 
     async def media(self, source: str) -> MediaText | JobError:
-        self.asked += 1
+        number = await self._turn()
         self.before()
-        return self.answer or MediaText(f'{{"asked": {self.asked}}}', identity.stamp_of(Path(source).stat()).digest)
+        return self.answer or MediaText(f'{{"asked": {number}}}', identity.stamp_of(Path(source).stat()).digest)
+
+    async def _turn(self) -> int:
+        self.asked += 1
+        number = self.asked
+        self.reached.set()
+        await self.open.wait()
+        return number
 
     async def forget(self, tag: str) -> None:
         self.forgotten.append(tag)
@@ -128,6 +146,57 @@ def test_a_purge_forgets_here_in_the_lane_and_in_the_cache(run, media, lane, fil
     assert cache.look(at).value is None
     assert lane.forgotten == [at.tags[what == "source"]]
     assert run(media.media(str(film))) == '{"asked": 2}'
+
+
+SPEC = ThumbnailSpec(sizes=("32",))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda media, film: media.media(film), lambda media, film: media.picture(film, SPEC)],
+    ids=["media", "picture"],
+)
+def test_many_who_ask_at_once_take_one_place_of_the_lane(run, media, lane, film, ask):
+    async def main() -> list[object]:
+        lane.open.clear()
+        asked = [asyncio.create_task(ask(media, str(film))) for _ in range(50)]
+        await lane.reached.wait()
+        lane.open.set()
+        return await asyncio.gather(*asked)
+
+    answers = run(main())
+    assert answers == answers[:1] * 50
+    assert lane.asked == 1
+
+
+def test_nobody_shares_what_was_begun_before_an_edit_or_a_purge(run, media, lane, film):
+    async def main() -> set[str]:
+        lane.open.clear()
+        asked = [asyncio.create_task(media.media(str(film)))]
+        await lane.reached.wait()
+        await media.purge(source=str(film), operation=None, tag=None)
+        asked.append(asyncio.create_task(media.media(str(film))))
+        await asyncio.sleep(0)
+        film.write_bytes(b"another")
+        asked.append(asyncio.create_task(media.media(str(film))))
+        await asyncio.sleep(0)
+        lane.open.set()
+        return set(await asyncio.gather(*asked))
+
+    assert len(run(main())) == 3
+
+
+def test_nobody_shares_a_picture_of_what_the_file_was(run, media, lane, film):
+    async def main() -> set[str]:
+        lane.open.clear()
+        first = asyncio.create_task(media.picture(str(film), SPEC))
+        await lane.reached.wait()
+        film.write_bytes(b"another")
+        second = asyncio.create_task(media.picture(str(film), SPEC))
+        lane.open.set()
+        return {(await each).etag for each in (first, second)}
+
+    assert len(run(main())) == 2
 
 
 def test_a_purge_says_what_is_wrong_with_it(run, media, films):

@@ -11,10 +11,8 @@ from cluster.errors import StorageError
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
 from pipelines.jobs.models import Artifact, JobError, Plan, State
-from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService, RefusedError, Request, uuid7
 from pipelines.media.errors import ParamsError
-from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 
 class FakeLane:
@@ -25,9 +23,6 @@ class FakeLane:
         self.cleaned: list[str] = []
 
     async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
-        return self.answer
-
-    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
         return self.answer
 
     async def clean_up(self, job_id: str) -> None:
