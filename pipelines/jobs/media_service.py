@@ -6,9 +6,10 @@ from typing import Protocol
 
 from cluster.cache import Cache, operation_tag, source_tag
 from cluster.grants import current_roots
-from cluster.identity import Identity, identify
+from cluster.identity import Identity
 from cluster.near_cache import NearCache
 from cluster.settings import Settings
+from cluster.sources import open_anywhere
 from cluster.storage import open_source
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError
@@ -120,5 +121,5 @@ class MediaService:
             return opened.stamp(), opened.path.name
 
     def _identity(self, source: str) -> str:
-        with open_source(source, current_roots(self._settings).read) as opened:
-            return identify(opened.descriptor).digest
+        with open_anywhere(source, current_roots(self._settings)) as opened:
+            return opened.identity().digest

@@ -1,6 +1,5 @@
 """``mediaray cache``: what the cache holds and how often it was of use, and forgetting it."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from serve.cli.failures import FAILED, reported
 from serve.cli.operations import Json
 from serve.cli.render import Screen, print_json
 from serve.cli.session import Place
+from serve.cli.targets import targets
 
 app = typer.Typer(help="Look at the cache, and have it forget.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def show(json_output: Json = False) -> None:
 @app.command()
 @reported
 def purge(
-    source: Annotated[Path | None, typer.Option(metavar="FILE", help="All of this file's content.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="FILE", help="All of this file's or object's content.")] = None,
     operation: Annotated[str | None, typer.Option(metavar="NAME", help="All that this operation told.")] = None,
     tag: Annotated[str | None, typer.Option(help="All with this tag.")] = None,
     json_output: Json = False,
@@ -46,8 +46,9 @@ def purge(
     """Have the cache forget: what was kept of a file, of an operation, or with a tag. Files stay as they are."""
     if source is None and operation is None and tag is None:
         raise typer.BadParameter("name what to forget: --source, --operation or --tag")
+    at = None if source is None else targets([source], None, "none")[0].name
     with Place.here().client() as client:
-        client.purge_cache(source=str(source.absolute()) if source else None, operation=operation, tag=tag)
+        client.purge_cache(source=at, operation=operation, tag=tag)
     if json_output:
         print_json({"purged": True})
     else:

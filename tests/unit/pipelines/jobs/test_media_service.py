@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from object_server import BUCKET
 
 from cluster import identity
 from cluster.cache import Cache, Version, address_of
 from cluster.errors import StorageError
+from cluster.grants import current_roots
 from cluster.near_cache import NearCache
+from cluster.sources import open_anywhere
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import JobError
@@ -197,6 +200,17 @@ def test_nobody_shares_a_picture_of_what_the_file_was(run, media, lane, film):
         return {(await each).etag for each in (first, second)}
 
     assert len(run(main())) == 2
+
+
+def test_what_was_found_out_about_an_object_is_purged_by_its_uri(run, media, settings, lane, s3, redis_url):
+    s3.put("films/film.mkv", b"a film")
+    uri, cache = f"s3://{BUCKET}/films/film.mkv", Cache(redis_url)
+    media._settings = settings.model_copy(update={"roots": (f"s3://{BUCKET}/films/",), "s3_endpoint": s3.url})
+    with open_anywhere(uri, current_roots(media._settings)) as opened:
+        at = address_of("probe", [Version(opened.identity().digest, "", "")], {}, "engine")
+    cache.put(at, "1", "metadata", cache.look(at))
+    run(media.purge(source=uri, operation=None, tag=None))
+    assert cache.look(at).value is None
 
 
 def test_a_purge_says_what_is_wrong_with_it(run, media, films):

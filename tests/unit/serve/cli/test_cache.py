@@ -32,10 +32,13 @@ def test_a_cache_that_is_away_is_told(server):
 
 def test_purging_names_what_to_forget(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mkv").write_bytes(b"film")
     assert run("purge", "--source", "film.mkv", "--operation", "probe").exit_code == 0
+    assert run("purge", "--source", "s3://library/films/a.mkv").exit_code == 0
     assert json.loads(run("purge", "--tag", "collection:films", "--json").stdout) == {"purged": True}
     assert server.purged == [
         {"source": str(tmp_path / "film.mkv"), "operation": "probe"},
+        {"source": "s3://library/films/a.mkv"},
         {"tag": "collection:films"},
     ]
 
