@@ -13,7 +13,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import astuple, dataclass
 from typing import Any, Literal, TypeVar
@@ -30,7 +30,7 @@ Kind = Literal["metadata", "analysis", "negative"]
 _DAY_S = 24 * 3600
 TTL_S: Mapping[Kind, int] = {"metadata": 30 * _DAY_S, "analysis": 30 * _DAY_S, "negative": 600}
 GENERATIONS = 1024
-PURGES = "mediaray:purges"  # a channel: the tags that are purged
+PURGES = "mediaray:purges"  # a channel: how many tags are purged
 _ENTRY, _GENERATION, _LOCK, _COUNTS = "mediaray:entry", "mediaray:generation", "mediaray:lock", "mediaray:counts"
 _ANSWER_S = 0.5
 _AWAY_S = 1.0  # for so long it isn't asked again after it failed to answer
@@ -131,9 +131,9 @@ class Cache:
             text = f"{' '.join((kind, *look.generations))}\n{value}"
             self._ask(lambda client: client.set(f"{_ENTRY}:{address.key}", text, ex=TTL_S[kind]))
 
-    def purge(self, tag: str) -> bool:
-        """Let no entry with this tag count any more; False: the cache is away."""
-        return self._ask(lambda client: _purge(client, tag)) is not None
+    def purge(self, tags: Collection[str]) -> bool:
+        """Let no entry with one of these tags count any more; False: the cache is away."""
+        return self._ask(lambda client: _purge(client, tags)) is not None
 
     def count(self, what: Literal["hits", "misses", "made"]) -> None:
         """Count towards the ``stats``."""
@@ -253,9 +253,12 @@ def _drawn(client: Any, name: str) -> str:
     return client.get(name) or drawn
 
 
-def _purge(client: Any, tag: str) -> bool:
-    client.set(_generation_key(tag), secrets.token_hex(8))
-    client.publish(PURGES, tag)
+def _purge(client: Any, tags: Collection[str]) -> bool:
+    with client.pipeline(transaction=False) as pipe:
+        for name in set(map(_generation_key, tags)):
+            pipe.set(name, secrets.token_hex(8))
+        pipe.execute()
+    client.publish(PURGES, len(tags))
     return True
 
 

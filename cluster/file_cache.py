@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import uuid
+from collections.abc import Set
 from pathlib import Path
 
 _FULL = 0.9  # of the limit, after room was made: it isn't made for each file anew
@@ -52,14 +53,14 @@ class FileCache:
                 self._make_room(path)
         return path
 
-    def forget(self, beginning: str) -> None:
-        """Remove the entries whose keys begin so."""
-        if beginning and not beginning.isalnum():
-            raise ValueError("not the beginning of a key")
+    def forget(self, beginnings: Set[str]) -> None:
+        """Remove the entries whose keys begin with one of these; all, where the empty one is among them."""
         with self._lock:
             self.forgets += 1
-        for path in self._folder.glob(f"{beginning[:2] or '*'}/{beginning}*"):
-            path.unlink(missing_ok=True)
+        lengths = {len(each) for each in beginnings}
+        for path in self._folder.glob("*/*"):
+            if any(path.name[:length] in beginnings for length in lengths):
+                path.unlink(missing_ok=True)
         with self._lock:
             self._bytes = None
 

@@ -1,5 +1,6 @@
 """The cluster's actors as a replica of the edge sees them."""
 
+from collections.abc import Collection
 from typing import Any
 
 import ray
@@ -54,8 +55,8 @@ class RayInteractiveLane:
         found: ServedPicture | JobError = await self._runner().picture.remote(source, spec)
         return found
 
-    async def forget(self, tag: str) -> None:
-        await self._runner().forget.options(concurrency_group=CONTROL).remote(tag)
+    async def forget(self, tags: Collection[str]) -> None:
+        await self._runner().forget.options(concurrency_group=CONTROL).remote(tags)
 
     async def clean_up(self, job_id: str) -> None:
         await self._runner().clean_up.options(concurrency_group=CONTROL).remote(job_id, [], [], True)

@@ -247,9 +247,11 @@ class Client:
     def profiles(self) -> Sequence[dict[str, Any]]:
         return self._do(protocol.listing("profiles"))
 
-    def purge_cache(self, *, source: str | None = None, operation: str | None = None, tag: str | None = None) -> None:
-        """Have the server forget what it cached of a source's content, of an operation, or with a tag."""
-        self._do(protocol.purge_cache(source, operation, tag))
+    def purge_cache(
+        self, *, source: str | None = None, operation: str | None = None, collection: str | None = None
+    ) -> None:
+        """Have the server forget what it cached of a source's content, of an operation, or of a collection's files."""
+        self._do(protocol.purge_cache(source, operation, collection))
 
     def health(self) -> dict[str, Any]:
         return self._do(protocol.health())
@@ -465,10 +467,10 @@ class AsyncClient:
         return await self._do(protocol.listing("profiles"))
 
     async def purge_cache(
-        self, *, source: str | None = None, operation: str | None = None, tag: str | None = None
+        self, *, source: str | None = None, operation: str | None = None, collection: str | None = None
     ) -> None:
-        """Have the server forget what it cached of a source's content, of an operation, or with a tag."""
-        await self._do(protocol.purge_cache(source, operation, tag))
+        """Have the server forget what it cached of a source's content, of an operation, or of a collection's files."""
+        await self._do(protocol.purge_cache(source, operation, collection))
 
     async def health(self) -> dict[str, Any]:
         return await self._do(protocol.health())

@@ -5,6 +5,7 @@ import http.client
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -21,6 +22,7 @@ from cluster.home import Home
 from cluster.near_cache import NearCache
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
+from pipelines.bulk.upkeep import identities
 from pipelines.jobs.actors import replace_other_version, start_dispatcher, start_registry
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, WorkerConfig
@@ -152,7 +154,14 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
     store = JobStore(urls.jobs, patience=_EDGE_PATIENCE, timeout_s=_EDGE_TIMEOUT_S)
     lane = RayInteractiveLane()
     jobs = JobService(settings, store, catalogue(), lane)
-    media = MediaService(settings, lane, NearCache(urls.cache), Cache(urls.cache), frozenset(catalogue().names()))
+    media = MediaService(
+        settings,
+        lane,
+        NearCache(urls.cache),
+        Cache(urls.cache),
+        frozenset(catalogue().names()),
+        partial(identities, settings.home),
+    )
     feed = Feed(LiveRegistry(urls.cache), jobs)
     return build_app(
         jobs=jobs,

@@ -24,10 +24,10 @@ def media_routes(media: MediaService) -> APIRouter:
     async def purge_cache(
         source: Annotated[str | None, Query(min_length=1, max_length=4096)] = None,
         operation: Annotated[str | None, Query(max_length=100)] = None,
-        tag: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+        collection: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
     ) -> Response:
-        """Forget what the cache has of a source's content, of an operation, or with a tag."""
-        await media.purge(source=source, operation=operation, tag=tag)
+        """Forget what the cache has of a source's content, of an operation, or of all files of a collection."""
+        await media.purge(source=source, operation=operation, collection=collection)
         return Response(status_code=204)
 
     return router

@@ -358,8 +358,8 @@ def document(path: str, query: Mapping[str, str] | None = None) -> Call[dict[str
     return Call("GET", path, _object, query=query or {})
 
 
-def purge_cache(source: str | None, operation: str | None, tag: str | None) -> Call[None]:
-    given = {"source": source, "operation": operation, "tag": tag}
+def purge_cache(source: str | None, operation: str | None, collection: str | None) -> Call[None]:
+    given = {"source": source, "operation": operation, "collection": collection}
     query = {name: value for name, value in given.items() if value is not None}
     return Call("DELETE", "/cache", lambda _: None, query=query)
 

@@ -68,6 +68,12 @@ def summary(collection: Collection) -> Summary:
     )
 
 
+def identities(home: Path, name: str) -> frozenset[str]:
+    """Of the contents of a collection's files, as they were imported. Raises StorageError: there is no such one."""
+    files = Collection.of_source(home, name).files.read(("identity",))
+    return frozenset(files["identity"].drop_null().to_pylist())
+
+
 def _task_summary(collection: Collection, prefix: str, task: Task, identities: pa.ChunkedArray) -> TaskSummary:
     """Of contents that files of the collection still hold."""
     outcomes = collection.results(task).read(("identity", "state", "code"))

@@ -1,6 +1,7 @@
 """What pages ask for now: a file's technical metadata, at hand where it was asked for, and pictures; and to forget."""
 
 import asyncio
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from typing import Protocol
 
@@ -25,20 +26,31 @@ class MediaLane(Protocol):
 
     async def media(self, source: str) -> MediaText | JobError: ...
     async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError: ...
-    async def forget(self, tag: str) -> None: ...
+    async def forget(self, tags: Collection[str]) -> None: ...
 
 
 class MediaService:
-    """The cache as a replica sees it. ``operations`` are the names of those that results may be of."""
+    """The cache as a replica sees it.
+
+    ``operations`` are the names of those that results may be of; ``identities`` are those of a collection's files, by
+    its name, or raises StorageError.
+    """
 
     def __init__(
-        self, settings: Settings, lane: MediaLane, near: NearCache, cache: Cache, operations: frozenset[str]
+        self,
+        settings: Settings,
+        lane: MediaLane,
+        near: NearCache,
+        cache: Cache,
+        operations: frozenset[str],
+        identities: Callable[[str], Iterable[str]],
     ) -> None:
         self._settings = settings
         self._lane = lane
         self._near = near
         self._cache = cache
         self._operations = operations
+        self._identities = identities
         self._reading: SingleFlight[MediaText | JobError] = SingleFlight()
         self._making: SingleFlight[ServedPicture | JobError] = SingleFlight()
 
@@ -88,26 +100,31 @@ class MediaService:
         """Raises StorageError where ``source`` can't be read: see ``open_source``."""
         self._look(source)
 
-    async def purge(self, *, source: str | None, operation: str | None, tag: str | None) -> None:
-        """Forget what is kept of a source's content, of an operation, or with a tag; with pictures on this node.
+    async def purge(
+        self, *, source: str | None = None, operation: str | None = None, collection: str | None = None
+    ) -> None:
+        """Forget what is kept of a source's content, of an operation, or of the contents that a collection knows.
+
+        With pictures on this node.
 
         Raises:
-            StorageError: there is no such source.
+            StorageError: there is no such source, or collection.
             InvalidError, UnknownError: none is named; there is no such operation.
             CacheAwayError
         """
         if operation is not None and operation not in self._operations:
             raise UnknownError(f"There is no operation {operation!r}.", "operation_unknown")
-        tags = [operation_tag(operation)] if operation is not None else []
-        tags += [tag] if tag is not None else []
-        tags += [source_tag(await asyncio.to_thread(self._identity, source))] if source is not None else []
-        if not tags:
-            raise InvalidError("Name what to forget: a source, an operation or a tag.")
-        for each in tags:
-            await self._lane.forget(each)
-        purged = await asyncio.to_thread(lambda: [self._cache.purge(each) for each in tags])
+        if source is None and operation is None and collection is None:
+            raise InvalidError("Name what to forget: a source, an operation or a collection.")
+        tags = {operation_tag(operation)} if operation is not None else set()
+        if source is not None:
+            tags.add(source_tag(await asyncio.to_thread(self._identity, source)))
+        if collection is not None:
+            tags.update(map(source_tag, await asyncio.to_thread(self._identities, collection)))
+        await self._lane.forget(tags)
+        purged = await asyncio.to_thread(self._cache.purge, tags)
         self._near.clear()
-        if not all(purged):
+        if not purged:
             raise CacheAwayError
 
     async def stats(self) -> dict[str, int] | None:

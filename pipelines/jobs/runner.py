@@ -2,7 +2,7 @@
 
 import contextlib
 import queue
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from cluster.cache import Cache
@@ -99,9 +99,9 @@ class Runner:
         except (BusyError, ChildError, StorageError, OSError) as error:
             return job_error(error, "picture")
 
-    def forget(self, tag: str) -> None:
-        """Remove the pictures with a tag of the cache."""
-        self._pictures.forget(tag)
+    def forget(self, tags: Collection[str]) -> None:
+        """Remove the pictures with one of these tags of the cache."""
+        self._pictures.forget(tags)
 
     def clean_up(self, job_id: str, targets: list[str], keys: list[str], artifacts: bool) -> None:
         clean_up(self._config.settings, job_id, targets, keys, artifacts=artifacts)

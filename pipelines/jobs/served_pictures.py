@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,13 @@ class ServedPictures:
             return found
         return ServedPicture(path=str(found), media_type=MEDIA_TYPES[spec.format], etag=key[_OF_SOURCE:])
 
-    def forget(self, tag: str) -> None:
-        """Remove the renditions of a content, or all of them, where ``tag`` stands for that."""
-        source = tag.removeprefix(source_tag(""))
-        if tag == operation_tag(_OPERATION):
-            self._files.forget("")
-        elif source != tag and source.isalnum():
-            self._files.forget(source[:_OF_SOURCE])
+    def forget(self, tags: Collection[str]) -> None:
+        """Remove the renditions of contents, or all of them, where one of ``tags`` stands for that."""
+        of_all = {""} if operation_tag(_OPERATION) in tags else set()
+        prefix = source_tag("")
+        sources = {tag.removeprefix(prefix)[:_OF_SOURCE] for tag in tags if tag.startswith(prefix)}
+        if beginnings := of_all | sources:
+            self._files.forget(beginnings)
 
     def _make(self, key: str, spec: ThumbnailSpec, source: OpenSource) -> Path:
         while (kept := self._made(key, spec, source, self._files.forgets)) is None:

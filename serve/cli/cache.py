@@ -40,15 +40,15 @@ def show(json_output: Json = False) -> None:
 def purge(
     source: Annotated[str | None, typer.Option(metavar="FILE", help="All of this file's or object's content.")] = None,
     operation: Annotated[str | None, typer.Option(metavar="NAME", help="All that this operation told.")] = None,
-    tag: Annotated[str | None, typer.Option(help="All with this tag.")] = None,
+    collection: Annotated[str | None, typer.Option(metavar="NAME", help="All of this collection's files.")] = None,
     json_output: Json = False,
 ) -> None:
-    """Have the cache forget: what was kept of a file, of an operation, or with a tag. Files stay as they are."""
-    if source is None and operation is None and tag is None:
-        raise typer.BadParameter("name what to forget: --source, --operation or --tag")
+    """Have the cache forget: what was kept of a file, an operation, or a collection. Files stay as they are."""
+    if source is None and operation is None and collection is None:
+        raise typer.BadParameter("name what to forget: --source, --operation or --collection")
     at = None if source is None else targets([source], None, "none")[0].name
     with Place.here().client() as client:
-        client.purge_cache(source=at, operation=operation, tag=tag)
+        client.purge_cache(source=at, operation=operation, collection=collection)
     if json_output:
         print_json({"purged": True})
     else:

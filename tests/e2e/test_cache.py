@@ -50,9 +50,11 @@ def test_a_changed_file_is_seen_at_the_next_look(server, film):
     assert server.get("/v1/media", params={"source": str(film)}).json()["duration_s"] != before["duration_s"]
 
 
-@pytest.mark.parametrize("what", ["source", "operation"])
+@pytest.mark.parametrize("what", ["source", "operation", "collection"])
 def test_what_was_purged_is_done_again(server, film, what):
-    named = {"source": str(film), "operation": "probe"}[what]
+    named = {"source": str(film), "operation": "probe", "collection": "purged"}[what]
+    if what == "collection":
+        server.wait(server.submit("collection-import", film, into="purged")["id"])
     with server.client() as client:
         assert client.delete("/v1/cache", params={what: named}).status_code == 204
     assert [probed(server, film)["cached"] for _ in range(2)] == [False, True]

@@ -96,20 +96,27 @@ def test_each_kind_has_its_time(cache, url):
 @pytest.mark.parametrize("tag", [source_tag("one"), operation_tag("probe")])
 def test_what_has_a_purged_tag_counts_no_more_in_any_process(cache, url, tag):
     keep(cache, address())
-    assert Cache(url).purge(tag)
+    assert Cache(url).purge([tag])
     assert cache.look(address()).value is None
 
 
 def test_a_purge_leaves_the_others(cache):
     keep(cache, address("two"))
-    cache.purge(source_tag("one"))
-    cache.purge(operation_tag("validate"))
+    cache.purge([source_tag("one")])
+    cache.purge([operation_tag("validate")])
     assert cache.look(address("two")).value is not None
+
+
+def test_many_are_purged_at_once(cache):
+    for number in range(100):
+        keep(cache, address(str(number)))
+    assert cache.purge([source_tag(str(number)) for number in range(100)])
+    assert not any(cache.look(address(str(number))).value for number in range(100))
 
 
 def test_what_was_begun_before_a_purge_isn_t_found_after_it(cache):
     look = cache.look(address())
-    cache.purge(source_tag("one"))
+    cache.purge([source_tag("one")])
     cache.put(address(), "1", "metadata", look)
     assert cache.look(address()).value is None
 
@@ -197,7 +204,7 @@ def test_while_it_is_away_nothing_is_found_or_kept_and_a_purge_fails(tmp_path):
     cache = Cache(f"unix://{tmp_path}/none.sock")
     assert cache.look(address()).generations == ()
     keep(cache, address())
-    assert not cache.purge("tag")
+    assert not cache.purge(["tag"])
     assert cache.stats() is None
 
 
@@ -285,7 +292,7 @@ def uses(url: str) -> None:
         keep(cache, address(str(number)))
     assert all(cache.look(address(str(number))).value for number in range(20))
     assert cache.once("key", lambda: None, lambda: 1) == 1
-    cache.purge(operation_tag("probe"))
+    cache.purge([operation_tag("probe")])
     assert cache.look(address("1")).value is None
     stats = cache.stats()
     assert (stats.misses, stats.made) == (1, 1)

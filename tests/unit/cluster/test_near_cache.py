@@ -48,7 +48,7 @@ def test_a_purge_anywhere_is_heard(url):
     async def main() -> None:
         async with listening(url) as near:
             near.put("a", "text", near.purges)
-            await asyncio.to_thread(Cache(url).purge, "any tag")
+            await asyncio.to_thread(Cache(url).purge, ["any tag"])
             await until(lambda: near.get("a") is None)
 
     asyncio.run(main())

@@ -2,8 +2,9 @@
 
 import asyncio
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cluster.cache import Cache
 from cluster.home import Home
 from cluster.near_cache import NearCache
 from cluster.settings import Settings
+from pipelines.bulk.upkeep import identities
 from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.media_service import MediaService
@@ -125,7 +127,7 @@ class PretendLane:
 
     async def clean_up(self, job_id: str) -> None: ...
 
-    async def forget(self, tag: str) -> None: ...
+    async def forget(self, tags: Collection[str]) -> None: ...
 
 
 def service_of(settings: Settings, store: LeaderStore, lane: PretendLane) -> JobService:
@@ -196,7 +198,8 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
     settings = Settings(home=home, roots=(str(films),), output_roots=(str(films),))
     store, registry, lane = LeaderStore(url, patience=1), BoardRegistry(), PretendLane()
     jobs = service_of(settings, store, lane)
-    media = MediaService(settings, lane, NearCache(url), Cache(url), frozenset(pretend_catalogue().names()))
+    names = frozenset(pretend_catalogue().names())
+    media = MediaService(settings, lane, NearCache(url), Cache(url), names, partial(identities, home))
     checks = {"store": "ok", "registry": "ok"}
 
     async def health() -> Health:

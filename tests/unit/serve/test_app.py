@@ -242,10 +242,11 @@ def test_media_is_told_as_the_lane_has_it(edge):
 
 
 def test_the_cache_forgets_what_is_named(edge):
-    for named in ({"source": str(edge.films / "film.mkv")}, {"operation": "copy"}, {"tag": "collection:films"}):
+    for named in ({"source": str(edge.films / "film.mkv")}, {"operation": "copy"}):
         assert edge.client.delete("/v1/cache", params=named).status_code == 204
     assert problem(edge.client.delete("/v1/cache")) == (422, "parameter_invalid")
     assert problem(edge.client.delete("/v1/cache", params={"operation": "cpoy"})) == (422, "operation_unknown")
+    assert problem(edge.client.delete("/v1/cache", params={"collection": "none"})) == (404, "collection_not_found")
     assert problem(edge.client.delete("/v1/cache", params={"source": "/etc/passwd"})) == (403, "source_outside_roots")
 
 

@@ -7,7 +7,7 @@ from unit.pipelines.bulk.test_trash import entry_of, threw
 from cluster.errors import StorageError
 from pipelines.bulk.collection import all_collections
 from pipelines.bulk.trash import Trash
-from pipelines.bulk.upkeep import remove, summary
+from pipelines.bulk.upkeep import identities, remove, summary
 
 
 def test_a_summary_counts_files_and_what_tasks_came_to(tmp_path):
@@ -25,6 +25,14 @@ def test_files_that_are_gone_count_apart(tmp_path):
     rows = [row("a.jpg"), row("b.jpg", state="missing"), row("c.jpg", state="unreadable", identity=None)]
     found = summary(shelf(tmp_path, rows))
     assert (found.files, found.missing, found.unreadable, found.size_bytes) == (1, 1, 1, 5000)
+
+
+def test_contents_are_told_once_and_those_that_could_not_be_read_not_at_all(tmp_path):
+    shelf(tmp_path, [row("a.jpg", identity="1"), row("b.jpg", identity="1"), row("c.jpg", identity=None)])
+    assert identities(tmp_path, "shelf") == {"1"}
+    with pytest.raises(StorageError) as refused:
+        identities(tmp_path, "none")
+    assert refused.value.code == "collection_not_found"
 
 
 def test_what_is_removed_is_gone_with_its_artifacts(tmp_path):

@@ -117,7 +117,7 @@ def test_a_job_that_names_an_output_is_done(do, films):
 
 def test_what_was_purged_is_done_again(do, redis_url):
     do()
-    Cache(redis_url).purge(operation_tag("counted"))
+    Cache(redis_url).purge([operation_tag("counted")])
     assert texts(do(), do()) == ["2", "2"]
 
 

@@ -1,7 +1,7 @@
 """The cache as a replica sees it, on a real Redis."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -52,8 +52,8 @@ class Lane:
         await self.open.wait()
         return number
 
-    async def forget(self, tag: str) -> None:
-        self.forgotten.append(tag)
+    async def forget(self, tags: Collection[str]) -> None:
+        self.forgotten += tags
 
 
 @pytest.fixture
@@ -61,11 +61,23 @@ def lane():
     return Lane()
 
 
+def identities_of(collection: str) -> list[str]:
+    """Of collections, which are folders here."""
+    if not Path(collection).is_dir():
+        raise StorageError("collection_not_found", "none")
+    return [identity_of(file) for file in Path(collection).iterdir()]
+
+
+def identity_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return identity.identify(opened.fileno()).digest
+
+
 @pytest.fixture
 def media(run, settings, lane, redis_url, monkeypatch):
     monkeypatch.setattr(identity, "SETTLED_S", -1.0)
     near = NearCache(redis_url)
-    media = MediaService(settings, lane, near, Cache(redis_url), frozenset({"probe"}))
+    media = MediaService(settings, lane, near, Cache(redis_url), frozenset({"probe"}), identities_of)
 
     async def start() -> None:
         media.start()
@@ -137,17 +149,16 @@ def test_what_is_at_hand_is_refused_to_nobody_but_who_may_not_read_it(run, media
     assert refused.value.code == "source_outside_roots"
 
 
-@pytest.mark.parametrize("what", ["source", "operation", "tag"])
+@pytest.mark.parametrize("what", ["source", "operation", "collection"])
 def test_a_purge_forgets_here_in_the_lane_and_in_the_cache(run, media, lane, film, redis_url, what):
     cache = Cache(redis_url)
-    with film.open("rb") as file:
-        at = address_of("probe", [Version(identity.identify(file.fileno()).digest, "", "")], {}, "engine")
+    at = address_of("probe", [Version(identity_of(film), "", "")], {}, "engine")
     cache.put(at, "1", "metadata", cache.look(at))
     run(media.media(str(film)))
-    named = {"source": str(film), "operation": "probe", "tag": "operation:probe"}
-    run(media.purge(**{"source": None, "operation": None, "tag": None, what: named[what]}))
+    named = {"source": str(film), "operation": "probe", "collection": str(film.parent)}
+    run(media.purge(**{what: named[what]}))
     assert cache.look(at).value is None
-    assert lane.forgotten == [at.tags[what == "source"]]
+    assert lane.forgotten == [at.tags[what != "operation"]]
     assert run(media.media(str(film))) == '{"asked": 2}'
 
 
@@ -177,7 +188,7 @@ def test_nobody_shares_what_was_begun_before_an_edit_or_a_purge(run, media, lane
         lane.open.clear()
         asked = [asyncio.create_task(media.media(str(film)))]
         await lane.reached.wait()
-        await media.purge(source=str(film), operation=None, tag=None)
+        await media.purge(source=str(film))
         asked.append(asyncio.create_task(media.media(str(film))))
         await asyncio.sleep(0)
         film.write_bytes(b"another")
@@ -209,23 +220,25 @@ def test_what_was_found_out_about_an_object_is_purged_by_its_uri(run, media, set
     with open_anywhere(uri, current_roots(media._settings)) as opened:
         at = address_of("probe", [Version(opened.identity().digest, "", "")], {}, "engine")
     cache.put(at, "1", "metadata", cache.look(at))
-    run(media.purge(source=uri, operation=None, tag=None))
+    run(media.purge(source=uri))
     assert cache.look(at).value is None
 
 
 def test_a_purge_says_what_is_wrong_with_it(run, media, films):
     with pytest.raises(InvalidError):
-        run(media.purge(source=None, operation=None, tag=None))
+        run(media.purge())
     with pytest.raises(UnknownError):
-        run(media.purge(source=None, operation="prob", tag=None))
+        run(media.purge(operation="prob"))
     with pytest.raises(StorageError):
-        run(media.purge(source=str(films / "none.mkv"), operation=None, tag=None))
+        run(media.purge(source=str(films / "none.mkv")))
+    with pytest.raises(StorageError):
+        run(media.purge(collection="none"))
 
 
 def test_without_the_cache_files_are_read_and_nothing_is_purged(run, settings, lane, film, tmp_path):
     url = f"unix://{tmp_path}/none.sock"
-    media = MediaService(settings, lane, NearCache(url), Cache(url), frozenset())
+    media = MediaService(settings, lane, NearCache(url), Cache(url), frozenset({"probe"}), identities_of)
     assert asked(run, media, film) == ['{"asked": 1}', '{"asked": 2}']
     with pytest.raises(CacheAwayError):
-        run(media.purge(source=None, operation=None, tag="any"))
+        run(media.purge(operation="probe"))
     assert run(media.stats()) is None

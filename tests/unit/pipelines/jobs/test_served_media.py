@@ -109,7 +109,7 @@ def test_what_is_a_file_s_own_fault_is_told_again_without_reading(desk, tmp_path
     first, second = desk.get(text), desk.get(text)
     assert isinstance(first, JobError)
     assert (first.code, second, desk.lent) == ("not_media", first, 1)
-    Cache(redis_url).purge(operation_tag("probe"))
+    Cache(redis_url).purge([operation_tag("probe")])
     assert desk.get(text) == first
     assert desk.lent == 2
 

@@ -124,7 +124,7 @@ def test_a_broken_picture_is_told_again_without_a_try_until_it_is_purged(shop, t
     told = [shop.ask(broken) for _ in range(2)]
     assert [each.code for each in told if isinstance(each, JobError)] == ["not_media"] * 2
     assert shop.lent == 1
-    Cache(redis_url).purge(operation_tag("image-thumbnails"))
+    Cache(redis_url).purge([operation_tag("image-thumbnails")])
     shop.ask(broken)
     assert shop.lent == 2
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
@@ -139,12 +139,11 @@ def test_pictures_of_a_purged_source_are_removed_and_those_of_others_stay(shop, 
     Image.new("RGB", (64, 48), "blue").save(tmp_path / "other.png")
     first, other = shop.get(photo), shop.get(tmp_path / "other.png")
     with photo.open("rb") as file:
-        shop.pictures.forget(source_tag(identity.identify(file.fileno()).digest))
+        shop.pictures.forget([source_tag(identity.identify(file.fileno()).digest), operation_tag("probe")])
     assert [Path(each.path).exists() for each in (first, other)] == [False, True]
-    shop.pictures.forget("source:../*")
-    shop.pictures.forget("collection:films")
+    shop.pictures.forget(["source:../*"])
     assert Path(other.path).exists()
-    shop.pictures.forget(operation_tag("image-thumbnails"))
+    shop.pictures.forget([operation_tag("image-thumbnails")])
     assert not Path(other.path).exists()
 
 
@@ -153,7 +152,7 @@ def test_a_picture_that_is_being_made_while_it_is_purged_is_made_anew(shop, phot
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(shop.get, photo)
         assert shop.asked.wait(20)
-        shop.pictures.forget(operation_tag("image-thumbnails"))
+        shop.pictures.forget([operation_tag("image-thumbnails")])
         shop.gate.set()
         assert Path(asked.result(30).path).exists()
     assert shop.lent == 2

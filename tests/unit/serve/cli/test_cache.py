@@ -35,11 +35,11 @@ def test_purging_names_what_to_forget(server, tmp_path, monkeypatch):
     (tmp_path / "film.mkv").write_bytes(b"film")
     assert run("purge", "--source", "film.mkv", "--operation", "probe").exit_code == 0
     assert run("purge", "--source", "s3://library/films/a.mkv").exit_code == 0
-    assert json.loads(run("purge", "--tag", "collection:films", "--json").stdout) == {"purged": True}
+    assert json.loads(run("purge", "--collection", "films", "--json").stdout) == {"purged": True}
     assert server.purged == [
         {"source": str(tmp_path / "film.mkv"), "operation": "probe"},
         {"source": "s3://library/films/a.mkv"},
-        {"tag": "collection:films"},
+        {"collection": "films"},
     ]
 
 
