@@ -1,6 +1,5 @@
 """``GET /v1/images``: a picture for a page that needs it now, and signed links to such pictures."""
 
-import time
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -12,11 +11,10 @@ from pipelines.jobs.media_service import MediaService
 from pipelines.media.images.geometry import Fit
 from pipelines.media.images.thumbnail_spec import Position, ThumbnailFormat, ThumbnailSpec
 from serve.guard import PICTURES_PATH
-from serve.signing import EXPIRES, MAX_EXPIRES_S, SIGNATURE, Signer
+from serve.signing import MAX_EXPIRES_S, SIGNATURE, Signer
 
 _MAX_SIDE = 8192
 _ANY_SIDE = 65_500
-_OWN_AGE_S, _SIGNED_AGE_S = 300, 24 * 3600
 
 
 class PictureQuery(BaseModel, extra="forbid"):
@@ -116,7 +114,5 @@ def _negotiated(accept: str) -> ThumbnailFormat:
 
 
 def _cache_control(request: Request) -> str:
-    expires = request.query_params.get(EXPIRES)
-    if SIGNATURE not in request.query_params or expires is None:
-        return f"private, max-age={_OWN_AGE_S}"
-    return f"public, max-age={max(0, min(_SIGNED_AGE_S, int(expires) - int(time.time())))}"
+    """It may be kept, and is asked for again each time: the file may change, or a purge want the picture gone."""
+    return f"{'public' if SIGNATURE in request.query_params else 'private'}, no-cache"
