@@ -27,7 +27,7 @@ from pipelines.bulk.tables import AT, Table
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import Unit
 from pipelines.jobs.scratch import tag_of
-from pipelines.jobs.workbench import Workbench, changed, is_other
+from pipelines.jobs.workbench import Workbench, changed
 
 OUTCOMES = pa.schema(
     {
@@ -100,7 +100,7 @@ def _copied(way: _Way, target: Path, opened: OpenSource) -> dict[str, Any]:
         staged = staged_name(target, way.tag)
         try:
             _fill(opened, staged, link=way.link)
-            if is_other(opened):
+            if opened.is_other():
                 raise changed(opened)
             publish(staged, target, overwrite=way.overwrite, size_bytes=opened.size_bytes)
         finally:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.cache import Cache, Version, address_of
-from cluster.child import MediaChild, SourceDescriptor
+from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
 from cluster.storage import OpenSource, open_source
 from pipelines.jobs.build import build_id
 from pipelines.jobs.models import JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault
-from pipelines.jobs.workbench import changed, is_other
+from pipelines.jobs.workbench import changed
 from pipelines.media.info import MediaInfo
 
 _LIMIT_S = 60.0
@@ -66,13 +66,12 @@ class ServedMedia:
     def _read(self, source: OpenSource) -> str:
         try:
             with self._lend() as child:
-                sent = SourceDescriptor(source.descriptor, source.path.name)
                 function = "pipelines.media.probing.probe:probe"
-                found = child.call(function, {"source": sent}, MediaInfo, limit_s=_LIMIT_S)
+                found = child.call(function, {"source": source.for_child()}, MediaInfo, limit_s=_LIMIT_S)
         except ChildFailedError as error:  # a file that is being written looks damaged
-            if is_other(source):
+            if source.is_other():
                 raise changed(source) from error
             raise
-        if is_other(source):
+        if source.is_other():
             raise changed(source)
         return found.model_dump_json()

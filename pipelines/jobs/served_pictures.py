@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.cache import Address, Cache, operation_tag, source_tag
-from cluster.child import MediaChild, SourceDescriptor
+from cluster.child import MediaChild
 from cluster.errors import ChildFailedError, ChildLimitError
 from cluster.file_cache import FileCache
 from cluster.identity import Identity
@@ -16,7 +16,7 @@ from cluster.storage import OpenSource, open_source
 from pipelines.jobs.build import build_id
 from pipelines.jobs.models import JobError, Value
 from pipelines.jobs.own_fault import kept_fault, known_fault
-from pipelines.jobs.workbench import changed, is_other
+from pipelines.jobs.workbench import changed
 from pipelines.media.images.info import MEDIA_TYPES
 from pipelines.media.images.room import Room
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
@@ -68,7 +68,7 @@ class ServedPictures:
                 try:
                     return self._make(key, spec, opened)
                 except ChildFailedError as error:
-                    if is_other(opened):  # a file that is being written looks damaged
+                    if opened.is_other():  # a file that is being written looks damaged
                         raise changed(opened) from error
                     return kept_fault(self._cache, fault_at, look, error, _UNIT)
 
@@ -93,9 +93,8 @@ class ServedPictures:
     def _made(self, key: str, spec: ThumbnailSpec, source: OpenSource, forgets: int) -> Path | None:
         target = self._files.place()
         try:
-            sent = SourceDescriptor(source.descriptor, source.path.name)
-            made = self._thumbnails({"source": sent, "target": str(target), "spec": spec})
-            if is_other(source):  # what was made may be of the new content, and the key is of the old
+            made = self._thumbnails({"source": source.for_child(), "target": str(target), "spec": spec})
+            if source.is_other():  # what was made may be of the new content, and the key is of the old
                 raise changed(source)
             return self._files.keep(key, target.with_name(target.name + made.files[0].name), forgets)
         finally:

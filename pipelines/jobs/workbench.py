@@ -354,14 +354,9 @@ def place_fault(opened: OpenSource | OpenObject) -> StorageError | None:
     if opened.failure:
         return opened.failure
     try:
-        return changed(opened) if is_other(opened) else None
+        return changed(opened) if opened.is_other() else None
     except StorageError as error:  # nobody knows
         return error
-
-
-def is_other(opened: OpenSource | OpenObject) -> bool:
-    """Whether it was written to since it was opened."""
-    return opened.is_other()
 
 
 def changed(opened: OpenSource | OpenObject) -> StorageError:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from cluster.storage import open_source
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
-from pipelines.jobs.workbench import Finished, Workbench, changed, is_other
+from pipelines.jobs.workbench import Finished, Workbench, changed
 
 _UNIT = "read"
 _CHUNK_BYTES = 4 << 20
@@ -45,7 +45,7 @@ def run(bench: Workbench, _unit: Unit) -> Checksum:
             told += len(chunk)
             if told % _TOLD_EVERY_BYTES < _CHUNK_BYTES:
                 bench.tell(min(1.0, told / opened.size_bytes))
-        if is_other(opened):
+        if opened.is_other():
             raise changed(opened)
     return Checksum(blake3=digest.hexdigest(), size_bytes=told)
 

@@ -7,8 +7,8 @@ from blake3 import blake3
 from unit.pipelines.jobs.operating import bench, done
 
 from cluster.errors import StorageError
+from cluster.storage import OpenSource
 from pipelines.jobs.models import Unit
-from pipelines.jobs.operations import checksum
 from pipelines.jobs.operations.checksum import OPERATION
 
 
@@ -22,13 +22,13 @@ def test_it_is_of_all_bytes(tmp_path):
 def test_a_file_that_is_written_meanwhile_is_told(tmp_path, monkeypatch):
     (tmp_path / "a.bin").write_bytes(b"a" * 100)
 
-    def written(*_: object) -> bool:
+    def written(opened: OpenSource) -> bool:
         with (tmp_path / "a.bin").open("ab") as file:
             file.write(b"more")
-        return real(*_)
+        return real(opened)
 
-    real = checksum.is_other
-    monkeypatch.setattr(checksum, "is_other", written)
+    real = OpenSource.is_other
+    monkeypatch.setattr(OpenSource, "is_other", written)
     with pytest.raises(StorageError, match="changed while it was read"):
         OPERATION.run(bench(OPERATION, tmp_path / "a.bin", None), Unit(name="read"))
 
