@@ -1,5 +1,9 @@
 """The same work asked for twice: the result of a job that made no files is kept in the cache, for the next such job."""
 
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
 from cluster.cache import Address, Cache, Look, Version, address_of
 from cluster.errors import StorageError
 from cluster.locations import location_of
@@ -36,8 +40,7 @@ class CachedResults:
             return None
         # A result tells its sources by their names, and where there may be many by their paths.
         names = [source if operation.many else location_of(source).name for source in bench.sources]
-        params = bench.params.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
-        at = address_of(operation.name, list(map(Version, identities, stamps, names)), params, build_id("answers"))
+        at = result_address(operation.name, list(map(Version, identities, stamps, names)), bench.params)
         look = self._cache.look(at)
         found = None if getattr(bench.params, "fresh", False) else _found(operation, look)
         self._cache.count("hits" if found else "misses")
@@ -59,6 +62,13 @@ class CachedResults:
         if bench.settled_stamps(bench.sources) == lookup.stamps and len(text) <= _MOST_BYTES:
             at = Address(lookup.key, lookup.tags)
             self._cache.put(at, text, operation.cached, Look(generations=lookup.generations))
+
+
+def result_address(operation: str, sources: Sequence[Version], params: BaseModel) -> Address:
+    """Where what this build tells of sources lies, as Found."""
+    return address_of(
+        operation, sources, params.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT), build_id("answers")
+    )
 
 
 def _found(operation: Operation, look: Look) -> Found | None:

@@ -1,19 +1,24 @@
-"""Technical metadata of a file, now: read once, kept in the cache, and read once where many ask at the same time."""
+"""Technical metadata of a file, now: read once, kept in the cache, and read once where many ask at the same time.
+
+It is what a job ``probe`` without more tells, and is kept as its result: what one has read, the other doesn't.
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.cache import Cache, Version, address_of
+from cluster.cache import Cache, Version
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
 from cluster.storage import OpenSource, open_source
-from pipelines.jobs.build import build_id
-from pipelines.jobs.models import JobError
+from pipelines.jobs.cached_results import result_address
+from pipelines.jobs.models import Found, JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault
 from pipelines.jobs.workbench import changed
 from pipelines.media.info import MediaInfo
+from pipelines.media.probing.probe_result import ProbeResult
+from pipelines.media.probing.probe_spec import ProbeSpec
 
 _LIMIT_S = 60.0
 _UNIT = "probe"
@@ -43,27 +48,28 @@ class ServedMedia:
         with open_source(source, roots) as opened:
             stamped = opened.stamp()
             if not stamped.settled:  # nobody is told what another was, a moment ago
-                return MediaText(self._read(opened), stamped.digest)
+                return MediaText(self._read(opened).model_dump_json(), stamped.digest)
             version = Version(opened.identity().digest, stamped.digest, opened.path.name)
-            at = address_of(_UNIT, [version], {}, build_id("answers"))
+            at = result_address(_UNIT, [version], ProbeSpec())
 
             def find() -> str | JobError | None:
                 look = self._cache.look(at)
-                return known_fault(look) or look.value
+                return known_fault(look) or (look.value and _told(Found.model_validate_json(look.value)))
 
             def make() -> str | JobError:
                 look = self._cache.look(at)
                 try:
-                    found = self._read(opened)
+                    info = self._read(opened)
                 except ChildFailedError as error:
                     return kept_fault(self._cache, at, look, error, _UNIT)
-                self._cache.put(at, found, "metadata", look)
-                return found
+                result = ProbeResult.model_validate(info.model_dump()).model_dump(mode="json")
+                self._cache.put(at, Found(result=result).model_dump_json(), "metadata", look)
+                return info.model_dump_json()
 
             found = self._cache.once(at.key, find, make)
             return found if isinstance(found, JobError) else MediaText(found, stamped.digest)
 
-    def _read(self, source: OpenSource) -> str:
+    def _read(self, source: OpenSource) -> MediaInfo:
         try:
             with self._lend() as child:
                 function = "pipelines.media.probing.probe:probe"
@@ -74,4 +80,9 @@ class ServedMedia:
             raise
         if source.is_other():
             raise changed(source)
-        return found.model_dump_json()
+        return found
+
+
+def _told(found: Found) -> str:
+    """MediaInfo as JSON, of what a probe found."""
+    return MediaInfo.model_validate({name: found.result[name] for name in MediaInfo.model_fields}).model_dump_json()

@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 from unit.edits import edit_unseen
+from unit.pipelines.jobs.operating import bench, done
 
 from cluster import identity
 from cluster.cache import Cache, operation_tag
-from cluster.child import MediaChild
+from cluster.child import MediaChild, SourceDescriptor
 from cluster.errors import ChildFailedError, StorageError
-from pipelines.jobs.models import JobError
+from pipelines.jobs.cached_results import CachedResults
+from pipelines.jobs.models import Found, JobError, Joined, Plan
+from pipelines.jobs.operations.probe import OPERATION as PROBE
 from pipelines.jobs.served_media import ServedMedia
+from pipelines.media.info import MediaInfo
 from pipelines.media.sample import make_sample
 
 
@@ -78,7 +82,7 @@ def test_an_edit_that_hides_is_seen(desk, clip):
 
 def test_what_another_build_read_is_read_anew(desk, clip, monkeypatch):
     desk.get(clip)
-    monkeypatch.setattr("pipelines.jobs.served_media.build_id", lambda _: "another")
+    monkeypatch.setattr("pipelines.jobs.cached_results.build_id", lambda _: "another")
     desk.get(clip)
     assert desk.lent == 2
 
@@ -88,6 +92,37 @@ def test_a_file_that_may_still_be_written_is_read_each_time(desk, clip, monkeypa
     desk.get(clip)
     desk.get(clip)
     assert desk.lent == 2
+
+
+@pytest.fixture
+def probe(child, clip, redis_url):
+    """What a job finds in the cache, before it has done anything; and what it then comes to, which it keeps."""
+    results = CachedResults(Cache(redis_url))
+
+    def probe() -> tuple[Found | None, dict[str, Any]]:
+        at = bench(PROBE, clip, child)
+        lookup = results.look(PROBE, at)
+        assert lookup is not None
+        result = done(PROBE, clip, child).result.model_dump(mode="json")
+        results.keep(PROBE, at, Plan(units=(), lookup=lookup), Joined(result=result))
+        return lookup.found, result
+
+    return probe
+
+
+def test_a_job_is_told_what_was_read_for_whoever_waited(desk, clip, probe):
+    desk.get(clip)
+    found, result = probe()
+    assert found == Found(result=result)
+
+
+def test_whoever_waits_is_told_what_a_job_has_read(desk, clip, probe, child):
+    probe()
+    told = desk.get(clip)
+    with clip.open("rb") as file:
+        arguments = {"source": SourceDescriptor(file.fileno(), clip.name)}
+        info = child.call("pipelines.media.probing.probe:probe", arguments, MediaInfo, limit_s=60.0)
+    assert (told, desk.lent) == (info.model_dump_json(), 0)
 
 
 def test_many_who_ask_at_once_wait_for_one(desk, clip, redis_url, monkeypatch):
