@@ -15,7 +15,7 @@ from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
 from pipelines.bulk.streaming import ROWS, BatchManifest
 from pipelines.bulk.tables import Table
 from pipelines.jobs.models import Unit
-from pipelines.jobs.workbench import Workbench, changed, is_other
+from pipelines.jobs.workbench import Workbench, changed
 
 WRITTEN = OUTCOMES.append(pa.field("crc32", pa.int64()))  # of a file's data
 ARCHIVE, FORMAT = "archive", "format"  # in a batch's payload: the path, and of which kind it is
@@ -38,7 +38,7 @@ def archive_batch(bench: Workbench, unit: Unit) -> BatchManifest:
 def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: OpenSource) -> dict[str, Any]:
     entry = Entry(row["target"], row["size_bytes"], row["modified_us"], row["at"])
     crc32 = write_entry(file, format_, entry, _chunks(opened, entry.size_bytes))
-    if is_other(opened):
+    if opened.is_other():
         raise changed(opened)
     return {"state": COPIED, "crc32": crc32}
 
