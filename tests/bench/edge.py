@@ -45,7 +45,9 @@ def _posts(given: tuple[LiveServer, Path, int]) -> list[tuple[float, float]]:
     with server.client() as client:
         for _ in range(count):
             began = time.monotonic()
-            answer = client.post("/v1/jobs", json={"operation": "probe", "source": str(clip), "params": {"fresh": True}})
+            answer = client.post(
+                "/v1/jobs", json={"operation": "probe", "source": str(clip), "params": {"fresh": True}}
+            )
             took = time.monotonic() - began
             assert answer.status_code == 202, answer.text
             job = server.wait(answer.json()["id"])
