@@ -87,12 +87,6 @@ def test_counts_and_sums_are_numbers(edge, collection):
     assert found["rows"][0] == {"kind": "audio", "files": 1, "bytes": 6000, "mean": 6000.0}
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"where": "uri IN (SELECT content FROM read_text('/etc/passwd'))"},
-        {"where": "true; ATTACH '/tmp/x.db'"},
-        {"where": "hight > 3"},
 def test_values_of_every_kind_are_told(edge, collection):
     columns = (
         "modified_at::DATE AS day, modified_at::TIMESTAMP::TIME AS hour, INTERVAL 3 DAY AS span, size_bytes / 0 AS rate"
@@ -101,6 +95,12 @@ def test_values_of_every_kind_are_told(edge, collection):
     assert found["rows"] == [{"day": "2026-01-01", "hour": "12:00:00", "span": "P0M3DT0S", "rate": None}]
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"where": "uri IN (SELECT content FROM read_text('/etc/passwd'))"},
+        {"where": "true; ATTACH '/tmp/x.db'"},
+        {"where": "hight > 3"},
         {"where": "width ="},
         {"columns": "path FROM read_csv('/etc/passwd')"},
         {"order_by": "path; DROP VIEW files"},
@@ -132,7 +132,6 @@ def test_exports_are_whole_files(edge, home, collection, format_):
     assert list((home / "scratch").iterdir()) == []
 
 
-def test_another_format_is_refused(edge, collection):
 PATIENCE_S = 60
 
 
@@ -157,6 +156,7 @@ def test_exports_that_take_long_hold_up_no_query(edge, collection, monkeypatch):
     assert [export.result().status_code for export in exports] == [200, 200]
 
 
+def test_another_format_is_refused(edge, collection):
     assert problem(edge.client.get("/v1/collections/shelf/files.exe"))[0] == 422
 
 

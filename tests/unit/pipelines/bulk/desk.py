@@ -20,8 +20,8 @@ from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Unit
-from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.jobs.profiles import all_profiles
+from pipelines.jobs.workbench import Finished, Workbench
 
 DAY_S = 86_400
 _NUMBERS = count()  # no two batches have the same name
@@ -44,13 +44,13 @@ class Desk:
     def home(self) -> Path:
         return self.folder / "home"
 
-    def collection(self, name: str = "all") -> Collection:
-        return Collection.named(self.home, name)
     @property
     def out(self) -> Path:
         """A folder that may be written, and isn't there yet."""
         return self.folder / "out"
 
+    def collection(self, name: str = "all") -> Collection:
+        return Collection.named(self.home, name)
 
     def begin(self, operation: Operation, /, *sources: str | Path, **params: Any) -> Workbench:
         """A job's place."""
