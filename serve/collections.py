@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from pipelines.bulk.collection import Collection, all_collections
 from pipelines.bulk.conditions import MOST_CHARACTERS
-from pipelines.bulk.exporting import MEDIA_TYPES, Format, plain_rows, write_rows
+from pipelines.bulk.row_formats import MEDIA_TYPES, Format, plain_rows, write_rows
 from pipelines.bulk.upkeep import Summary, remove, summary
 from pipelines.bulk.view import CollectionView
 from pipelines.bulk.view import Query as Asked

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from cluster.errors import StorageError
 from cluster.storage import OpenSource, check_target, disk_errors
-from pipelines.bulk.archives import FORMATS, Entry, Format, write_entry
+from pipelines.bulk.archive_formats import FORMATS, Entry, Format, write_entry
 from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
 from pipelines.bulk.streaming import ROWS, BatchManifest
 from pipelines.bulk.tables import Table

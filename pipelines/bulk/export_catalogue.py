@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.errors import StorageError
-from pipelines.bulk.exporting import write_rows
+from pipelines.bulk.row_formats import write_rows
 
 CATALOGUE = "catalogue.parquet"
 _URI, _EXPORTED = "uri", "exported"  # columns: of where a file is from, and of its name below the folder

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from cluster.errors import StorageError
 from cluster.storage import flush_files, flush_folder
-from pipelines.bulk.archives import FORMATS
+from pipelines.bulk.archive_formats import FORMATS
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import check_condition
 from pipelines.bulk.export_catalogue import CATALOGUE, exported_names

@@ -7,16 +7,16 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from cluster.storage import check_target, check_target_folder, free_space, local_path
-from pipelines.bulk.archives import FORMATS
+from pipelines.bulk.archive_export import pack_all
+from pipelines.bulk.archive_formats import FORMATS
 from pipelines.bulk.archiving import archive_batch
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
-from pipelines.bulk.copies import Exported, copy_all
 from pipelines.bulk.copying import copy_batch
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.export_plan import Export, planned, size_of
+from pipelines.bulk.folder_export import Exported, copy_all
 from pipelines.bulk.name_template import checked_template
-from pipelines.bulk.packing import pack_all
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError

@@ -27,14 +27,14 @@ from cluster.storage import (
     remove_staged,
     staged_name,
 )
-from pipelines.bulk.archives import FORMATS, Entry, laid_out, write_entry
+from pipelines.bulk.archive_formats import FORMATS, Entry, laid_out, write_entry
 from pipelines.bulk.archiving import ARCHIVE, FORMAT, WRITTEN
-from pipelines.bulk.copies import Exported, codes_of, failures_in, target_by_uri
 from pipelines.bulk.copying import COPIED, FAILED, TABLE
 from pipelines.bulk.driving import have_all_done
 from pipelines.bulk.export_catalogue import CATALOGUE, named_rows
 from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
-from pipelines.bulk.exporting import write_rows
+from pipelines.bulk.folder_export import Exported, codes_of, failures_in, target_by_uri
+from pipelines.bulk.row_formats import write_rows
 from pipelines.bulk.streaming import Batching, Runner
 from pipelines.bulk.tables import Table
 from pipelines.bulk.view import CollectionView, Query

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from unit.pipelines.bulk.shelves import shelf
 
-from pipelines.bulk.exporting import write_rows
+from pipelines.bulk.row_formats import write_rows
 from pipelines.bulk.view import CollectionView, Query
 from pipelines.jobs.errors import InvalidError
 
