@@ -1,8 +1,9 @@
 """Objects' bytes on this disk: each version in a sparse file, of which that is there which has been asked for.
 
 An entry is a folder: ``data``, as long as the object, and ``marks``, a byte for each block of it that is there. Any
-number of processes use one at once: two may fetch a block twice, and write the same. Entries of an earlier boot aren't
-used: a power cut may have kept a mark and lost its block.
+number of processes use one at once: two may fetch a block twice, and write the same. A block is marked once it is known
+that the version was still the object's when it had been fetched; until then who fetched it alone reads it. Entries of
+an earlier boot aren't used: a power cut may have kept a mark and lost its block.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import hashlib
 import mmap
 import os
 import shutil
+import threading
 import time
 import uuid
 from functools import cache
@@ -25,6 +27,8 @@ _LOOK = 0.05  # of the limit: as much is fetched between two looks at all that i
 _MISSING, _THERE = b"\0", b"\1"
 _unseen: dict[Path, int] = {}  # by folder: bytes that this process fetched since it looked
 
+Runs = tuple[tuple[int, int], ...]  # of blocks: the first, and that behind the last
+
 
 class FetchedObject:
     """One version of an object, its bytes brought as they are asked for. ``close`` it."""
@@ -35,6 +39,9 @@ class FetchedObject:
         self._blocks = -(-self._size // BLOCK_BYTES)
         self._entry = folder / _key(source)
         self._stopped = False
+        self._ours = bytearray(self._blocks)  # as the marks, of what was fetched here
+        self._unconfirmed: list[tuple[int, int]] = []
+        self._closing = threading.Lock()
         if not self._entry.is_dir():
             _make_room(folder, limit_bytes)
         self._data, marks = self._open()
@@ -46,7 +53,8 @@ class FetchedObject:
             os.close(marks)
 
     def close(self) -> None:
-        self._marks.close()
+        with self._closing:
+            self._marks.close()
         os.close(self._data)
 
     def stop(self) -> None:
@@ -65,23 +73,46 @@ class FetchedObject:
         """
         first, last = begin // BLOCK_BYTES, min(-(-end // BLOCK_BYTES), self._blocks)
         at = first
-        while (at := self._marks.find(_MISSING, at, last)) >= 0:
+        while (at := self._missing(at, last)) < last:
             if self._stopped:
                 raise StorageError("source_unreadable", f"{self._source.version.path} isn't wanted any more.")
-            there = self._marks.find(_THERE, at, last)
-            until = min(there if there >= 0 else last, at + PART_BYTES // BLOCK_BYTES)
+            until = min(self._there(at, last), at + PART_BYTES // BLOCK_BYTES)
             self._fetch(at, until)
-        missing = self._marks.find(_MISSING, last)
-        return first * BLOCK_BYTES, min((missing if missing >= 0 else self._blocks) * BLOCK_BYTES, self._size)
+        return first * BLOCK_BYTES, min(self._missing(last, self._blocks) * BLOCK_BYTES, self._size)
 
     def read(self, count: int, offset: int) -> bytes:
         """Some bytes, brought first. Raises as ``bring``."""
         self.bring(offset, offset + count)
         return os.pread(self._data, count, offset)
 
+    def unconfirmed(self) -> Runs:
+        """What was fetched here and isn't known to be of the version."""
+        return tuple(self._unconfirmed)
+
+    def confirm(self, runs: Runs) -> None:
+        """These, the first that are ``unconfirmed``, are of the version: the object was looked at after them."""
+        with self._closing:
+            if self._marks.closed:
+                return
+            for first, last in runs:
+                self._marks[first:last] = _THERE * (last - first)
+            del self._unconfirmed[: len(runs)]
+
     def forget(self) -> None:
         """Remove the entry: it may have bytes of another version."""
         _remove(self._entry)
+
+    def _missing(self, at: int, last: int) -> int:
+        """The first block from ``at`` on that isn't there; ``last`` where all before it are."""
+        while at < last and (at := self._marks.find(_MISSING, at, last)) >= 0:
+            if not self._ours[at]:
+                return at
+            at = _found(self._ours.find(_MISSING, at, last), last)
+        return last
+
+    def _there(self, at: int, last: int) -> int:
+        """The first that is, likewise."""
+        return min(_found(self._marks.find(_THERE, at, last), last), _found(self._ours.find(_THERE, at, last), last))
 
     def _fetch(self, first: int, last: int) -> None:
         offset = first * BLOCK_BYTES
@@ -95,7 +126,8 @@ class FetchedObject:
                 raise
             message = f"No space left to fetch {self._source.version.path}. Make room."
             raise StorageError("disk_full", message) from error
-        self._marks[first:last] = _THERE * (last - first)
+        self._ours[first:last] = _THERE * (last - first)
+        self._unconfirmed.append((first, last))
         _unseen[self._entry.parent] = _unseen.get(self._entry.parent, 0) + (last - first) * BLOCK_BYTES
 
     def _open(self) -> tuple[int, int]:
@@ -124,6 +156,10 @@ class FetchedObject:
             shutil.rmtree(making)
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
+
+
+def _found(at: int, last: int) -> int:
+    return at if at >= 0 else last
 
 
 def sweep_fetched(folder: Path, older_than_s: float) -> None:

@@ -23,6 +23,7 @@ class OpenObject:
         self._source = self._store.open(path)
         self._access = access
         self._fetched: FetchedObject | None = None
+        self._fed: FetchedObject | None = None  # what the child asks of: its feed closes it
         self._feed: Feed | None = None
         self._descriptor: int | None = None
 
@@ -45,10 +46,17 @@ class OpenObject:
             self._fetched.close()
 
     def identity(self) -> Identity:
-        """As ``identify`` tells it of a file; what stands for the time is the store's tag, which is of one version."""
-        version = self._source.version
+        """As ``identify`` tells it of a file; what stands for the time is the store's tag, which is of one version.
+
+        Raises:
+            StorageError: ``source_changed``: it is another by now; as ``ObjectStore.open``.
+        """
+        version, fetched = self._source.version, self._bytes()
         noted = f"{version.size_bytes}:{version.tag}:"
-        return Identity(sampled(noted, version.size_bytes, self._bytes().read), settled=True)
+        digest = sampled(noted, version.size_bytes, fetched.read)
+        if fetched.unconfirmed() and self.is_other():
+            raise StorageError("source_changed", f"{self.path} changed while it was read.")
+        return Identity(digest, settled=True)
 
     def stamp(self) -> Identity:
         version = self._source.version
@@ -57,24 +65,31 @@ class OpenObject:
     def for_child(self) -> SourceDescriptor:
         """It, on its way to the child, which asks for the bytes that it reads. For each call anew."""
         self._take_back()  # the child that had it may have left an answer unread
-        fetched = self._fetch()  # of one entry: another may have its name by now
-        self._descriptor, self._feed = fetched.descriptor(), Feed(fetched)
+        self._fed = self._fetch()  # of one entry: another may have its name by now
+        self._descriptor, self._feed = self._fed.descriptor(), Feed(self._fed)
         return SourceDescriptor(self._descriptor, self.path.name, self._feed.number)
 
     def is_other(self) -> bool:
-        """Whether another version has taken its place; then nothing that was fetched is kept."""
-        if self._store.version(self.path) == self._source.version:
-            return False
-        if self._fetched:
-            self._fetched.forget()
-        return True
+        """Whether another version has taken its place. Then nothing that was fetched is kept, else all until now is."""
+        fetched = [(each, each.unconfirmed()) for each in (self._fetched, self._fed) if each]
+        is_other = self._store.version(self.path) != self._source.version
+        for each, runs in fetched:
+            if is_other:
+                each.forget()
+            else:
+                each.confirm(runs)
+        return is_other
 
     def _take_back(self) -> None:
+        # However the call ended, what it had fetched is kept only if it is of one version.
+        if self._fed and self._fed.unconfirmed() and not self.failure:
+            with contextlib.suppress(StorageError):
+                self.is_other()
         if self._feed:
             self._feed.close()
         if self._descriptor is not None:
             os.close(self._descriptor)
-        self._feed = self._descriptor = None
+        self._fed = self._feed = self._descriptor = None
 
     def _bytes(self) -> FetchedObject:
         if self._fetched is None:

@@ -60,8 +60,14 @@ def test_only_the_blocks_that_are_asked_for_are_read(fetch, store):
     assert store.read == [(0, 2 * BLOCK_BYTES)]
 
 
+def confirmed(there: FetchedObject) -> None:
+    there.confirm(there.unconfirmed())
+
+
 def test_what_is_there_isn_t_read_again_by_any_process(fetch, store):
-    fetch().read(BLOCK_BYTES, 3 * BLOCK_BYTES)
+    first = fetch()
+    first.read(BLOCK_BYTES, 3 * BLOCK_BYTES)
+    confirmed(first)
     other = fetch()
     assert other.read(BLOCK_BYTES, 3 * BLOCK_BYTES) == CONTENT[3 * BLOCK_BYTES : 4 * BLOCK_BYTES]
     other.read(3 * BLOCK_BYTES, 2 * BLOCK_BYTES)
@@ -102,6 +108,27 @@ def test_another_version_has_an_entry_of_its_own(fetch, store):
     fetch().read(10, 0)
     store.content = bytes(len(CONTENT))
     assert fetch(replace(FIRST, tag="two")).read(10, 0) == bytes(10)
+
+
+def test_what_may_be_of_another_version_is_read_by_who_fetched_it_alone(fetch, store):
+    first = fetch()
+    first.read(2 * BLOCK_BYTES, 0)
+    known = first.unconfirmed()
+    first.read(BLOCK_BYTES, 2 * BLOCK_BYTES)
+    first.read(3 * BLOCK_BYTES, 0)
+    first.confirm(known)
+    assert len(store.read) == 2
+    fetch().read(3 * BLOCK_BYTES, 0)
+    assert store.read[2:] == [(2 * BLOCK_BYTES, BLOCK_BYTES)]
+
+
+def test_what_is_confirmed_after_it_was_closed_is_not_marked(fetch, store, tmp_path):
+    first = FetchedObject(OpenedObject(FIRST, store), tmp_path / "fetched", LIMIT_BYTES)
+    first.read(10, 0)
+    first.close()
+    confirmed(first)
+    fetch().read(10, 0)
+    assert len(store.read) == 2
 
 
 def test_an_object_that_became_shorter_is_told(fetch, store):

@@ -64,11 +64,15 @@ def test_a_bucket_is_no_object(store):
 
 
 def test_denied_access_is_told_with_what_to_do(store, s3):
-    s3.put("a.mkv", b"film")
+    s3.put("a.mkv", b"film" * 10_000)
     s3.denied = True
     with pytest.raises(StorageError, match=r"denies access to s3://films/a\.mkv .*credentials") as refused:
         store.open(FILM)
     assert refused.value.code == "source_unreadable"
+    s3.denied = False
+    opened = store.open(FILM)
+    s3.denied = True
+    assert code_of(opened.read, 40_000, 0) == "source_unreadable"
 
 
 def test_a_store_that_throttles_is_asked_again(store, s3):

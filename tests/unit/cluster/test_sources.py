@@ -10,12 +10,14 @@ from object_server import BUCKET, ObjectServer
 from cluster import objects
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
+from cluster.fetched import BLOCK_BYTES
 from cluster.identity import identify
 from cluster.object_paths import ObjectAccess, object_path
 from cluster.sources import objects_below, open_anywhere
 from cluster.storage import Roots
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.info import MediaInfo
+from pipelines.media.ranges import bring
 from pipelines.media.sample import make_sample
 
 PROBE = "pipelines.media.probing.probe:probe"
@@ -147,6 +149,38 @@ def test_an_object_that_changes_while_it_is_open_is_another(roots, s3):
     assert list((roots.objects.fetched).iterdir()) == []  # type: ignore[union-attr]
     with open_anywhere(FILM, roots) as opened:
         assert opened.stamp() != before
+
+
+def test_parts_of_two_versions_aren_t_kept_of_a_call_that_was_given_up(roots, s3):
+    s3.put("films/film.mkv", b"one" * 100_000)
+    with open_anywhere(FILM, roots) as opened:
+        feed = opened.for_child().feed
+        assert feed is not None
+        bring(feed, 0, 10)
+        s3.put("films/film.mkv", b"two" * 100_000)
+        bring(feed, 200_000, 200_010)
+    assert list(roots.objects.fetched.iterdir()) == []  # type: ignore[union-attr]
+
+
+def test_what_a_call_fetched_that_was_given_up_is_kept_of_one_version(roots, s3):
+    s3.put("films/film.mkv", b"one" * 100_000)
+    with s3.counting() as sent:
+        for _ in range(2):
+            with open_anywhere(FILM, roots) as opened:
+                feed = opened.for_child().feed
+                assert feed is not None
+                bring(feed, 0, 10)
+        assert sent() == 2 * BLOCK_BYTES  # who begins at the begin is given one more
+
+
+def test_an_identity_is_of_one_version(roots, s3):
+    s3.put("films/film.mkv", b"one" * 100_000)
+    with open_anywhere(FILM, roots) as opened:
+        s3.put("films/film.mkv", b"two" * 100_000)
+        with pytest.raises(StorageError) as told:
+            opened.identity()
+    assert told.value.code == "source_changed"
+    assert list(roots.objects.fetched.iterdir()) == []  # type: ignore[union-attr]
 
 
 def test_a_file_is_opened_as_ever(roots, tmp_path):
