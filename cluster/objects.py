@@ -19,8 +19,10 @@ from cluster.object_paths import ObjectPath
 PART_BYTES = 8 << 20
 _TRIES = 5
 _CONNECT_S = 5.0
-_REASON = re.compile(r"AWS Error (\w+)")
-_DENIED = re.compile(r"ACCESS_DENIED|FORBIDDEN|ACCESS_KEY|SIGNATURE|\b40[13]\b")
+# At the begin, or behind the names of the key, which may hold anything, and of the bucket, which holds no quotation.
+_REASON = re.compile(r"(?:^|bucket '[^']*': )AWS Error (\w+)(?: \(HTTP status (\d+)\))? during ")
+_DENIED = re.compile(r"ACCESS_DENIED|FORBIDDEN|ACCESS_KEY|SIGNATURE")
+_DENIED_STATUSES = frozenset({"401", "403"})
 _begun: list[Any] = []  # uploads that haven't come to their end; those that failed are never let go of
 _log = logging.getLogger("mediaray.objects")
 
@@ -140,14 +142,13 @@ def store_errors(path: ObjectPath, *, writes: bool = False) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) or "NO_SUCH_BUCKET" in str(error):
+        reason, status = (_REASON.findall(str(error)) or [(type(error).__name__, "")])[-1]
+        if isinstance(error, FileNotFoundError) or reason == "NO_SUCH_BUCKET":
             if writes:
                 raise StorageError("output_not_writable", f"There is no bucket for {path}. Make it first.") from error
             raise StorageError("source_not_found", f"There is no object {path}.") from error
         _log.warning("%s: %s", path, error)
-        found = _REASON.search(str(error))
-        reason = found[1] if found else type(error).__name__
-        if _DENIED.search(str(error)):
+        if _DENIED.search(reason) or status in _DENIED_STATUSES:
             raise StorageError(
                 "output_not_writable" if writes else "source_unreadable",
                 f"The store denies access to {path} ({reason}). Give the server credentials that may "

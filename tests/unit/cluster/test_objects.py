@@ -101,6 +101,16 @@ def test_a_store_that_goes_on_failing_is_unavailable(store, s3, fault):
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("key", ["401.mkv", "a 403 b.mkv", "NO_SUCH_BUCKET.mkv", "FORBIDDEN.mkv"])
+def test_what_a_store_says_is_not_read_out_of_a_key(store, s3, key):
+    s3.put(key, b"film" * 1000)
+    opened = store.open(object_path(f"s3://films/{key}"))
+    s3.throttled = 1000
+    assert code_of(opened.read, 4000, 0) == "storage_unavailable"
+    assert code_of(store.open, object_path(f"s3://films/{key}")) == "storage_unavailable"
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_store_that_isn_t_there_is_unavailable(s3):
     nobody = ObjectStore("http://127.0.0.1:1")
     assert code_of(nobody.open, FILM) == "storage_unavailable"
