@@ -13,6 +13,7 @@ SCHEMES = ("s3",)
 _STARTS = tuple(f"{scheme}://" for scheme in SCHEMES)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]")
 _ODD = re.compile(r"%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f\\]")
+_UNWRITABLE = re.compile(r"%(?=[0-9A-Fa-f]{2})|[\x00-\x1f\x7f\\]")
 _KEY_MAX = 1024  # bytes, in every store
 
 
@@ -27,7 +28,8 @@ class ObjectPath:
         return f"{self.scheme}://{self.path}"
 
     def __truediv__(self, name: str) -> "ObjectPath":
-        return ObjectPath(self.scheme, self.path / name)
+        """``name``, which may have folders, below this, as ``writable_key`` writes it. Raises as ``object_path``."""
+        return object_path(f"{self}/{writable_key(name)}")
 
     @property
     def name(self) -> str:
@@ -88,6 +90,11 @@ def object_path(uri: str) -> ObjectPath:
             "nothing is decoded, and keys with %XX, '..', empty parts or control characters aren't taken.",
         )
     return ObjectPath(scheme, PurePosixPath(bucket, *key))
+
+
+def writable_key(name: str) -> str:
+    """A file's name as a part of a key: ``_`` stands for what a key isn't taken with."""
+    return _UNWRITABLE.sub("_", name).encode(errors="replace").decode()
 
 
 def check_below(path: ObjectPath, access: ObjectAccess | None, code: str) -> ObjectAccess:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from cluster.errors import StorageError
 from cluster.locations import Location, location_of
-from cluster.object_paths import ObjectPath
+from cluster.object_paths import ObjectPath, writable_key
 from cluster.sources import objects_below
 from cluster.storage import Roots, check_folder, files_below
 from pipelines.media.images.info import OTHER_SUFFIXES, SUFFIXES
@@ -71,7 +71,7 @@ def entries_of(
         left_out += [*unnamed, *others]
     if len(found) > kind.most:
         raise StorageError("source_too_many", f"{len(found)} {kind.noun}; a job takes {kind.most}. Name subfolders.")
-    names = output_names([name for _, name in found])
+    names = output_names([name for _, name in found], keys=isinstance(output, ObjectPath))
     entries = [Entry(source=source, name=name) for (source, _), name in zip(found, names, strict=True)]
     return tuple(entries), tuple(left_out)
 
@@ -102,14 +102,18 @@ def left_out_warning(names: Sequence[str]) -> tuple[str, ...]:
     return (f"Left out, since it can't be read: {names[0]}{more}.",)
 
 
-def output_names(given: Sequence[str]) -> list[str]:
-    """Names without extensions, each once: of ``beach.jpg`` and ``beach.png`` they are ``beach-jpg``, ``beach-png``."""
+def output_names(given: Sequence[str], *, keys: bool = False) -> list[str]:
+    """Names without extensions, each once: of ``beach.jpg`` and ``beach.png`` they are ``beach-jpg``, ``beach-png``.
+
+    With ``keys``, as those of objects are written.
+    """
     stems = [PurePosixPath(name).with_suffix("").as_posix() for name in given]
     counted = Counter(stems)
     wanted = [stem if counted[stem] == 1 else name.replace(".", "-") for stem, name in zip(stems, given, strict=True)]
     taken: set[str] = set()
     names = []
-    for name in map(writable_name, wanted):
+    for each in map(writable_name, wanted):
+        name = writable_key(each) if keys else each
         free, number = name, 1
         while free in taken:
             number += 1

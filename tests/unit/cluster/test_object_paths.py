@@ -99,3 +99,20 @@ def test_what_may_be_read_may_not_be_written():
 def test_without_access_nothing_may_be_read():
     with pytest.raises(StorageError, match="MEDIARAY_ROOTS"):
         check_below(object_path("s3://films/a.mkv"), None, "source_outside_roots")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("50%20off.jpg", "50_20off.jpg"), ("a\\b\n.jpg", "a_b_.jpg"), ("100%.jpg", "100%.jpg"), ("2019/%41", "2019/_41")],
+)
+def test_a_file_s_name_becomes_one_that_a_key_is_taken_with(name, key):
+    target = object_path("s3://films/out") / name
+    assert str(target) == f"s3://films/out/{key}"
+    assert object_path(str(target)) == target
+
+
+@pytest.mark.parametrize("name", ["../a", "a//b", "/a", "a" * 1025])
+def test_what_can_t_be_below_is_refused(name):
+    with pytest.raises(StorageError) as refused:
+        object_path("s3://films/out") / name
+    assert refused.value.code == "source_invalid"

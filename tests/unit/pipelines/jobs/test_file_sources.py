@@ -49,3 +49,15 @@ def test_a_folder_outside_the_roots_is_not_listed(roots, s3):
         entries_of([f"s3://{BUCKET}/"], roots, None, PICTURES)
     assert told.value.code == "source_outside_roots"
     assert s3.requests == []
+
+
+def test_names_are_such_as_the_output_s_kind_takes(roots, tmp_path):
+    for name in ("50%20off.jpg", "50_20off.jpg"):
+        (tmp_path / name).write_bytes(b"content")
+    for output, names in [
+        (None, ["50%20off", "50_20off"]),
+        (tmp_path / "out", ["50%20off", "50_20off"]),
+        (object_path(f"{HERE}out"), ["50_20off", "50_20off-2"]),
+    ]:
+        entries, _ = entries_of([str(tmp_path)], roots, output, PICTURES)
+        assert [entry.name for entry in entries] == names

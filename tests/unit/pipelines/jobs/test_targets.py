@@ -49,6 +49,12 @@ def test_an_object_is_the_output_and_a_folder_of_objects_ends_in_a_slash():
     assert target_of(SPLIT, object_path("s3://bucket/out"), Path("/artifacts"), "made.mkv").name == "made.mkv"
 
 
+def test_an_object_is_named_such_that_it_can_be_written():
+    output = resolved_output(COPY, CopyParams(output="s3://bucket/out/"), ("/films/50%20off.avi",), {})
+    assert output == object_path("s3://bucket/out/50_20off.mkv")
+    assert target_of(SPLIT, object_path("s3://bucket/out"), Path("/artifacts"), "50%20off.mkv") == output
+
+
 def test_an_operation_that_fills_a_folder_takes_it_as_it_is(tmp_path):
     assert resolved(SPLIT, f"{tmp_path}/") == tmp_path
 
