@@ -4,16 +4,22 @@ A wish is two 8-byte numbers, where a part begins and where it ends; the answer 
 it can't be had.
 """
 
+import errno
+import io
 import os
 import struct
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _RANGE = struct.Struct(">QQ")
 _turns: dict[int, threading.Lock] = {}  # by feed
 
 
-class RangeReader:
-    """A seekable file for libav: of the file behind ``number``, what libav reads is brought first."""
+class RangeReader(io.RawIOBase):
+    """A seekable file: of the one behind ``number``, what is read is brought first. OSError where it can't be had."""
 
     name = "fd:"  # as libav calls a descriptor: nothing is told by an extension
 
@@ -23,18 +29,26 @@ class RangeReader:
         self._at = 0
         self._there = (0, 0)
 
-    def read(self, count: int) -> bytes:
-        """Up to ``count`` bytes; none at the end. Raises OSError where they can't be had."""
-        end = min(self._at + count, self._size)
-        if end <= self._at:
-            return b""
-        if not self._there[0] <= self._at < self._there[1]:
-            self._there = bring(self._feed, self._at, end)
-        data = os.pread(self._number, min(end, self._there[1]) - self._at, self._at)
-        self._at += len(data)
-        return data
+    def readable(self) -> bool:
+        return True
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        """As many bytes as there is room for, or as follow; 0 at the end."""
+        room, begin = memoryview(buffer), self._at
+        end = min(begin + len(room), self._size)
+        while self._at < end:
+            if not self._there[0] <= self._at < self._there[1]:
+                self._there = bring(self._feed, self._at, end)
+            self._at += os.preadv(self._number, [room[self._at - begin : min(end, self._there[1]) - begin]], self._at)
+        return self._at - begin
+
+    def readall(self) -> bytes:
+        return self.read(self._size - self._at) or b""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence])
         return self._at
 
@@ -49,5 +63,5 @@ def bring(feed: int, begin: int, end: int) -> tuple[int, int]:
         answer = os.read(feed, _RANGE.size)
     there: tuple[int, int] = _RANGE.unpack(answer) if len(answer) == _RANGE.size else (0, 0)
     if not there[0] <= begin < there[1]:
-        raise OSError(f"bytes {begin} to {end} can't be had")
+        raise OSError(errno.EIO, f"bytes {begin} to {end} can't be had")
     return there

@@ -4,6 +4,7 @@ libav gets an open file descriptor and two whitelists, never a name: a name coul
 protocol of its own, and a playlist could name other files.
 """
 
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from pipelines.media.errors import (
     SourceUnreadableError,
     SourceUnsupportedError,
 )
-from pipelines.media.ranges import RangeReader, bring
+from pipelines.media.ranges import RangeReader
 
 
 class Descriptor(BaseModel, frozen=True, extra="forbid"):
@@ -94,20 +95,17 @@ def size_of(source: Source) -> int:
         os.close(descriptor)
 
 
-def open_file(source: Source) -> int:
-    """A descriptor with a read position of its own, which the caller closes; all that it leads to is there.
+def open_file(source: Source) -> io.RawIOBase:
+    """Its bytes, at a read position of its own. What isn't there yet is brought when it is read. Close it.
 
     Raises:
         SourceNotFoundError, SourceUnreadableError, SourceUnsupportedError: as ``open_input``.
     """
     descriptor = _open_checked(source)
-    try:
-        if isinstance(source, Descriptor) and source.feed is not None:
-            bring(source.feed, 0, os.fstat(descriptor).st_size)
-    except OSError as error:
+    if isinstance(source, Descriptor) and source.feed is not None:
         os.close(descriptor)
-        raise SourceUnreadableError(f"{source.name} can't be read: {error}.") from error
-    return descriptor
+        return RangeReader(source.number, source.feed)
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def _open_checked(source: Source) -> int:

@@ -1,7 +1,7 @@
 """Manifests: lists of files, as CSV, JSON lines or Parquet, with a column that names each file."""
 
+import io
 import json
-import os
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ def listed(source: Source) -> Listed:
         LimitError: it is too large.
     """
     name = name_of(source)
-    with os.fdopen(open_file(source), "rb") as file:
+    with io.BufferedReader(open_file(source)) as file:
         if name.lower().endswith(".parquet"):
             found = _of_parquet(pa.PythonFile(file, mode="r"), name)
         else:

@@ -1,5 +1,6 @@
 """Side-cars: small files beside media files that tell of them, as Kodi's NFO (XML), as JSON, or as a table (CSV)."""
 
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +41,7 @@ def read_sidecar(source: Source, wanted: tuple[str, ...] = ()) -> Sidecar:
 
 
 def _content(source: Source, most_bytes: int) -> bytes:
-    with os.fdopen(open_file(source), "rb") as file:
+    with io.BufferedReader(open_file(source)) as file:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise LimitError(f"{name_of(source)} has more than {most_bytes >> 20} MiB; a side-car has less.")

@@ -1,7 +1,6 @@
 """Tell what an image is by its content, and refuse what is too large, before a pixel is decoded."""
 
 import io
-import os
 import struct
 import warnings
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pipelines.media.images.avif_properties import code_points_and_bits
 from pipelines.media.images.cicp import is_hdr, profile_for
 from pipelines.media.images.info import ColourModel, ImageFormat, ImageInfo
 from pipelines.media.images.metadata import gif_blocks
-from pipelines.media.source import Source, name_of, open_file
+from pipelines.media.source import Source, name_of, open_file, size_of
 
 # Pillow's names. Left out on purpose: what runs programs (EPS, WMF), what is text or vector, and formats whose readers
 # nobody keeps.
@@ -95,8 +94,8 @@ def bytes_of(source: Source) -> bytes:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[BinaryIO]:
-    with os.fdopen(open_file(source), "rb") as file:
-        size_bytes = os.fstat(file.fileno()).st_size
+    with io.BufferedReader(open_file(source)) as file:
+        size_bytes = size_of(source)
         if size_bytes > _MAX_BYTES:
             raise LimitError(f"{name_of(source)} has {size_bytes >> 20} MiB; at most {_MAX_BYTES >> 20} are read.")
         yield file

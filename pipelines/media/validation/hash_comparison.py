@@ -1,6 +1,6 @@
 """Compare the digests of a file's frames with those that were kept before."""
 
-import os
+import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,9 +77,9 @@ def compare(source: Source, hashes: Path) -> HashComparison:
 
 
 def _opened(source: Source) -> pa.Table:
-    descriptor = open_file(source)
+    opened = open_file(source)
     try:
-        with os.fdopen(descriptor, "rb") as file:
+        with io.BufferedReader(opened) as file:
             table = pq.read_table(pa.PythonFile(file))
         head_of(table)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:

@@ -74,14 +74,15 @@ def test_a_probe_reads_little_of_a_large_object_and_nothing_twice(child, roots, 
         assert sent() == first
 
 
-def test_a_picture_is_read_whole(child, roots, s3, tmp_path):
+def test_of_a_picture_no_more_is_read_than_is_wanted(child, roots, s3, tmp_path):
     from PIL import Image
 
-    Image.frombytes("RGB", (300, 200), os.urandom(180_000)).save(tmp_path / "noise.png")
-    s3.put("films/noise.png", tmp_path / "noise.png")
-    with open_anywhere(f"s3://{BUCKET}/films/noise.png", roots) as opened:
+    Image.frombytes("RGB", (1000, 800), os.urandom(2_400_000)).save(tmp_path / "noise.jpg", quality=95)
+    s3.put("films/noise.jpg", tmp_path / "noise.jpg")
+    with s3.counting() as sent, open_anywhere(f"s3://{BUCKET}/films/noise.jpg", roots) as opened:
         found = child.call(LOOK, {"source": opened.for_child()}, ImageInfo, limit_s=60)
-    assert (found.width, found.height) == (300, 200)
+        assert sent() <= 4 * BLOCK_BYTES
+    assert (found.width, found.height) == (1000, 800)
 
 
 def test_objects_that_are_worked_on_side_by_side_are_each_their_own(child, roots, s3, tmp_path):

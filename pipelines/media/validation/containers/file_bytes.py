@@ -1,24 +1,27 @@
 """Read a source's bytes at any place, without libav."""
 
-import os
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipelines.media.source import Source, open_file
+from pipelines.media.source import Source, open_file, size_of
 
 
 @dataclass(frozen=True)
 class FileBytes:
     """``limit`` is how far a walk through it goes: all of it, or as far as is quick."""
 
-    descriptor: int
+    file: io.RawIOBase
     size: int
     limit: int
 
     def read(self, begin: int, count: int) -> bytes:
         """Fewer than ``count`` bytes at the end of the file; none behind it. A disk's fault is an ``OSError``."""
-        return os.pread(self.descriptor, count, begin) if begin < self.size else b""
+        if begin >= self.size:
+            return b""
+        self.file.seek(begin)
+        return self.file.read(count) or b""
 
     def number(self, begin: int, count: int) -> int | None:
         """A big-endian unsigned integer, or ``None`` behind the end of the file."""
@@ -33,9 +36,6 @@ def file_bytes(source: Source, limit: int | None) -> Iterator[FileBytes]:
     Raises:
         SourceError: see ``open_file``.
     """
-    descriptor = open_file(source)
-    try:
-        size = os.fstat(descriptor).st_size
-        yield FileBytes(descriptor, size, size if limit is None else min(size, limit))
-    finally:
-        os.close(descriptor)
+    with open_file(source) as file:
+        size = size_of(source)
+        yield FileBytes(file, size, size if limit is None else min(size, limit))

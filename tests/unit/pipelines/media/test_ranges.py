@@ -1,5 +1,6 @@
 """A file whose bytes come when they are asked for, with a pretend host at the other end."""
 
+import io
 import os
 import socket
 import struct
@@ -11,10 +12,13 @@ from pathlib import Path
 import media_factory as factory
 import pytest
 
-from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.errors import LimitError
+from pipelines.media.images.header import look
 from pipelines.media.probing.probe import probe
 from pipelines.media.ranges import RangeReader
 from pipelines.media.source import Descriptor, open_file, open_input
+from pipelines.media.validation.containers.structure import check_structure
+from pipelines.media.validation.finding_log import FindingLog
 
 _RANGE = struct.Struct(">QQ")
 _BLOCK = 4096
@@ -124,15 +128,32 @@ def test_a_film_that_comes_in_parts_is_that_film(fed, film):
         assert [bytes(packet) for packet in container.demux()] == [bytes(packet) for packet in whole.demux()]
 
 
-def test_whoever_wants_a_descriptor_gets_all_of_it_first(fed):
+def test_of_bytes_that_are_read_at_some_places_no_others_are_asked_for(fed):
     whole = os.urandom(10 * _BLOCK)
     source, host = fed(whole)
-    descriptor = open_file(source)
-    try:
-        assert os.read(descriptor, len(whole)) == whole
-    finally:
-        os.close(descriptor)
-    assert host.wishes == [(0, len(whole))]
+    with io.BufferedReader(open_file(source), _BLOCK) as file:
+        file.seek(7 * _BLOCK)
+        assert file.read(10) == whole[7 * _BLOCK : 7 * _BLOCK + 10]
+        assert host.wishes == [(7 * _BLOCK, 8 * _BLOCK)]
+        file.seek(0)
+        assert file.read() == whole
+
+
+def test_a_picture_that_is_too_large_is_refused_by_its_size(fed):
+    source, host = fed(bytes(257 << 20))
+    with pytest.raises(LimitError, match="257 MiB"):
+        look(source)
+    assert host.wishes == []
+
+
+def test_of_a_container_s_structure_only_what_tells_it_is_asked_for(fed, tmp_path):
+    factory.write_video(tmp_path / "film.mp4", [factory.grey(factory.ramp_level(number)) for number in range(5)])
+    film = (tmp_path / "film.mp4").read_bytes()
+    skipped = 100 * _BLOCK
+    source, host = fed(film + skipped.to_bytes(4) + b"free" + bytes(skipped - 8) + b"\0\0\0\x08free")
+    log = FindingLog()
+    assert check_structure(source, "mov,mp4,m4a,3gp,3g2,mj2", log)
+    assert sum(end - begin for begin, end in host.wishes) < len(film) + _BLOCK
 
 
 def test_bytes_that_can_t_be_had_are_an_error_and_no_end(fed, film):
@@ -140,5 +161,5 @@ def test_bytes_that_can_t_be_had_are_an_error_and_no_end(fed, film):
     host.fails = 0
     with pytest.raises(OSError, match="can't be had"), open_input(source):
         pass
-    with pytest.raises(SourceUnreadableError, match="can't be had"):
-        open_file(source)
+    with pytest.raises(OSError, match="can't be had"), open_file(source) as file:
+        file.read(1)
