@@ -20,9 +20,11 @@ from pathlib import Path
 
 from cluster.errors import StorageError
 from cluster.objects import PART_BYTES, OpenedObject
+from cluster.storage import free_space
 
 BLOCK_BYTES = 64 << 10
 _FULL = 0.9  # of the limit, after room was made
+_SPARE_BYTES = 256 << 20  # of the disk, which others write to
 _LOOK = 0.05  # of the limit: as much is fetched between two looks at all that is there
 _MISSING, _THERE = b"\0", b"\1"
 _unseen: dict[Path, int] = {}  # by folder: bytes that this process fetched since it looked
@@ -38,12 +40,12 @@ class FetchedObject:
         self._size = source.version.size_bytes
         self._blocks = -(-self._size // BLOCK_BYTES)
         self._entry = folder / _key(source)
+        self._limit_bytes = limit_bytes
         self._stopped = False
         self._ours = bytearray(self._blocks)  # as the marks, of what was fetched here
         self._unconfirmed: list[tuple[int, int]] = []
         self._closing = threading.Lock()
-        if not self._entry.is_dir():
-            _make_room(folder, limit_bytes)
+        _make_room(folder, limit_bytes)
         self._data, marks = self._open()
         try:
             with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
@@ -116,6 +118,7 @@ class FetchedObject:
 
     def _fetch(self, first: int, last: int) -> None:
         offset = first * BLOCK_BYTES
+        self._check_room((last - first) * BLOCK_BYTES)
         part = memoryview(self._source.read(min(last * BLOCK_BYTES, self._size) - offset, offset))
         try:
             while part:
@@ -124,11 +127,21 @@ class FetchedObject:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            message = f"No space left to fetch {self._source.version.path}. Make room."
-            raise StorageError("disk_full", message) from error
+            raise self._full() from error
         self._ours[first:last] = _THERE * (last - first)
         self._unconfirmed.append((first, last))
         _unseen[self._entry.parent] = _unseen.get(self._entry.parent, 0) + (last - first) * BLOCK_BYTES
+
+    def _check_room(self, wanted_bytes: int) -> None:
+        """Make room, where there is little, by all but this entry, which is in use."""
+        folder = self._entry.parent
+        short_bytes = wanted_bytes + _SPARE_BYTES - free_space(folder)
+        _make_room(folder, self._limit_bytes, besides=self._entry, short_bytes=short_bytes)
+        if short_bytes > 0 and wanted_bytes + _SPARE_BYTES > free_space(folder):
+            raise self._full()
+
+    def _full(self) -> StorageError:
+        return StorageError("disk_full", f"No space left to fetch {self._source.version.path}. Make room.")
 
     def _open(self) -> tuple[int, int]:
         """Data and marks of one entry, also where it is removed or made at this moment."""
@@ -147,9 +160,10 @@ class FetchedObject:
     def _make(self) -> None:
         making = self._entry.with_name(f".{uuid.uuid4().hex}")
         making.mkdir(parents=True, mode=0o700)
-        for name, size_bytes in (("data", self._size), ("marks", self._blocks)):
-            with (making / name).open("wb") as file:
-                file.truncate(size_bytes)
+        with (making / "data").open("wb") as file:
+            file.truncate(self._size)
+        with (making / "marks").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, self._blocks)  # to be written through memory, where no error is told
         try:
             making.rename(self._entry)
         except OSError as error:
@@ -171,23 +185,42 @@ def sweep_fetched(folder: Path, older_than_s: float) -> None:
                 _remove(entry)
 
 
-def _make_room(folder: Path, limit_bytes: int) -> None:
-    """Forget what was used longest ago, where all takes more than the limit. Looks only now and then."""
-    if _unseen.get(folder, limit_bytes) < limit_bytes * _LOOK:
+def held_bytes(folder: Path) -> int:
+    """What all takes."""
+    return sum(each for _, each in _held(folder).values())
+
+
+def _make_room(folder: Path, limit_bytes: int, *, besides: Path | None = None, short_bytes: int = 0) -> None:
+    """Forget what was used longest ago, where all takes more than the limit, or the disk is ``short_bytes`` short.
+
+    Looks only now and then, where the disk isn't.
+    """
+    if short_bytes <= 0 and _unseen.get(folder, limit_bytes) < limit_bytes * _LOOK:
         return
     _unseen[folder] = 0
+    if besides:
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(besides)  # so that no other process takes it for unused
+    held = _held(folder)
+    size_bytes = sum(each for _, each in held.values())
+    wanted_bytes = size_bytes - short_bytes if short_bytes > 0 else size_bytes
+    if size_bytes > limit_bytes:
+        wanted_bytes = min(wanted_bytes, int(limit_bytes * _FULL))
+    for entry, (_, each) in sorted(held.items(), key=lambda item: item[1]):
+        if size_bytes <= wanted_bytes:
+            break
+        if entry != besides:
+            _remove(entry)
+            size_bytes -= each
+
+
+def _held(folder: Path) -> dict[Path, tuple[float, int]]:
+    """Entries, when each was used and what it takes on the disk."""
     held = {}
     for entry in _entries(folder):
         with contextlib.suppress(FileNotFoundError):
             held[entry] = (entry.stat().st_mtime, (entry / "data").stat().st_blocks * 512)
-    size_bytes = sum(each for _, each in held.values())
-    if size_bytes <= limit_bytes:
-        return
-    for entry, (_, each) in sorted(held.items(), key=lambda item: item[1]):
-        if size_bytes <= limit_bytes * _FULL:
-            break
-        _remove(entry)
-        size_bytes -= each
+    return held
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -13,8 +13,10 @@ from pydantic import BaseModel
 
 from cluster.child import MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
+from cluster.fetched import held_bytes
 from cluster.identity import Identity
 from cluster.locations import location_of
+from cluster.object_paths import is_object_uri
 from cluster.sources import OpenObject, open_anywhere
 from cluster.storage import OpenSource, Roots, free_space
 from pipelines.jobs.driver import Driver
@@ -174,8 +176,10 @@ class Workbench:
         with open_anywhere(source, self._roots) as opened:
             return opened.size_bytes
 
-    def check_space(self, scratch_bytes: int, output_bytes: int = 0) -> None:
+    def check_space(self, scratch_bytes: int, output_bytes: int = 0, read_share: float = 1.0) -> None:
         """Refuse work that scratch, or the folder of the parameter ``output``, has no room for; object storage has.
+
+        Of sources that are objects, ``read_share`` is fetched.
 
         Raises:
             StorageError: ``disk_full``.
@@ -184,6 +188,9 @@ class Workbench:
         output = getattr(self.params, "output", None)
         if output and isinstance(target := location_of(output), Path):
             needed[target.parent] = output_bytes
+        if (objects := self._roots.objects) and any(map(is_object_uri, self.sources)):
+            read_bytes = sum(self.size_bytes(each) for each in self.sources if is_object_uri(each)) * read_share
+            needed[objects.fetched] = min(int(read_bytes), objects.fetched_bytes) - held_bytes(objects.fetched)
         for folder, needed_bytes in needed.items():
             free_bytes = free_space(folder)
             if needed_bytes > free_bytes:

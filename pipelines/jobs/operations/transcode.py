@@ -74,7 +74,7 @@ def plan(bench: Workbench) -> Plan:
         cutting=Cutting(slots=bench.slots, chunk_s=params.chunk_s),
     )
     scratch_bytes = _JOINED_TWICE * (transcode.estimated_size_bytes or 0)
-    bench.check_space(scratch_bytes, transcode.estimated_size_bytes or 0)
+    bench.check_space(scratch_bytes, transcode.estimated_size_bytes or 0, _read_share(transcode))
     chunked = transcode.method == "chunk"
     address = _Address(bench.settled_stamps(bench.sources), transcode)
     return Plan(
@@ -87,6 +87,12 @@ def plan(bench: Workbench) -> Plan:
         explain=_explain(transcode, scratch_bytes),
         warnings=transcode.warnings,
     )
+
+
+def _read_share(transcode: TranscodePlan) -> float:
+    """How much of the source is read, 0 to 1."""
+    whole_s = transcode.source.duration_s
+    return min(1.0, transcode.duration_s / whole_s) if transcode.duration_s and whole_s else 1.0
 
 
 class _Address:

@@ -11,7 +11,7 @@ import pytest
 
 from cluster import fetched
 from cluster.errors import StorageError
-from cluster.fetched import BLOCK_BYTES, FetchedObject, sweep_fetched
+from cluster.fetched import BLOCK_BYTES, FetchedObject, held_bytes, sweep_fetched
 from cluster.object_paths import object_path
 from cluster.objects import PART_BYTES, OpenedObject, Version
 
@@ -176,6 +176,49 @@ def test_a_new_one_takes_the_place_of_the_oldest(fetch, tmp_path):
     fetch(replace(FIRST, tag="three"), limit_bytes=15 * BLOCK_BYTES)
     assert first not in entries(tmp_path)
     assert len(entries(tmp_path)) == 2
+
+
+def test_room_is_made_while_it_is_fetched(fetch, tmp_path):
+    old = replace(FIRST, tag="old")
+    fetch(old).read(10 * BLOCK_BYTES, 0)
+    (first,) = entries(tmp_path)
+    os.utime(first, (0, 0))
+    there = fetch(limit_bytes=15 * BLOCK_BYTES)
+    assert first in entries(tmp_path)
+    for block in range(10):
+        there.read(BLOCK_BYTES, block * BLOCK_BYTES)
+    assert first not in entries(tmp_path)
+    assert held_bytes(tmp_path / "fetched") <= 15 * BLOCK_BYTES
+    assert there.read(10 * BLOCK_BYTES, 0) == CONTENT[: 10 * BLOCK_BYTES]
+
+
+def test_one_that_takes_more_than_all_may_is_begun_anew(fetch, tmp_path):
+    there = fetch(limit_bytes=15 * BLOCK_BYTES)
+    there.read(20 * BLOCK_BYTES, 0)
+    confirmed(there)
+    assert held_bytes(tmp_path / "fetched") >= 20 * BLOCK_BYTES
+    fetch(limit_bytes=15 * BLOCK_BYTES)
+    assert held_bytes(tmp_path / "fetched") == 0
+
+
+def test_a_disk_that_is_nearly_full_is_not_filled(fetch, store, tmp_path, monkeypatch):
+    fetch(replace(FIRST, tag="old")).read(BLOCK_BYTES, 0)
+    (old,) = entries(tmp_path)
+    os.utime(old, (0, 0))
+    there = fetch()
+    monkeypatch.setattr(fetched, "free_space", lambda _folder: 100 << 20)
+    with pytest.raises(StorageError) as told:
+        there.read(BLOCK_BYTES, 0)
+    assert told.value.code == "disk_full"
+    assert len(store.read) == 1
+    assert old not in entries(tmp_path)
+
+
+def test_marks_have_their_place_on_the_disk(fetch, tmp_path):
+    fetch(replace(FIRST, size_bytes=1 << 40))
+    (entry,) = entries(tmp_path)
+    assert (entry / "marks").stat().st_blocks * 512 >= (1 << 40) // BLOCK_BYTES
+    assert (entry / "data").stat().st_blocks == 0
 
 
 def test_an_entry_that_is_removed_while_it_is_opened_is_made_anew(fetch, tmp_path, monkeypatch):
