@@ -15,6 +15,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -45,14 +46,15 @@ class FetchedObject:
         self._ours = bytearray(self._blocks)  # as the marks, of what was fetched here
         self._unconfirmed: list[tuple[int, int]] = []
         self._closing = threading.Lock()
-        _make_room(folder, limit_bytes)
-        self._data, marks = self._open()
-        try:
-            with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
-                os.utime(self._entry)  # its age counts anew
-            self._marks = mmap.mmap(marks, self._blocks)
-        finally:
-            os.close(marks)
+        with self._disk_errors():
+            _make_room(folder, limit_bytes)
+            self._data, marks = self._open()
+            try:
+                with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                    os.utime(self._entry)  # its age counts anew
+                self._marks = mmap.mmap(marks, self._blocks)
+            finally:
+                os.close(marks)
 
     def close(self) -> None:
         with self._closing:
@@ -65,13 +67,14 @@ class FetchedObject:
 
     def descriptor(self) -> int:
         """A new one of the sparse file, for reading; what isn't there yet reads as zeros."""
-        return os.open(f"/proc/self/fd/{self._data}", os.O_RDONLY | os.O_CLOEXEC)
+        with self._disk_errors():
+            return os.open(f"/proc/self/fd/{self._data}", os.O_RDONLY | os.O_CLOEXEC)
 
     def bring(self, begin: int, end: int) -> tuple[int, int]:
         """Have the bytes from ``begin`` to ``end`` there, as far as the object has them; what is there around them.
 
         Raises:
-            StorageError: the object can't be read, or the disk is full.
+            StorageError: the object can't be read; ``disk_full``; ``storage_unavailable``, also where the disk fails.
         """
         first, last = begin // BLOCK_BYTES, min(-(-end // BLOCK_BYTES), self._blocks)
         at = first
@@ -85,7 +88,8 @@ class FetchedObject:
     def read(self, count: int, offset: int) -> bytes:
         """Some bytes, brought first. Raises as ``bring``."""
         self.bring(offset, offset + count)
-        return os.pread(self._data, count, offset)
+        with self._disk_errors():
+            return os.pread(self._data, count, offset)
 
     def unconfirmed(self) -> Runs:
         """What was fetched here and isn't known to be of the version."""
@@ -118,16 +122,13 @@ class FetchedObject:
 
     def _fetch(self, first: int, last: int) -> None:
         offset = first * BLOCK_BYTES
-        self._check_room((last - first) * BLOCK_BYTES)
+        with self._disk_errors():
+            self._check_room((last - first) * BLOCK_BYTES)
         part = memoryview(self._source.read(min(last * BLOCK_BYTES, self._size) - offset, offset))
-        try:
+        with self._disk_errors():
             while part:
                 written = os.pwrite(self._data, part, offset)
                 part, offset = part[written:], offset + written
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise self._full() from error
         self._ours[first:last] = _THERE * (last - first)
         self._unconfirmed.append((first, last))
         _unseen[self._entry.parent] = _unseen.get(self._entry.parent, 0) + (last - first) * BLOCK_BYTES
@@ -139,6 +140,19 @@ class FetchedObject:
         _make_room(folder, self._limit_bytes, besides=self._entry, short_bytes=short_bytes)
         if short_bytes > 0 and wanted_bytes + _SPARE_BYTES > free_space(folder):
             raise self._full()
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """What goes wrong on this disk is told as that: the source is at no fault."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full() from error
+            raise StorageError(
+                "storage_unavailable",
+                f"What is fetched of {self._source.version.path} can't be kept on this disk: {error.strerror}.",
+            ) from error
 
     def _full(self) -> StorageError:
         return StorageError("disk_full", f"No space left to fetch {self._source.version.path}. Make room.")
@@ -159,15 +173,15 @@ class FetchedObject:
 
     def _make(self) -> None:
         making = self._entry.with_name(f".{uuid.uuid4().hex}")
-        making.mkdir(parents=True, mode=0o700)
-        with (making / "data").open("wb") as file:
-            file.truncate(self._size)
-        with (making / "marks").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, self._blocks)  # to be written through memory, where no error is told
         try:
+            making.mkdir(parents=True, mode=0o700)
+            with (making / "data").open("wb") as file:
+                file.truncate(self._size)
+            with (making / "marks").open("wb") as file:  # to be written through memory, where no error is told
+                os.posix_fallocate(file.fileno(), 0, self._blocks)
             making.rename(self._entry)
         except OSError as error:
-            shutil.rmtree(making)
+            shutil.rmtree(making, ignore_errors=True)
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
 

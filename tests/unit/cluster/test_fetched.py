@@ -1,5 +1,6 @@
 """What is fetched of an object, and what of it is kept."""
 
+import errno
 import os
 import shutil
 import time
@@ -11,9 +12,11 @@ import pytest
 
 from cluster import fetched
 from cluster.errors import StorageError
+from cluster.feed import Feed
 from cluster.fetched import BLOCK_BYTES, FetchedObject, held_bytes, sweep_fetched
 from cluster.object_paths import object_path
 from cluster.objects import PART_BYTES, OpenedObject, Version
+from pipelines.media import ranges
 
 CONTENT = os.urandom(2 * PART_BYTES + 5 * BLOCK_BYTES + 17)
 FIRST = Version(object_path("s3://films/a.mkv"), len(CONTENT), "one")
@@ -244,12 +247,37 @@ def test_what_isn_t_wanted_any_more_isn_t_fetched(fetch, store):
     assert store.read == []
 
 
-def test_a_full_disk_is_told(fetch, monkeypatch):
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "storage_unavailable")])
+def test_what_goes_wrong_on_the_disk_is_told_as_that(fetch, store, tmp_path, monkeypatch, number, code):
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
 
     there = fetch()
-    monkeypatch.setattr(fetched.os, "pwrite", full)
+    monkeypatch.setattr(fetched.os, "pwrite", fail)
     with pytest.raises(StorageError) as told:
         there.bring(0, 10)
+    assert told.value.code == code
+    feed = Feed(FetchedObject(OpenedObject(FIRST, store), tmp_path / "fetched", LIMIT_BYTES))
+    with pytest.raises(OSError, match="can't be had"):
+        ranges.bring(feed.number, 0, 10)
+    assert feed.failure is not None
+    assert feed.failure.code == code
+    feed.close()
+
+
+def test_a_place_that_nothing_can_be_kept_in_is_told(store, tmp_path):
+    (tmp_path / "fetched").write_bytes(b"a file")
+    with pytest.raises(StorageError, match="on this disk: Not a directory") as told:
+        FetchedObject(OpenedObject(FIRST, store), tmp_path / "fetched", LIMIT_BYTES)
+    assert told.value.code == "storage_unavailable"
+
+
+def test_what_couldn_t_be_made_leaves_nothing(fetch, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fetched.os, "posix_fallocate", full)
+    with pytest.raises(StorageError) as told:
+        fetch()
     assert told.value.code == "disk_full"
+    assert entries(tmp_path) == []
