@@ -5,6 +5,7 @@ profile, the machine's role), and tries again, with back-off, what may pass.
 """
 
 import contextlib
+import heapq
 import logging
 import re
 from collections.abc import Iterator
@@ -34,6 +35,15 @@ class Version:
     path: ObjectPath
     size_bytes: int
     tag: str
+
+
+@dataclass(frozen=True)
+class ListedObject:
+    """An object as a list tells it, which has no tags; ``modified_s`` is when it was written, by the store's clock."""
+
+    uri: str
+    size_bytes: int
+    modified_s: int
 
 
 @dataclass(frozen=True)
@@ -82,20 +92,37 @@ class ObjectStore:
                 return None
             raise
 
-    def below(self, prefix: ObjectPath) -> Iterator[str]:
-        """The URIs of all objects below ``prefix``, by name; not each is one that ``object_path`` takes.
+    def below(self, prefix: ObjectPath) -> Iterator[ListedObject]:
+        """All objects below ``prefix``, by name; not each has a URI that ``object_path`` takes.
+
+        A folder is listed when its turn comes: whoever stops early has listed no more than the folders so far. Left out
+        are keys with empty parts.
 
         Raises as ``open``.
         """
+        waiting = self._listed(prefix, str(prefix.path))
+        while waiting:
+            path, size_bytes, modified_s = heapq.heappop(waiting)
+            if path.endswith("/"):
+                for each in self._listed(prefix, path.removesuffix("/")):
+                    heapq.heappush(waiting, each)
+            else:
+                yield ListedObject(f"{prefix.scheme}://{path}", size_bytes, modified_s)
+
+    def _listed(self, prefix: ObjectPath, folder: str) -> list[tuple[str, int, int]]:
+        """What is in a folder, sorted; folders end in a slash, so that they come where what is in them does."""
         from pyarrow import fs
 
         with store_errors(prefix):
-            found = _s3(self._s3_endpoint).get_file_info(
-                fs.FileSelector(str(prefix.path), recursive=True, allow_not_found=True)
-            )
-        for info in sorted(found, key=lambda info: info.path):
-            if info.type == fs.FileType.File:
-                yield f"{prefix.scheme}://{info.path}"
+            found = _s3(self._s3_endpoint).get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        return sorted(
+            (f"{each.path}/", 0, 0)
+            if each.type == fs.FileType.Directory
+            else (each.path, each.size, int(each.mtime_ns // 10**9))
+            for each in found
+            if each.path.startswith(f"{folder}/")
+            and not each.path.endswith("/")  # a//b is told as the folder a once more
+        )
 
     def upload(self, made: Path, target: ObjectPath, media_type: str) -> None:
         """Make an object of a file. It is there once all of it is; an interrupted process leaves none.

@@ -11,8 +11,10 @@ from cluster.feed import Feed
 from cluster.fetched import FetchedObject
 from cluster.identity import Identity, sampled
 from cluster.object_paths import ObjectAccess, ObjectPath, check_below, is_object_uri, object_path
-from cluster.objects import object_store
+from cluster.objects import ListedObject, object_store
 from cluster.storage import OpenSource, Roots, open_source
+
+_LISTED_MOST = 1_000_000  # a thousand requests, of which the store answers some ten a second
 
 
 class OpenObject:
@@ -124,28 +126,43 @@ def check_object_folder(folder: ObjectPath, roots: Roots) -> None:
     check_below(folder, roots.objects, "source_outside_roots")
 
 
+def each_below(folder: ObjectPath, roots: Roots) -> Iterator[ListedObject]:
+    """Objects below ``folder``, by name, but hidden ones.
+
+    Raises:
+        StorageError: ``source_outside_roots``; ``source_too_many``: so many that they aren't gone through; as
+            ``ObjectStore.open``.
+    """
+    access = check_below(folder, roots.objects, "source_outside_roots")
+    for number, listed in enumerate(object_store(access.s3_endpoint).below(folder), start=1):
+        if number > _LISTED_MOST:
+            raise StorageError("source_too_many", f"{folder} holds more than {_LISTED_MOST} objects. Name subfolders.")
+        if "/." not in listed.uri.removeprefix(str(folder)):
+            yield listed
+
+
 def objects_below(
-    folder: ObjectPath, roots: Roots, suffixes: Container[str], *, without: ObjectPath | None = None
+    folder: ObjectPath, roots: Roots, suffixes: Container[str], *, without: ObjectPath | None = None, most: int
 ) -> tuple[list[ObjectPath], list[str]]:
     """Objects below ``folder`` whose names end as ``suffixes`` say, by name; and the URIs of those that can't be named.
 
     Hidden ones are left out, and those below ``without``.
 
     Raises:
-        StorageError: ``source_outside_roots``; as ``ObjectStore.open``.
+        StorageError: ``source_too_many``: more than ``most``; as ``each_below``.
     """
-    access = check_below(folder, roots.objects, "source_outside_roots")
     found: list[ObjectPath] = []
     left_out: list[str] = []
-    for uri in object_store(access.s3_endpoint).below(folder):
-        if PurePosixPath(uri).suffix.lower() not in suffixes:
+    for listed in each_below(folder, roots):
+        if PurePosixPath(listed.uri).suffix.lower() not in suffixes:
             continue
         try:
-            path = object_path(uri)
+            path = object_path(listed.uri)
         except StorageError:
-            left_out.append(f"{uri!a} (its key can't be written as a URI)")
+            left_out.append(f"{listed.uri!a} (its key can't be written as a URI)")
             continue
-        hidden = any(part.startswith(".") for part in path.path.relative_to(folder.path).parts)
-        if not hidden and (without is None or not path.is_relative_to(without)):
+        if without is None or not path.is_relative_to(without):
             found.append(path)
+            if len(found) > most:
+                raise StorageError("source_too_many", f"{folder} holds more than {most} of them. Name subfolders.")
     return found, left_out

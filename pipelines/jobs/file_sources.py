@@ -85,7 +85,7 @@ def _folder(
         if not source.endswith("/"):
             return None
         without = output if isinstance(output, ObjectPath) else None
-        objects, unnamed = objects_below(at, roots, suffixes, without=without)
+        objects, unnamed = objects_below(at, roots, suffixes, without=without, most=kind.most)
         return [(each, each.path.relative_to(at.path).as_posix()) for each in objects], unnamed
     if not at.is_dir():
         return None

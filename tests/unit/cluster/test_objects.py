@@ -116,11 +116,31 @@ def test_a_store_that_isn_t_there_is_unavailable(s3):
     assert code_of(nobody.open, FILM) == "storage_unavailable"
 
 
+def uris_below(store: ObjectStore, prefix: str) -> list[str]:
+    return [each.uri for each in store.below(object_path(prefix))]
+
+
 def test_a_list_has_all_that_is_below_and_nothing_beside(store, s3):
     for key in ("2019/b.jpg", "2019/a/c.jpg", "2019b/d.jpg", "e.jpg"):
         s3.put(key, b"picture")
-    assert list(store.below(object_path("s3://films/2019"))) == ["s3://films/2019/a/c.jpg", "s3://films/2019/b.jpg"]
-    assert list(store.below(object_path("s3://films/2020"))) == []
+    assert uris_below(store, "s3://films/2019") == ["s3://films/2019/a/c.jpg", "s3://films/2019/b.jpg"]
+    assert uris_below(store, "s3://films/2020") == []
+
+
+def test_a_list_is_sorted_by_whole_names(store, s3):
+    keys = ["a b/x.jpg", "a-c.jpg", "a/b.jpg", "a/b/c.jpg", "a.jpg", "a0.jpg", "B.jpg"]
+    for key in (*keys, "a//empty.jpg"):
+        s3.put(key, b"picture")
+    assert uris_below(store, "s3://films") == [f"s3://films/{key}" for key in sorted(keys)]
+
+
+def test_a_list_is_made_no_further_than_it_is_read(store, s3):
+    for number in range(20):
+        s3.put(f"{number:02}/a.jpg", b"picture")
+    s3.requests.clear()
+    listed = store.below(object_path("s3://films"))
+    assert next(listed).uri == "s3://films/00/a.jpg"
+    assert len(s3.requests) == 2
 
 
 @pytest.mark.parametrize("size_bytes", [1, 2 * PART_BYTES + 1])

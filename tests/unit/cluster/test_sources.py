@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from object_server import BUCKET, ObjectServer
 
-from cluster import objects
+from cluster import objects, sources
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
 from cluster.fetched import BLOCK_BYTES
@@ -219,6 +219,20 @@ def test_a_folder_of_objects_is_gone_through(roots, s3):
     ):
         s3.put(key.replace("%", "%25"), b"content")
     folder = object_path(f"s3://{BUCKET}/films/")
-    found, left_out = objects_below(folder, roots, {".jpg"}, without=folder / "made")
+    found, left_out = objects_below(folder, roots, {".jpg"}, without=folder / "made", most=2)
     assert list(map(str, found)) == [f"s3://{BUCKET}/films/2019/a.jpg", f"s3://{BUCKET}/films/b.JPG"]
     assert left_out == [f"'s3://{BUCKET}/films/a%41.jpg' (its key can't be written as a URI)"]
+
+
+def test_a_folder_is_gone_through_no_further_than_there_may_be_of_them(roots, s3, monkeypatch):
+    for number in range(10):
+        s3.put(f"films/{number}/a.jpg", b"content")
+    folder = object_path(f"s3://{BUCKET}/films/")
+    s3.requests.clear()
+    with pytest.raises(StorageError, match="more than 2 of them") as refused:
+        objects_below(folder, roots, {".jpg"}, most=2)
+    assert refused.value.code == "source_too_many"
+    assert len(s3.requests) == 4
+    monkeypatch.setattr(sources, "_LISTED_MOST", 5)
+    with pytest.raises(StorageError, match="more than 5 objects"):
+        objects_below(folder, roots, {".png"}, most=2)
