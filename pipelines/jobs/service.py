@@ -9,6 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ from pipelines.media.profiles import Profile
 
 MAX_SOURCES = 1000
 _CHECKED_AT_ONCE = 10  # sources, while other requests wait
+_STORES_ASKED_AT_ONCE = 8
+_STORE_LIMIT_S, _STORE_LIMIT_EACH_S = 10.0, 0.2  # for all sources, and for each more
 _TOLD_IN_PLACE = frozenset({"source_not_found", "source_empty"})
 
 
@@ -71,6 +74,8 @@ class JobService:
         self._store = store
         self._catalogue = catalogue
         self._lane = lane
+        # A store that doesn't answer holds these, and nothing that has no use for one.
+        self._stores = ThreadPoolExecutor(_STORES_ASKED_AT_ONCE, thread_name_prefix="stores")
 
     async def submit(
         self, request: Request, *, owner: str, idempotency_key: str | None, retry_of: Job | None = None
@@ -98,11 +103,7 @@ class JobService:
         )
         known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
         if known is None:
-            check = partial(self._check_files, request, operation, output, overwrite=bool(params.get("overwrite")))
-            if len(request.sources) > _CHECKED_AT_ONCE or any(map(is_object_uri, (*request.sources, str(output)))):
-                await asyncio.to_thread(check)
-            else:  # the hop costs 1 ms, and 15 ms at p99 (docs/decisions/0013)
-                check()
+            await self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
             if output and not retry_of:  # a retry's was accepted before
                 check_extension(operation, operation.params.model_validate(params), output, self.profiles())
             known, _ = await self._store.submit(wanted)
@@ -122,8 +123,7 @@ class JobService:
         if isinstance(answer, JobError):
             raise RefusedError(answer)
         try:
-            overwrite = bool(params.get("overwrite"))
-            await asyncio.to_thread(self._check_files, request, operation, output, overwrite=overwrite)
+            await self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
         except StorageError as error:
             refused = f"It would be refused: {error.message}"
             return answer.model_copy(update={"warnings": (refused, *answer.warnings)})
@@ -226,7 +226,27 @@ class JobService:
             values["output"] = str(output)
         return operation, values, output
 
-    def _check_files(self, request: Request, operation: Operation, output: Location | None, *, overwrite: bool) -> None:
+    async def _check_files(
+        self, request: Request, operation: Operation, output: Location | None, *, overwrite: bool
+    ) -> None:
+        """Raises StorageError where sources or output can't be used, or a store doesn't tell in time."""
+        check = partial(self._check_files_now, request, operation, output, overwrite=overwrite)
+        if any(map(is_object_uri, (*request.sources, str(output)))):
+            limit_s = _STORE_LIMIT_S + _STORE_LIMIT_EACH_S * len(request.sources)
+            try:
+                async with asyncio.timeout(limit_s):
+                    await asyncio.get_running_loop().run_in_executor(self._stores, check)
+            except TimeoutError as error:
+                told = f"The object storage didn't tell within {limit_s:.0f} s of what the job names. Try again later."
+                raise StorageError("storage_unavailable", told) from error
+        elif len(request.sources) > _CHECKED_AT_ONCE:
+            await asyncio.to_thread(check)
+        else:  # the hop costs 1 ms, and 15 ms at p99 (docs/decisions/0013)
+            check()
+
+    def _check_files_now(
+        self, request: Request, operation: Operation, output: Location | None, *, overwrite: bool
+    ) -> None:
         roots = current_roots(self._settings)
         try:
             if not operation.on_collection:

@@ -1,4 +1,6 @@
+import asyncio
 import os
+import socket
 import uuid
 from itertools import pairwise
 from pathlib import Path
@@ -7,7 +9,9 @@ from typing import Any
 import pytest
 from unit.pipelines.jobs.makers import pretend_catalogue
 
+from cluster import objects
 from cluster.errors import StorageError
+from pipelines.jobs import service as service_module
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError
 from pipelines.jobs.models import Artifact, JobError, Plan, State
@@ -472,3 +476,39 @@ def test_an_output_named_for_another_container_is_refused(submit, films):
     with pytest.raises(InvalidError) as refused:
         submit(output=str(films / "out.mp4"))
     assert refused.value.code == "output_extension"
+
+
+# Stores that don't answer
+
+
+@pytest.fixture
+def silent(run, settings, store, lane, s3, monkeypatch):
+    """Submit a job whose source is in a store that takes connections, and says nothing."""
+    monkeypatch.setattr(objects, "_TRIES", 1)
+    objects._s3.cache_clear()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        roots = {"roots": ("s3://films/",), "s3_endpoint": f"http://127.0.0.1:{server.getsockname()[1]}"}
+        service = JobService(settings.model_copy(update=roots), store, pretend_catalogue(), lane)
+        yield lambda: service.submit(Request("copy", ("s3://films/a.mkv",), {}), owner="local", idempotency_key=None)
+    objects._s3.cache_clear()
+
+
+def test_a_store_that_says_nothing_is_told(run, silent, monkeypatch):
+    monkeypatch.setattr(service_module, "_STORE_LIMIT_S", 0.05)
+    with pytest.raises(StorageError, match="didn't tell within") as refused:
+        run(silent())
+    assert refused.value.code == "storage_unavailable"
+
+
+def test_a_store_that_says_nothing_holds_nothing_but_who_asks_it(run, silent):
+    async def some_done() -> bool:
+        asking = [asyncio.create_task(silent()) for _ in range(40)]
+        await asyncio.sleep(0)  # they have begun
+        await asyncio.to_thread(int)
+        some = any(each.done() for each in asking)
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        return some
+
+    assert not run(some_done())
