@@ -1,6 +1,5 @@
 """``collection-export``: files of a collection in a folder or an archive, named by a template, and what is known."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -17,13 +16,13 @@ from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.export_plan import Export, planned, size_of
 from pipelines.bulk.folder_export import Exported, copy_all
 from pipelines.bulk.name_template import checked_template
+from pipelines.bulk.processing import FAILED, failed_report
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 
-_FAILED = "failed.jsonl"
 _SHOWN = 5
 
 
@@ -93,7 +92,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
         return archive_batch(bench, unit) if export.packs else copy_batch(bench, unit)
     figures, failed = (pack_all if export.packs else copy_all)(bench, export, runner)
     if failed:
-        (bench.scratch / _FAILED).write_text("".join(f"{json.dumps(row)}\n" for row in failed))
+        failed_report(bench, failed)
     return ExportResult(collection=export.collection.name, **figures.model_dump())
 
 
@@ -105,8 +104,8 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         warnings.append("Files that got another name are to be imported again before they are processed.")
     if not result.failed:
         return Outcome(result, warnings=warnings)
-    warnings.append(f"{result.failed} of {result.files} files could not be copied; {_FAILED} tells why.")
-    return Outcome(result, (Made(driver.folder / _FAILED, _FAILED, "application/jsonl", own=True),), warnings)
+    warnings.append(f"{result.failed} of {result.files} files could not be copied; {FAILED} tells why.")
+    return Outcome(result, (Made(driver.folder / FAILED, FAILED, "application/jsonl", own=True),), warnings)
 
 
 OPERATION = Operation(
