@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from bombs import bombs
 from PIL import Image
 from unit.pipelines.bulk.desk import HereAndNow, report, settle
 
@@ -124,6 +125,17 @@ def test_names_don_t_depend_on_what_is_left_to_do(desk, library, imported):
     process(desk, output=str(out))
     made = sorted(path.relative_to(out).as_posix().partition("-16w")[0] for path in out.rglob("*.*"))
     assert made == ["A-png", "a-jpg", "b", "disk/c"]
+
+
+def test_what_might_do_better_a_moment_later_is_tried_three_times(desk, library, imported):
+    (huge,) = [path for path in bombs(desk.folder / "bombs") if path.name == "pixels.png"]
+    huge.rename(library / "huge.png")
+    imported()
+    result = process(desk)
+    assert (result.done, result.failed, result.given_up, result.place_faults) == (3, 2, 1, 0)
+    assert sorted((row["code"], row["attempts"]) for row in kept(desk) if row["state"] == "failed") == [
+        *(("limit_exceeded", 3), ("source_unreadable", 1))
+    ]
 
 
 def test_a_full_disk_ends_the_job_and_is_no_file_s_fault(desk, library, imported, monkeypatch):
