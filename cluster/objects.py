@@ -8,13 +8,16 @@ import contextlib
 import heapq
 import logging
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cluster.errors import StorageError
+from cluster.identity import SETTLED_S, Identity
 from cluster.object_paths import ObjectPath
 
 PART_BYTES = 8 << 20
@@ -35,6 +38,12 @@ class Version:
     path: ObjectPath
     size_bytes: int
     tag: str
+    modified_s: int
+
+    @property
+    def listed(self) -> "ListedObject":
+        """As a list tells it."""
+        return ListedObject(str(self.path), self.size_bytes, self.modified_s)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,11 @@ class ListedObject:
     uri: str
     size_bytes: int
     modified_s: int
+
+    def stamp(self) -> Identity:
+        """As ``stamp`` tells it of a file. One that was written this moment may be written again in the same second."""
+        noted = f"{self.uri}:{self.size_bytes}:{self.modified_s}"
+        return Identity(noted, time.time() - self.modified_s > SETTLED_S)
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,8 @@ class ObjectStore:
             file = _s3(self._s3_endpoint).open_input_file(str(path.path))
             noted = {name.lower(): value.decode() for name, value in file.metadata().items()}
             tag = " ".join(noted.get(name, "") for name in ("etag", "last-modified"))
-            return OpenedObject(Version(path, file.size(), tag), file)
+            modified_s = int(datetime.fromisoformat(noted["last-modified"]).timestamp())
+            return OpenedObject(Version(path, file.size(), tag, modified_s), file)
 
     def version(self, path: ObjectPath) -> Version | None:
         """What is at ``path`` now; None where there is nothing. Else raises as ``open``."""

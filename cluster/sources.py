@@ -38,6 +38,11 @@ class OpenObject:
         return self._source.version.size_bytes
 
     @property
+    def modified_ns(self) -> int:
+        """When it was written, by the store's clock, which tells seconds."""
+        return self._source.version.modified_s * 10**9
+
+    @property
     def failure(self) -> StorageError | None:
         """Why bytes that the child asked for couldn't be had."""
         return self._feed.failure if self._feed else None
@@ -63,6 +68,19 @@ class OpenObject:
     def stamp(self) -> Identity:
         version = self._source.version
         return Identity(f"{version.path}:{version.size_bytes}:{version.tag}", settled=True)
+
+    @property
+    def listed(self) -> ListedObject:
+        """As a list tells it."""
+        return self._source.version.listed
+
+    def listed_stamp(self) -> Identity:
+        """A ``stamp`` that a list tells, too."""
+        return self.listed.stamp()
+
+    def read(self, count: int, offset: int) -> bytes:
+        """``count`` bytes from ``offset`` on, of which none are kept. Raises as ``ObjectStore.open``."""
+        return self._source.read(count, offset)
 
     def for_child(self) -> SourceDescriptor:
         """It, on its way to the child, which asks for the bytes that it reads. For each call anew."""
@@ -113,7 +131,13 @@ def open_anywhere(uri: str, roots: Roots) -> Iterator[OpenSource | OpenObject]:
         with open_source(uri, roots.read) as opened:
             yield opened
         return
-    path = object_path(uri)
+    with open_object(object_path(uri), roots) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def open_object(path: ObjectPath, roots: Roots) -> Iterator[OpenObject]:
+    """Open an object. Raises as ``open_anywhere``."""
     access = check_below(path, roots.objects, "source_outside_roots")
     with contextlib.closing(OpenObject(path, access)) as found:
         if found.size_bytes == 0:

@@ -6,14 +6,15 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
-from cluster.identity import identify
-from cluster.storage import flush_files, local_path, open_source
+from cluster.locations import location_of
+from cluster.object_paths import is_object_uri
+from cluster.sources import OpenObject, open_anywhere
+from cluster.storage import OpenSource, flush_files, local_path
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.scanning import Seen, kind_of, scan, seen_of, suffixes_of
+from pipelines.bulk.scanning import Seen, kind_of, scan, scan_objects, seen_object, seen_of, suffixes_of
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.workbench import Workbench
 from pipelines.media.collecting.collecting_spec import ARCHIVES, MANIFESTS, Listed, Unpacked
@@ -38,11 +39,11 @@ class Looked:
     def of(cls, sources: Sequence[str], seen: Iterable[Seen], kinds: frozenset[str]) -> "Looked":
         """An archive or manifest that is refused, or a folder that can't be read, tells nothing of what it holds."""
         refused = {each.uri for each in seen if each.problem is not None}
-        paths = [local_path(source) for source in sources]
+        lists = {str(location_of(source)) for source in sources if is_list(source)}
         return cls(
-            folders=tuple(f"{path}/" for path in paths if path.is_dir()),
+            folders=tuple(f"{location_of(source)}/" for source in sources if _is_folder(source)),
             closed=tuple(f"{uri}/" for uri in refused),
-            lists=frozenset(str(path) for path in paths if is_list(path) and str(path) not in refused),
+            lists=frozenset(lists - refused),
             kinds=kinds,
         )
 
@@ -57,9 +58,14 @@ class Looked:
         return row["kind"] in self.kinds or (row["state"] == "unreadable" and os.path.isdir(uri))  # noqa: PTH112
 
 
-def is_list(path: Path) -> bool:
+def is_list(source: str) -> bool:
     """Whether it is an archive or a manifest: then the files are those that it holds or names."""
-    return path.name.lower().endswith(ARCHIVES + MANIFESTS) and not path.is_dir()
+    return location_of(source).name.lower().endswith(ARCHIVES + MANIFESTS) and not _is_folder(source)
+
+
+def _is_folder(source: str) -> bool:
+    """In object storage a slash at its end says so."""
+    return source.endswith("/") if is_object_uri(source) else local_path(source).is_dir()
 
 
 def seen_in(bench: Workbench, collection: Collection, kinds: frozenset[str]) -> Iterator[Seen]:
@@ -72,8 +78,11 @@ def seen_in(bench: Workbench, collection: Collection, kinds: frozenset[str]) -> 
         ChildFailedError, ChildCrashedError, ChildLimitError: the only source is an archive or manifest that is refused.
     """
     for source in bench.sources:
-        if not is_list(local_path(source)):
-            yield from scan([source], bench.read_roots, kinds=kinds)
+        if not is_list(source):
+            if is_object_uri(source):
+                yield from scan_objects(source, bench.roots, kinds=kinds)
+            else:
+                yield from scan([source], bench.read_roots, kinds=kinds)
             continue
         try:
             found = _unpacked if source.lower().endswith(ARCHIVES) else _named
@@ -81,15 +90,13 @@ def seen_in(bench: Workbench, collection: Collection, kinds: frozenset[str]) -> 
         except _OF_SOURCE as error:
             if len(bench.sources) == 1:
                 raise
-            path = local_path(source)
+            path = location_of(source)
             yield Seen(str(path), path.name, str(path), kind_of(path.name), problem=job_error(error).message)
 
 
 def _unpacked(bench: Workbench, collection: Collection, source: str, kinds: frozenset[str]) -> Iterator[Seen]:
     """The files of an archive, unpacked into the collection; once, while it stays as it is."""
-    path = local_path(source)
-    with open_source(source, bench.read_roots) as opened:
-        identity = identify(opened.descriptor).digest
+    path, identity = location_of(source), bench.identity(source).digest
     place = collection.folder / "unpacked" / _digest(str(path))
     folder = place / _digest(identity, *sorted(kinds))
     if not (folder / _NOTE).exists():
@@ -111,21 +118,27 @@ def _unpacked(bench: Workbench, collection: Collection, source: str, kinds: froz
 
 def _named(bench: Workbench, _collection: Collection, source: str, kinds: frozenset[str]) -> Iterator[Seen]:
     """The files that a manifest names, each once; a name without a root is below its folder."""
-    path = local_path(source)
+    path = location_of(source)
     told: set[str] = set()
     for name in bench.call(_LISTED, Listed, source).names:
         if kind_of(name) not in kinds:
             continue
-        uri = name if name.startswith(("/", "file:")) or "://" in name else str(path.parent / name)
+        uri = name if name.startswith(("/", "file:")) or "://" in name else f"{path.parent}/{name}"
         try:
-            uri = str(local_path(uri))
-            with open_source(uri, bench.read_roots) as opened:
-                seen = seen_of(uri, name, str(path), os.fstat(opened.descriptor))
+            uri = str(location_of(uri))
+            with open_anywhere(uri, bench.roots) as opened:
+                seen = _seen_open(opened, name, str(path))
         except StorageError as error:
             seen = Seen(uri, name, str(path), kind_of(name), problem=error.message)
         if seen.uri not in told:
             told.add(seen.uri)
             yield seen
+
+
+def _seen_open(opened: OpenSource | OpenObject, name: str, root: str) -> Seen:
+    if isinstance(opened, OpenObject):
+        return seen_object(opened.listed, name, root)
+    return seen_of(str(opened.path), name, root, os.fstat(opened.descriptor))
 
 
 def _digest(*parts: str) -> str:

@@ -6,8 +6,12 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.errors import StorageError
 from cluster.identity import stamp_of
-from cluster.storage import check_folder, local_path, open_source
+from cluster.object_paths import object_path
+from cluster.objects import ListedObject
+from cluster.sources import each_below, open_object
+from cluster.storage import Roots, check_folder, local_path, open_source
 from pipelines.media.images.info import OTHER_SUFFIXES, SUFFIXES
 from pipelines.media.info import SOUND_SUFFIXES, VIDEO_SUFFIXES
 
@@ -50,6 +54,30 @@ def scan(sources: Sequence[str], roots: Sequence[Path], *, kinds: frozenset[str]
         else:
             with open_source(source, roots) as opened:
                 yield seen_of(str(path), path.name, str(path.parent), os.fstat(opened.descriptor))
+
+
+def scan_objects(source: str, roots: Roots, *, kinds: frozenset[str]) -> Iterator[Seen]:
+    """As ``scan``, of the object that is named; with a slash at its end, of the objects below it.
+
+    Raises:
+        StorageError: it isn't there, or outside the roots; there are too many, or the store doesn't answer.
+    """
+    at = object_path(source)
+    if not source.endswith("/"):
+        with open_object(at, roots) as opened:
+            yield seen_object(opened.listed, at.name, str(at.parent))
+        return
+    for listed in each_below(at, roots):
+        path = listed.uri.removeprefix(f"{at}/")
+        if kind_of(path) not in kinds:
+            continue
+        try:
+            object_path(listed.uri)
+        except StorageError:
+            shown = ascii(listed.uri)[1:-1]
+            yield Seen(shown, path, str(at), kind_of(path), problem="its key can't be written as a URI")
+        else:
+            yield seen_object(listed, path, str(at))
 
 
 def kind_of(name: str) -> str:
@@ -104,6 +132,20 @@ def seen_of(uri: str, path: str, root: str, facts: os.stat_result) -> Seen:
         kind=kind_of(path),
         size_bytes=facts.st_size,
         modified_ns=facts.st_mtime_ns,
+        stamp=stamped.digest if stamped.settled else None,
+    )
+
+
+def seen_object(listed: ListedObject, path: str, root: str) -> Seen:
+    """An object that was found, told by what a list tells."""
+    stamped = listed.stamp()
+    return Seen(
+        uri=listed.uri,
+        path=path,
+        root=root,
+        kind=kind_of(path),
+        size_bytes=listed.size_bytes,
+        modified_ns=listed.modified_s * 10**9,
         stamp=stamped.digest if stamped.settled else None,
     )
 

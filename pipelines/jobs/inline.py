@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
-from cluster.storage import local_path
+from cluster.locations import location_of
 from pipelines.jobs.catalogue import Each, Operation, Outcome
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import Plan
@@ -58,7 +58,7 @@ def _alone(operation: Operation, bench: Workbench, params: Any, source: str, scr
         outcome = operation.join(_at(bench, params, (source,), scratch / "join-again", outcome), units)
     if not isinstance(outcome, Outcome):
         raise ChildFailedError("internal", f"{operation.name}: its second plan can't be joined either.", {})
-    stem = local_path(source).stem
+    stem = location_of(source).stem
     made = [replace(each, name=_after(stem, each.name)) for each in outcome.made]
     return Each(source, outcome.result.model_dump(mode="json"), None, made)
 

@@ -85,6 +85,21 @@ def test_a_folder_of_pictures_becomes_a_tree_of_objects(server, s3, tmp_path):
     assert sorted(s3.keys("out/small")) == [f"out/small/{name}-100w.jpg" for name in ("2019/b", "2019/c", "a")]
 
 
+def test_a_collection_of_objects_is_imported_and_worked_on(server, s3, tmp_path):
+    for number in range(3):
+        Image.new("RGB", (400 + number, 300)).save(tmp_path / "a.png")
+        s3.put(f"in/album/{number}.png", tmp_path / "a.png")
+    job = done(server, "collection-import", f"{IN}/album/", into="album")
+    assert job["state"] == "succeeded", job["error"]
+    assert (job["result"]["files"], job["result"]["unreadable"]) == (3, 0)
+    job = done(server, "collection-process", "collection:album", task="checksum")
+    assert job["state"] == "succeeded", job["error"]
+    assert (job["result"]["done"], job["result"]["failed"]) == (3, 0)
+    elsewhere = {"operation": "collection-export", "source": "collection:album", "params": {"output": f"{OUT}/album/"}}
+    answer = server.post("/v1/jobs", elsewhere)
+    assert (answer.status_code, answer.json()["code"]) == (422, "scheme_unsupported")
+
+
 def test_what_isn_t_there_or_may_not_be_read_is_refused_at_once(server, s3):
     s3.put("secret.mkv", b"secret")
     for source, status, code in [

@@ -120,6 +120,7 @@ OPERATION = Operation(
     join=join,
     sources=("collection",),
     output="folder",
+    on_disk=frozenset({"output"}),
     packs=frozenset(FORMATS),
     interactive=True,
     examples=(

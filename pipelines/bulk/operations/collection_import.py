@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.errors import StorageError
-from cluster.storage import open_source
+from cluster.sources import open_anywhere
 from pipelines.bulk.collection import FILES, Collection
 from pipelines.bulk.driving import RUN, driven, have_all_done
 from pipelines.bulk.importing import Looked, seen_in
@@ -149,16 +149,16 @@ def _identify(bench: Workbench, unit: Unit) -> BatchManifest:
 def _identified(bench: Workbench, seen: Seen) -> dict[str, Any]:
     """All facts are of the moment when it is read: since it was seen it may have grown."""
     try:
-        with open_source(seen.uri, bench.read_roots) as opened:
-            before, identity, after = opened.stamp(), opened.identity(), opened.stamp()
+        with open_anywhere(seen.uri, bench.roots) as opened:
+            stamped, identity, is_other = opened.listed_stamp(), opened.identity(), opened.is_other()
     except StorageError as error:
         return _row(seen, state="unreadable", code=error.code, message=error.message)
     now = replace(seen, size_bytes=opened.size_bytes, modified_ns=opened.modified_ns)
-    still = before.digest == after.digest and after.settled  # else it is read again the next time
+    still = stamped.settled and not is_other  # else it is read again the next time
     return {
         **_row(now, state="present"),
         "identity": identity.digest,
-        "stamp": after.digest if still else None,
+        "stamp": stamped.digest if still else None,
     }
 
 

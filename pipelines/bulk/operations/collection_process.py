@@ -113,6 +113,7 @@ OPERATION = Operation(
     join=join,
     sources=("collection",),
     output="folder",
+    on_disk=frozenset({"output"}),
     interactive=True,
     examples=(
         {"sources": ["collection:photos"], "params": {"task": "image-thumbnails", "task_params": {"sizes": ["320"]}}},

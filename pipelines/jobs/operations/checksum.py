@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from blake3 import blake3
 from pydantic import BaseModel
 
-from cluster.storage import open_source
+from cluster.sources import open_anywhere
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench, changed
@@ -35,19 +35,15 @@ def plan(bench: Workbench) -> Plan:
 
 def run(bench: Workbench, _unit: Unit) -> Checksum:
     digest = blake3()
-    with (
-        open_source(bench.sources[0], bench.read_roots) as opened,
-        open(opened.descriptor, "rb", closefd=False) as file,
-    ):
-        told = 0
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            told += len(chunk)
-            if told % _TOLD_EVERY_BYTES < _CHUNK_BYTES:
-                bench.tell(min(1.0, told / opened.size_bytes))
+    with open_anywhere(bench.sources[0], bench.roots) as opened:
+        size_bytes = opened.size_bytes
+        for begin in range(0, size_bytes, _CHUNK_BYTES):
+            digest.update(opened.read(min(_CHUNK_BYTES, size_bytes - begin), begin))
+            if begin % _TOLD_EVERY_BYTES == 0:
+                bench.tell(begin / size_bytes)
         if opened.is_other():
             raise changed(opened)
-    return Checksum(blake3=digest.hexdigest(), size_bytes=told)
+    return Checksum(blake3=digest.hexdigest(), size_bytes=size_bytes)
 
 
 def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:

@@ -19,7 +19,7 @@ from cluster.objects import PART_BYTES, OpenedObject, Version
 from pipelines.media import ranges
 
 CONTENT = os.urandom(2 * PART_BYTES + 5 * BLOCK_BYTES + 17)
-FIRST = Version(object_path("s3://films/a.mkv"), len(CONTENT), "one")
+FIRST = Version(object_path("s3://films/a.mkv"), len(CONTENT), "one", 0)
 LIMIT_BYTES = 1 << 30
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.object_paths import ObjectAccess
 from cluster.storage import Roots
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN
@@ -35,6 +36,7 @@ class Desk:
     child: Any
     jobs: int = 0
     told: list[float] = field(default_factory=list)
+    objects: ObjectAccess | None = None
 
     @property
     def library(self) -> Path:
@@ -59,7 +61,7 @@ class Desk:
             params=operation.params(**params),
             sources=tuple(map(str, sources)),
             scratch=self.home / "scratch" / f"job-{self.jobs}" / "run.1",
-            roots=Roots((self.library,), (self.library, self.out)),
+            roots=Roots((self.library,), (self.library, self.out), self.objects),
             child=self.child,
             cpus=1,
             slots=2,

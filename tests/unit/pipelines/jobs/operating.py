@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from cluster.object_paths import ObjectAccess
 from cluster.storage import Roots
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.driver import Driver
@@ -18,14 +19,19 @@ _numbers = count()
 
 
 def bench(
-    operation: Operation, source: Path, child: Any, shared: Mapping[str, Any] = MappingProxyType({}), **params: Any
+    operation: Operation,
+    source: Path,
+    child: Any,
+    shared: Mapping[str, Any] = MappingProxyType({}),
+    objects: ObjectAccess | None = None,
+    **params: Any,
 ) -> Workbench:
     """A place of work of its own; what is beside ``source`` may be read and written."""
     return Workbench(
         params=operation.params(**params),
         sources=(str(source),),
         scratch=source.parent / "scratch" / str(next(_numbers)),
-        roots=Roots((source.parent,), (source.parent,)),
+        roots=Roots((source.parent,), (source.parent,), objects),
         child=child,
         cpus=1,
         slots=2,

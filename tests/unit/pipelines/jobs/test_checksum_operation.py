@@ -4,10 +4,13 @@ import os
 
 import pytest
 from blake3 import blake3
+from object_server import BUCKET
 from unit.pipelines.jobs.operating import bench, done
 
 from cluster.errors import StorageError
+from cluster.object_paths import ObjectAccess, object_path
 from cluster.storage import OpenSource
+from pipelines.jobs.inline import each_of
 from pipelines.jobs.models import Unit
 from pipelines.jobs.operations.checksum import OPERATION
 
@@ -17,6 +20,16 @@ def test_it_is_of_all_bytes(tmp_path):
     (tmp_path / "a.bin").write_bytes(data)
     result = done(OPERATION, tmp_path / "a.bin", child=None).result
     assert result.model_dump() == {"blake3": blake3(data).hexdigest(), "size_bytes": len(data)}
+
+
+def test_it_is_of_an_object_too_and_keeps_none_of_it(tmp_path, s3):
+    data = os.urandom((4 << 20) + 5)
+    uri = s3.put("a.bin", data)
+    access = ObjectAccess((object_path(f"s3://{BUCKET}"),), (), s3.url, tmp_path / "fetched", 1 << 30)
+    at = bench(OPERATION, tmp_path / "a.bin", None, objects=access)
+    (each,) = each_of(OPERATION, at, OPERATION.params(), [uri])
+    assert each.result == {"blake3": blake3(data).hexdigest(), "size_bytes": len(data)}
+    assert not (tmp_path / "fetched").exists()
 
 
 def test_a_file_that_is_written_meanwhile_is_told(tmp_path, monkeypatch):
