@@ -69,6 +69,7 @@ class CleanupResult(BaseModel, frozen=True, extra="forbid"):
     """What would go, or went, came back, or was removed for good, as ``action`` says: ``paths`` and ``size_bytes``.
 
     ``kept`` is what can't go or come back, and stays where it is; ``unfinished`` cleanups were broken off.
+    ``unknown`` files couldn't be looked at, whether they are copies.
     """
 
     collection: str
@@ -78,6 +79,7 @@ class CleanupResult(BaseModel, frozen=True, extra="forbid"):
     what: dict[str, int]
     kept: int
     unfinished: int
+    unknown: int
     elapsed_s: float
 
 
@@ -112,7 +114,8 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
     began, collection, params = time.monotonic(), _collection(bench), bench.params
     trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
     begun = bench.driver.job_id in trash.runs()  # by an earlier driver: what goes is listed already
-    groups = () if begun else _groups(bench, collection, params, runner)  # it takes long, others may import meanwhile
+    # It takes long, and others may import meanwhile.
+    groups, unknown = ((), 0) if begun else _groups(bench, collection, params, runner)
     with collection.alone("files", bench.driver.job_id):
         if _cleans(params):
             entries, kept = _clean(bench, collection, trash, params, groups)
@@ -129,6 +132,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
         what=dict(Counter(entry["what"] for entry in entries)),
         kept=len(kept),
         unfinished=unfinished,
+        unknown=unknown,
         elapsed_s=round(time.monotonic() - began, 3),
     )
 
@@ -141,11 +145,11 @@ def _cleans(params: Params) -> bool:
     return not params.restore and not params.finish and params.empty_days is None
 
 
-def _groups(bench: Workbench, collection: Collection, params: Params, runner: Runner) -> Sequence[Group]:
+def _groups(bench: Workbench, collection: Collection, params: Params, runner: Runner) -> tuple[Sequence[Group], int]:
     kinds = [kind for what in params.what for kind in _COPIES.get(what, ())] if _cleans(params) else []
     if not kinds:
-        return ()
-    return find_groups(bench, collection, kinds, params.distance, runner, fresh=not params.dry_run)[0]
+        return (), 0
+    return find_groups(bench, collection, kinds, params.distance, runner, fresh=not params.dry_run)
 
 
 def _clean(
@@ -212,6 +216,8 @@ def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     if result.kept:
         made.append(Made(folder / _KEPT, _KEPT, "application/jsonl", own=True))
         told.append(f"{result.kept} stay where they are; {_KEPT} tells why.")
+    if result.unknown:
+        told.append(f"{result.unknown} files can't be looked at; whether they are copies isn't known.")
     if result.unfinished:
         mend = "finish carries them on, restore brings back what went."
         told.append(f"{result.unfinished} cleanups were broken off while files went: {mend}")

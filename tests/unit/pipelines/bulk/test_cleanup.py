@@ -170,6 +170,22 @@ def test_a_disk_that_fails_meanwhile_loses_no_good_copy(desk, imported, monkeypa
     assert (desk.library / "b.bin").exists()
 
 
+def test_files_that_can_t_be_looked_at_are_told(desk, imported, monkeypatch):
+    """No copies are listed then, which is no sign that there are none."""
+
+    def refused(*_: Any) -> Any:
+        raise StorageError("source_unreadable", "Input/output error.")
+
+    for name in ("a.bin", "b.bin"):
+        (desk.library / name).write_bytes(b"the same")
+    settle(desk.library)
+    imported()
+    monkeypatch.setattr(digests, "each_of", refused)
+    outcome = desk.do(OPERATION, "collection:all", what=("duplicates",))
+    assert report(outcome, "cleanup.jsonl") == []
+    assert outcome.warnings[0].startswith("2 files can't be looked at")
+
+
 def test_what_is_read_only_stays(desk, library, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     outcome = desk.do(OPERATION, "collection:all", what=("broken",))
