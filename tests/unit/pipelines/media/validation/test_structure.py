@@ -201,7 +201,7 @@ class TestMatroska:
     def test_clusters_without_sizes_are_read_once(self, endless: Path) -> None:
         log = FindingLog()
         with file_bytes(endless, None) as data:
-            counting = CountingBytes(data.descriptor, data.size, data.limit)
+            counting = CountingBytes(data.file, data.size, data.limit)
             assert check_matroska(counting, log)
         assert not list(log)
         assert sum(counting.counts) < 2 * data.size
