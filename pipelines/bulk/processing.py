@@ -92,7 +92,7 @@ def process(
         todo = files.filter(pc.invert(pc.is_in(files["identity"], pa.array([*left_alone, *through], pa.string()))))
         if len(todo):
             names = _names(collection, task, known)
-            named = todo.append_column("name", pa.array([names[uri] for uri in todo["uri"].to_pylist()]))
+            named = todo.append_column("name", pa.array([names.get(uri, "") for uri in todo["uri"].to_pylist()]))
             _have_done(bench, collection, task, named, tried, overwrite=overwrite, runner=runner)
             table.compact()
         outcomes = _of(files, _with_place_faults(table, aside))
@@ -114,7 +114,9 @@ def process(
 
 
 def _names(collection: Collection, task: Task, files: pa.Table) -> dict[str, str]:
-    """What the names of the files begin with that are made of each, by its URI."""
+    """What the names of the files begin with that are made of each, by its URI; none where the content names them."""
+    if task.output is None:
+        return {}
     if task.template is not None:
         return names_by(task.template, collection)
     return stable_names(files.select(["uri", "path", "identity"]).to_pylist())

@@ -127,6 +127,16 @@ def test_names_don_t_depend_on_what_is_left_to_do(desk, library, imported):
     assert made == ["A-png", "a-jpg", "b", "disk/c"]
 
 
+def test_without_a_folder_for_what_is_made_no_names_are_worked_out(desk, library, imported, monkeypatch):
+    imported()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("all files of the collection were named")
+
+    monkeypatch.setattr("pipelines.bulk.processing.stable_names", refuse)
+    assert process(desk).done == 3
+
+
 def test_what_might_do_better_a_moment_later_is_tried_three_times(desk, library, imported):
     (huge,) = [path for path in bombs(desk.folder / "bombs") if path.name == "pixels.png"]
     huge.rename(library / "huge.png")
