@@ -35,14 +35,21 @@ def stamp_of(facts: os.stat_result) -> Identity:
     return Identity(":".join(map(str, noted)), _is_settled(facts))
 
 
-def is_other(before: os.stat_result, now: os.stat_result) -> bool:
-    """Whether a file may have been written to between two looks.
+def is_other(descriptor: int, before: os.stat_result, content: Identity | None) -> bool:
+    """Whether an open file may have been written to since these were its facts and, where that is known, its content.
 
-    A link that is made or removed, and other rights, move its ctime as well: then size and mtime tell.
+    Another name, a link, rights and attributes move its ctime alone, as does an edit after which the mtime was set
+    back: then the content tells, or where nobody has looked at it, whether there are other links or rights.
     """
-    noted = ((facts.st_size, facts.st_mtime_ns) for facts in (before, now))
+    now = os.fstat(descriptor)
+    if (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
+        return True
+    if before.st_ctime_ns == now.st_ctime_ns:
+        return False
+    if content is not None:
+        return identify(descriptor).digest != content.digest
     linked = ((facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid) for facts in (before, now))
-    return len(set(noted)) > 1 or (before.st_ctime_ns != now.st_ctime_ns and len(set(linked)) == 1)
+    return len(set(linked)) == 1
 
 
 def identify(descriptor: int) -> Identity:

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -54,8 +55,13 @@ class OpenSource:
     def modified_ns(self) -> int:
         return self.facts.st_mtime_ns
 
-    def identity(self) -> Identity:
+    @cached_property
+    def _content(self) -> Identity:
         return identify(self.descriptor)
+
+    def identity(self) -> Identity:
+        """As it was when it was first asked for; then ``is_other`` knows a rename from an edit."""
+        return self._content
 
     def stamp(self) -> Identity:
         return stamp_of(self.facts)
@@ -66,6 +72,7 @@ class OpenSource:
 
     def read(self, count: int, offset: int) -> bytes:
         """``count`` bytes from ``offset`` on; fewer where it became shorter."""
+        self.identity()  # before the rest: reading it all may take hours
         return os.pread(self.descriptor, count, offset)
 
     def for_child(self) -> SourceDescriptor:
@@ -73,7 +80,7 @@ class OpenSource:
 
     def is_other(self) -> bool:
         """Whether it was written to since it was opened."""
-        return is_other(self.facts, os.fstat(self.descriptor))
+        return is_other(self.descriptor, self.facts, vars(self).get("_content"))
 
 
 def local_path(uri: str) -> Path:

@@ -125,6 +125,7 @@ def _fill(opened: OpenSource, staged: Path, *, link: bool) -> None:
             pass
         else:
             return
+    opened.identity()
     shutil.copyfile(f"{_DESCRIPTORS}/{opened.descriptor}", staged)
     os.utime(staged, ns=(opened.modified_ns, opened.modified_ns))
     with staged.open("rb") as file:

@@ -74,23 +74,52 @@ def written_and_linked(path) -> None:
     linked(path)
 
 
-@pytest.mark.parametrize(
-    ("what", "other"),
-    [
-        (lambda _: None, False),
-        (written, True),
-        (written_and_set_back, True),
-        (linked, False),
-        (lambda path: path.chmod(0o600), False),
-        (written_and_linked, True),
-    ],
-    ids=["nothing", "written", "written and set back", "linked", "other rights", "written and linked"],
-)
+def linked_and_unlinked(path) -> None:
+    linked(path)
+    path.with_name("link").unlink()
+
+
+def renamed(path) -> None:
+    path.rename(path.with_name("other"))
+
+
+def given_an_attribute(path) -> None:
+    try:
+        os.setxattr(path, "user.note", b"seen")
+    except OSError as error:
+        pytest.skip(f"no attributes here: {error.strerror}")
+
+
+EDITS = {
+    "nothing": (lambda _: None, False),
+    "written": (written, True),
+    "written and set back": (written_and_set_back, True),
+    "linked": (linked, False),
+    "other rights": (lambda path: path.chmod(0o600), False),
+    "written and linked": (written_and_linked, True),
+}
+
+
+@pytest.mark.parametrize(("what", "other"), EDITS.values(), ids=EDITS)
 def test_a_file_is_another_once_it_was_written_to_and_not_for_a_link(file, what, other):
     os.utime(file, (HOUR_AGO_S, HOUR_AGO_S))
-    before = file.stat()
-    what(file)
-    assert is_other(before, file.stat()) == other
+    with file.open("rb") as opened:
+        before = file.stat()
+        what(file)
+        assert is_other(opened.fileno(), before, None) == other
+
+
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [*EDITS.values(), (renamed, False), (linked_and_unlinked, False), (given_an_attribute, False)],
+    ids=[*EDITS, "renamed", "linked and unlinked", "given an attribute"],
+)
+def test_the_content_tells_what_became_of_a_file_of_which_the_ctime_alone_moved(file, what, other):
+    os.utime(file, (HOUR_AGO_S, HOUR_AGO_S))
+    with file.open("rb") as opened:
+        before, content = file.stat(), identify(opened.fileno())
+        what(file)
+        assert is_other(opened.fileno(), before, content) == other
 
 
 def test_the_stamp_tells_an_edit_that_content_and_times_don_t(file):

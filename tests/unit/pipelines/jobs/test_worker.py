@@ -227,6 +227,14 @@ def test_a_source_that_changes_while_it_is_read_fails_the_unit(bench):
     assert not kept_under(job)
 
 
+def test_a_source_that_is_renamed_while_it_is_read_is_the_same(bench):
+    job = bench(calls="pipelines.media.x:y")
+    with Path(job.source).open("rb") as source:
+        planned = {job.source: identify(source.fileno()).digest}
+    job.child.does = lambda: Path(job.source).rename(Path(job.source).with_name("other.mkv"))
+    assert job.do("a", identities=planned).outcome == "done"
+
+
 def test_a_source_that_changed_is_not_called_damaged(bench):
     def broken() -> None:
         changed(job)
