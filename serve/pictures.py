@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.media_service import MediaService
+from pipelines.jobs.served_pictures import KnownPicture
 from pipelines.media.images.geometry import Fit
 from pipelines.media.images.thumbnail_spec import Position, ThumbnailFormat, ThumbnailSpec
 from serve.guard import PICTURES_PATH
@@ -79,7 +80,8 @@ def pictures(media: MediaService, signer: Signer) -> APIRouter:
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
         """A picture scaled, upright and in sRGB, without its metadata; from the cache or made now."""
-        found = await media.picture(query.source, query.spec(accept))
+        known = _named(if_none_match or "")
+        found = await media.picture(query.source, query.spec(accept), {each.strip('"') for each in known})
         etag = f'"{found.etag}"'
         headers = {
             "ETag": etag,
@@ -88,7 +90,7 @@ def pictures(media: MediaService, signer: Signer) -> APIRouter:
             "Content-Security-Policy": "default-src 'none'; sandbox",
             **({"Vary": "Accept"} if query.format == "auto" else {}),
         }
-        if if_none_match is not None and _matches(etag, if_none_match):
+        if isinstance(found, KnownPicture) or known & {etag, "*"}:
             return Response(status_code=304, headers=headers)
         return FileResponse(found.path, media_type=found.media_type, headers=headers)
 
@@ -104,9 +106,12 @@ def pictures(media: MediaService, signer: Signer) -> APIRouter:
     return router
 
 
-def _matches(etag: str, if_none_match: str) -> bool:
-    """By RFC 9110 (13.1.2): compared weakly, since proxies that pack an answer mark its ETag as weak."""
-    return bool({"*", etag} & {each.strip().removeprefix("W/") for each in if_none_match.split(",")})
+def _named(if_none_match: str) -> frozenset[str]:
+    """The ETags in the header, quoted as there, or ``*``.
+
+    By RFC 9110 (13.1.2) they are compared weakly: proxies that pack an answer mark its ETag as weak.
+    """
+    return frozenset(each.strip().removeprefix("W/") for each in if_none_match.split(","))
 
 
 def _negotiated(accept: str) -> ThumbnailFormat:
@@ -114,5 +119,5 @@ def _negotiated(accept: str) -> ThumbnailFormat:
 
 
 def _cache_control(request: Request) -> str:
-    """It may be kept, and is asked for again each time: the file may change, or a purge want the picture gone."""
+    """It may be kept, and is asked for again each time: the file may change."""
     return f"{'public' if SIGNATURE in request.query_params else 'private'}, no-cache"

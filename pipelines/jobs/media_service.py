@@ -15,7 +15,7 @@ from cluster.storage import open_source
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError
 from pipelines.jobs.served_media import MediaText
-from pipelines.jobs.served_pictures import ServedPicture
+from pipelines.jobs.served_pictures import KnownPicture, ServedPicture, etag_of
 from pipelines.jobs.service import RefusedError
 from pipelines.jobs.single_flight import SingleFlight
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
@@ -82,14 +82,18 @@ class MediaService:
             self._near.put(key, answer.text, purges)
         return answer.text
 
-    async def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture:
-        """A rendition of a picture.
+    async def picture(
+        self, source: str, spec: ThumbnailSpec, known: Collection[str] = ()
+    ) -> ServedPicture | KnownPicture:
+        """A rendition of a picture. Nothing is read or made for one whose ETag is among ``known``.
 
         Raises:
             StorageError: see ``open_source``.
             RefusedError: it can't be made.
         """
         stamped, _ = self._look(source)
+        if (etag := etag_of(stamped, spec)) in known and etag is not None:
+            return KnownPicture(etag=etag)
         # Not by the purges, as above: what is being made during one is made anew.
         answer = await self._making.result((source, stamped.digest, spec), lambda: self._lane.picture(source, spec))
         if isinstance(answer, JobError):

@@ -30,10 +30,16 @@ _Lend = Callable[[], AbstractContextManager[MediaChild]]
 
 
 class ServedPicture(Value):
-    """A file to send. ``etag`` names its content and how it was made."""
+    """A file to send. ``etag`` names the version of its source and how it was made: see ``etag_of``."""
 
     path: str
     media_type: str
+    etag: str
+
+
+class KnownPicture(Value):
+    """One that whoever asks has already."""
+
     etag: str
 
 
@@ -75,7 +81,8 @@ class ServedPictures:
             found = self._cache.once(fault_at.key, find, make)
         if isinstance(found, JobError):
             return found
-        return ServedPicture(path=str(found), media_type=MEDIA_TYPES[spec.format], etag=key[_OF_SOURCE:])
+        etag = etag_of(opened.stamp(), spec) or key[_OF_SOURCE:]
+        return ServedPicture(path=str(found), media_type=MEDIA_TYPES[spec.format], etag=etag)
 
     def forget(self, tags: Collection[str]) -> None:
         """Remove the renditions of contents, or all of them, where one of ``tags`` stands for that."""
@@ -121,8 +128,19 @@ class ServedPictures:
             self._giants.release()
 
 
+def etag_of(stamp: Identity, spec: ThumbnailSpec) -> str | None:
+    """Of what is made of a file with this stamp, by this build: known without reading it.
+
+    None while it may be written still, which could leave the stamp as it is.
+    """
+    return _digest(stamp.digest, spec) if stamp.settled else None
+
+
 def _key(identity: str, stamp: Identity, spec: ThumbnailSpec) -> str:
     """Of a version of a source and how it's shown; while that may be written still, nobody asks later."""
-    parts = (build_id("pieces"), identity, stamp.digest, str(stamp.settled), spec.model_dump_json())
-    made = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return identity[:_OF_SOURCE] + made[:_OF_SOURCE]
+    return identity[:_OF_SOURCE] + _digest(f"{identity}\n{stamp.digest}\n{stamp.settled}", spec)
+
+
+def _digest(version: str, spec: ThumbnailSpec) -> str:
+    parts = (build_id("pieces"), version, spec.model_dump_json())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_OF_SOURCE]

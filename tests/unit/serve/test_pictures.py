@@ -1,11 +1,15 @@
 """GET /v1/images over HTTP; a lane that answers with a file."""
 
+import os
+from pathlib import Path
+
 import pytest
 from unit.serve.edge import problem
 
+from cluster import identity
 from pipelines.bulk.operations.collection_warm import spec_of
 from pipelines.jobs.models import JobError
-from pipelines.jobs.served_pictures import ServedPicture
+from pipelines.jobs.served_pictures import ServedPicture, etag_of
 from serve.pictures import PictureQuery
 
 URL = "/v1/images"
@@ -42,6 +46,49 @@ def test_who_has_one_of_an_older_file_or_build_gets_the_new_one(pictures, photo)
     pictures.lane.answer = pictures.lane.answer.model_copy(update={"etag": "new"})
     answer = pictures.client.get(URL, params={"source": photo}, headers={"If-None-Match": '"abc"'})
     assert (answer.status_code, answer.headers["etag"]) == (200, '"new"')
+
+
+@pytest.fixture
+def version(photo, monkeypatch):
+    """The ETag of the photo, which was written long ago, as it is now."""
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+
+    def version() -> str:
+        return f'"{etag_of(identity.stamp_of(Path(photo).stat()), PictureQuery(source=photo, w=300).spec(""))}"'
+
+    return version
+
+
+def test_who_has_that_of_this_file_is_told_so_by_a_look_at_it_alone(pictures, version, photo):
+    asked = {"params": {"source": photo, "w": 300}, "headers": {"If-None-Match": version()}}
+    answer = pictures.client.get(URL, **asked)
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", version())
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("private, no-cache", "Accept")
+    assert not pictures.lane.asked
+
+
+def test_a_file_that_was_changed_is_asked_for(pictures, version, photo):
+    known = version()
+    os.utime(photo, (1, 1))
+    answer = pictures.client.get(URL, params={"source": photo, "w": 300}, headers={"If-None-Match": known})
+    assert (answer.status_code, answer.headers["etag"]) == (200, '"abc"')
+
+
+def test_a_file_that_may_still_be_written_is_asked_for(pictures, version, photo, monkeypatch):
+    """Such a write could leave its times as they are."""
+    known = version()
+    monkeypatch.setattr(identity, "SETTLED_S", 3600.0)
+    pictures.client.get(URL, params={"source": photo, "w": 300}, headers={"If-None-Match": known})
+    assert pictures.lane.asked
+
+
+def test_who_has_it_is_told_nothing_of_what_may_not_be_read_any_more(pictures, version, photo, tmp_path):
+    known = version()
+    outside = tmp_path / "outside.mkv"
+    Path(photo).rename(outside)
+    Path(photo).symlink_to(outside)
+    answer = pictures.client.get(URL, params={"source": photo, "w": 300}, headers={"If-None-Match": known})
+    assert problem(answer) == (403, "source_outside_roots")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.errors import StorageError
 from cluster.file_cache import FileCache
 from pipelines.jobs.models import JobError
-from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
+from pipelines.jobs.served_pictures import ServedPicture, ServedPictures, etag_of
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 SPEC = ThumbnailSpec(sizes=("32",))
@@ -101,6 +101,16 @@ def test_other_parameters_or_content_are_another_picture(shop, photo):
     again = shop.get(photo)
     assert again.etag != first.etag
     assert Image.open(again.path).getpixel((5, 5))[2] > 200
+
+
+def test_who_looks_at_the_file_alone_knows_the_etag(shop, photo):
+    assert shop.get(photo).etag == etag_of(identity.stamp_of(photo.stat()), SPEC)
+
+
+def test_a_file_that_may_still_be_written_has_no_etag_of_its_times_alone(shop, photo, monkeypatch):
+    monkeypatch.setattr(identity, "SETTLED_S", 3600.0)
+    assert etag_of(identity.stamp_of(photo.stat()), SPEC) is None
+    assert shop.get(photo).etag == shop.get(photo).etag
 
 
 def test_what_another_build_made_is_another_picture(shop, photo, monkeypatch):
