@@ -12,7 +12,7 @@ from cluster.fetched import FetchedObject
 from cluster.identity import Identity, sampled
 from cluster.object_paths import ObjectAccess, ObjectPath, check_below, is_object_uri, object_path
 from cluster.objects import ListedObject, object_store
-from cluster.storage import OpenSource, Roots, open_source
+from cluster.storage import OpenSource, Roots, open_source, source_changed
 
 _LISTED_MOST = 1_000_000  # a thousand requests, of which the store answers some ten a second
 
@@ -62,7 +62,7 @@ class OpenObject:
         noted = f"{version.size_bytes}:{version.tag}:"
         digest = sampled(noted, version.size_bytes, fetched.read)
         if fetched.unconfirmed() and self.is_other():
-            raise StorageError("source_changed", f"{self.path} changed while it was read.")
+            raise source_changed(self.path)
         return Identity(digest, settled=True)
 
     def stamp(self) -> Identity:

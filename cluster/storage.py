@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from cluster.child import SourceDescriptor
 from cluster.errors import StorageError
 from cluster.identity import Identity, identify, is_other, stamp_of
-from cluster.object_paths import SCHEMES, ObjectAccess
+from cluster.object_paths import SCHEMES, ObjectAccess, ObjectPath
 
 STAGED_SUFFIX = ".mediaray-part"
 _FLUSHED_AT_ONCE = 16
@@ -71,9 +71,22 @@ class OpenSource:
         return self.stamp()
 
     def read(self, count: int, offset: int) -> bytes:
-        """``count`` bytes from ``offset`` on; fewer where it became shorter."""
-        self.identity()  # before the rest: reading it all may take hours
-        return os.pread(self.descriptor, count, offset)
+        """``count`` bytes from ``offset`` on.
+
+        Raises:
+            StorageError: ``source_changed``: it has less by now; ``source_unreadable``.
+        """
+        read = bytearray()
+        try:
+            self.identity()  # before the rest: reading it all may take hours
+            while len(read) < count:  # a call may give fewer: at most 2 GiB, and over a network less
+                part = os.pread(self.descriptor, count - len(read), offset + len(read))
+                if not part:
+                    raise source_changed(self.path)
+                read += part
+        except OSError as error:
+            raise StorageError("source_unreadable", f"{self.path} can't be read: {error.strerror}.") from error
+        return bytes(read)
 
     def for_child(self) -> SourceDescriptor:
         return SourceDescriptor(self.descriptor, self.path.name)
@@ -81,6 +94,13 @@ class OpenSource:
     def is_other(self) -> bool:
         """Whether it was written to since it was opened."""
         return is_other(self.descriptor, self.facts, vars(self).get("_content"))
+
+
+def source_changed(path: Path | ObjectPath) -> StorageError:
+    """To be raised of a source that ``is_other``."""
+    return StorageError(
+        "source_changed", f"{path} changed while it was read; wait until it is complete and submit again."
+    )
 
 
 def local_path(uri: str) -> Path:

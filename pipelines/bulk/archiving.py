@@ -8,7 +8,6 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from cluster.errors import StorageError
 from cluster.storage import OpenSource, check_target, disk_errors
 from pipelines.bulk.archive_formats import FORMATS, Entry, Format, write_entry
 from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
@@ -44,14 +43,6 @@ def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: O
 
 
 def _chunks(opened: OpenSource, size_bytes: int) -> Iterator[bytes]:
-    """So many bytes of a file. Raises StorageError: ``source_unreadable``, ``source_changed``: it has less by now."""
-    at = 0
-    while at < size_bytes:
-        try:
-            chunk = os.pread(opened.descriptor, min(_CHUNK_BYTES, size_bytes - at), at)
-        except OSError as error:
-            raise StorageError("source_unreadable", f"{opened.path} can't be read: {error.strerror}.") from error
-        if not chunk:
-            raise changed(opened)
-        at += len(chunk)
-        yield chunk
+    """So many bytes of a file. Raises as ``OpenSource.read``."""
+    for begin in range(0, size_bytes, _CHUNK_BYTES):
+        yield opened.read(min(_CHUNK_BYTES, size_bytes - begin), begin)

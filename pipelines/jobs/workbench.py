@@ -18,7 +18,7 @@ from cluster.identity import Identity
 from cluster.locations import location_of
 from cluster.object_paths import is_object_uri
 from cluster.sources import OpenObject, open_anywhere
-from cluster.storage import OpenSource, Roots, free_space
+from cluster.storage import OpenSource, Roots, free_space, source_changed
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError
@@ -368,6 +368,4 @@ def place_fault(opened: OpenSource | OpenObject) -> StorageError | None:
 
 def changed(opened: OpenSource | OpenObject) -> StorageError:
     """``source_changed``, to be raised of one that ``is_other``."""
-    return StorageError(
-        "source_changed", f"{opened.path} changed while it was read; wait until it is complete and submit again."
-    )
+    return source_changed(opened.path)
