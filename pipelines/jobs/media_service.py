@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Protocol
 
 from cluster.cache import Cache, operation_tag, source_tag
@@ -12,6 +13,7 @@ from cluster.near_cache import NearCache
 from cluster.settings import Settings
 from cluster.sources import open_anywhere
 from cluster.storage import open_source
+from pipelines.jobs.asking import Asking
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError
 from pipelines.jobs.served_media import MediaText
@@ -19,6 +21,8 @@ from pipelines.jobs.served_pictures import KnownPicture, ServedPicture, etag_of
 from pipelines.jobs.service import RefusedError
 from pipelines.jobs.single_flight import SingleFlight
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
+
+_LIMIT_S = 10.0  # of somebody who waits, for what tells of a source
 
 
 class MediaLane(Protocol):
@@ -51,6 +55,7 @@ class MediaService:
         self._cache = cache
         self._operations = operations
         self._identities = identities
+        self._sources = Asking("sources")
         self._reading: SingleFlight[MediaText | JobError] = SingleFlight()
         self._making: SingleFlight[ServedPicture | JobError] = SingleFlight()
 
@@ -112,7 +117,7 @@ class MediaService:
         With pictures on this node.
 
         Raises:
-            StorageError: there is no such source, or collection.
+            StorageError: there is no such source, or collection; ``storage_unavailable``: nothing tells in time.
             InvalidError, UnknownError: none is named; there is no such operation.
             CacheAwayError
         """
@@ -122,7 +127,8 @@ class MediaService:
             raise InvalidError("Name what to forget: a source, an operation or a collection.")
         tags = {operation_tag(operation)} if operation is not None else set()
         if source is not None:
-            tags.add(source_tag(await asyncio.to_thread(self._identity, source)))
+            identity = await self._sources.ask(partial(self._identity, source), "The storage of the source", _LIMIT_S)
+            tags.add(source_tag(identity))
         if collection is not None:
             tags.update(map(source_tag, await asyncio.to_thread(self._identities, collection)))
         await self._lane.forget(tags)

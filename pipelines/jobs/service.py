@@ -9,7 +9,6 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from cluster.object_paths import ObjectPath, is_object_uri
 from cluster.settings import Settings
 from cluster.sources import check_object_folder, open_anywhere
 from cluster.storage import Roots, check_folder, open_source
+from pipelines.jobs.asking import Asking
 from pipelines.jobs.catalogue import COLLECTION, Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError, wording
 from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State, Want
@@ -36,7 +36,6 @@ from pipelines.media.profiles import Profile
 
 MAX_SOURCES = 1000
 _CHECKED_AT_ONCE = 10  # sources, while other requests wait
-_STORES_ASKED_AT_ONCE = 8
 _STORE_LIMIT_S, _STORE_LIMIT_EACH_S = 10.0, 0.2  # for all sources, and for each more
 _TOLD_IN_PLACE = frozenset({"source_not_found", "source_empty"})
 
@@ -74,8 +73,7 @@ class JobService:
         self._store = store
         self._catalogue = catalogue
         self._lane = lane
-        # A store that doesn't answer holds these, and nothing that has no use for one.
-        self._stores = ThreadPoolExecutor(_STORES_ASKED_AT_ONCE, thread_name_prefix="stores")
+        self._stores = Asking("stores")
 
     async def submit(
         self, request: Request, *, owner: str, idempotency_key: str | None, retry_of: Job | None = None
@@ -238,12 +236,7 @@ class JobService:
         check = partial(self._check_files_now, request, operation, output, overwrite=overwrite)
         if any(map(is_object_uri, (*request.sources, str(output)))):
             limit_s = _STORE_LIMIT_S + _STORE_LIMIT_EACH_S * len(request.sources)
-            try:
-                async with asyncio.timeout(limit_s):
-                    await asyncio.get_running_loop().run_in_executor(self._stores, check)
-            except TimeoutError as error:
-                told = f"The object storage didn't tell within {limit_s:.0f} s of what the job names. Try again later."
-                raise StorageError("storage_unavailable", told) from error
+            await self._stores.ask(check, "The object storage", limit_s)
         elif len(request.sources) > _CHECKED_AT_ONCE:
             await asyncio.to_thread(check)
         else:  # the hop costs 1 ms, and 15 ms at p99 (docs/decisions/0013)

