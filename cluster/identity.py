@@ -24,15 +24,19 @@ class Identity:
     settled: bool
 
 
-def stamp(descriptor: int) -> Identity:
-    """What the file system notes of an open file: of a copy it is another, of one that was renamed or linked too."""
-    return stamp_of(os.fstat(descriptor))
-
-
 def stamp_of(facts: os.stat_result) -> Identity:
-    """The ``stamp`` of the file that these are the facts of."""
-    noted = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    """What the file system notes of a file: of a copy it is another, of one that was renamed or linked too.
+
+    The device isn't in it: its number is given when it is mounted, and is another after a restart or on another node.
+    """
+    noted = (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     return Identity(":".join(map(str, noted)), _is_settled(facts))
+
+
+def listed_stamp_of(facts: os.stat_result) -> Identity:
+    """A ``stamp_of`` a file with its device before it: collections tell by that that a disk isn't there."""
+    stamp = stamp_of(facts)
+    return Identity(f"{facts.st_dev}:{stamp.digest}", stamp.settled)
 
 
 def is_other(descriptor: int, before: os.stat_result, content: Identity | None) -> bool:

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from cluster.child import SourceDescriptor
 from cluster.errors import StorageError
-from cluster.identity import Identity, identify, is_other, stamp_of
+from cluster.identity import Identity, identify, is_other, listed_stamp_of, stamp_of
 from cluster.object_paths import SCHEMES, ObjectAccess, ObjectPath
 
 STAGED_SUFFIX = ".mediaray-part"
@@ -67,8 +67,8 @@ class OpenSource:
         return stamp_of(self.facts)
 
     def listed_stamp(self) -> Identity:
-        """A ``stamp`` that is told without opening it, too."""
-        return self.stamp()
+        """As collections keep it, and tell it without opening it, too."""
+        return listed_stamp_of(self.facts)
 
     def read(self, count: int, offset: int) -> bytes:
         """``count`` bytes from ``offset`` on.

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import StorageError
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 from cluster.storage import open_source
 from pipelines.bulk.absence import Absence
 from pipelines.bulk.collection import Collection
@@ -143,7 +143,7 @@ class Cleaning:
         for row in self._files.values():
             if row["identity"] in why:
                 facts = facts_of(row["uri"])
-                stamp = row["stamp"] if facts is None else stamp_of(facts).digest
+                stamp = row["stamp"] if facts is None else listed_stamp_of(facts).digest
                 holders[row["identity"]].add(inode_in(stamp) or row["uri"])
         for row in self._files.values():
             if row["state"] == "unreadable" and row["code"] == "source_empty":
@@ -198,7 +198,7 @@ class Cleaning:
 
     def _is_as_compared(self, copy: Copy) -> bool:
         facts = facts_of(copy.uri)
-        return facts is not None and stamp_of(facts).digest == copy.stamp
+        return facts is not None and listed_stamp_of(facts).digest == copy.stamp
 
     def _is_own(self, uri: str) -> bool:
         """Whether it is the server's: what it unpacked, made or threw away goes without anyone asking for the file."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from cluster.errors import StorageError
 from cluster.home import write_private
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import ATTEMPTS, have_all_done
 from pipelines.bulk.streaming import ROWS, Batching, BatchManifest, Runner
@@ -61,7 +61,9 @@ def digests(
     table, since = _table(collection), _began(bench) if fresh else _EVER
     with collection.alone(NAME, bench.driver.job_id):
         known = _known(table, since)
-        todo = [uri for uri, facts in files.items() if not known.get((uri, stamp_of(facts).digest), _NONE).settled]
+        todo = [
+            uri for uri, facts in files.items() if not known.get((uri, listed_stamp_of(facts).digest), _NONE).settled
+        ]
         if todo:
             each_s = sum(_OPEN_S + files[uri].st_size / _READ_PER_S for uri in todo) / len(todo)
             size = max(1, min(_MOST_ROWS, int(_BATCH_S / each_s)))
@@ -115,9 +117,9 @@ def _digested(bench: Workbench, uris: Sequence[str]) -> Iterator[dict[str, Any]]
     task = task_of(OPERATION, {})
     for uri in uris:
         try:
-            before = bench.stamp(uri)
+            before = bench.listed_stamp(uri)
             (each,) = each_of(task.declared, bench, task.checked_params(), [uri])
-            after = bench.stamp(uri)
+            after = bench.listed_stamp(uri)
         except StorageError as error:
             yield _failed(uri, job_error(error))
             continue

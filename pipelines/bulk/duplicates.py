@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, Field
 
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.digests import DIGESTED, digests, do_digest_batch
 from pipelines.bulk.facts import facts_of, file_of, is_as_imported
@@ -111,7 +111,7 @@ def find_groups(
     if "exact" in kinds:
         files = of_same_size(collection)
         told = digests(bench.part(0, parts), collection, files, runner, fresh=fresh)
-        unknown += sum((uri, stamp_of(facts).digest) not in told for uri, facts in files.items())
+        unknown += sum((uri, listed_stamp_of(facts).digest) not in told for uri, facts in files.items())
     for number, task in enumerate(tasks.values(), parts - len(tasks)):
         part = bench.part(number, parts)
         done = process(part, collection, task, overwrite=False, fresh=False, again=False, runner=runner)
@@ -168,7 +168,7 @@ def _contents(collection: Collection) -> Mapping[str, Sequence[Copy]]:
     for row in _present(collection).to_pylist():
         facts = facts_of(row["uri"])
         if facts is not None and is_as_imported(row, facts):
-            noted = {"stamp": stamp_of(facts).digest, "file": file_of(facts)}
+            noted = {"stamp": listed_stamp_of(facts).digest, "file": file_of(facts)}
             copy = Copy(uri=row["uri"], size_bytes=facts.st_size, modified_at=row["modified_at"], **noted)
             contents[row["identity"]].append(copy)
     return contents

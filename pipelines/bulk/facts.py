@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ def facts_of(path: str) -> os.stat_result | None:
 def is_as_imported(row: Mapping[str, Any], facts: os.stat_result) -> bool:
     """Whether a file is what its row says: by its ``stamp``, or by ``size_bytes`` and ``modified_at`` without one."""
     if row["stamp"] is not None:
-        return bool(stamp_of(facts).digest == row["stamp"])
+        return bool(listed_stamp_of(facts).digest == row["stamp"])
     modified_us = (row["modified_at"] - _EPOCH) // timedelta(microseconds=1)
     return bool((facts.st_size, facts.st_mtime_ns // 1000) == (row["size_bytes"], modified_us))
 
@@ -37,7 +37,7 @@ def file_of(facts: os.stat_result) -> str:
 
 def holds_as_much(facts: os.stat_result, stamp: str) -> bool:
     """Whether a file has the size and the time that a ``stamp`` of it tells, wherever it lies now."""
-    return stamp_of(facts).digest.split(":")[2:4] == stamp.split(":")[2:4]
+    return listed_stamp_of(facts).digest.split(":")[2:4] == stamp.split(":")[2:4]
 
 
 def device_in(stamp: str | None) -> int | None:

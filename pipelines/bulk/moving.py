@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import StorageError
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 from cluster.storage import check_target, flush_folder, publish
 from pipelines.bulk.facts import file_of
 
@@ -62,7 +62,7 @@ def _check_best(entry: Mapping[str, Any], copy: os.stat_result) -> None:
         os.close(descriptor)
     if file_of(facts) == file_of(copy):
         raise StorageError("source_changed", f"{best}, the best of these copies, is the same file.")
-    if stamp_of(facts).digest != entry["best_stamp"]:
+    if listed_stamp_of(facts).digest != entry["best_stamp"]:
         raise StorageError("source_changed", f"{best}, the best of these copies, changed meanwhile.")
 
 

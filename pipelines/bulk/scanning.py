@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import StorageError
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 from cluster.object_paths import object_path
 from cluster.objects import ListedObject
 from cluster.sources import each_below, open_object
@@ -124,7 +124,7 @@ def _below(root: Path, kinds: frozenset[str]) -> Iterator[Seen]:
 
 def seen_of(uri: str, path: str, root: str, facts: os.stat_result) -> Seen:
     """A file that was found, told by what the file system notes."""
-    stamped = stamp_of(facts)
+    stamped = listed_stamp_of(facts)
     return Seen(
         uri=uri,
         path=path,

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from cluster.child import MAX_EACH
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, have_all_done
 from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
@@ -147,7 +147,7 @@ def _listed(folder: str, listings: dict[str, dict[str, tuple[str, str]]]) -> dic
                 for entry in entries:
                     name = entry.name.lower()
                     if (name == _TABLE or name.endswith(_SUFFIXES)) and entry.is_file():
-                        listings[folder][name] = (entry.path, stamp_of(entry.stat()).digest)
+                        listings[folder][name] = (entry.path, listed_stamp_of(entry.stat()).digest)
         except OSError:  # its import tells of it
             pass
     return listings[folder]

@@ -159,6 +159,11 @@ class Workbench:
         with open_anywhere(source, self._roots) as opened:
             return opened.stamp()
 
+    def listed_stamp(self, source: str) -> Identity:
+        """A ``stamp`` as collections keep it."""
+        with open_anywhere(source, self._roots) as opened:
+            return opened.listed_stamp()
+
     def settled_stamps(self, sources: Sequence[str]) -> tuple[str, ...] | None:
         """The stamps of ``sources``; None where one is missing, or may still be written."""
         try:

@@ -5,7 +5,7 @@ import pytest
 from unit.edits import edit_unseen
 
 from cluster import identity as identity_module
-from cluster.identity import SAMPLE_BYTES, Identity, identify, is_other, stamp_of
+from cluster.identity import SAMPLE_BYTES, Identity, identify, is_other, listed_stamp_of, stamp_of
 
 HOUR_AGO_S = time.time() - 3600
 
@@ -120,6 +120,14 @@ def test_the_content_tells_what_became_of_a_file_of_which_the_ctime_alone_moved(
         before, content = file.stat(), identify(opened.fileno())
         what(file)
         assert is_other(opened.fileno(), before, content) == other
+
+
+def test_a_stamp_is_the_same_wherever_the_device_is_mounted(file):
+    facts = file.stat()
+    elsewhere = os.stat_result([*facts[:2], facts.st_dev + 1, *facts[3:]], {"st_mtime_ns": 5, "st_ctime_ns": 6})
+    here = os.stat_result(facts[:], {"st_mtime_ns": 5, "st_ctime_ns": 6})
+    assert stamp_of(here).digest == stamp_of(elsewhere).digest
+    assert listed_stamp_of(here).digest != listed_stamp_of(elsewhere).digest
 
 
 def test_the_stamp_tells_an_edit_that_content_and_times_don_t(file):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from unit.pipelines.bulk.shelves import row
 
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 from pipelines.bulk.absence import Absence
 
 
@@ -19,7 +19,7 @@ def rows(tmp_path: Path) -> list[dict]:
         path = root / f"{number % 2}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-        rows.append(row(path.name, uri=str(path), root=str(root), stamp=stamp_of(path.stat()).digest))
+        rows.append(row(path.name, uri=str(path), root=str(root), stamp=listed_stamp_of(path.stat()).digest))
     return rows
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from cluster.errors import StorageError
-from cluster.identity import stamp_of
+from cluster.identity import listed_stamp_of
 from pipelines.bulk import moving
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.trash import ENTRIES, OF_FILES, Trash
@@ -175,7 +175,7 @@ def test_what_is_there_again_isn_t_replaced(desk, files, trash):
 @pytest.fixture
 def copy(desk, files, trash) -> dict[str, Any]:
     """The entry of a file that goes since another one stays."""
-    return entry_of(files[1], best=str(files[0]), best_stamp=stamp_of(files[0].stat()).digest)
+    return entry_of(files[1], best=str(files[0]), best_stamp=listed_stamp_of(files[0].stat()).digest)
 
 
 def test_a_copy_goes_while_its_best_is_there(files, trash, copy):
@@ -341,7 +341,7 @@ def test_a_copy_is_not_removed_for_good_once_its_best_is_not_there_any_more(file
 
 
 def test_a_copy_is_removed_for_good_with_the_one_that_it_went_for_if_that_went_for_another(files, trash, copy):
-    better = entry_of(files[0], best=str(files[2]), best_stamp=stamp_of(files[2].stat()).digest)
+    better = entry_of(files[0], best=str(files[2]), best_stamp=listed_stamp_of(files[2].stat()).digest)
     assert len(threw(trash, "run", copy, better).moved) == 2
     assert len(trash.empty("run").moved) == 2
 
