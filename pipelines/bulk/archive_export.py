@@ -32,7 +32,7 @@ from pipelines.bulk.archiving import ARCHIVE, FORMAT, WRITTEN
 from pipelines.bulk.copying import COPIED, FAILED, TABLE
 from pipelines.bulk.driving import have_all_done
 from pipelines.bulk.export_catalogue import CATALOGUE, named_rows
-from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
+from pipelines.bulk.export_plan import Export, batches_of, copyable, planned_once, size_of
 from pipelines.bulk.folder_export import Exported, codes_of, failures_in, target_by_uri
 from pipelines.bulk.row_formats import write_rows
 from pipelines.bulk.streaming import Batching, Runner
@@ -76,9 +76,9 @@ def pack_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
 
 def _packed(bench: Workbench, export: Export, runner: Runner) -> _Packed:
     began = time.monotonic()
-    failed: list[dict[str, Any]] = []
-    format_, rows = FORMATS[export.output.suffix.lower()], planned_once(bench, export)
-    files = len(rows)
+    format_ = FORMATS[export.output.suffix.lower()]
+    rows, failed = copyable(planned_once(bench, export))
+    files = len(rows) + len(failed)
     while True:
         entries, end = laid_out(format_, _entries(rows))
         staged = _staged(bench, export, entries)

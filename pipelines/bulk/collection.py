@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TextIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster.errors import StorageError
 from cluster.home import write_private
+from cluster.object_paths import is_object_uri
 from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import COLLECTION
@@ -150,6 +152,12 @@ def _noted(note: Path) -> Task | None:
         return Task.model_validate_json(note.read_text())
     except (OSError, ValueError):
         return None
+
+
+def are_objects(rows: pa.Table) -> pa.ChunkedArray:
+    """Which of the files with these ``uri`` lie in object storage."""
+    objects = [uri for uri in rows["uri"].to_pylist() if is_object_uri(uri)]
+    return pc.is_in(rows["uri"], pa.array(objects, pa.string()))
 
 
 def all_collections(home: Path) -> list[Collection]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, Field
 
 from cluster.identity import listed_stamp_of
-from pipelines.bulk.collection import Collection
+from pipelines.bulk.collection import Collection, are_objects
 from pipelines.bulk.digests import DIGESTED, digests, do_digest_batch
 from pipelines.bulk.facts import facts_of, file_of, is_as_imported
 from pipelines.bulk.file_batches import do_batch
@@ -107,14 +107,15 @@ def find_groups(
     """
     tasks, parts = tasks_of(kinds), len(set(kinds))
     told: Digests = {}
-    unknown = 0
+    unknown = objects_among(collection, kinds)
     if "exact" in kinds:
         files = of_same_size(collection)
         told = digests(bench.part(0, parts), collection, files, runner, fresh=fresh)
         unknown += sum((uri, listed_stamp_of(facts).digest) not in told for uri, facts in files.items())
+    on_disks = _on_disks(collection)["identity"].combine_chunks()
     for number, task in enumerate(tasks.values(), parts - len(tasks)):
         part = bench.part(number, parts)
-        done = process(part, collection, task, overwrite=False, fresh=False, again=False, runner=runner)
+        done = process(part, collection, task, overwrite=False, fresh=False, again=False, among=on_disks, runner=runner)
         unknown += done.failed
     return groups_of(collection, kinds, told, distance), unknown
 
@@ -124,11 +125,20 @@ def do_part(bench: Workbench, unit: Unit) -> BaseModel:
     return do_digest_batch(bench, unit) if DIGESTED in unit.payload else do_batch(bench, unit)
 
 
+def objects_among(collection: Collection, kinds: Sequence[Kind]) -> int:
+    """How many files would be compared, but lie in object storage: what is told of files tells nothing of them."""
+    rows = collection.files.read(("uri", "kind", "state"))
+    rows = rows.filter(pc.equal(rows["state"], "present"))
+    compared = {kind for task in tasks_of(kinds).values() for kind in task.declared.kinds}
+    rows = rows if "exact" in kinds else rows.filter(pc.is_in(rows["kind"], pa.array(sorted(compared), pa.string())))
+    return pc.sum(are_objects(rows)).as_py() or 0
+
+
 def of_same_size(collection: Collection) -> dict[str, os.stat_result]:
     """The files that aren't the only ones of their size: only they can be the same."""
     there: dict[str, os.stat_result] = {}
     sizes: defaultdict[int, set[str]] = defaultdict(set)
-    for row in _present(collection).to_pylist():
+    for row in _on_disks(collection).to_pylist():
         facts = facts_of(row["uri"])
         if facts is not None and is_as_imported(row, facts):
             there[row["uri"]] = facts
@@ -165,7 +175,7 @@ def groups_of(collection: Collection, kinds: Sequence[Kind], told: Digests, dist
 def _contents(collection: Collection) -> Mapping[str, Sequence[Copy]]:
     """The files that are there, as they were imported, by their contents."""
     contents: defaultdict[str, list[Copy]] = defaultdict(list)
-    for row in _present(collection).to_pylist():
+    for row in _on_disks(collection).to_pylist():
         facts = facts_of(row["uri"])
         if facts is not None and is_as_imported(row, facts):
             noted = {"stamp": listed_stamp_of(facts).digest, "file": file_of(facts)}
@@ -174,9 +184,11 @@ def _contents(collection: Collection) -> Mapping[str, Sequence[Copy]]:
     return contents
 
 
-def _present(collection: Collection) -> pa.Table:
+def _on_disks(collection: Collection) -> pa.Table:
+    """The files that are there, but for objects."""
     files = collection.files.read(("uri", "identity", "stamp", "size_bytes", "modified_at", "state"))
-    return files.filter(pc.equal(files["state"], "present")).sort_by("uri")
+    there = pc.and_(pc.equal(files["state"], "present"), pc.invert(are_objects(files)))
+    return files.filter(there).sort_by("uri")
 
 
 def _results(collection: Collection, task: Task) -> Iterator[tuple[str, dict[str, Any]]]:

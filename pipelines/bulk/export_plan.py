@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from cluster.errors import StorageError
 from cluster.storage import flush_files, flush_folder
 from pipelines.bulk.archive_formats import FORMATS
-from pipelines.bulk.collection import Collection
+from pipelines.bulk.collection import Collection, are_objects
 from pipelines.bulk.conditions import check_condition
 from pipelines.bulk.export_catalogue import CATALOGUE, exported_names
 from pipelines.bulk.name_template import columns_of, name_of
@@ -109,6 +109,14 @@ def _check_sources(export: Export, targets: Sequence[str]) -> None:
         if f"{output}/{target}" in sources:
             told = f"{output}/{target} is one of the collection's own files. Choose another folder."
             raise StorageError("output_is_source", told)
+
+
+def copyable(rows: pa.Table) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """The planned files that can be copied, and what is told of the others: objects aren't."""
+    objects = rows.filter(are_objects(rows)).select(["uri", "target"]).to_pylist()
+    told = "It is in object storage; only files on disks are exported."
+    failed = [{**row, "code": "source_unsupported", "message": told} for row in objects]
+    return rows.filter(pc.invert(are_objects(rows))), failed
 
 
 def size_of(rows: pa.Table) -> int:

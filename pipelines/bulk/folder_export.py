@@ -14,7 +14,7 @@ from cluster.storage import check_target_folder, flush_files, flush_folder, publ
 from pipelines.bulk.copying import COPIED, FAILED, KNOWN, LINK, OUTCOMES, OUTPUT, OVERWRITE, TABLE
 from pipelines.bulk.driving import have_all_done
 from pipelines.bulk.export_catalogue import CATALOGUE, check_catalogue, named_rows, write_catalogue
-from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
+from pipelines.bulk.export_plan import Export, batches_of, copyable, planned_once, size_of
 from pipelines.bulk.streaming import Batching, Runner
 from pipelines.bulk.tables import Table
 from pipelines.bulk.view import CollectionView, Query
@@ -50,7 +50,7 @@ def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
     check_target_folder(export.output, bench.write_roots)
     check_catalogue(export.output, overwrite=export.overwrite)
     with export.collection.alone(export.key, bench.driver.job_id):
-        rows = planned_once(bench, export)
+        rows, objects = copyable(planned_once(bench, export))
         table = Table(bench.scratch / "outcomes", OUTCOMES, "uri")
         folders = {(export.output / target).parent for target in rows["target"].to_pylist()} | {export.output}
         note_staging(bench.scratch.parent, folders)
@@ -69,12 +69,13 @@ def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
         failed = failures_in(outcomes)
         done = rows.filter(pc.invert(pc.is_in(rows["uri"], pa.array([row["uri"] for row in failed], pa.string()))))
         _publish_catalogue(bench, export, done)
+    failed += objects
     states = Counter(outcomes["state"].to_pylist())
     figures = Exported(
-        files=len(rows),
+        files=len(rows) + len(objects),
         copied=states[COPIED],
         known=states[KNOWN],
-        failed=states[FAILED],
+        failed=len(failed),
         size_bytes=size_of(done),
         catalogue=str(export.output / CATALOGUE),
         codes=codes_of(failed),

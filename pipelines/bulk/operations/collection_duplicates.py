@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.digests import OPERATION as CHECKSUM
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.duplicates import Group, Kind, do_part, find_groups, tasks_of
+from pipelines.bulk.duplicates import Group, Kind, do_part, find_groups, objects_among, tasks_of
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
@@ -39,7 +39,7 @@ class Params(BaseModel):
 class DuplicatesResult(BaseModel, frozen=True, extra="forbid"):
     """``spare`` files are copies of better ones, and have ``spare_bytes``. The largest groups; the report has all.
 
-    ``unknown`` files couldn't be looked at.
+    ``unknown`` files couldn't be looked at; objects aren't.
     """
 
     collection: str
@@ -59,7 +59,12 @@ def _collection(bench: Workbench) -> Collection:
 def plan(bench: Workbench) -> Plan:
     operations = [CHECKSUM] if "exact" in bench.params.kinds else []
     operations += [task.operation for task in tasks_of(bench.params.kinds).values()]
-    return driven({"collection": _collection(bench).name, "operations": operations})
+    collection = _collection(bench)
+    made = driven({"collection": collection.name, "operations": operations})
+    if objects := objects_among(collection, bench.params.kinds):
+        told = f"{objects} files are in object storage, and aren't compared: only files on disks are."
+        return made.model_copy(update={"warnings": (told,)})
+    return made
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
@@ -84,7 +89,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
 def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     result = DuplicatesResult.model_validate(units[RUN].manifest)
     made = Made(units[RUN].folder / _REPORT, _REPORT, "application/jsonl", own=True)
-    told = f"{result.unknown} files can't be looked at; whether they are copies isn't known."
+    told = f"{result.unknown} files can't be looked at, or are objects; whether they are copies isn't known."
     return Outcome(result, (made,), (told,) if result.unknown else ())
 
 

@@ -13,7 +13,7 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.copying import copy_batch
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.export_plan import Export, planned, size_of
+from pipelines.bulk.export_plan import Export, copyable, planned, size_of
 from pipelines.bulk.folder_export import Exported, copy_all
 from pipelines.bulk.name_template import checked_template
 from pipelines.bulk.processing import FAILED, failed_report
@@ -69,7 +69,7 @@ def plan(bench: Workbench) -> Plan:
         check_target(export.output, bench.write_roots, overwrite=export.overwrite)
     else:
         check_target_folder(export.output, bench.write_roots)
-    rows = planned(export)
+    rows, objects = copyable(planned(export))
     size_bytes, free_bytes = size_of(rows), free_space(export.output.parent if export.packs else export.output)
     made = driven(
         {
@@ -80,10 +80,12 @@ def plan(bench: Workbench) -> Plan:
             "first": rows["target"].to_pylist()[:_SHOWN],
         }
     )
+    warnings = []
+    if objects:
+        warnings.append(f"{len(objects)} more are in object storage, and aren't exported.")
     if size_bytes > free_bytes and not export.link:
-        told = f"The files take {size_bytes >> 20} MiB; in {export.output} {free_bytes >> 20} MiB are free."
-        return made.model_copy(update={"warnings": (told,)})
-    return made
+        warnings.append(f"The files take {size_bytes >> 20} MiB; in {export.output} {free_bytes >> 20} MiB are free.")
+    return made.model_copy(update={"warnings": tuple(warnings)})
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:

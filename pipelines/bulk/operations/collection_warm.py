@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.errors import StorageError
 from pipelines.bulk.choosing import chosen, once
-from pipelines.bulk.collection import Collection
+from pipelines.bulk.collection import Collection, are_objects
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, RUN, driven, have_all_done
 from pipelines.bulk.processing import failed_report
@@ -125,10 +125,11 @@ def _warm(bench: Workbench, collection: Collection, runner: Runner) -> WarmResul
 
 
 def _files(bench: Workbench, collection: Collection) -> pa.Table:
-    """Those that can be asked for; what was unpacked of archives can't."""
+    """Those that can be asked for; what was unpacked of archives can't, nor can objects."""
     rows = collection.files.read(("uri", "identity", "kind", "state"))
     wanted = pc.and_(pc.equal(rows["state"], "present"), pc.is_in(rows["kind"], pa.array(_KINDS)))
     wanted = pc.and_(wanted, pc.invert(pc.starts_with(rows["uri"], f"{collection.folder}/")))
+    wanted = pc.and_(wanted, pc.invert(are_objects(rows)))
     among = chosen(bench, collection, bench.params.where)
     if among is not None:
         wanted = pc.and_(wanted, pc.is_in(rows["identity"], among))

@@ -1,6 +1,7 @@
 """A collection that was warmed is asked for without anything being read or made: real child, real cache, real files."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cluster import identity
 from cluster.cache import Cache
 from cluster.errors import StorageError
 from cluster.file_cache import FileCache
+from pipelines.bulk.collection import FILES
 from pipelines.bulk.driving import MOST_ATTEMPTS, RUN
 from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
 from pipelines.bulk.operations.collection_warm import OPERATION as WARM
@@ -111,6 +113,13 @@ def test_only_what_meets_the_condition_is_warmed(desk):
     assert desk.warm(where="path = 'film.mkv'").result.files == 1
     with pytest.raises(AssertionError, match="nothing is to be read"):
         desk.media(desk.library / "picture.jpg")
+
+
+def test_objects_are_left_out(desk):
+    there = desk.collection().files.read().to_pylist()[0]
+    row = {**there, "uri": "s3://bucket/film.mkv", "at": datetime.now(UTC)}
+    desk.collection().files.append("object", pa.Table.from_pylist([row], FILES))
+    assert desk.warm().result.files == 3
 
 
 def test_after_a_kill_only_the_rest_is_done(desk, monkeypatch):
