@@ -6,19 +6,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cluster.object_paths import is_object_uri
 from pipelines.bulk.facts import device_in, facts_of
 
 _FEW = 10  # so many missing files are no sign of a disk that is missing, however few there were
 
 
 class Absence:
-    """Of a collection with these rows, as things are now."""
+    """Of a collection with these rows, as things are now. Rows of objects in stores count for nothing here."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._known: Counter[str] = Counter()
         self._missing: Counter[str] = Counter()
         self._devices: set[tuple[int, int]] = set()  # as noted, and as it is now: the numbers change
         for row in rows:
+            if is_object_uri(row["uri"]):
+                continue
             self._known[row["root"]] += 1
             self._missing[row["root"]] += row["state"] == "missing"
             noted = device_in(row["stamp"])

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from cluster.errors import StorageError
 from cluster.identity import listed_stamp_of
+from cluster.object_paths import is_object_uri
 from cluster.storage import open_source
 from pipelines.bulk.absence import Absence
 from pipelines.bulk.collection import Collection
@@ -29,6 +30,7 @@ What = Literal["missing", "orphaned", "temporary", "broken", "duplicates", "simi
 _STAGED = re.compile(r"\..*\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d*\.mediaray-part", re.DOTALL)
 _STAGED_AGE_S = 3600.0  # a younger one may be of a job that is about to publish it
 _CHANGED = "It changed since it was imported. Import it again."
+_OBJECT = "It is an object in a store, and a trash is a folder: of objects only rows go."
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
 _JUDGES = frozenset({"probe", "validate", "image-analyze"})  # operations whose failure tells that a file is broken
 # Not among them: not_media. A file of a format that isn't read here may be well.
@@ -92,7 +94,9 @@ class Cleaning:
         for uri, row in self._files.items():
             if row["state"] != "missing" or os.path.lexists(uri):
                 continue
-            if not self._gone_folders and (doubt := absence.doubt(row)):
+            # An import has asked the store for an object; had it not answered, no row would say missing.
+            doubted = not self._gone_folders and not is_object_uri(uri)
+            if doubted and (doubt := absence.doubt(row)):
                 self.kept.append((uri, f"{doubt} If its files are gone for good, set gone_folders."))
             else:
                 yield self._row_entry(row, "missing", "It was imported, and isn't there any more.")
@@ -129,11 +133,12 @@ class Cleaning:
 
     def _folders(self) -> set[Path]:
         """Where jobs may have staged files: what was imported, and where their artifacts went."""
-        folders = {Path(row["root"]) for row in self._files.values()}
+        folders = {Path(row["root"]) for row in self._files.values() if not is_object_uri(row["root"])}
         for task in self._collection.tasks():
             folders.add(self._collection.artifacts(task))
             artifacts = pc.list_flatten(self._collection.results(task).read(("artifacts",))["artifacts"])
-            folders |= {Path(path).parent for path in pc.struct_field(artifacts, "path").to_pylist()}
+            paths = pc.struct_field(artifacts, "path").to_pylist()
+            folders |= {Path(path).parent for path in paths if not is_object_uri(path)}
         return folders
 
     def _broken(self) -> Iterator[dict[str, Any]]:
@@ -144,7 +149,7 @@ class Cleaning:
             if row["identity"] in why:
                 facts = facts_of(row["uri"])
                 stamp = row["stamp"] if facts is None else listed_stamp_of(facts).digest
-                holders[row["identity"]].add(inode_in(stamp) or row["uri"])
+                holders[row["identity"]].add(row["uri"] if is_object_uri(row["uri"]) else inode_in(stamp) or row["uri"])
         for row in self._files.values():
             if row["state"] == "unreadable" and row["code"] == "source_empty":
                 yield from self._of_row(row, "broken", row["message"])
@@ -171,6 +176,9 @@ class Cleaning:
 
     def _opens(self, uri: str) -> bool:
         """Whether it can be opened: else its place is at fault, and its content may be well."""
+        if is_object_uri(uri):
+            self.kept.append((uri, _OBJECT))
+            return False
         try:
             with open_source(uri, self._read):
                 return True
@@ -208,6 +216,9 @@ class Cleaning:
     def _of_row(
         self, row: Mapping[str, Any], what: What, why: str, told: Mapping[str, Any] | None = None
     ) -> Iterator[dict[str, Any]]:
+        if is_object_uri(row["uri"]):
+            self.kept.append((row["uri"], _OBJECT))
+            return
         facts = facts_of(row["uri"])
         if facts is None or not is_as_imported(row, facts):
             self.kept.append((row["uri"], _CHANGED))

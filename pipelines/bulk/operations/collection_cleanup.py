@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cluster.errors import StorageError
+from cluster.object_paths import is_object_uri
 from cluster.storage import local_path
 from pipelines.bulk.cleaning import Cleaning, What
 from pipelines.bulk.collection import Collection
@@ -58,6 +60,18 @@ class Params(BaseModel):
         None, ge=0, description="Remove for good what has been in the trash for so many days, instead."
     )
 
+    @field_validator("folder")
+    @classmethod
+    def _on_disk(cls, folder: str | None) -> str | None:
+        if folder is None:
+            return None
+        if is_object_uri(folder):
+            raise ValueError("name a folder on disk: a cleanup moves no objects, and of those only rows go")
+        try:
+            return str(local_path(folder))
+        except StorageError as error:
+            raise ValueError(error.message) from error
+
     @model_validator(mode="after")
     def _at_most_one(self) -> "Params":
         if self.restore + self.finish + (self.empty_days is not None) > 1:
@@ -88,8 +102,7 @@ def _collection(bench: Workbench) -> Collection:
 
 
 def _folder(params: Params) -> Path | None:
-    """Raises StorageError: it isn't absolute."""
-    return local_path(params.folder) if params.folder is not None else None
+    return Path(params.folder) if params.folder is not None else None
 
 
 def _action(params: Params) -> str:
@@ -104,7 +117,6 @@ def _action(params: Params) -> str:
 
 def plan(bench: Workbench) -> Plan:
     params = bench.params
-    _folder(params)
     return driven({"collection": _collection(bench).name, "action": _action(params), "what": params.what})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import media_factory as factory
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 from unit.pipelines.bulk.desk import report, settle
 from unit.pipelines.bulk.mixed import THUMBNAILS, listed, mixed_library, names
 from unit.pipelines.bulk.test_duplicates import scene
@@ -200,8 +201,12 @@ def test_only_what_lies_in_a_folder_goes(desk, library):
     desk.do(IMPORT, library, into="all")
     assert names(listed(desk, "duplicates")) == {"1x.png": "duplicates", "3x.png": "duplicates"}
     assert names(listed(desk, "duplicates", "orphaned", folder=str(library / "sub"))) == {"1x.png": "duplicates"}
-    with pytest.raises(StorageError, match="absolute"):
-        listed(desk, "duplicates", folder="sub")
+
+
+@pytest.mark.parametrize(("folder", "told"), [("sub", "absolute"), ("s3://films/a/", "a folder on disk")])
+def test_a_folder_that_isn_t_one_on_disk_is_refused_with_the_parameters(folder, told):
+    with pytest.raises(ValidationError, match=told):
+        Params(folder=folder)
 
 
 def test_staged_files_of_a_running_job_and_young_ones_stay(desk, library):

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from object_server import BUCKET, ObjectServer
 from PIL import Image
-from unit.pipelines.bulk.desk import Desk
+from unit.pipelines.bulk.desk import Desk, report
 
 from cluster import objects
 from cluster.errors import StorageError
 from cluster.object_paths import ObjectAccess, object_path
+from pipelines.bulk.operations.collection_cleanup import OPERATION as CLEANUP
 from pipelines.bulk.operations.collection_enrich import OPERATION as ENRICH
 from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
 from pipelines.bulk.operations.collection_process import OPERATION as PROCESS
@@ -80,6 +81,32 @@ def test_what_went_is_missing(stored, s3):
         "2019/b.png": "missing",
         "c.png": "present",
     }
+
+
+def test_of_objects_a_cleanup_takes_rows_of_those_that_an_import_found_gone(stored, s3):
+    imported(stored, f"{PHOTOS}/")
+    stored.do(PROCESS, "collection:all", task="image-thumbnails", task_params={"sizes": ["20"]})
+    s3.empty()
+    for number, key in enumerate(["2019/a.png", "2019/b.png"]):
+        s3.put(f"photos/{key}", picture(number))
+    s3.put("photos/nothing.png", b"")
+    imported(stored, f"{PHOTOS}/")
+    before = sorted(rows(stored))
+    listed = report(stored.do(CLEANUP, "collection:all"), "cleanup.jsonl")
+    assert [each["path"] for each in listed if each["what"] == "missing"] == [f"{PHOTOS}/c.png"]
+    stored.do(CLEANUP, "collection:all", dry_run=False)
+    assert sorted(rows(stored)) == ["2019/a.png", "2019/b.png", "nothing.png"]
+    stored.do(CLEANUP, "collection:all", restore=True, dry_run=False)
+    assert sorted(rows(stored)) == before
+
+
+def test_an_object_is_no_file_that_goes(stored, s3):
+    s3.put("photos/nothing.png", b"")
+    imported(stored, f"{PHOTOS}/")
+    outcome = stored.do(CLEANUP, "collection:all", what=("broken", "duplicates", "temporary"), dry_run=False)
+    assert report(outcome, "cleanup.jsonl") == []
+    assert [each["path"] for each in report(outcome, "kept.jsonl")] == [f"{PHOTOS}/nothing.png"]
+    assert "only rows go" in report(outcome, "kept.jsonl")[0]["why"]
 
 
 def test_what_was_imported_is_worked_on(stored):
