@@ -3,7 +3,6 @@
 A version number stays the same in a checkout, and a counter is forgotten one day.
 """
 
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -15,22 +14,31 @@ import pipelines
 _LIBRARIES = ("av", "imageio-ffmpeg", "pillow", "opencv-python-headless", "pyvips-binary")
 
 
-@cache
 def build_id(of: Literal["answers", "pieces"]) -> str:
     """What ``answers`` depend on beside files and parameters, or finished ``pieces`` of work, which media code makes.
 
-    The same in a wheel and in the checkout that it is built from. Of the sources as they are when first asked for.
+    The same in a wheel and in the checkout that it is built from. Of the sources as they are when this module is
+    imported: a process that runs on while they are replaced files nothing under what it isn't.
     """
-    folder = Path(pipelines.__file__).parent
-    sources = digest_of(folder if of == "answers" else folder / "media")
-    return blake3(repr([sources, *map(version, _LIBRARIES)]).encode()).hexdigest(length=16)
+    return _BUILDS[of]
 
 
 def digest_of(folder: Path) -> str:
-    """BLAKE3 over the names and contents of all Python files in a folder and below."""
+    """BLAKE3 over the names and contents of all Python files in a folder and below, but hidden ones: editors' notes."""
     digest = blake3()
     for path in sorted(folder.rglob("*.py")):
+        if path.name.startswith("."):
+            continue
         content = path.read_bytes()
         digest.update(f"{path.relative_to(folder).as_posix()}\n{len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def _builds() -> dict[str, str]:
+    folder, libraries = Path(pipelines.__file__).parent, list(map(version, _LIBRARIES))
+    digests = {"answers": digest_of(folder), "pieces": digest_of(folder / "media")}
+    return {of: blake3(repr([digest, *libraries]).encode()).hexdigest(length=16) for of, digest in digests.items()}
+
+
+_BUILDS = _builds()

@@ -1,6 +1,8 @@
 """What a build is told by."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,22 @@ def test_the_same_sources_elsewhere_are_the_same_build(copy):
     (copy / "__pycache__").mkdir()
     (copy / "__pycache__" / "child.cpython-311.pyc").write_bytes(b"compiled")
     assert digest_of(copy) == digest_of(MEDIA)
+
+
+def test_what_an_editor_notes_beside_a_source_is_no_source(copy):
+    (copy / ".#chunk.py").symlink_to("somebody@somewhere.1234")
+    (copy / ".chunk.py").write_text("half a line")
+    assert digest_of(copy) == digest_of(MEDIA)
+
+
+def test_a_build_is_that_of_the_sources_that_are_imported(tmp_path):
+    """A process that runs on while they are replaced isn't of the new build."""
+    package = tmp_path / "pipelines"
+    shutil.copytree(MEDIA.parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    replace = "from pathlib import Path\nPath(pipelines.__file__).with_name('media').joinpath('new.py').touch()"
+    program = f"import pipelines\nfrom pipelines.jobs import build\n{replace}\nprint(build.build_id('pieces'))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == build_id("pieces")
 
 
 def edited(folder: Path) -> None:
