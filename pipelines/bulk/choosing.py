@@ -1,16 +1,21 @@
 """What a job is done with, chosen once: a driver that follows a killed one goes on with the same."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
+from cluster.home import write_private
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.view import selected
 from pipelines.jobs.workbench import Workbench
 
 _IDENTITY = "identity"
+Note = TypeVar("Note", bound=BaseModel)
 
 
 def chosen(bench: Workbench, collection: Collection, where: str | None) -> pa.Array | None:
@@ -25,6 +30,24 @@ def chosen(bench: Workbench, collection: Collection, where: str | None) -> pa.Ar
         return None
     rows = once(bench.scratch.parent / "chosen.parquet", lambda: pa.table({_IDENTITY: selected(collection, where)}))
     return rows[_IDENTITY].combine_chunks()
+
+
+class Began(BaseModel):
+    """When the first driver of a job began: this one may be a later one."""
+
+    at: datetime
+
+
+def began(bench: Workbench, what: str) -> datetime:
+    """When the job began with ``what``."""
+    return noted_once(bench.scratch.parent / f"{what}.since", Began, lambda: Began(at=datetime.now(UTC))).at
+
+
+def noted_once(note: Path, form: type[Note], tell: Callable[[], Note]) -> Note:
+    """What ``tell`` tells, kept in ``note``: the next time it is read from there."""
+    if not note.exists():
+        write_private(note, tell().model_dump_json())
+    return form.model_validate_json(note.read_bytes())
 
 
 def once(note: Path, choose: Callable[[], pa.Table]) -> pa.Table:

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.errors import StorageError
-from cluster.home import write_private
 from cluster.identity import listed_stamp_of
+from pipelines.bulk.choosing import began
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.driving import ATTEMPTS, have_all_done
+from pipelines.bulk.driving import ATTEMPTS, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.streaming import ROWS, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.tasks import task_of
@@ -58,18 +58,21 @@ def digests(
         StorageError: ``collection_busy``.
         UnitDroppedError: this driver was taken away.
     """
-    table, since = _table(collection), _began(bench) if fresh else _EVER
+    table, start = _table(collection), began(bench, NAME)
+    since = start if fresh else _EVER
     with collection.alone(NAME, bench.driver.job_id):
         known = _known(table, since)
-        todo = [
+        through, tried = earlier_tries(table.read(of_tries("uri")), "uri", "failed", start)
+        unsettled = [
             uri for uri, facts in files.items() if not known.get((uri, listed_stamp_of(facts).digest), _NONE).settled
         ]
+        todo = [uri for uri in unsettled if uri not in through]
         if todo:
             each_s = sum(_OPEN_S + files[uri].st_size / _READ_PER_S for uri in todo) / len(todo)
             size = max(1, min(_MOST_ROWS, int(_BATCH_S / each_s)))
             needs = Needs(cpus=1, max_cpus=1, seconds=max(1.0, size * each_s), memory_bytes=_MEMORY_BYTES)
             batching = Batching(table, "uri", size, needs, "failed", {DIGESTED: collection.name})
-            have_all_done(bench, pa.table({"uri": pa.array(todo, pa.string())}), batching, runner)
+            have_all_done(bench, pa.table({"uri": pa.array(todo, pa.string())}), batching, runner, tried)
             table.compact()
         return {key: each.digest for key, each in _known(table, since).items()}
 
@@ -92,14 +95,6 @@ def _known(table: Table, since: datetime) -> dict[tuple[str, str], _Digest]:
         for row in table.read(("uri", "stamp", "settled", "digest", "state", AT)).to_pylist()
         if row["state"] == "done" and row[AT] >= since
     }
-
-
-def _began(bench: Workbench) -> datetime:
-    """When the job's first driver asked: this one may be a later one."""
-    note = bench.scratch.parent / f"{NAME}.since"
-    if not note.exists():
-        write_private(note, datetime.now(UTC).isoformat())
-    return datetime.fromisoformat(note.read_text())
 
 
 def do_digest_batch(bench: Workbench, unit: Unit) -> BatchManifest:

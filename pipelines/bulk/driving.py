@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.bulk.streaming import CODE, STATE, THROUGH_RAY, Batching, Runner
+from pipelines.bulk.tables import AT
 from pipelines.jobs.errors import told_error
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Workbench
@@ -64,6 +66,24 @@ def have_all_done(
         for key in {*due}.difference(again):
             del tries[key]
         tries |= dict.fromkeys(again, attempt)
+
+
+def earlier_tries(
+    outcomes: pa.Table, key: str, failed: str, since: datetime | None = None
+) -> tuple[set[str], dict[str, int]]:
+    """The keys of the rows that an earlier driver of this job is through with, and how often it tried the others.
+
+    ``outcomes`` has the columns ``of_tries`` tells. Those before ``since``, when the job began, are of other jobs.
+    """
+    if since is not None:
+        outcomes = outcomes.filter(pc.greater_equal(outcomes[AT], pa.scalar(since, outcomes.schema.field(AT).type)))
+    tries = dict(zip(outcomes[key].to_pylist(), outcomes[ATTEMPTS].to_pylist(), strict=True))
+    tried = {which: tries[which] for which in worth_a_try(outcomes, key, failed) if tries[which] < MOST_ATTEMPTS}
+    return tries.keys() - tried.keys(), tried
+
+
+def of_tries(key: str) -> tuple[str, ...]:
+    return key, STATE, CODE, ATTEMPTS, AT
 
 
 def worth_a_try(outcomes: pa.Table, key: str, failed: str) -> list[str]:

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from cluster.errors import ChildError, StorageError
-from cluster.home import write_private
+from pipelines.bulk.choosing import Began, noted_once
 from pipelines.bulk.collection import RESULTS, Collection
-from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, have_all_done, worth_a_try
+from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, earlier_tries, have_all_done
 from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, place_faults, place_of
 from pipelines.bulk.name_template import names_by
 from pipelines.bulk.naming import stable_names
@@ -88,7 +88,7 @@ def process(
         before = _before(bench.scratch.parent / f"{task.key}.json", outcomes, again=again, fresh=fresh)
         earlier = outcomes.filter(pc.invert(_since(outcomes, before.at)))
         left_alone = earlier.filter(_left_alone(earlier, again=again, fresh=fresh))["identity"].to_pylist()
-        through, tried = _of_this_job(_with_place_faults(table, aside), before.at)
+        through, tried = earlier_tries(_with_place_faults(table, aside), "identity", "failed", before.at)
         todo = files.filter(pc.invert(pc.is_in(files["identity"], pa.array([*left_alone, *through], pa.string()))))
         if len(todo):
             names = _names(collection, task, known)
@@ -148,14 +148,6 @@ def _since(outcomes: pa.Table, at: datetime) -> pa.ChunkedArray:
     return pc.greater_equal(outcomes[AT], pa.scalar(at, RESULTS.field(AT).type))
 
 
-def _of_this_job(outcomes: pa.Table, since: datetime) -> tuple[list[str], dict[str, int]]:
-    """The contents that an earlier driver of this job is through with, and how often it tried the others."""
-    ours = outcomes.filter(_since(outcomes, since))
-    tries = dict(zip(ours["identity"].to_pylist(), ours[ATTEMPTS].to_pylist(), strict=True))
-    tried = {key: tries[key] for key in worth_a_try(ours, "identity", "failed") if tries[key] < MOST_ATTEMPTS}
-    return [key for key in tries if key not in tried], tried
-
-
 def _with_place_faults(table: Table, aside: Table) -> pa.Table:
     """Of each content what came of it last, and whether it was the place."""
     columns = ("identity", "state", "code", ATTEMPTS, "artifacts", AT)
@@ -165,22 +157,21 @@ def _with_place_faults(table: Table, aside: Table) -> pa.Table:
     )
 
 
-class _Before(BaseModel):
+class _Before(Began):
     """What there was when the job began, ``at``: ``known`` outcomes that it leaves alone, some of them ``done``."""
 
-    at: datetime
     known: int
     done: int
 
 
 def _before(note: Path, outcomes: pa.Table, *, again: bool, fresh: bool) -> _Before:
     """As the job's first driver noted it: this one may be a later one."""
-    if note.exists():
-        return _Before.model_validate_json(note.read_text())
-    known = outcomes.filter(_left_alone(outcomes, again=again, fresh=fresh))
-    before = _Before(at=datetime.now(UTC), known=len(known), done=_count(known, "done"))
-    write_private(note, before.model_dump_json())
-    return before
+
+    def told() -> _Before:
+        known = outcomes.filter(_left_alone(outcomes, again=again, fresh=fresh))
+        return _Before(at=datetime.now(UTC), known=len(known), done=_count(known, "done"))
+
+    return noted_once(note, _Before, told)
 
 
 def _left_alone(outcomes: pa.Table, *, again: bool, fresh: bool) -> pa.ChunkedArray:

@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from cluster.child import MAX_EACH
 from cluster.identity import listed_stamp_of
+from pipelines.bulk.choosing import began
 from pipelines.bulk.collection import RESULTS, Collection
-from pipelines.bulk.driving import ATTEMPTS, have_all_done
+from pipelines.bulk.driving import ATTEMPTS, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT
 from pipelines.bulk.tasks import Task
@@ -71,7 +72,7 @@ def read_sidecars(
         StorageError: ``collection_busy``.
         UnitDroppedError: this driver was taken away.
     """
-    began = time.monotonic()
+    start_s = time.monotonic()
     task = sidecar_task(prefer)
     with collection.alone(task.key, bench.driver.job_id):
         table = collection.results(task)
@@ -81,7 +82,13 @@ def read_sidecars(
         files = files.filter(there if among is None else pc.and_(there, pc.is_in(files["identity"], among)))
         files = files.sort_by("uri")
         found = list(_found(files.to_pylist()))
-        todo = [row for row in found if fresh or known.get(row["identity"]) != row["stamp"]]
+        through, tried = earlier_tries(table.read(of_tries("identity")), "identity", "failed", began(bench, task.key))
+        todo = [
+            row
+            for row in found
+            if row["identity"] in tried
+            or (row["identity"] not in through and (fresh or known.get(row["identity"]) != row["stamp"]))
+        ]
         with_some = {row["identity"] for row in found}
         present = set(files["identity"].to_pylist())
         gone = [each for each, stamp in known.items() if stamp and each in present and each not in with_some]
@@ -91,7 +98,7 @@ def read_sidecars(
         if todo:
             common = {INTO: collection.name, PREFER: prefer}
             batching = Batching(table, "identity", _BATCH, _NEEDS, "failed", common)
-            have_all_done(bench, pa.Table.from_pylist(todo), batching, runner)
+            have_all_done(bench, pa.Table.from_pylist(todo), batching, runner, tried)
         if todo or gone:
             table.compact()
         states = table.read(("identity", "state"))
@@ -103,7 +110,7 @@ def read_sidecars(
         known=len(found) - len(todo),
         failed=len(with_some & set(failed)),
         gone=len(gone),
-        elapsed_s=round(time.monotonic() - began, 3),
+        elapsed_s=round(time.monotonic() - start_s, 3),
     )
 
 

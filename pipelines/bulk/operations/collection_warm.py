@@ -13,12 +13,11 @@ from cluster.errors import StorageError
 from pipelines.bulk.choosing import chosen, once
 from pipelines.bulk.collection import Collection, are_objects
 from pipelines.bulk.conditions import Condition
-from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, RUN, driven, have_all_done
+from pipelines.bulk.driving import ATTEMPTS, RUN, driven, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.processing import failed_report
 from pipelines.bulk.streaming import DISK_FULL, ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT, Table
 from pipelines.jobs.catalogue import Operation, Outcome
-from pipelines.jobs.errors import told_error
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.errors import NotMediaError
@@ -100,8 +99,8 @@ def _warm(bench: Workbench, collection: Collection, runner: Runner) -> WarmResul
     began, before, table = time.monotonic(), bench.warmer.check(), _table(bench)
     with collection.alone(_NAME, bench.driver.job_id):
         files = once(bench.scratch.parent / f"{_NAME}.parquet", lambda: _files(bench, collection))
-        tried = _tried(table)
-        todo = files.filter(pc.invert(pc.is_in(files["uri"], pa.array(_settled(table), pa.string()))))
+        through, tried = earlier_tries(table.read(of_tries("uri")), "uri", "failed")
+        todo = files.filter(pc.invert(pc.is_in(files["uri"], pa.array([*through], pa.string()))))
         if len(todo):
             pictures = len(bench.params.thumbnails) * len(_FORMATS) * pc.mean(pc.equal(todo["kind"], "image")).as_py()
             each_s = _MEDIA_S + _PICTURE_S * pictures
@@ -134,19 +133,6 @@ def _files(bench: Workbench, collection: Collection) -> pa.Table:
     if among is not None:
         wanted = pc.and_(wanted, pc.is_in(rows["identity"], among))
     return rows.filter(wanted).select(["uri", "kind"]).sort_by("uri")
-
-
-def _settled(table: Table) -> list[str]:
-    """The files that an earlier driver of this job is done with."""
-    return [
-        row["uri"]
-        for row in table.read(("uri", "state", "code", ATTEMPTS)).to_pylist()
-        if row["state"] == "done" or row[ATTEMPTS] >= MOST_ATTEMPTS or not told_error(row["code"] or "", "").retryable
-    ]
-
-
-def _tried(table: Table) -> dict[str, int]:
-    return {row["uri"]: row[ATTEMPTS] for row in table.read(("uri", ATTEMPTS)).to_pylist()}
 
 
 def _do_batch(bench: Workbench, unit: Unit) -> BatchManifest:

@@ -133,6 +133,22 @@ def test_after_a_kill_only_the_rest_is_done(desk, monkeypatch):
     assert desk.told[-1] == 1.0
 
 
+@pytest.mark.parametrize("code", ["storage_unavailable", "source_changed", "limit_exceeded"])
+def test_what_a_killed_driver_was_to_try_again_is_tried_again(desk, monkeypatch, code):
+    with monkeypatch.context() as patch:
+        patch.setattr(Warmer, "media", lambda *_: JobError(code=code, message="Not now."))
+        bench = desk.begin(WARM, "collection:all", where="path = 'film.mkv'")
+
+        class Killed(HereAndNow):
+            def pause(self, _: float) -> None:
+                raise UnitDroppedError
+
+        with pytest.raises(UnitDroppedError):
+            WARM.run(bench, Unit(name=RUN), Killed(WARM, bench))
+    result = WARM.run(bench, Unit(name=RUN), HereAndNow(WARM, bench))
+    assert (result.warmed, result.failed) == (1, 0)
+
+
 def test_the_next_job_looks_anew_for_the_cache_forgets(desk):
     desk.warm()
     wiped(desk.url)
