@@ -92,9 +92,10 @@ class Trash:
         return Moved([entry["path"] for entry in self.entries(run, folder) if not _is_held(entry)], ())
 
     def files(self, outside: Path) -> list[str]:
-        """The files that are in the trash; those that lay in the folder ``outside`` aside."""
-        entries = [entry for run in self.runs() for entry in self.entries(run) if entry["trashed"] and _is_held(entry)]
-        return [entry["path"] for entry in entries if not Path(entry["path"]).is_relative_to(outside)]
+        """The files that are in the trash, or may be on a disk that is away; those that lay in ``outside`` aside."""
+        entries = [entry for run in self.runs() for entry in self.entries(run) if entry["trashed"]]
+        held = [entry for entry in entries if _is_held(entry) or _is_away(entry)]
+        return [entry["path"] for entry in held if not Path(entry["path"]).is_relative_to(outside)]
 
     def clear(self) -> None:
         """Remove for good whatever is in the trash."""
@@ -178,13 +179,10 @@ class Trash:
 
     def to_restore(self, run: str, folder: Path | None = None) -> Moved:
         """What ``restore`` would bring back, if nothing changes."""
-        there = [entry for entry in self.entries(run, folder) if _is_held(entry)]
-        left = {
-            entry["path"]: f"{entry['path']} exists already."
-            for entry in there
-            if entry["trashed"] and os.path.lexists(entry["path"])
-        }
-        return Moved([entry["path"] for entry in there if entry["path"] not in left], list(left.items()))
+        entries = self.entries(run, folder)
+        left = {entry["path"]: why for entry in entries if (why := _hindrance(entry))}
+        back = [entry["path"] for entry in entries if _is_held(entry) and entry["path"] not in left]
+        return Moved(back, list(left.items()))
 
     def restore(self, run: str, tell: Tell, folder: Path | None = None) -> Moved:
         """Move all of it back, where nothing else has its name now; and put its rows back.
@@ -198,7 +196,9 @@ class Trash:
         left: dict[str, str] = {}
         for number, entry in enumerate(entries):
             try:
-                if entry["trashed"]:
+                if why := _hindrance(entry):
+                    left[entry["path"]] = why
+                elif entry["trashed"]:
                     move_back(entry, self._roots)
             except StorageError as error:
                 left[entry["path"]] = error.message
@@ -226,14 +226,16 @@ class Trash:
 
     def to_empty(self, run: str, folder: Path | None = None) -> Moved:
         """What ``empty`` would remove: no copy whose best isn't there any more, for it may be the last."""
-        entries = [entry for entry in self.entries(run, folder) if _is_held(entry)]
+        entries = self.entries(run, folder)
+        held = [entry for entry in entries if _is_held(entry)]
         every = {entry["path"]: entry for each in self.runs() for entry in self.entries(each)}
-        left = {
+        left = {entry["path"]: _away(entry) for entry in entries if _is_away(entry)}
+        left |= {
             entry["path"]: f"It went since {entry['best']} stays, which isn't there any more as it was."
-            for entry in entries
+            for entry in held
             if entry["trashed"] and entry["best"] and not _has_best(entry, every)
         }
-        return Moved([entry["path"] for entry in entries if entry["path"] not in left], list(left.items()))
+        return Moved([entry["path"] for entry in held if entry["path"] not in left], list(left.items()))
 
     def empty(self, run: str, folder: Path | None = None) -> Moved:
         """Remove for good what a run threw away. ``folder``: only what lay in it."""
@@ -247,17 +249,20 @@ class Trash:
         return emptied
 
     def _forget(self, run: str, entries: Sequence[dict[str, Any]]) -> None:
-        """Take entries out of a run; with the last one the run goes."""
-        for folder in {Path(entry["trashed"]).parent for entry in entries if entry["trashed"]}:
-            with contextlib.suppress(OSError):  # others use it, or it was never made
-                folder.rmdir()
-                if folder.parent.name == FOLDER:
-                    folder.parent.rmdir()
+        """Take entries out of a run; with the last one the run goes.
+
+        Their folders go after: an entry whose folder isn't there is taken for one on a disk that is away.
+        """
         paths = pa.array([entry["path"] for entry in entries], pa.string())
         if len(paths) < len(self.entries(run)):
             self._entries(run).drop(paths, before=datetime.now(UTC))
         else:
             shutil.rmtree(self._folder / run)
+        for folder in {Path(entry["trashed"]).parent for entry in entries if entry["trashed"]}:
+            with contextlib.suppress(OSError):  # others use it, or it was never made
+                folder.rmdir()
+                if folder.parent.name == FOLDER:
+                    folder.parent.rmdir()
 
     def _mark(self, run: str) -> None:
         (self._folder / run / _DONE).touch()
@@ -300,6 +305,33 @@ def _may_be_made(folder: Path) -> bool:
 def _is_held(entry: Mapping[str, Any]) -> bool:
     """Whether it went: a file that is in the trash, or a row alone."""
     return not entry["trashed"] or os.path.lexists(entry["trashed"])
+
+
+def _is_away(entry: Mapping[str, Any]) -> bool:
+    """Whether a file may be in the trash of a disk that isn't there: neither it is to be seen, nor that trash."""
+    if not entry["trashed"] or os.path.lexists(entry["path"]):
+        return False
+    place = Path(entry["trashed"]).parent
+    return place.parent.name == FOLDER and not place.is_dir()  # one below the server's home is made when it is needed
+
+
+def _away(entry: Mapping[str, Any]) -> str:
+    place = Path(entry["trashed"]).parent
+    return f"{place} isn't there, as of a disk that isn't mounted. If it is gone for good, make that folder anew."
+
+
+def _hindrance(entry: Mapping[str, Any]) -> str | None:
+    """Why a file can't come back from the trash, as far as it is to be seen without trying."""
+    path, trashed = entry["path"], entry["trashed"]
+    if not trashed:
+        return None
+    if not os.path.lexists(path):
+        if _is_held(entry):
+            return None
+        return _away(entry) if _is_away(entry) else f"{path} isn't in the trash any more."
+    if not _is_held(entry) or os.path.samestat(os.lstat(path), os.lstat(trashed)):  # it is back, or as good as that
+        return None
+    return f"{path} exists already."
 
 
 def _has_best(entry: Mapping[str, Any], every: Mapping[str, Mapping[str, Any]]) -> bool:

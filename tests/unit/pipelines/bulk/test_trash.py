@@ -12,6 +12,7 @@ from cluster.identity import listed_stamp_of
 from pipelines.bulk import moving
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.trash import ENTRIES, OF_FILES, Trash
+from pipelines.bulk.upkeep import remove
 
 
 def silent(_: float) -> None: ...
@@ -296,6 +297,43 @@ def test_on_another_file_system_the_trash_is_beside_the_library(desk, files, tra
     assert not (desk.library / ".mediaray-trash").exists()
 
 
+@pytest.fixture
+def away(desk, files, trash, monkeypatch) -> Path:
+    """The trash of a disk that isn't mounted any more, with two files in it."""
+    with monkeypatch.context() as patched:
+        on_another_disk(desk.home, patched)
+        trash.begin("run", pa.Table.from_pylist(list(map(entry_of, files[:2])), ENTRIES))
+    trash.finish("run", silent)
+    desk.library.rename(desk.library.with_name("away"))
+    desk.library.mkdir()
+    return desk.library.with_name("away")
+
+
+def test_what_is_in_the_trash_of_a_disk_that_is_away_isn_t_forgotten(desk, files, trash, away):
+    assert trash.to_empty("run") == trash.empty("run")
+    emptied = trash.empty("run")
+    assert (emptied.moved, [path for path, _ in emptied.left]) == ([], [str(path) for path in files[:2]])
+    assert "isn't mounted" in emptied.left[0][1]
+    assert trash.to_restore("run").left == trash.restore("run", silent).left == emptied.left
+    assert trash.files(outside=desk.home) == [str(path) for path in files[:2]]
+    desk.library.rmdir()
+    away.rename(desk.library)
+    assert len(trash.restore("run", silent).moved) == 2
+    assert files[0].stat().st_size == 100
+
+
+def test_a_collection_with_files_in_the_trash_of_a_disk_that_is_away_isn_t_removed(desk, away):
+    with pytest.raises(StorageError) as refused:
+        remove(desk.collection(), desk.home)
+    assert refused.value.code == "collection_in_trash"
+
+
+def test_a_trash_that_is_gone_for_good_is_forgotten_once_its_folder_is_made_anew(desk, trash, away):
+    (desk.library / ".mediaray-trash" / "all-run").mkdir(parents=True)
+    assert trash.empty("run").left == []
+    assert trash.runs() == []
+
+
 def test_only_what_is_old_enough_is_emptied(desk, files, trash):
     threw(trash, "run", entry_of(files[0]))
     assert trash.older_than(1) == []
@@ -325,7 +363,7 @@ def test_what_a_run_would_do_is_told_without_doing_it(desk, files, trash):
     assert (restores.moved, [path for path, _ in restores.left]) == ([str(files[0])], [str(files[1])])
     assert trash.to_empty("run").moved == [str(files[0]), str(files[1])]
     assert state_of(desk.folder) == before
-    assert trash.restore("run", silent).moved == restores.moved
+    assert trash.restore("run", silent) == restores
 
 
 @pytest.mark.parametrize("what", ["gone", "changed"])
@@ -350,7 +388,9 @@ def test_what_was_removed_for_good_doesn_t_come_back_as_a_row(desk, files, trash
     threw(trash, "run", entry_of(files[0]), entry_of(files[1]))
     (trashed,) = [entry["trashed"] for entry in trash.entries("run") if entry["path"] == str(files[0])]
     Path(trashed).unlink()
-    assert [path for path, _ in trash.restore("run", silent).left] == [str(files[0])]
+    told = trash.to_restore("run")
+    assert trash.restore("run", silent) == told
+    assert [path for path, _ in told.left] == [str(files[0])]
     assert str(files[0]) not in rows_of(desk.collection())
 
 
