@@ -3,11 +3,13 @@
 A version number stays the same in a checkout, and a counter is forgotten one day.
 """
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from blake3 import blake3
+from pydantic import BaseModel
 
 import pipelines
 
@@ -21,6 +23,11 @@ def build_id(of: Literal["answers", "pieces"]) -> str:
     imported: a process that runs on while they are replaced files nothing under what it isn't.
     """
     return _BUILDS[of]
+
+
+def shape_of(manifest: type[BaseModel]) -> str:
+    """Of a piece's manifest that isn't media code's own: one of another shape is no such piece."""
+    return json.dumps(manifest.model_json_schema(), sort_keys=True)
 
 
 def digest_of(folder: Path) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError, StorageError
 from cluster.locations import location_of
-from pipelines.jobs.build import build_id
+from pipelines.jobs.build import build_id, shape_of
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.file_sources import PICTURES as PICTURE_FILES
 from pipelines.jobs.file_sources import Entry, entries_of, left_out_warning
@@ -94,7 +94,7 @@ def _plan(bench: Workbench, work: PictureWork[Any]) -> Plan:
     spec = bench.params_as(work.spec)
     check_outputs(bench, entries, work.endings(spec))
     infos, large = _look(bench, entries)
-    made_by = (build_id("pieces"), work.function)
+    made_by = (build_id("pieces"), shape_of(Manifest), work.function)
     claims = claims_of(len(entries), infos, large, work.estimate_s, work.memory_bytes, spec)
     units = tuple(
         Unit(

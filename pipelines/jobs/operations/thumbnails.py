@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from cluster.errors import ChildFailedError
 from cluster.locations import location_of
-from pipelines.jobs.build import build_id
+from pipelines.jobs.build import build_id, shape_of
 from pipelines.jobs.catalogue import CommonParams, Each, Made, Operation, Outcome
 from pipelines.jobs.errors import told_error
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
@@ -75,7 +75,7 @@ def plan(bench: Workbench) -> Plan:
         memory_bytes=max(map(picture_memory_bytes, infos), default=0),
         seconds=each_s,
     )
-    made_of = (build_id("pieces"), _STILLS, spec.model_dump_json())
+    made_of = (build_id("pieces"), shape_of(_Manifest), _STILLS, spec.model_dump_json())
     units = tuple(
         Unit(
             name=f"film-{number:04d}",

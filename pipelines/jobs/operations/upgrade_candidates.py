@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from cluster.errors import ChildFailedError
 from cluster.locations import location_of
-from pipelines.jobs.build import build_id
+from pipelines.jobs.build import build_id, shape_of
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
@@ -103,7 +103,7 @@ def plan(bench: Workbench) -> Plan:
     batches = [entries[begin : begin + size] for begin in range(0, len(entries), size)]
     memory = max([_LEAST_MEMORY_BYTES, *map(memory_bytes, infos)])
     spec = bench.params_as(UpgradeSpec).model_dump_json()
-    made_of = (build_id("pieces"), _ADVISE, spec, json.dumps(settings, sort_keys=True))
+    made_of = (build_id("pieces"), shape_of(_Manifest), _ADVISE, spec, json.dumps(settings, sort_keys=True))
     units = tuple(
         Unit(
             name=f"films-{number:04d}",

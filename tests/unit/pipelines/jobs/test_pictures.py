@@ -14,6 +14,7 @@ from cluster import identity
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.storage import Roots
+from pipelines.jobs import pictures
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.models import Plan, Unit
@@ -242,6 +243,18 @@ def test_a_batch_has_an_address_when_its_files_are_settled(desk, tmp_path, monke
     desk.params["quality"] = 33
     (other,) = desk.plan(*sources).units
     assert other.key != touched.key
+
+
+def test_a_batch_that_was_told_in_another_shape_is_another(desk, tmp_path, monkeypatch):
+    class Longer(pictures.Manifest):
+        kind: str
+
+    sources = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png", "blue")]
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    (first,) = desk.plan(*sources).units
+    monkeypatch.setattr(pictures, "Manifest", Longer)
+    (other,) = desk.plan(*sources).units
+    assert first.key != other.key is not None
 
 
 def test_a_large_picture_among_many_is_claimed_for(desk, tmp_path):
