@@ -190,8 +190,10 @@ class Trash:
         ``folder``: only what lay in it. What isn't moved back, since the run was broken off before it went, is told of
         neither way.
         """
-        self._mark(run)  # if it was killed half-way, nobody is to finish it now
-        entries = self.entries(run, folder)
+        entries, every = self.entries(run, folder), self.entries(run)
+        paths = {entry["path"] for entry in entries}
+        if all(entry["path"] in paths or _is_held(entry) for entry in every):
+            self._mark(run)  # if it was killed half-way, nobody is to finish it now
         held = {entry["path"] for entry in entries if _is_held(entry)}
         left: dict[str, str] = {}
         for number, entry in enumerate(entries):

@@ -355,6 +355,19 @@ def test_of_a_run_only_what_lay_in_a_folder_comes_back_or_is_removed_for_good(de
     assert trash.runs() == []
 
 
+def test_what_comes_back_of_one_folder_leaves_a_run_that_was_broken_off_to_be_finished(desk, files, trash, monkeypatch):
+    trash.begin("run", pa.Table.from_pylist(list(map(entry_of, files)), ENTRIES))
+    with monkeypatch.context() as patched:
+        killed_at(3, patched)
+        with pytest.raises(Killed):
+            trash.finish("run", silent)
+    trash.restore("run", silent, desk.library / "0")
+    assert trash.unfinished() == ["run"]
+    trash.finish("run", silent)
+    assert sorted(state_of(desk.library)) == ["0/0.jpg", "0/2.jpg", "0/4.jpg"]
+    assert trash.unfinished() == []
+
+
 def test_what_a_run_would_do_is_told_without_doing_it(desk, files, trash):
     threw(trash, "run", *map(entry_of, files[:2]))
     files[1].write_bytes(b"new")
