@@ -67,6 +67,7 @@ class Trash:
         self._folder = home / "trash" / collection.name
         self._roots = tuple(roots)
         self._places: dict[Path, Path | None] = {}
+        self._thrown: dict[str, dict[str, Any]] | None = None
 
     def runs(self) -> list[str]:
         """The oldest first."""
@@ -108,6 +109,7 @@ class Trash:
 
     def begin(self, run: str, entries: pa.Table) -> None:
         """Note what goes: a row of ENTRIES for each, of which ``trashed`` and ``at`` are told here."""
+        self._thrown = None
         folder = self._folder / run
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for table, keys in _keys(entries).items():
@@ -230,14 +232,19 @@ class Trash:
         """What ``empty`` would remove: no copy whose best isn't there any more, for it may be the last."""
         entries = self.entries(run, folder)
         held = [entry for entry in entries if _is_held(entry)]
-        every = {entry["path"]: entry for each in self.runs() for entry in self.entries(each)}
         left = {entry["path"]: _away(entry) for entry in entries if _is_away(entry)}
         left |= {
             entry["path"]: f"It went since {entry['best']} stays, which isn't there any more as it was."
             for entry in held
-            if entry["trashed"] and entry["best"] and not _has_best(entry, every)
+            if entry["trashed"] and entry["best"] and not _has_best(entry, self._every())
         }
         return Moved([entry["path"] for entry in held if entry["path"] not in left], list(left.items()))
+
+    def _every(self) -> Mapping[str, Mapping[str, Any]]:
+        """What any run threw away, by path, as it was when that was first asked for: what is emptied stays in it."""
+        if self._thrown is None:
+            self._thrown = {entry["path"]: entry for run in self.runs() for entry in self.entries(run)}
+        return self._thrown
 
     def empty(self, run: str, folder: Path | None = None) -> Moved:
         """Remove for good what a run threw away. ``folder``: only what lay in it."""

@@ -397,6 +397,14 @@ def test_a_copy_is_removed_for_good_with_the_one_that_it_went_for_if_that_went_f
     assert len(trash.empty("run").moved) == 2
 
 
+def test_of_several_runs_as_much_is_removed_for_good_as_was_told_whichever_comes_first(files, trash, copy):
+    threw(trash, "2", copy)
+    threw(trash, "1", entry_of(files[0], best=str(files[2]), best_stamp=listed_stamp_of(files[2].stat()).digest))
+    told = [trash.to_empty(run) for run in trash.runs()]
+    assert [len(each.moved) for each in told] == [1, 1]
+    assert [trash.empty(run) for run in trash.runs()] == told
+
+
 def test_what_was_removed_for_good_doesn_t_come_back_as_a_row(desk, files, trash):
     threw(trash, "run", entry_of(files[0]), entry_of(files[1]))
     (trashed,) = [entry["trashed"] for entry in trash.entries("run") if entry["path"] == str(files[0])]
