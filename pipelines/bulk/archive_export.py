@@ -29,8 +29,8 @@ from cluster.storage import (
 )
 from pipelines.bulk.archive_formats import FORMATS, Entry, laid_out, write_entry
 from pipelines.bulk.archiving import ARCHIVE, FORMAT, WRITTEN
-from pipelines.bulk.copying import COPIED, FAILED, TABLE
-from pipelines.bulk.driving import have_all_done
+from pipelines.bulk.copying import FAILED, TABLE
+from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
 from pipelines.bulk.export_catalogue import CATALOGUE, named_rows
 from pipelines.bulk.export_plan import Export, batches_of, copyable, planned_once, size_of
 from pipelines.bulk.folder_export import Exported, codes_of, failures_in, target_by_uri
@@ -138,14 +138,13 @@ def _have_written(
                 file.truncate(end)
             flush_folder(staged.parent)
     table = Table(folder, WRITTEN, "uri")
-    known = table.read(("uri", "state"))
-    known = known.filter(pc.equal(known["state"], COPIED))
+    through, tried = earlier_tries(table.read(of_tries("uri")), "uri", FAILED)
     placed = rows.append_column("at", pa.array([entry.at for entry in entries], pa.int64()))
-    todo = placed.filter(pc.invert(pc.is_in(placed["uri"], known["uri"])))
+    todo = placed.filter(pc.invert(pc.is_in(placed["uri"], pa.array([*through], pa.string()))))
     if len(todo):
         size, needs = batches_of(todo)
         common = {TABLE: str(folder), ARCHIVE: str(staged), FORMAT: export.output.suffix.lower()}
-        have_all_done(bench, todo, Batching(table, "uri", size, needs, FAILED, common), runner)
+        have_all_done(bench, todo, Batching(table, "uri", size, needs, FAILED, common), runner, tried)
     return table.read()
 
 

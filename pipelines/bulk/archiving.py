@@ -27,7 +27,7 @@ def archive_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     check_target(archive, bench.write_roots, overwrite=True)
     format_ = FORMATS[payload[FORMAT]]
     with disk_errors(archive), archive.open("r+b") as file:
-        outcomes = [outcome_of(bench, row, partial(_written, file, format_, row)) for row in payload[ROWS]]
+        outcomes = [outcome_of(bench, payload, row, partial(_written, file, format_, row)) for row in payload[ROWS]]
         file.flush()
         os.fsync(file.fileno())
     Table(Path(payload[TABLE]), WRITTEN, "uri").append(unit.name, pa.Table.from_pylist(outcomes, WRITTEN))

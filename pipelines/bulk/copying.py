@@ -22,6 +22,7 @@ from cluster.storage import (
     publish,
     staged_name,
 )
+from pipelines.bulk.driving import ATTEMPTS
 from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
 from pipelines.bulk.tables import AT, Table
 from pipelines.jobs.errors import job_error
@@ -36,6 +37,7 @@ OUTCOMES = pa.schema(
         "state": pa.string(),  # copied, known or failed
         "code": pa.string(),
         "message": pa.string(),
+        ATTEMPTS: pa.int32(),
         AT: pa.timestamp("us", tz="UTC"),
     }
 )
@@ -58,7 +60,7 @@ def copy_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     payload, output = unit.payload, Path(unit.payload[OUTPUT])
     tag = f"{tag_of(bench.driver.job_id)}{bench.driver.fence}"
     way = _Way(bench.write_roots, tag, payload[OVERWRITE], payload[LINK])
-    outcomes = [outcome_of(bench, row, partial(_copied, way, output / row["target"])) for row in payload[ROWS]]
+    outcomes = [outcome_of(bench, payload, row, partial(_copied, way, output / row["target"])) for row in payload[ROWS]]
     for folder in {(output / row["target"]).parent for row in outcomes if row["state"] == COPIED}:
         flush_folder(folder)
     Table(Path(payload[TABLE]), OUTCOMES, "uri").append(unit.name, pa.Table.from_pylist(outcomes, OUTCOMES))
@@ -66,14 +68,17 @@ def copy_batch(bench: Workbench, unit: Unit) -> BatchManifest:
 
 
 def outcome_of(
-    bench: Workbench, row: Mapping[str, Any], put: Callable[[OpenSource], Mapping[str, Any]]
+    bench: Workbench,
+    payload: Mapping[str, Any],
+    row: Mapping[str, Any],
+    put: Callable[[OpenSource], Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What comes of a file that is ``put`` where it belongs, if it's what was imported.
+    """What comes of a file of a batch that is ``put`` where it belongs, if it's what was imported.
 
     Raises:
         StorageError: ``disk_full``: there will be no more room for the next.
     """
-    told = {"uri": row["uri"], "target": row["target"], AT: datetime.now(UTC)}
+    told = {"uri": row["uri"], "target": row["target"], ATTEMPTS: payload[ATTEMPTS], AT: datetime.now(UTC)}
     try:
         with open_source(row["uri"], bench.read_roots) as opened:
             _check_current(opened, row)

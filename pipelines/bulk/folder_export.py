@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from cluster.storage import check_target_folder, flush_files, flush_folder, publish, remove_staged, stage
 from pipelines.bulk.copying import COPIED, FAILED, KNOWN, LINK, OUTCOMES, OUTPUT, OVERWRITE, TABLE
-from pipelines.bulk.driving import have_all_done
+from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
 from pipelines.bulk.export_catalogue import CATALOGUE, check_catalogue, named_rows, write_catalogue
 from pipelines.bulk.export_plan import Export, batches_of, copyable, planned_once, size_of
 from pipelines.bulk.streaming import Batching, Runner
@@ -51,18 +51,21 @@ def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
     check_catalogue(export.output, overwrite=export.overwrite)
     with export.collection.alone(export.key, bench.driver.job_id):
         rows, objects = copyable(planned_once(bench, export))
-        table = Table(bench.scratch / "outcomes", OUTCOMES, "uri")
+        outcomes_at = bench.scratch.parent / "outcomes"  # there for a driver that follows this one
+        table = Table(outcomes_at, OUTCOMES, "uri")
         folders = {(export.output / target).parent for target in rows["target"].to_pylist()} | {export.output}
         note_staging(bench.scratch.parent, folders)
-        if len(rows):
-            size, needs = batches_of(rows)
+        through, tried = earlier_tries(table.read(of_tries("uri")), "uri", FAILED)
+        todo = rows.filter(pc.invert(pc.is_in(rows["uri"], pa.array([*through], pa.string()))))
+        if len(todo):
+            size, needs = batches_of(todo)
             common = {
-                TABLE: str(bench.scratch / "outcomes"),
+                TABLE: str(outcomes_at),
                 OUTPUT: str(export.output),
                 OVERWRITE: export.overwrite,
                 LINK: export.link,
             }
-            have_all_done(bench, rows, Batching(table, "uri", size, needs, FAILED, common), runner)
+            have_all_done(bench, todo, Batching(table, "uri", size, needs, FAILED, common), runner, tried)
         for folder in filter(Path.is_dir, folders):
             remove_staged(folder, tag_of(bench.driver.job_id))
         outcomes = table.read()

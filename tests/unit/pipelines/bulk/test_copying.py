@@ -56,7 +56,7 @@ def copied(tmp_path: Path, source: Path, target: str, *, link: bool = False, ove
     }
     payload = {
         **{"rows": [row], "table": str(tmp_path / "table"), "output": str(tmp_path / "out")},
-        **{"link": link, "overwrite": overwrite},
+        **{"link": link, "overwrite": overwrite, "attempts": 1},
     }
     copy_batch(bench, Unit(name="batch", payload=payload))
     (outcome,) = Table(tmp_path / "table", OUTCOMES, "uri").read().to_pylist()

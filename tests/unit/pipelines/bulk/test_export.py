@@ -77,8 +77,11 @@ def test_a_later_driver_goes_on_with_the_same_files(desk, photos, imported, monk
         OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench, most=1))
     shoot(desk.library, "2021/new.jpg")
     imported()
-    result = OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
-    assert (result.files, result.copied, result.known) == (3, 2, 1)
+    later = bench.of(bench.params, bench.sources, bench.scratch.with_name("run.2"), {}, 1.0)
+    rest = HereAndNow(OPERATION, later)
+    result = OPERATION.run(later, Unit(name=RUN), rest)
+    assert (result.files, result.copied, result.known) == (3, 3, 0)
+    assert rest.sizes == [1, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
