@@ -1,10 +1,10 @@
 """Which build made what is kept: this package's own sources, and the libraries that decode and encode.
 
-A version number stays the same in a checkout, and a counter is forgotten one day.
+A version number stays the same in a checkout, and a counter is forgotten one day: what is kept for some days is
+cheaply made anew. What collections keep for years is of an operation's ``engine`` instead.
 """
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +12,7 @@ from blake3 import blake3
 from pydantic import BaseModel
 
 import pipelines
-
-_LIBRARIES = ("av", "imageio-ffmpeg", "pillow", "opencv-python-headless", "pyvips-binary")
+from pipelines.jobs.libraries import ALL, versions_of
 
 
 def build_id(of: Literal["answers", "pieces"]) -> str:
@@ -43,9 +42,9 @@ def digest_of(folder: Path) -> str:
 
 
 def _builds() -> dict[str, str]:
-    folder, libraries = Path(pipelines.__file__).parent, list(map(version, _LIBRARIES))
+    folder, versions = Path(pipelines.__file__).parent, versions_of(ALL)
     digests = {"answers": digest_of(folder), "pieces": digest_of(folder / "media")}
-    return {of: blake3(repr([digest, *libraries]).encode()).hexdigest(length=16) for of, digest in digests.items()}
+    return {of: blake3(repr([digest, *versions]).encode()).hexdigest(length=16) for of, digest in digests.items()}
 
 
 _BUILDS = _builds()

@@ -8,23 +8,19 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.locations import Location
+from pipelines.jobs.libraries import FILMS, versions_of
 from pipelines.jobs.models import Artifact, JobError, Plan, Unit
 
 if TYPE_CHECKING:
     from pipelines.jobs.workbench import Finished, Workbench
 
 COLLECTION = "collection:"  # what the source of an operation on a collection begins with
-
-
-_version = cache(version)
 
 
 class FreshParams(BaseModel):
@@ -100,7 +96,8 @@ class Operation:
     ``cached``: the result of a job that made no files is kept in the cache, as what. Not of one that looks for damage:
     bytes that rot leave no note in the file system.
     What collections keep of it is of one ``engine``: of these versions of its ``libraries``, and of a ``revision`` that
-    is to be raised when its own code comes to other results of the same file.
+    is to be raised when its own code comes to other results of the same file. Not of a build, as caches are: a library
+    of films isn't gone through again for a release that words something otherwise.
     """
 
     name: str
@@ -121,13 +118,13 @@ class Operation:
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     cached: Literal["metadata", "analysis"] | None = None
-    libraries: Sequence[str] = ("av", "opencv-python-headless", "pillow")
+    libraries: Sequence[str] = FILMS
     revision: int = 1
     examples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
     @property
     def engine(self) -> str:
-        return " ".join((str(self.revision), *(f"{name}-{_version(name)}" for name in self.libraries)))
+        return " ".join((str(self.revision), *versions_of(self.libraries)))
 
     def fills(self, output: Location) -> bool:
         """Whether that is a folder which files are put into."""

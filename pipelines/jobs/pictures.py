@@ -17,6 +17,7 @@ from pipelines.jobs.build import build_id, shape_of
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.file_sources import PICTURES as PICTURE_FILES
 from pipelines.jobs.file_sources import Entry, entries_of, left_out_warning
+from pipelines.jobs.libraries import PICTURES as PICTURE_LIBRARIES
 from pipelines.jobs.models import JobError, Plan, Unit
 from pipelines.jobs.picture_claims import MOST_THREADS, claims_of, largest, room_of, typical
 from pipelines.jobs.picture_outputs import check_outputs
@@ -27,7 +28,6 @@ from pipelines.media.images.info import ImageInfo, ImageResult
 R = TypeVar("R", bound=ImageResult)
 
 _LOOK = "pipelines.media.images.header:look"
-_LIBRARIES = ("pillow", "opencv-python-headless", "pyvips-binary")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def picture_operation(
         interactive=True,
         told=partial(told, without=work.untold),
         cached=cached,
-        libraries=_LIBRARIES,
+        libraries=PICTURE_LIBRARIES,
         examples=examples,
     )
 

@@ -9,6 +9,8 @@ import pytest
 
 import pipelines
 from pipelines.jobs.build import build_id, digest_of
+from pipelines.jobs.catalogue import Catalogue, operation_modules
+from pipelines.jobs.libraries import ALL, versions_of
 
 MEDIA = Path(pipelines.__file__).parent / "media"
 
@@ -58,3 +60,9 @@ def test_another_source_is_another_build(copy, change):
 def test_an_answer_depends_on_more_than_a_piece():
     """How a result is worded is no reason to encode a film's chunk again."""
     assert build_id("answers") != build_id("pieces")
+
+
+def test_whatever_an_operation_depends_on_is_of_the_build():
+    catalogue = Catalogue.load(operation_modules("pipelines.jobs.operations"))
+    assert {library for operation in catalogue for library in operation.libraries} <= set(ALL)
+    assert catalogue["image-convert"].engine == " ".join(("1", *versions_of(catalogue["image-convert"].libraries)))
