@@ -25,7 +25,8 @@ from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 
 _INTO = "into"  # in a batch's payload
-_KNOWN = ("uri", "path", "root", "kind", "stamp", "state")
+_KNOWN = ("uri", "path", "root", "kind", "identity", "stamp", "state")
+_HELD = "held_stamp"  # in a batch's row, beside what it held by ``identity``
 _BATCH = 256
 _NEEDS = Needs(cpus=1, max_cpus=1, seconds=2.0, memory_bytes=64 << 20)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,7 +88,9 @@ def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportR
     seen = list(found.values())
     wanted = [each for each in seen if each.problem is None and not _is_known(known.get(each.uri), each)]
     problems = [
-        _row(each, state="unreadable", code="source_unreadable", message=each.problem) for each in seen if each.problem
+        {**_row(each, state="unreadable", code="source_unreadable", message=each.problem), **_held(known.get(each.uri))}
+        for each in seen
+        if each.problem
     ]
     looked = Looked.of(bench.sources, seen, kinds)
     gone = [
@@ -95,7 +98,8 @@ def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportR
     ]
     if wanted:
         batching = Batching(collection.files, "uri", _BATCH, _NEEDS, "unreadable", {_INTO: collection.name})
-        have_all_done(bench, pa.Table.from_pylist([asdict(each) for each in wanted]), batching, runner)
+        rows = [_with_held(each, known.get(each.uri)) for each in wanted]
+        have_all_done(bench, pa.Table.from_pylist(rows), batching, runner)
     changes = [*problems, *_missing(collection, gone)]
     if changes:
         collection.files.append(f"changes-{bench.driver.job_id}", pa.Table.from_pylist(changes, FILES))
@@ -123,6 +127,17 @@ def _at_home(seen: Seen, row: Mapping[str, Any] | None) -> Seen:
     return replace(seen, root=row["root"], path=row["path"])
 
 
+def _held(row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a file held that can't be read now: what was made of it is no orphan, for it may be well."""
+    return {name: row[name] if row else None for name in ("identity", "stamp")}
+
+
+def _with_held(seen: Seen, row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A batch's row; where the batch fails as a whole, a row of the collection is made of it."""
+    held = _held(row)
+    return {**asdict(seen), "identity": held["identity"], _HELD: held["stamp"]}
+
+
 def _missing(collection: Collection, gone: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of files that aren't there any more."""
     if not gone:
@@ -141,18 +156,23 @@ def _is_known(row: Mapping[str, Any] | None, seen: Seen) -> bool:
 def _identify(bench: Workbench, unit: Unit) -> BatchManifest:
     """Read what tells each file's content from any other, and put the rows into the collection."""
     collection = Collection.named(bench.home, unit.payload[_INTO])
-    rows = [_identified(bench.reading(collection.folder), Seen(**row)) for row in unit.payload[ROWS]]
+    place = bench.reading(collection.folder)
+    rows = []
+    for row in unit.payload[ROWS]:
+        held = {"identity": row.pop("identity"), "stamp": row.pop(_HELD)}
+        rows.append(_identified(place, Seen(**row), held))
     collection.files.append(unit.name, pa.Table.from_pylist(rows, FILES))
     return BatchManifest(rows=len(rows))
 
 
-def _identified(bench: Workbench, seen: Seen) -> dict[str, Any]:
+def _identified(bench: Workbench, seen: Seen, held: Mapping[str, Any]) -> dict[str, Any]:
     """All facts are of the moment when it is read: since it was seen it may have grown."""
     try:
         with open_anywhere(seen.uri, bench.roots) as opened:
             stamped, identity, is_other = opened.listed_stamp(), opened.identity(), opened.is_other()
     except StorageError as error:
-        return _row(seen, state="unreadable", code=error.code, message=error.message)
+        row = _row(seen, state="unreadable", code=error.code, message=error.message)
+        return row if error.code == "source_empty" else {**row, **held}  # an empty one is read: it holds nothing
     now = replace(seen, size_bytes=opened.size_bytes, modified_ns=opened.modified_ns)
     still = stamped.settled and not is_other  # else it is read again the next time
     return {

@@ -7,13 +7,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from unit.pipelines.bulk.desk import report
-from unit.pipelines.bulk.mixed import listed, mixed_library, names
+from unit.pipelines.bulk.desk import report, settle
+from unit.pipelines.bulk.mixed import THUMBNAILS, listed, mixed_library, names
 from unit.pipelines.bulk.test_duplicates import scene
 from unit.pipelines.bulk.test_trash import state_of
 
 from cluster.errors import StorageError
+from pipelines.bulk.operations import collection_import
 from pipelines.bulk.operations.collection_cleanup import OPERATION
+from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
+from pipelines.bulk.operations.collection_process import OPERATION as PROCESS
 from pipelines.bulk.tasks import Task, task_of
 from pipelines.bulk.trash import Trash
 
@@ -38,6 +41,45 @@ def test_rows_of_a_disk_that_isn_t_mounted_stay(desk, library, imported):
     every = listed(desk, "missing", gone_folders=True)
     assert set(every.values()) == {"missing"}
     assert len(every) > 5
+
+
+def test_artifacts_of_a_file_that_can_t_be_read_for_a_moment_are_no_orphans(desk, library, tmp_path):
+    """One is named by a manifest, and its disk is away; the other one may not be opened."""
+    manifest, folder = library / "list.csv", library / "sub"
+    folder.mkdir()
+    scene(20).save(folder / "named.png")
+    scene(21).save(library / "locked.png")
+    manifest.write_text("path\nsub/named.png\nlocked.png\n")
+    settle(library)
+    desk.do(IMPORT, manifest, into="all")
+    desk.do(PROCESS, "collection:all", **THUMBNAILS)
+    folder.rename(library / "elsewhere")
+    locked = library / "locked.png"
+    locked.rename(library / "kept.png")
+    locked.mkdir()  # as one that may not be opened, for whoever runs the tests
+    assert desk.do(IMPORT, manifest, into="all").result.unreadable == 2
+    assert listed(desk, "orphaned") == {}
+    locked.rmdir()
+    (library / "kept.png").rename(locked)
+    assert desk.do(IMPORT, manifest, into="all").result.unreadable == 1
+    assert desk.do(PROCESS, "collection:all", **THUMBNAILS).result.done == 0
+
+
+def test_artifacts_of_a_file_that_fails_while_it_is_read_are_no_orphans(desk, library, monkeypatch):
+    desk.do(IMPORT, library, into="all")
+    desk.do(PROCESS, "collection:all", **THUMBNAILS)
+    (library / "3.png").touch()
+
+    def refused(*_: Any) -> Any:
+        raise StorageError("source_unreadable", "Input/output error.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(collection_import, "open_anywhere", refused)
+        assert desk.do(IMPORT, library, into="all").result.unreadable > 0
+    assert listed(desk, "orphaned") == {}
+    (library / "3.png").write_bytes(b"")
+    desk.do(IMPORT, library, into="all")
+    assert set(listed(desk, "orphaned").values()) == {"orphaned"}
 
 
 def test_what_can_t_be_put_into_a_trash_isn_t_listed(desk, library, monkeypatch):
