@@ -1,7 +1,7 @@
 """Whether files that are missing are gone, or only the disk that they are on: then their rows are of use yet."""
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ class Absence:
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._known: Counter[str] = Counter()
         self._missing: Counter[str] = Counter()
-        self._devices: set[tuple[int, int]] = set()  # as noted, and as it is now: the numbers change
+        self._present: defaultdict[int, list[str]] = defaultdict(list)  # by the device as noted
+        self._devices: dict[int, int | None] = {}  # as noted, and as it is now: the numbers change
         for row in rows:
             if is_object_uri(row["uri"]):
                 continue
             self._known[row["root"]] += 1
             self._missing[row["root"]] += row["state"] == "missing"
             noted = device_in(row["stamp"])
-            if row["state"] == "present" and noted is not None and (facts := facts_of(row["uri"])) is not None:
-                self._devices.add((noted, facts.st_dev))
+            if row["state"] == "present" and noted is not None:
+                self._present[noted].append(row["uri"])
         self._empty: dict[str, bool] = {}
 
     def doubt(self, row: Mapping[str, Any]) -> str | None:
@@ -39,11 +40,20 @@ class Absence:
             return f"{root} is empty or can't be read, as of a disk that isn't mounted."
         noted = device_in(row["stamp"])
         now = facts_of(str(folder))
-        if noted is not None and now is not None and now.st_dev != noted and (noted, now.st_dev) not in self._devices:
+        if noted is not None and now is not None and not self._is_on(noted, now.st_dev):
             return f"{folder} is on another disk now than the file was."
         if self._missing[root] > max(_FEW, self._known[root] // 2):
             return f"{self._missing[root]} of {self._known[root]} files of {root} are missing."
         return None
+
+    def _is_on(self, noted: int, device: int) -> bool:
+        """Whether a device that was noted is this one: if not by its number, by the first file of it that is there."""
+        if noted == device:
+            return True
+        if noted not in self._devices:
+            found = (facts.st_dev for uri in self._present[noted] if (facts := facts_of(uri)) is not None)
+            self._devices[noted] = next(found, None)
+        return self._devices[noted] == device
 
     def _is_empty(self, folder: str) -> bool:
         if folder not in self._empty:
