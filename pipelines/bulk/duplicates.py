@@ -96,10 +96,12 @@ def find_groups(
     runner: Runner = THROUGH_RAY,
     *,
     fresh: bool = False,
+    folder: Path | None = None,
 ) -> tuple[list[Group], int]:
     """Do with the files what has to be known of them, and find the groups; and how many files it can't be done with.
 
     ``fresh``: no digest counts that an earlier job made; a disk that fails changes bytes, and nothing else.
+    ``folder``: files of the same bytes are found only where one of them lies in it.
 
     Raises:
         StorageError: ``collection_busy``.
@@ -109,8 +111,9 @@ def find_groups(
     told: Digests = {}
     unknown = objects_among(collection, kinds)
     if "exact" in kinds:
-        files = of_same_size(collection)
-        told = digests(bench.part(0, parts), collection, files, runner, fresh=fresh)
+        files = of_same_size(collection, folder)
+        known = digests(bench.part(0, parts), collection, files, runner, fresh=fresh)
+        told = {(uri, stamp): digest for (uri, stamp), digest in known.items() if uri in files}
         unknown += sum((uri, listed_stamp_of(facts).digest) not in told for uri, facts in files.items())
     on_disks = _on_disks(collection)["identity"].combine_chunks()
     for number, task in enumerate(tasks.values(), parts - len(tasks)):
@@ -134,8 +137,11 @@ def objects_among(collection: Collection, kinds: Sequence[Kind]) -> int:
     return pc.sum(are_objects(rows)).as_py() or 0
 
 
-def of_same_size(collection: Collection) -> dict[str, os.stat_result]:
-    """The files that aren't the only ones of their size: only they can be the same."""
+def of_same_size(collection: Collection, folder: Path | None = None) -> dict[str, os.stat_result]:
+    """The files that aren't the only ones of their size: only they can be the same.
+
+    ``folder``: of sizes that a file in it has.
+    """
     there: dict[str, os.stat_result] = {}
     sizes: defaultdict[int, set[str]] = defaultdict(set)
     for row in _on_disks(collection).to_pylist():
@@ -143,7 +149,9 @@ def of_same_size(collection: Collection) -> dict[str, os.stat_result]:
         if facts is not None and is_as_imported(row, facts):
             there[row["uri"]] = facts
             sizes[facts.st_size].add(file_of(facts))
-    return {uri: facts for uri, facts in there.items() if len(sizes[facts.st_size]) > 1}
+    asked = {facts.st_size for uri, facts in there.items() if folder is None or Path(uri).is_relative_to(folder)}
+    same = {size for size in asked if len(sizes[size]) > 1}
+    return {uri: facts for uri, facts in there.items() if facts.st_size in same}
 
 
 def groups_of(collection: Collection, kinds: Sequence[Kind], told: Digests, distance: int) -> list[Group]:

@@ -161,7 +161,8 @@ def _groups(bench: Workbench, collection: Collection, params: Params, runner: Ru
     kinds = [kind for what in params.what for kind in _COPIES.get(what, ())] if _cleans(params) else []
     if not kinds:
         return (), 0
-    return find_groups(bench, collection, kinds, params.distance, runner, fresh=not params.dry_run)
+    fresh, folder = not params.dry_run, _folder(params)
+    return find_groups(bench, collection, kinds, params.distance, runner, fresh=fresh, folder=folder)
 
 
 def _clean(

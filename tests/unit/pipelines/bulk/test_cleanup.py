@@ -203,6 +203,26 @@ def test_only_what_lies_in_a_folder_goes(desk, library):
     assert names(listed(desk, "duplicates", "orphaned", folder=str(library / "sub"))) == {"1x.png": "duplicates"}
 
 
+def test_only_files_that_may_be_the_same_as_one_in_the_folder_are_read(desk, imported, monkeypatch):
+    read: list[str] = []
+    real = digests.each_of
+
+    def each_of(declared: Any, bench: Any, params: Any, sources: Any) -> Any:
+        read.extend(Path(source).name for source in sources)
+        return real(declared, bench, params, sources)
+
+    monkeypatch.setattr(digests, "each_of", each_of)
+    for folder, name, size in [("", "a", 10), ("sub", "b", 10), ("", "c", 20), ("other", "d", 20), ("sub", "e", 30)]:
+        path = desk.library / folder / f"{name}.bin"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(size))
+    settle(desk.library)
+    imported()
+    found = listed(desk, "duplicates", folder=str(desk.library / "sub"), dry_run=False)
+    assert names(found) == {"b.bin": "duplicates"}
+    assert sorted(read) == ["a.bin", "b.bin"]
+
+
 @pytest.mark.parametrize(("folder", "told"), [("sub", "absolute"), ("s3://films/a/", "a folder on disk")])
 def test_a_folder_that_isn_t_one_on_disk_is_refused_with_the_parameters(folder, told):
     with pytest.raises(ValidationError, match=told):
