@@ -25,7 +25,7 @@ from cluster.storage import free_space
 
 BLOCK_BYTES = 64 << 10
 _FULL = 0.9  # of the limit, after room was made
-_SPARE_BYTES = 256 << 20  # of the disk, which others write to
+SPARE_BYTES = 256 << 20  # of the disk, which others write to
 _LOOK = 0.05  # of the limit: as much is fetched between two looks at all that is there
 _MISSING, _THERE = b"\0", b"\1"
 _unseen: dict[Path, int] = {}  # by folder: bytes that this process fetched since it looked
@@ -136,9 +136,9 @@ class FetchedObject:
     def _check_room(self, wanted_bytes: int) -> None:
         """Make room, where there is little, by all but this entry, which is in use."""
         folder = self._entry.parent
-        short_bytes = wanted_bytes + _SPARE_BYTES - free_space(folder)
+        short_bytes = wanted_bytes + SPARE_BYTES - free_space(folder)
         _make_room(folder, self._limit_bytes, besides=self._entry, short_bytes=short_bytes)
-        if short_bytes > 0 and wanted_bytes + _SPARE_BYTES > free_space(folder):
+        if short_bytes > 0 and wanted_bytes + SPARE_BYTES > free_space(folder):
             raise self._full()
 
     @contextlib.contextmanager

@@ -329,6 +329,11 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(_existing_folder(folder)).free
 
 
+def file_system_of(folder: Path) -> int:
+    """Alike of all folders, which need not exist yet, that share their space."""
+    return _existing_folder(folder).stat().st_dev
+
+
 def remove_staged(folder: Path, tag_prefix: str) -> None:
     """Remove what attempts with this tag prefix staged in a folder."""
     for staged in folder.glob(f".*.{tag_prefix}*{STAGED_SUFFIX}"):

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,12 +14,12 @@ from pydantic import BaseModel
 
 from cluster.child import MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
-from cluster.fetched import held_bytes
+from cluster.fetched import SPARE_BYTES, held_bytes
 from cluster.identity import Identity
 from cluster.locations import location_of
 from cluster.object_paths import is_object_uri
 from cluster.sources import OpenObject, open_anywhere
-from cluster.storage import OpenSource, Roots, free_space, source_changed
+from cluster.storage import OpenSource, Roots, file_system_of, free_space, source_changed
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError
@@ -184,7 +185,7 @@ class Workbench:
     def check_space(self, scratch_bytes: int, output_bytes: int = 0, read_share: float = 1.0) -> None:
         """Refuse work that scratch, or the folder of the parameter ``output``, has no room for; object storage has.
 
-        Of sources that are objects, ``read_share`` is fetched.
+        Of sources that are objects, ``read_share`` is fetched: all of that at once, whatever may be kept of others.
 
         Raises:
             StorageError: ``disk_full``.
@@ -192,14 +193,18 @@ class Workbench:
         needed = {self._scratch: scratch_bytes}
         output = getattr(self.params, "output", None)
         if output and isinstance(target := location_of(output), Path):
-            needed[target.parent] = output_bytes
+            linked_bytes = scratch_bytes if file_system_of(target.parent) == file_system_of(self._scratch) else 0
+            needed[target.parent] = max(0, output_bytes - linked_bytes)
         if (objects := self._roots.objects) and any(map(is_object_uri, self.sources)):
             read_bytes = sum(self.size_bytes(each) for each in self.sources if is_object_uri(each)) * read_share
-            needed[objects.fetched] = min(int(read_bytes), objects.fetched_bytes) - held_bytes(objects.fetched)
-        for folder, needed_bytes in needed.items():
-            free_bytes = free_space(folder)
+            needed[objects.fetched] = max(0, int(read_bytes) + SPARE_BYTES - held_bytes(objects.fetched))
+        sharing = defaultdict(list)
+        for folder in needed:
+            sharing[file_system_of(folder)].append(folder)
+        for folders in sharing.values():
+            needed_bytes, free_bytes = sum(needed[folder] for folder in folders), free_space(folders[0])
             if needed_bytes > free_bytes:
-                where = "scratch" if folder == self._scratch else str(folder)
+                where = " and ".join("scratch" if folder == self._scratch else str(folder) for folder in folders)
                 raise StorageError(
                     "disk_full",
                     f"It takes about {needed_bytes >> 20} MiB in {where}; {free_bytes >> 20} MiB are free. Make room.",

@@ -9,12 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from object_server import BUCKET
 from unit.pipelines.jobs import pieces
 from unit.pipelines.jobs.makers import submission
 
 from cluster.errors import ChildFailedError, StorageError
 from cluster.identity import identify
+from cluster.object_paths import ObjectAccess, object_path
 from cluster.storage import Roots
+from pipelines.jobs import workbench
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Plan, State, Unit
@@ -298,6 +301,55 @@ def test_a_bench_tells_a_source_s_identity(bench, films, settings):
     made.params = SimpleNamespace(output=str(films / "new" / "out.mp4"))
     with pytest.raises(StorageError, match="films/new"):
         made.check_space(1, 1 << 60)
+
+
+@pytest.fixture
+def checked(monkeypatch, tmp_path, s3):
+    """Whether a job on an object of 3 MB has room: 1 GiB is free, on one file system or on each of two."""
+
+    def has_room(scratch_mib: int, *, fetched_mib: int = 1 << 10, output_mib: int = 0, apart: bool = False) -> bool:
+        uri = s3.put("films/film.mkv", b"film" * 750_000)
+        folder = object_path(f"s3://{BUCKET}/films/")
+        access = ObjectAccess((folder,), (), s3.url, tmp_path / "fetched", fetched_mib << 20)
+        made = Workbench(
+            params=SimpleNamespace(output=str(tmp_path / "out.mp4")),
+            sources=(uri,),
+            scratch=tmp_path / "scratch",
+            roots=Roots((tmp_path,), (tmp_path,), access),
+            child=None,  # type: ignore[arg-type]
+            cpus=1,
+            slots=1,
+            shared={},
+            estimate_s=1.0,
+            profiles=dict,
+            home=tmp_path,
+            driver=Driver("job", "unit", 1),
+        )
+        monkeypatch.setattr(workbench, "free_space", lambda _: 1 << 30)
+        monkeypatch.setattr(workbench, "file_system_of", lambda folder: apart and folder == access.fetched)
+        try:
+            made.check_space(scratch_mib << 20, output_mib << 20)
+        except StorageError as error:
+            return error.code != "disk_full"
+        return True
+
+    return has_room
+
+
+def test_what_shares_a_file_system_has_room_together(checked):
+    assert checked(700)
+    assert not checked(800)  # 256 MiB of the disk are others'
+    assert checked(800, apart=True)
+
+
+def test_an_object_larger_than_what_is_kept_of_objects_needs_room_for_all_of_it(checked, monkeypatch):
+    monkeypatch.setattr(Workbench, "size_bytes", lambda *_: 200 << 30)
+    assert not checked(1, fetched_mib=50, apart=True)
+
+
+def test_an_output_beside_the_scratch_is_a_link_to_what_lies_there(checked):
+    assert checked(700, output_mib=700)
+    assert not checked(1, output_mib=800)
 
 
 # A join that needs another plan
