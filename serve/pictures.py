@@ -98,7 +98,7 @@ def pictures(media: MediaService, signer: Signer) -> APIRouter:
     async def link(body: LinkRequest) -> Link:
         """A link to a picture that needs no token, for a page: good until it expires."""
         body.spec("")
-        media.check_source(body.source)
+        await media.check_source(body.source)
         query = body.model_dump(mode="json", exclude={"expires_s"}, exclude_unset=True, exclude_none=True)
         url, at = signer.signed(PICTURES_PATH, {name: str(value) for name, value in query.items()}, body.expires_s)
         return Link(url=url, expires_at=at)

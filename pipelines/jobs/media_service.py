@@ -22,6 +22,7 @@ from pipelines.jobs.service import RefusedError
 from pipelines.jobs.single_flight import SingleFlight
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
+_STORAGE = "The storage of the source"
 _LIMIT_S = 10.0  # of somebody who waits, for what tells of a source
 
 
@@ -55,7 +56,7 @@ class MediaService:
         self._cache = cache
         self._operations = operations
         self._identities = identities
-        self._sources = Asking("sources")
+        self._looks, self._purges = Asking("looks"), Asking("purges")  # a store that is silent holds up no picture
         self._reading: SingleFlight[MediaText | JobError] = SingleFlight()
         self._making: SingleFlight[ServedPicture | JobError] = SingleFlight()
 
@@ -96,7 +97,7 @@ class MediaService:
             StorageError: see ``open_source``.
             RefusedError: it can't be made.
         """
-        stamped, _ = self._look(source)
+        stamped, _ = await self._look_aside(source)
         if (etag := etag_of(stamped, spec)) in known and etag is not None:
             return KnownPicture(etag=etag)
         # Not by the purges, as above: what is being made during one is made anew.
@@ -105,9 +106,9 @@ class MediaService:
             raise RefusedError(answer)
         return answer
 
-    def check_source(self, source: str) -> None:
+    async def check_source(self, source: str) -> None:
         """Raises StorageError where ``source`` can't be read: see ``open_source``."""
-        self._look(source)
+        await self._look_aside(source)
 
     async def purge(
         self, *, source: str | None = None, operation: str | None = None, collection: str | None = None
@@ -127,7 +128,7 @@ class MediaService:
             raise InvalidError("Name what to forget: a source, an operation or a collection.")
         tags = {operation_tag(operation)} if operation is not None else set()
         if source is not None:
-            identity = await self._sources.ask(partial(self._identity, source), "The storage of the source", _LIMIT_S)
+            identity = await self._purges.ask(partial(self._identity, source), _STORAGE, _LIMIT_S)
             tags.add(source_tag(identity))
         if collection is not None:
             tags.update(map(source_tag, await asyncio.to_thread(self._identities, collection)))
@@ -141,6 +142,10 @@ class MediaService:
         """What the cache holds and how often it was of use; ``near_hits`` of this replica. None: it's away."""
         found = await asyncio.to_thread(self._cache.stats)
         return None if found is None else {**asdict(found), "near_hits": self._near.hits}
+
+    async def _look_aside(self, source: str) -> tuple[Identity, str]:
+        """Where a share that hangs holds up nobody else."""
+        return await self._looks.ask(partial(self._look, source), _STORAGE, _LIMIT_S)
 
     def _look(self, source: str) -> tuple[Identity, str]:
         """The stamp of a file, and its name."""

@@ -1,8 +1,10 @@
 """The cache as a replica sees it, on a real Redis."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from object_server import BUCKET
@@ -20,6 +22,7 @@ from pipelines.jobs.models import JobError
 from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import RefusedError
+from pipelines.jobs.single_flight import SingleFlight
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 
@@ -171,10 +174,21 @@ SPEC = ThumbnailSpec(sizes=("32",))
     [lambda media, film: media.media(film), lambda media, film: media.picture(film, SPEC)],
     ids=["media", "picture"],
 )
-def test_many_who_ask_at_once_take_one_place_of_the_lane(run, media, lane, film, ask):
+def test_many_who_ask_at_once_take_one_place_of_the_lane(run, media, lane, film, ask, monkeypatch):
+    looked, all_looked, result = [], asyncio.Event(), SingleFlight.result
+
+    async def counted(*given: Any) -> object:
+        looked.append(given)
+        if len(looked) == 50:
+            all_looked.set()
+        return await result(*given)
+
+    monkeypatch.setattr(SingleFlight, "result", counted)
+
     async def main() -> list[object]:
         lane.open.clear()
         asked = [asyncio.create_task(ask(media, str(film))) for _ in range(50)]
+        await all_looked.wait()
         await lane.reached.wait()
         lane.open.set()
         return await asyncio.gather(*asked)
@@ -223,6 +237,41 @@ def test_what_was_found_out_about_an_object_is_purged_by_its_uri(run, media, set
     cache.put(at, "1", "metadata", cache.look(at))
     run(media.purge(source=uri))
     assert cache.look(at).value is None
+
+
+@pytest.fixture
+def hung(media, monkeypatch):
+    """A share on which an open doesn't come back, until the test ends."""
+    back = threading.Event()
+    monkeypatch.setattr(media_service, "open_source", lambda *_: back.wait(20))
+    yield
+    back.set()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda media, film: media.picture(film, SPEC), lambda media, film: media.check_source(film)],
+    ids=["picture", "link"],
+)
+def test_a_share_that_hangs_holds_up_who_asks_for_its_pictures_alone(run, media, film, hung, ask):
+    async def main() -> bool:
+        asking = [asyncio.create_task(ask(media, str(film))) for _ in range(40)]
+        await asyncio.sleep(0)  # they have begun
+        await asyncio.to_thread(int)
+        some = any(each.done() for each in asking)
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        return some
+
+    assert not run(main())
+
+
+def test_who_asks_for_a_picture_on_a_share_that_hangs_is_told(run, media, film, hung, monkeypatch):
+    monkeypatch.setattr(media_service, "_LIMIT_S", 0.05)
+    with pytest.raises(StorageError, match="didn't answer within") as refused:
+        run(media.picture(str(film), SPEC))
+    assert refused.value.code == "storage_unavailable"
 
 
 @pytest.fixture
