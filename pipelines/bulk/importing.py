@@ -31,7 +31,7 @@ class Looked:
     """
 
     folders: tuple[str, ...]
-    closed: tuple[str, ...]
+    closed: frozenset[str]
     lists: frozenset[str]
     kinds: frozenset[str]
 
@@ -42,7 +42,7 @@ class Looked:
         lists = {str(location_of(source)) for source in sources if is_list(source)}
         return cls(
             folders=tuple(f"{location_of(source)}/" for source in sources if _is_folder(source)),
-            closed=tuple(f"{uri}/" for uri in refused),
+            closed=frozenset(refused),
             lists=frozenset(lists - refused),
             kinds=kinds,
         )
@@ -52,10 +52,18 @@ class Looked:
         uri = row["uri"]
         if row["root"] in self.lists:
             return row["kind"] in self.kinds or not os.path.lexists(uri)
-        if not uri.startswith(self.folders) or uri.startswith(self.closed):
+        if not uri.startswith(self.folders) or any(each in self.closed for each in _folders_above(uri)):
             return False
         # A folder that couldn't be read is a row, too, of no kind that is asked for.
         return row["kind"] in self.kinds or (row["state"] == "unreadable" and os.path.isdir(uri))  # noqa: PTH112
+
+
+def _folders_above(uri: str) -> Iterator[str]:
+    """From the nearest to the outermost."""
+    at = uri.rfind("/")
+    while at > 0:
+        yield uri[:at]
+        at = uri.rfind("/", 0, at)
 
 
 def is_list(source: str) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from cluster.errors import ChildFailedError
 from cluster.identity import Identity
 from cluster.storage import OpenSource
 from pipelines.bulk.driving import RUN
-from pipelines.bulk.importing import seen_in
+from pipelines.bulk.importing import Looked, seen_in
 from pipelines.bulk.operations.collection_enrich import OPERATION as ENRICH
 from pipelines.bulk.operations.collection_import import OPERATION
+from pipelines.bulk.scanning import Seen
 from pipelines.bulk.tasks import task_of
 from pipelines.jobs.models import Unit
 
@@ -212,6 +214,17 @@ def test_an_archive_that_is_broken_now_tells_nothing_of_what_it_held(desk, archi
     archive.write_bytes(b"no archive")
     assert imported(desk, archive, desk.library).missing == 0
     assert [state for path, state in states(desk).items() if "!" in path] == ["present"] * 3
+
+
+def test_what_is_closed_is_closed_with_all_that_is_below_and_nothing_beside():
+    seen = [Seen("/a/b", "b", "/a", "other", problem="denied"), Seen("/a/x.jpg", "x.jpg", "/a", "image")]
+    looked = replace(Looked.of([], seen, frozenset({"image"})), folders=("/a/",))
+    assert looked.closed == {"/a/b"}
+    found = {
+        path: looked.would_find({"uri": path, "root": "/a", "kind": "image"})
+        for path in ("/a/b/c/d.jpg", "/a/b/c.jpg", "/a/bc.jpg", "/a/c/b/d.jpg", "/b/c.jpg")
+    }
+    assert [*found.values()] == [False, False, True, True, False]
 
 
 class Growing(HereAndNow):
