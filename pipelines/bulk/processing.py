@@ -114,12 +114,15 @@ def process(
 
 
 def _names(collection: Collection, task: Task, files: pa.Table) -> dict[str, str]:
-    """What the names of the files begin with that are made of each, by its URI; none where the content names them."""
+    """What the names of the files begin with that are made of each, by its URI; none where the content names them.
+
+    A row that was dropped meanwhile is named as without a template: that its file is gone is told in its place.
+    """
     if task.output is None:
         return {}
-    if task.template is not None:
-        return names_by(task.template, collection)
-    return stable_names(files.select(["uri", "path", "identity"]).to_pylist())
+    names = names_by(task.template, collection) if task.template is not None else {}
+    rows = files.select(["uri", "path", "identity"]).to_pylist()
+    return {**names, **stable_names([row for row in rows if row["uri"] not in names])}
 
 
 def _have_done(

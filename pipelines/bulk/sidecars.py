@@ -173,7 +173,6 @@ def do_sidecar_batch(bench: Workbench, unit: Unit) -> BatchManifest:
         info = infos.get(file["uri"])
         own = {name.lower(): value for name, value in info.tags.items()} if isinstance(info, MediaInfo) else {}
         rows.append({**_outcome(file, own, told, payload[PREFER]), ATTEMPTS: payload[ATTEMPTS]})
-    collection = Collection.named(bench.home, payload[INTO])
     table = collection.results(sidecar_task(payload[PREFER]))
     table.append(unit.name, pa.Table.from_pylist(rows, RESULTS))
     return BatchManifest(rows=len(rows))

@@ -12,8 +12,9 @@ from PIL import Image
 from unit.pipelines.bulk.desk import HereAndNow, report, settle
 
 from cluster.errors import StorageError
-from pipelines.bulk.collection import RESULTS
+from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import RUN
+from pipelines.bulk.name_template import names_by
 from pipelines.bulk.operations.collection_process import OPERATION, ProcessResult
 from pipelines.bulk.tasks import task_of
 from pipelines.jobs.errors import UnitDroppedError
@@ -125,6 +126,22 @@ def test_names_don_t_depend_on_what_is_left_to_do(desk, library, imported):
     process(desk, output=str(out))
     made = sorted(path.relative_to(out).as_posix().partition("-16w")[0] for path in out.rglob("*.*"))
     assert made == ["A-png", "a-jpg", "b", "disk/c"]
+
+
+def test_a_row_that_is_dropped_meanwhile_fails_no_other(desk, library, imported, monkeypatch):
+    collection = imported()
+    out = library / "out"
+    out.mkdir()
+
+    def dropped(template: str, of: Collection) -> dict[str, str]:
+        (library / "a.jpg").unlink()
+        of.files.drop(pa.array([str(library / "a.jpg")]), datetime.now(UTC))
+        return names_by(template, of)
+
+    monkeypatch.setattr("pipelines.bulk.processing.names_by", dropped)
+    result = process(desk, output=str(out), template="{stem}")
+    assert (result.done, result.codes) == (2, {"source_unreadable": 1, "source_not_found": 1})
+    assert len(collection.files.read()) == 3
 
 
 def test_without_a_folder_for_what_is_made_no_names_are_worked_out(desk, library, imported, monkeypatch):
