@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from cluster.cache import Address, Cache, Look, Version, address_of
+from cluster.cache import Address, Cache, Kind, Look, Version, address_of
 from cluster.errors import StorageError
 from cluster.locations import location_of
 from pipelines.jobs.build import build_id
@@ -42,7 +42,7 @@ class CachedResults:
         names = [source if operation.many else location_of(source).name for source in bench.sources]
         at = result_address(operation.name, list(map(Version, identities, stamps, names)), bench.params)
         look = self._cache.look(at)
-        found = None if getattr(bench.params, "fresh", False) else _found(operation, look)
+        found = None if getattr(bench.params, "fresh", False) else found_in(look)
         self._cache.count("hits" if found else "misses")
         return Lookup(
             key=at.key,
@@ -58,10 +58,9 @@ class CachedResults:
         if lookup is None or operation.cached is None or joined.artifacts:
             return
         found = Found(result=joined.result, warnings=tuple(dict.fromkeys((*plan.warnings, *joined.warnings))))
-        text = found.model_dump_json()
-        if bench.settled_stamps(bench.sources) == lookup.stamps and len(text) <= _MOST_BYTES:
+        if bench.settled_stamps(bench.sources) == lookup.stamps:
             at = Address(lookup.key, lookup.tags)
-            self._cache.put(at, text, operation.cached, Look(generations=lookup.generations))
+            keep_found(self._cache, at, found, operation.cached, Look(generations=lookup.generations))
 
 
 def result_address(operation: str, sources: Sequence[Version], params: BaseModel) -> Address:
@@ -71,12 +70,13 @@ def result_address(operation: str, sources: Sequence[Version], params: BaseModel
     )
 
 
-def _found(operation: Operation, look: Look) -> Found | None:
-    if look.value is None:
-        return None
-    try:
-        found = Found.model_validate_json(look.value)
-        operation.result.model_validate(found.result)
-    except ValueError:  # of a build that tells it otherwise
-        return None
-    return found
+def keep_found(cache: Cache, at: Address, found: Found, kind: Kind, look: Look) -> None:
+    """Keep what was ``found``, as it was known when ``look`` was taken; not what is too large to be kept."""
+    text = found.model_dump_json()
+    if len(text.encode()) <= _MOST_BYTES:
+        cache.put(at, text, kind, look)
+
+
+def found_in(look: Look) -> Found | None:
+    """What lies at a ``result_address``; None where that is what is wrong with the file, or nothing."""
+    return Found.model_validate_json(look.value) if look.kind != "negative" and look.value else None

@@ -12,7 +12,7 @@ from cluster.cache import Cache, Version
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
 from cluster.storage import OpenSource, open_source
-from pipelines.jobs.cached_results import result_address
+from pipelines.jobs.cached_results import found_in, keep_found, result_address
 from pipelines.jobs.models import Found, JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault
 from pipelines.jobs.workbench import changed
@@ -54,7 +54,9 @@ class ServedMedia:
 
             def find() -> str | JobError | None:
                 look = self._cache.look(at)
-                return known_fault(look) or (look.value and _told(Found.model_validate_json(look.value)))
+                if found := found_in(look):
+                    return _told(found)
+                return known_fault(look)
 
             def make() -> str | JobError:
                 look = self._cache.look(at)
@@ -63,7 +65,7 @@ class ServedMedia:
                 except ChildFailedError as error:
                     return kept_fault(self._cache, at, look, error, _UNIT)
                 result = ProbeResult.model_validate(info.model_dump()).model_dump(mode="json")
-                self._cache.put(at, Found(result=result).model_dump_json(), "metadata", look)
+                keep_found(self._cache, at, Found(result=result), "metadata", look)
                 return info.model_dump_json()
 
             found = self._cache.once(at.key, find, make)

@@ -63,6 +63,21 @@ def test_a_file_is_read_once(desk, clip):
     assert desk.lent == 1
 
 
+def test_what_is_too_large_to_be_kept_is_read_each_time(desk, clip, monkeypatch):
+    monkeypatch.setattr("pipelines.jobs.cached_results._MOST_BYTES", 100)
+    assert desk.get(clip) == desk.get(clip)
+    assert desk.lent == 2
+
+
+def test_a_fault_that_is_kept_is_no_result_of_a_job(desk, child, tmp_path, redis_url):
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(b"no media" * 100)
+    assert isinstance(desk.get(broken), JobError)
+    lookup = CachedResults(Cache(redis_url)).look(PROBE, bench(PROBE, broken, child))
+    assert lookup is not None
+    assert lookup.found is None
+
+
 def test_a_changed_file_is_read_anew(desk, clip):
     desk.get(clip)
     make_sample(clip, duration_s=0.5, width=80, height=36)
