@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from cluster.errors import StorageError
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.following import Follower, News, Pace, absent
 from pipelines.bulk.watch_notes import (
@@ -26,7 +27,7 @@ from pipelines.bulk.watch_notes import (
     watched,
     watching,
 )
-from pipelines.jobs.errors import UnknownError
+from pipelines.jobs.errors import InvalidError, UnknownError
 from pipelines.jobs.models import Job, State
 from pipelines.jobs.service import Request
 from pipelines.jobs.states import TERMINAL
@@ -138,6 +139,7 @@ class Watcher:
         self._now = watching(collection)
         self._follower = follow(self._kinds, self._now.mounts, pace)
         self._pending = Pending(pace)
+        self._failed: dict[str, tuple[int, float]] = {}  # folders: how often their import did, and until when they wait
         self._importing: tuple[str, frozenset[str]] | None = None  # a job, and the folders that it is of if it's ours
 
     async def run(self) -> None:
@@ -192,20 +194,27 @@ class Watcher:
         if self._importing is not None and not await self._is_over(*self._importing):
             return
         self._importing = None
-        if not self._pending.due(time.monotonic()):
+        now_s = time.monotonic()
+        ready = self._pending.folders - {each for each, (_, until_s) in self._failed.items() if now_s < until_s}
+        if not ready or not self._pending.due(now_s):
             return
         away = await asyncio.to_thread(absent, self._kinds, self._now.mounts)
         self._tell(away=away)
-        here = sorted(self._pending.folders - away.keys())
+        here = sorted(ready - away.keys(), key=lambda folder: (folder in self._failed, folder))
         if not here:
             return
         if (other := await self._import_of_others()) is not None:
             self._importing = (other, frozenset())
             return
         kinds = self._kinds[here[0]]
-        alike = [each for each in here if self._kinds[each] == kinds]
+        alike = [each for each in here if self._kinds[each] == kinds and each not in self._failed]
+        alike = alike or here[:1]  # one whose import failed holds up no other
         wanted = Request(IMPORT, tuple(alike), {"into": self._collection.name, "kinds": list(kinds)})
-        job = await self._jobs.submit(wanted, owner=self._wanted.owner, idempotency_key=None)
+        try:
+            job = await self._jobs.submit(wanted, owner=self._wanted.owner, idempotency_key=None)
+        except (InvalidError, StorageError) as error:
+            self._put_off({*alike}, _told(error))
+            return
         _log.info("collection %s changed: job %s", self._collection.name, job.id)
         self._pending.drop({*alike})
         self._importing = (job.id, frozenset(alike))
@@ -220,12 +229,27 @@ class Watcher:
         if job.state not in TERMINAL:
             return False
         if folders and job.state == State.SUCCEEDED:
-            self._tell(error=None, error_at=None)
+            for folder in folders:
+                self._failed.pop(folder, None)
+            if not self._failed:
+                self._tell(error=None, error_at=None)
         elif folders and job.error is not None:
-            self.tell_error(f"Job {job_id} failed: {job.error.message}")
+            told = f"Job {job_id} failed: {job.error.message}"
             if job.error.code == _BUSY:
+                self.tell_error(told)
                 self._pending.note(folders, time.monotonic())
+            else:
+                self._put_off(folders, told)
         return True
+
+    def _put_off(self, folders: Set[str], told: str) -> None:
+        """Import these folders again, each by itself; the later, the more often that failed."""
+        self.tell_error(told)
+        now_s = time.monotonic()
+        for folder in folders:
+            failures = self._failed.get(folder, (0, 0.0))[0] + 1
+            self._failed[folder] = (failures, now_s + self._pace.again_s * min(failures, _MOST_AGAIN))
+        self._pending.note(folders, now_s)
 
     async def _import_of_others(self) -> str | None:
         """An import into the collection that hasn't ended."""

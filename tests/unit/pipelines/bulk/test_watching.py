@@ -219,6 +219,28 @@ def test_one_that_fails_is_told_and_the_next_change_leads_to_another(place):
     assert len(place.imports(2)) == 2
 
 
+def test_folders_whose_import_failed_are_imported_again_each_by_itself(place, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    place.watch(place.library, other)
+    error = JobError(code="source_not_found", message="It was there a moment ago.")
+    place.end(place.imports(1)[0], State.FAILED, error=error.model_dump())
+    place.end(place.imports(2)[1])
+    third = place.imports(3)[2]
+    assert "a moment ago" in place.summary().error
+    place.end(third)
+    assert [job.sources for job in place.imports(3)[1:]] == [(str(place.library),), (str(other),)]
+    place.until(lambda: place.summary().error is None)
+
+
+def test_a_folder_that_is_refused_holds_up_no_other(place, tmp_path):
+    outside = tmp_path.parent / f"{tmp_path.name}-beside"
+    outside.mkdir()
+    place.watch(outside, place.library)
+    assert place.imports(1)[0].sources == (str(place.library),)
+    assert str(outside) in place.summary().error
+
+
 def test_folders_that_were_imported_with_other_kinds_are_imported_apart(place, tmp_path):
     films = tmp_path / "films"
     films.mkdir()
