@@ -1,13 +1,15 @@
 """Small files that can be made again, kept by key on disk; the least used go when they take too much room."""
 
 import contextlib
+import fcntl
 import os
 import threading
 import uuid
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 _FULL = 0.9  # of the limit, after room was made: it isn't made for each file anew
+_LOOK = 0.05  # of the limit: as much is kept between two looks at all that is there
 
 
 class FileCache:
@@ -16,9 +18,16 @@ class FileCache:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
         self._limit_bytes = limit_bytes
-        self._lock = threading.Lock()
-        self._bytes: int | None = None  # what this process takes it to hold
-        self.forgets = 0  # of this process; what was begun before one isn't kept after it
+        self._lock = threading.Lock()  # one makes room at a time
+        self._unseen: int | None = None  # bytes that this process kept since it looked
+
+    @property
+    def forgets(self) -> bytes:
+        """A word that is another after each ``forget`` of any process: what was begun before isn't kept after it."""
+        try:
+            return self._word_file.read_bytes()
+        except FileNotFoundError:
+            return b""
 
     def find(self, key: str) -> Path | None:
         """The file kept under ``key``, whose age counts anew; None where there is none."""
@@ -34,45 +43,60 @@ class FileCache:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._folder / f".{uuid.uuid4().hex}"
 
-    def keep(self, key: str, made: Path, forgets: int) -> Path | None:
+    def keep(self, key: str, made: Path, forgets: bytes) -> Path | None:
         """Take a finished file in, whole or not at all; None if something was forgotten since it was begun."""
         path = self._path(key)
         path.parent.mkdir(exist_ok=True, mode=0o700)
         with made.open("rb") as file:  # or a power cut may leave the name without its content
             os.fsync(file.fileno())
             size_bytes = os.fstat(file.fileno()).st_size
-        with self._lock:
+        with self._word(fcntl.LOCK_SH):
             if forgets != self.forgets:
                 return None
             made.replace(path)
-            if self._bytes is None:
-                self._bytes = sum(each for _, each, _ in self._entries())
-            else:
-                self._bytes += size_bytes
-            if self._bytes > self._limit_bytes:
+        with self._lock:
+            if self._unseen is not None:
+                self._unseen += size_bytes
+            if self._unseen is None or self._unseen >= self._limit_bytes * _LOOK:
                 self._make_room(path)
+                self._unseen = 0
         return path
 
     def forget(self, beginnings: Set[str]) -> None:
         """Remove the entries whose keys begin with one of these; all, where the empty one is among them."""
-        with self._lock:
-            self.forgets += 1
+        with self._word(fcntl.LOCK_EX) as file:
+            os.pwrite(file, uuid.uuid4().hex.encode(), 0)
         lengths = {len(each) for each in beginnings}
         for path in self._folder.glob("*/*"):
             if any(path.name[:length] in beginnings for length in lengths):
                 path.unlink(missing_ok=True)
-        with self._lock:
-            self._bytes = None
+
+    @contextlib.contextmanager
+    def _word(self, how: int) -> Iterator[int]:
+        """The file of the word, locked among all processes: nothing is kept while the word is drawn anew."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(self._word_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, how)
+            yield file
+        finally:
+            os.close(file)
+
+    @property
+    def _word_file(self) -> Path:
+        return self._folder / "forgets"
 
     def _make_room(self, kept: Path) -> None:
-        entries = sorted(entry for entry in self._entries() if entry[2] != kept)
-        held = kept.stat().st_size + sum(size_bytes for _, size_bytes, _ in entries)
+        entries = sorted(self._entries())
+        held = sum(size_bytes for _, size_bytes, _ in entries)
+        if held <= self._limit_bytes:
+            return
         for _, size_bytes, path in entries:
             if held <= self._limit_bytes * _FULL:
                 break
-            path.unlink(missing_ok=True)
-            held -= size_bytes
-        self._bytes = held
+            if path != kept:
+                path.unlink(missing_ok=True)
+                held -= size_bytes
 
     def _entries(self) -> list[tuple[float, int, Path]]:
         """When each was used last, its size and its path; what was begun and not kept counts too."""

@@ -97,7 +97,7 @@ class ServedPictures:
             pass  # it was purged meanwhile, and somebody still waits for it
         return kept
 
-    def _made(self, key: str, spec: ThumbnailSpec, source: OpenSource, forgets: int) -> Path | None:
+    def _made(self, key: str, spec: ThumbnailSpec, source: OpenSource, forgets: bytes) -> Path | None:
         target = self._files.place()
         try:
             made = self._thumbnails({"source": source.for_child(), "target": str(target), "spec": spec})

@@ -53,6 +53,42 @@ def test_what_another_process_kept_counts(cache, tmp_path):
     assert cache.find("a1") is None
 
 
+def test_however_many_processes_keep_files_all_together_take_no_more_than_the_limit(tmp_path):
+    processes = [FileCache(tmp_path / "cache", 100) for _ in range(8)]
+    for number in range(10):
+        for each, cache in enumerate(processes):
+            keep(cache, f"a{number}p{each}", 10)
+            assert sum(path.stat().st_size for path in (tmp_path / "cache").glob("*/*")) <= 100
+
+
+def test_all_that_is_there_is_looked_at_now_and_then(tmp_path, monkeypatch):
+    looks, listed = [], FileCache._entries
+    monkeypatch.setattr(FileCache, "_entries", lambda cache: looks.append(1) or listed(cache))
+    cache = FileCache(tmp_path / "cache", 1000)
+    for number in range(11):
+        keep(cache, f"a{number}", 10)
+    assert len(looks) == 3
+
+
+def test_what_was_begun_before_another_process_forgot_isn_t_kept(cache, tmp_path):
+    keep(cache, "a1", 10)
+    begun, made = cache.forgets, cache.place()
+    made.write_bytes(b"x")
+    FileCache(tmp_path / "cache", 100).forget({"ab"})
+    assert cache.keep("a2", made, begun) is None
+    assert keep(cache, "a2", 10).exists()
+
+
+def test_the_word_of_the_forgets_is_no_entry(cache):
+    cache.forget({"ab"})
+    word = cache.forgets
+    keep(cache, "a1", 500)
+    keep(cache, "b2", 500)
+    cache.forget({""})
+    assert cache.forgets not in (word, b"")
+    assert cache.find("b2") is None
+
+
 def test_a_key_is_no_path(cache):
     with pytest.raises(ValueError, match="not a key"):
         cache.find("../../etc/passwd")
