@@ -1,7 +1,7 @@
 """What a collection notes of the folders it was imported from, and of their being watched.
 
-Three files of its folder, each with one writer: ``imported.json`` is the import's, ``watch.json`` the edge's, and
-``watching.json`` tells how whoever watches gets on.
+Three files of its folder. ``imported.json`` is the import's; a watch that begins takes out folders that aren't there.
+``watch.json`` is the edge's, and ``watching.json`` tells how whoever watches gets on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,16 +80,22 @@ def imported(collection: Collection) -> Imported:
 def begin_watch(collection: Collection, owner: str) -> WatchSummary:
     """Have a collection's folders watched; one that is watched stays so as it was asked for first.
 
+    Folders that aren't there are imported and watched no more, until somebody imports them again.
+
     Raises:
         StorageError: ``collection_without_folders``.
     """
-    if not imported(collection).folders:
+    begun, folders = watch_of(collection) is not None, imported(collection).folders
+    there = {each: kinds for each, kinds in folders.items() if begun or Path(each).is_dir()}
+    if not there:
         raise StorageError(
             "collection_without_folders",
-            f"No folder of this machine was imported into {collection.name}, so there is nothing to watch. "
+            f"No folder that is there was imported into {collection.name}, so there is nothing to watch. "
             f"Import one: mediaray collection-import FOLDER --into {collection.name}",
         )
-    if watch_of(collection) is None:
+    if there != folders:
+        write_private(collection.folder / _IMPORTED, Imported(folders=there).model_dump_json())
+    if not begun:
         (collection.folder / _WATCHING).unlink(missing_ok=True)
         wanted = Watch(owner=owner, since=datetime.now(UTC))
         write_private(collection.folder / _WATCH, wanted.model_dump_json())

@@ -380,6 +380,23 @@ def test_asked_for_again_it_is_watched_as_before(place):
     assert begin_watch(place.collection, "another") == first
 
 
+def test_a_folder_that_is_gone_for_good_is_left_out_of_a_watch_that_is_begun_anew(place, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    note_imported(place.collection, [str(place.library), str(gone)], ("image",))
+    begin_watch(place.collection, "somebody")
+    gone.rmdir()
+    assert str(gone) in begin_watch(place.collection, "somebody").folders
+    end_watch(place.collection)
+    assert begin_watch(place.collection, "somebody").folders == (str(place.library),)
+    end_watch(place.collection)
+    place.library.rmdir()
+    with pytest.raises(StorageError) as refused:
+        begin_watch(place.collection, "somebody")
+    assert refused.value.code == "collection_without_folders"
+    assert imported(place.collection).folders == {str(place.library): ("image",)}
+
+
 def test_a_folder_s_kinds_are_those_asked_for_last(place):
     note_imported(place.collection, [str(place.library)], ("video",))
     note_imported(place.collection, [f"file://{place.library}"], ("video", "image"))
