@@ -16,13 +16,12 @@ from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.scratch import clean_up, sweep_kept, sweep_scratch
 from pipelines.jobs.served_media import MediaText, ServedMedia
-from pipelines.jobs.served_pictures import ServedPicture, ServedPictures
+from pipelines.jobs.served_pictures import WAIT_S, ServedPicture, ServedPictures
 from pipelines.jobs.worker import CHILD_MODULE, do_unit, heavy_child, plan_only
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
 CONTROL = "control"  # the concurrency group of calls that need no child
-_WAIT_S = 10.0  # of somebody who waits for an answer, until a child is free
 _AHEAD = ("pipelines.media.probing.probe", "pipelines.media.images.thumbnails")
 
 
@@ -59,7 +58,7 @@ class Runner:
             self._children.put(child)
 
     def _child_soon(self) -> contextlib.AbstractContextManager[MediaChild]:
-        return self._child(_WAIT_S)
+        return self._child(WAIT_S)
 
     @contextlib.contextmanager
     def _slow_child(self) -> Iterator[MediaChild]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from cluster.cache import Address, Cache, operation_tag, source_tag
 from cluster.child import MediaChild
-from cluster.errors import ChildFailedError, ChildLimitError
+from cluster.errors import ChildFailedError
 from cluster.file_cache import FileCache
 from cluster.identity import Identity
 from cluster.storage import OpenSource, open_source
 from pipelines.jobs.build import build_id
+from pipelines.jobs.errors import BusyError
 from pipelines.jobs.models import JobError, Value
 from pipelines.jobs.own_fault import kept_fault, known_fault
 from pipelines.jobs.workbench import changed
@@ -24,7 +25,8 @@ from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResul
 _FUNCTION = "pipelines.media.images.thumbnails:thumbnails"
 _OPERATION, _UNIT = "image-thumbnails", "picture"  # whose work it is
 _OF_SOURCE = 32  # characters of a key: it begins with its source's identity, to be found by that
-_LIMIT_S = 15.0  # somebody waits
+WAIT_S = 10.0  # of somebody who waits for an answer, until a child is free
+_LIMIT_S = 15.0  # of the same, for what the child does
 _ROOM = Room(size_bytes=640 << 20, alone=False)  # in a child that claims nothing: a PNG of some 25 megapixels
 _Lend = Callable[[], AbstractContextManager[MediaChild]]
 
@@ -59,6 +61,7 @@ class ServedPictures:
 
         Raises:
             StorageError, ChildError: as a job of it would fail.
+            BusyError: others as large are being made, for too long.
         """
         with open_source(source, roots) as opened:
             identity = opened.identity().digest
@@ -120,8 +123,8 @@ class ServedPictures:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        if not self._giants.acquire(timeout=_LIMIT_S):
-            raise ChildLimitError("others as large are being made")
+        if not self._giants.acquire(timeout=WAIT_S):
+            raise BusyError
         try:
             yield
         finally:

@@ -27,7 +27,7 @@ def runner(settings, redis_url):
     ids=["media", "picture", "plan"],
 )
 def test_whoever_waits_too_long_for_a_child_is_told_so(runner, films, monkeypatch, ask):
-    monkeypatch.setattr(runner_module, "_WAIT_S", 0.01)
+    monkeypatch.setattr(runner_module, "WAIT_S", 0.01)
     with contextlib.ExitStack() as busy:
         busy.enter_context(runner._child())
         answer: Any = ask(runner, str(films / "film.mkv"))

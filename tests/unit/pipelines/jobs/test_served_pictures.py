@@ -16,6 +16,8 @@ from cluster.cache import Cache, operation_tag, source_tag
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import StorageError
 from cluster.file_cache import FileCache
+from pipelines.jobs import served_pictures
+from pipelines.jobs.errors import BusyError
 from pipelines.jobs.models import JobError
 from pipelines.jobs.served_pictures import ServedPicture, ServedPictures, etag_of
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
@@ -35,6 +37,8 @@ class Shop:
         self.folder, self.lent, self.lent_slow, self.gate = folder, 0, 0, threading.Event()
         self.gate.set()
         self.asked = threading.Event()
+        self.slow_gate, self.slow_asked = threading.Event(), threading.Event()
+        self.slow_gate.set()
         self._child = child
         files = FileCache(folder / "cache", 1 << 20)
         self.pictures = ServedPictures(files, Cache(cache_url), self.lend, self.lend_slow)
@@ -49,6 +53,8 @@ class Shop:
     @contextlib.contextmanager
     def lend_slow(self) -> Any:
         self.lent_slow += 1
+        self.slow_asked.set()
+        assert self.slow_gate.wait(20)
         yield self._child
 
     def ask(self, source: Path, spec: ThumbnailSpec = SPEC) -> ServedPicture | JobError:
@@ -85,6 +91,23 @@ def test_a_giant_is_made_in_a_child_of_its_own(shop, tmp_path):
     Image.new("L", (6000, 5000), 99).save(giant)
     assert Image.open(shop.get(giant).path).getpixel((5, 5)) == 99
     assert (shop.lent, shop.lent_slow) == (1, 1)
+
+
+def test_who_would_wait_too_long_for_other_giants_is_told_to_come_again(shop, tmp_path, monkeypatch):
+    monkeypatch.setattr(served_pictures, "WAIT_S", 0.01)
+    giants = [tmp_path / "one.png", tmp_path / "two.png"]
+    for number, giant in enumerate(giants):
+        Image.new("L", (6000, 5000), number).save(giant)
+    shop.slow_gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(shop.get, giants[0])
+        assert shop.slow_asked.wait(20)
+        try:
+            with pytest.raises(BusyError):
+                shop.get(giants[1])
+        finally:
+            shop.slow_gate.set()
+        assert Path(first.result(30).path).exists()
 
 
 def test_a_giant_jpeg_is_made_with_all_others_as_it_is_decoded_at_a_part_of_its_size(shop, tmp_path):
