@@ -1,5 +1,6 @@
 """What a job is done with, chosen once: a driver that follows a killed one goes on with the same."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from cluster.home import write_private
+from cluster.storage import flush_folder
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.view import selected
 from pipelines.jobs.workbench import Workbench
@@ -54,6 +56,10 @@ def once(note: Path, choose: Callable[[], pa.Table]) -> pa.Table:
     """What ``choose`` tells, kept in ``note``: the next time it is read from there."""
     if not note.exists():
         making = note.with_name(f".{note.name}")
-        pq.write_table(choose(), making)
+        with making.open("wb") as file:
+            pq.write_table(choose(), file)
+            file.flush()
+            os.fsync(file.fileno())
         making.replace(note)
+        flush_folder(note.parent)
     return pq.read_table(note, partitioning=None)

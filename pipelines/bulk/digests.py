@@ -16,7 +16,7 @@ from cluster.errors import StorageError
 from cluster.identity import listed_stamp_of
 from pipelines.bulk.choosing import began
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.driving import ATTEMPTS, earlier_tries, have_all_done, of_tries
+from pipelines.bulk.driving import ATTEMPTS, batch_size, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.streaming import ROWS, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.tasks import task_of
@@ -42,7 +42,6 @@ _DIGESTS = pa.schema(
         AT: pa.timestamp("us", tz="UTC"),
     }
 )
-_BATCH_S, _MOST_ROWS = 3.0, 256
 _READ_PER_S, _OPEN_S = 200e6, 0.005  # bytes, of a disk; and what a small file takes
 _MEMORY_BYTES = 64 << 20
 
@@ -69,7 +68,7 @@ def digests(
         todo = [uri for uri in unsettled if uri not in through]
         if todo:
             each_s = sum(_OPEN_S + files[uri].st_size / _READ_PER_S for uri in todo) / len(todo)
-            size = max(1, min(_MOST_ROWS, int(_BATCH_S / each_s)))
+            size = batch_size(each_s)
             needs = Needs(cpus=1, max_cpus=1, seconds=max(1.0, size * each_s), memory_bytes=_MEMORY_BYTES)
             batching = Batching(table, "uri", size, needs, "failed", {DIGESTED: collection.name})
             have_all_done(bench, pa.table({"uri": pa.array(todo, pa.string())}), batching, runner, tried)

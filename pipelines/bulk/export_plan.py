@@ -9,11 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from cluster.errors import StorageError
-from cluster.storage import flush_files, flush_folder
 from pipelines.bulk.archive_formats import FORMATS
+from pipelines.bulk.choosing import once
 from pipelines.bulk.collection import Collection, are_objects
 from pipelines.bulk.conditions import check_condition
 from pipelines.bulk.export_catalogue import CATALOGUE, exported_names
@@ -125,14 +124,7 @@ def size_of(rows: pa.Table) -> int:
 
 def planned_once(bench: Workbench, export: Export) -> pa.Table:
     """As the job's first driver planned it: a later one goes on with the same files, whatever was imported since."""
-    note = bench.scratch.parent / _PLANNED
-    if not note.exists():
-        made = bench.scratch / _PLANNED
-        pq.write_table(planned(export), made)
-        flush_files(bench.scratch)
-        made.replace(note)
-        flush_folder(note.parent)
-    return pq.read_table(note, partitioning=None)
+    return once(bench.scratch.parent / _PLANNED, lambda: planned(export))
 
 
 def batches_of(rows: pa.Table) -> tuple[int, Needs]:

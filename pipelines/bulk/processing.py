@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from cluster.errors import ChildError, StorageError
 from pipelines.bulk.choosing import Began, noted_once
 from pipelines.bulk.collection import RESULTS, Collection
-from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, earlier_tries, have_all_done
+from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, batch_size, earlier_tries, have_all_done
 from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, place_faults, place_of
 from pipelines.bulk.name_template import names_by
 from pipelines.bulk.naming import stable_names
@@ -30,7 +30,6 @@ from pipelines.jobs.scratch import note_staging
 from pipelines.jobs.workbench import Workbench
 
 FAILED = "failed.jsonl"
-_BATCH_S, _MOST_ROWS = 3.0, 256
 _SAMPLES = 3
 _CHILD_BYTES = 256 << 20
 _COLUMNS = ("uri", "path", "identity", "stamp")
@@ -219,7 +218,7 @@ def _batches(bench: Workbench, task: Task, rows: pa.Table) -> tuple[int, Needs]:
         seconds.append(max(0.001, seconds_of(plan)))
         memory_bytes += [unit.needs.memory_bytes for unit in plan.units]
     each_s = sum(seconds) / len(seconds) if seconds else 0.1
-    size = max(1, min(_MOST_ROWS, int(_BATCH_S / each_s)))
+    size = batch_size(each_s)
     return size, Needs(
         cpus=1, max_cpus=1, seconds=max(1.0, size * each_s), memory_bytes=max(_CHILD_BYTES, *memory_bytes)
     )

@@ -22,14 +22,14 @@ from pydantic import BaseModel
 from cluster.errors import StorageError
 from pipelines.bulk.tables import AT, Table
 from pipelines.jobs.driver import Driver
-from pipelines.jobs.errors import UnitDroppedError
+from pipelines.jobs.errors import CacheAwayError, UnitDroppedError
 from pipelines.jobs.models import JobError, Needs, Unit
 
 BATCH = "batch"  # what the names of batches begin with
 ROWS = "rows"  # in a batch's payload
 STATE, CODE, MESSAGE = "state", "code", "message"  # columns that every table of outcomes has
 DISK_FULL = "disk_full"
-_ENDING = frozenset({DISK_FULL, "cache_unavailable"})  # codes that end a job instead of a row
+_ENDING = frozenset({DISK_FULL, CacheAwayError.code})  # codes that end a job instead of a row
 _AHEAD = 2  # batches asked for at once, for each slot: the next one waits for its turn when one is done
 
 

@@ -13,7 +13,7 @@ from cluster.errors import StorageError
 from pipelines.bulk.choosing import chosen, once
 from pipelines.bulk.collection import Collection, are_objects
 from pipelines.bulk.conditions import Condition
-from pipelines.bulk.driving import ATTEMPTS, RUN, driven, earlier_tries, have_all_done, of_tries
+from pipelines.bulk.driving import ATTEMPTS, RUN, batch_size, driven, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.processing import failed_report
 from pipelines.bulk.streaming import DISK_FULL, ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT, Table
@@ -38,7 +38,6 @@ _OUTCOMES = pa.schema(
         AT: pa.timestamp("us", tz="UTC"),
     }
 )
-_BATCH_S, _MOST_ROWS = 3.0, 256
 _MEDIA_S, _PICTURE_S = 0.015, 0.1  # what one takes, about
 _MEMORY_BYTES = 640 << 20  # of a picture that is made
 
@@ -104,7 +103,7 @@ def _warm(bench: Workbench, collection: Collection, runner: Runner) -> WarmResul
         if len(todo):
             pictures = len(bench.params.thumbnails) * len(_FORMATS) * pc.mean(pc.equal(todo["kind"], "image")).as_py()
             each_s = _MEDIA_S + _PICTURE_S * pictures
-            size = max(1, min(_MOST_ROWS, int(_BATCH_S / each_s)))
+            size = batch_size(each_s)
             memory_bytes = _MEMORY_BYTES if pictures else 0
             needs = Needs(cpus=1, max_cpus=1, seconds=max(1.0, size * each_s), memory_bytes=memory_bytes)
             batching = Batching(table, "uri", size, needs, "failed", {})

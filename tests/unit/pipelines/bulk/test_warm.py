@@ -123,7 +123,7 @@ def test_objects_are_left_out(desk):
 
 
 def test_after_a_kill_only_the_rest_is_done(desk, monkeypatch):
-    monkeypatch.setattr("pipelines.bulk.operations.collection_warm._MOST_ROWS", 1)
+    monkeypatch.setattr("pipelines.bulk.driving._MOST_ROWS", 1)
     bench = desk.begin(WARM, "collection:all")
     with pytest.raises(UnitDroppedError):
         WARM.run(bench, Unit(name=RUN), HereAndNow(WARM, bench, most=2))
