@@ -143,7 +143,7 @@ def test_a_killed_run_into_a_folder_gives_the_same_names_and_gives_up_no_try(ser
     calm = into_a_folder(server, mixed_library, "calm-folder", kill=None)
     made, (failed, result) = calm
     assert len(made) == GOOD + 2 * TWINS
-    assert failed == [("limit_exceeded", MOST_ATTEMPTS)] * HUGE + [("source_unreadable", 1)] * BROKEN
+    assert failed == [("limit_exceeded", MOST_ATTEMPTS)] * HUGE + [("not_media", 1)] * BROKEN
     assert result["done"] == GOOD + 2 * TWINS - GOOD // 10
     for number in range(max(2, rounds // 2)):
         kill = random.Random(number).uniform(0.05, 0.9)
