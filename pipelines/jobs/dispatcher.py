@@ -221,7 +221,7 @@ class Dispatcher:
         flight = tracked.flights.get(name)
         if flight is None or flight.fence != fence:
             return
-        self._shares.charge(tracked.job.owner, tracked.job.id, tracked.land(name).unexpected_s)
+        tracked.land(name)
         if isinstance(report, Exception):
             _log.warning("job %s unit %s lost its place: %s", tracked.job.id, name, type(report).__name__)
         if flight.through:
@@ -386,8 +386,7 @@ class Dispatcher:
             self._inbox.put_nowait(self._advance(tracked))
             return False
         self._served += 1
-        expected_s = start.cpus * unit.needs.seconds
-        self._shares.begin(job.owner, job.id, expected_s)
+        self._shares.begin(job.owner, job.id, start.cpus * unit.needs.seconds)
         tracked.last_served, tracked.launched, tracked.state = self._served, True, state
         tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
         module = self._catalogue.module_of(job.operation)
@@ -415,7 +414,6 @@ class Dispatcher:
             ticket,
             through=through,
             drives=unit.needs.drives,
-            expected_s=expected_s,
         )
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True

@@ -13,7 +13,7 @@ class Candidate:
     """A job that has a unit to start. ``last_served`` numbers grants: 0 is never.
 
     ``waited_s``: how long nothing of it has run though it could have. ``served_s``, ``owner_served_s``: CPU-seconds
-    that it and its owner have had, as ``Shares`` counts them.
+    that it and its owner have been given, as ``Shares`` counts them.
     """
 
     job_id: str

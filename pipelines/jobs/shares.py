@@ -18,15 +18,17 @@ class _Level:
     def of(self, name: str) -> float:
         return max(self.served.get(name, self.turn), self.turn - _CREDIT_S)
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: str, cost_s: float) -> None:
         self.turn = max(self.turn, self.of(name))
-
-    def charge(self, name: str, seconds: float) -> None:
-        self.served[name] = self.of(name) + seconds
+        if name in self.served:
+            self.served[name] = self.of(name) + cost_s
 
 
 class Shares:
-    """CPU-seconds that owners, and jobs of each owner, have had.
+    """CPU-seconds that owners, and jobs of each owner, have been given, as plans estimate what units take.
+
+    Not as measured: that is known when a unit ends, and until then others come in behind too little. What was measured
+    beyond the estimate, on a machine that had just started, left a film standing for two minutes.
 
     Whoever comes, or isn't known, counts as one who has had as much as those whose turn it is: time that nobody asked
     for isn't owed to anybody. So of those who always want more, each gets as much as every other, however long their
@@ -51,18 +53,11 @@ class Shares:
             self._jobs.pop(owner, None)
             self._owners.served.pop(owner, None)
 
-    def begin(self, owner: str, job_id: str, expected_s: float) -> None:
-        """It is this job's turn. What it will take counts at once: those who come meanwhile come in behind it."""
-        self._owners.begin(owner)
+    def begin(self, owner: str, job_id: str, cost_s: float) -> None:
+        """It is this job's turn: a unit of it begins."""
+        self._owners.begin(owner, cost_s)
         if owner in self._jobs:
-            self._jobs[owner].begin(job_id)
-        self.charge(owner, job_id, expected_s)
-
-    def charge(self, owner: str, job_id: str, seconds: float) -> None:
-        """Count what a job has had, or hasn't after all. One that has left is charged no more."""
-        if owner in self._jobs and job_id in self._jobs[owner].served:
-            self._owners.charge(owner, seconds)
-            self._jobs[owner].charge(job_id, seconds)
+            self._jobs[owner].begin(job_id, cost_s)
 
     def of_owner(self, owner: str) -> float:
         return self._owners.of(owner)

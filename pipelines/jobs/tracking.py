@@ -27,13 +27,6 @@ class Flight:
     through: bool = False
     drives: bool = False
     dropped_at: float | None = None
-    expected_s: float = 0.0  # CPU-seconds
-    started_at: float = field(default_factory=time.monotonic)
-
-    @property
-    def unexpected_s(self) -> float:
-        """CPU-seconds that it has had until now beyond those expected; below zero where it took less."""
-        return self.cpus * (time.monotonic() - self.started_at) - self.expected_s
 
 
 @dataclass
@@ -108,10 +101,10 @@ class Tracked:
         self.priority = priority
         self.waiting_since_s = time.time()
 
-    def land(self, name: str) -> Flight:
+    def land(self, name: str) -> None:
         """A unit isn't on its way any more."""
+        del self.flights[name]
         self.waiting_since_s = time.time()
-        return self.flights.pop(name)
 
     def waited_s(self, now_s: float) -> float:
         """How long it has waited; ``now_s`` is since the epoch."""

@@ -267,35 +267,31 @@ def test_a_key_s_share_counts_the_cpus_of_all_its_jobs(play):
 
 def test_a_job_that_could_not_begin_is_owed_nothing(play):
     async def body(scene: Scene) -> None:
-        async with scene.dispatcher() as dispatcher:
+        async with scene.dispatcher():
             await scene.submit("hold")
             await scene.lanes.start_of(1, "hold")
-            early = await scene.submit("early-1", "early-2", "early-3")
-            first = await scene.lanes.start_of(1, "early-1")
-            late = await scene.submit("late-1", "late-2")
-            dispatcher._jobs[early].flights["early-1"].started_at -= 30.0
-            scene.lanes.done(first)
+            await scene.submit("early-1", "early-2", "early-3")
+            scene.lanes.done(await scene.lanes.start_of(1, "early-1"))
             second = await scene.lanes.start_of(1, "early-2")
-            await scene.lanes.until(lambda: dispatcher._jobs[late].plan is not None)
+            await scene.submit("late-1", "late-2", "late-3", needs=HEAVY.model_copy(update={"seconds": 29}))
+            await planned(scene, 3)
             scene.lanes.done(second)
-            third = await scene.lanes.start_of(1, "late-1")
-            dispatcher._jobs[late].flights["late-1"].started_at -= 5.0
-            scene.lanes.done(third)
+            for number in (1, 2):
+                scene.lanes.done(await scene.lanes.start_of(1, f"late-{number}"))
             await scene.lanes.start_of(1, "early-3")
 
     play(body)
 
 
-def test_a_job_whose_unit_took_long_waits_until_the_other_has_had_as_much(play):
+def test_a_job_whose_unit_takes_long_waits_until_the_other_has_had_as_much(play):
     async def body(scene: Scene) -> None:
-        async with scene.dispatcher() as dispatcher:
+        async with scene.dispatcher():
             await scene.submit("hold")
             await scene.lanes.start_of(1, "hold")
-            long = await scene.submit("long-1", "long-2")
+            await scene.submit("long-1", "long-2")
             first = await scene.lanes.start_of(1, "long-1")
-            await scene.submit("short-1", "short-2", "short-3")
+            await scene.submit("short-1", "short-2", "short-3", needs=HEAVY.model_copy(update={"seconds": 9}))
             await planned(scene, 3)
-            dispatcher._jobs[long].flights["long-1"].started_at -= 30.0
             scene.lanes.done(first)
             for number in (1, 2, 3):
                 scene.lanes.done(await scene.lanes.start_of(1, f"short-{number}"))
