@@ -3,14 +3,14 @@
 import pytest
 
 from pipelines.bulk.tasks import Task, task_of
-from pipelines.jobs import catalogue
+from pipelines.jobs import libraries
 
 
 @pytest.fixture
 def newer(monkeypatch):
     def library(name: str) -> None:
-        installed = catalogue._version
-        monkeypatch.setattr(catalogue, "_version", lambda other: "999" if other == name else installed(other))
+        installed = libraries._version
+        monkeypatch.setattr(libraries, "_version", lambda other: "999" if other == name else installed(other))
 
     return library
 
