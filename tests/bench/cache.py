@@ -145,7 +145,7 @@ def _timed(
 def _from_redis(server: LiveServer, files: list[Path], numbers: list[int]) -> list[float]:
     """Seconds of each look, after the replica has forgotten what was at hand."""
     with server.client() as client:
-        client.delete("/v1/cache", params={"tag": "bench"}).raise_for_status()
+        client.delete("/v1/cache", params={"operation": "waveform"}).raise_for_status()
     _, again = _timed(server, files, numbers, set(numbers))
     return again
 
