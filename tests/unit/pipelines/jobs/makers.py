@@ -1,10 +1,11 @@
 """Stores and values that the tests of jobs, of the edge and of the cluster tier are made of."""
 
+import asyncio
 import contextlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,15 @@ LOOK = Operation("look", "Look.", LookParams, Answer, _never, _never, _join, int
 def pretend_catalogue() -> Catalogue:
     operations = {operation.name: operation for operation in (COPY, SPLIT, PAIR, LOOK)}
     return Catalogue(operations, dict.fromkeys(operations, "nowhere"))
+
+
+async def held(ask: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
+    """Whether forty who ask at once are all held, while the default pool has a thread for others."""
+    asking = [asyncio.create_task(ask()) for _ in range(40)]
+    await asyncio.sleep(0)  # they have begun
+    await asyncio.to_thread(int)
+    none = not any(each.done() for each in asking)
+    for each in asking:
+        each.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    return none

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from object_server import BUCKET
+from unit.pipelines.jobs.makers import held
 
 from cluster import identity
 from cluster.cache import Cache, Version, address_of
@@ -254,17 +255,7 @@ def hung(media, monkeypatch):
     ids=["picture", "link"],
 )
 def test_a_share_that_hangs_holds_up_who_asks_for_its_pictures_alone(run, media, film, hung, ask):
-    async def main() -> bool:
-        asking = [asyncio.create_task(ask(media, str(film))) for _ in range(40)]
-        await asyncio.sleep(0)  # they have begun
-        await asyncio.to_thread(int)
-        some = any(each.done() for each in asking)
-        for each in asking:
-            each.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-        return some
-
-    assert not run(main())
+    assert run(held(lambda: ask(media, str(film))))
 
 
 def test_who_asks_for_a_picture_on_a_share_that_hangs_is_told(run, media, film, hung, monkeypatch):
@@ -290,17 +281,7 @@ def test_a_store_that_says_nothing_of_what_is_purged_is_told(run, silent, monkey
 
 
 def test_a_store_that_says_nothing_of_what_is_purged_holds_nobody_else(run, silent):
-    async def some_done() -> bool:
-        asking = [asyncio.create_task(silent()) for _ in range(40)]
-        await asyncio.sleep(0)  # they have begun
-        await asyncio.to_thread(int)
-        some = any(each.done() for each in asking)
-        for each in asking:
-            each.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-        return some
-
-    assert not run(some_done())
+    assert run(held(silent))
 
 
 def test_a_purge_says_what_is_wrong_with_it(run, media, films):

@@ -1,4 +1,3 @@
-import asyncio
 import os
 import uuid
 from itertools import pairwise
@@ -6,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.pipelines.jobs.makers import pretend_catalogue
+from unit.pipelines.jobs.makers import held, pretend_catalogue
 
 from cluster.errors import StorageError
 from pipelines.jobs import service as service_module
@@ -495,17 +494,7 @@ def test_a_store_that_says_nothing_is_told(run, silent, monkeypatch):
 
 
 def test_a_store_that_says_nothing_holds_nothing_but_who_asks_it(run, silent):
-    async def some_done() -> bool:
-        asking = [asyncio.create_task(silent()) for _ in range(40)]
-        await asyncio.sleep(0)  # they have begun
-        await asyncio.to_thread(int)
-        some = any(each.done() for each in asking)
-        for each in asking:
-            each.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-        return some
-
-    assert not run(some_done())
+    assert run(held(silent))
 
 
 @pytest.mark.parametrize("operation", ["collection_export", "collection_process"])
