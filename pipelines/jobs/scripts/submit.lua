@@ -24,6 +24,7 @@ redis.call('ZADD', P .. ':jobs', 0, id)
 redis.call('ZADD', P .. ':jobs:operation:' .. operation, 0, id)
 index(id, nil, 'queued')
 if idempotency ~= '' then
+  redis.call('HSET', job(id), 'idempotency', idempotency)
   redis.call('SET', P .. ':idempotency:' .. idempotency, id .. ' ' .. fingerprint, 'PX', ttl_ms)
 end
 log(id, 'state', 'queued', '')
