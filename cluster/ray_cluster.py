@@ -10,13 +10,11 @@ from pathlib import Path
 from cluster.errors import StartupError
 from cluster.settings import Settings
 
-# Set before Ray is imported: Ray reads them then.
-_ENVIRONMENT = {
+# Of every process of a node. Set before Ray is imported: Ray reads them then.
+NODE_ENVIRONMENT = {
     # Workers and replicas at our own nice value: media children go below it (measured: at Ray's default of 15 the
     # edge starves behind an encode).
     "RAY_worker_niceness": "0",
-    # All of Ray's core ports on loopback.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -37,10 +35,11 @@ _ENVIRONMENT = {
 
 def prepare_environment(settings: Settings, folder: Path) -> None:
     """Set what Ray reads from the environment when it is imported and when it starts processes."""
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(NODE_ENVIRONMENT)
     os.environ["RAY_AUTH_MODE"] = "token"
     if settings.ray_address is not None:
         return  # a running cluster has its own token, and its own choice of Serve's data path
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's core ports on loopback: no other node joins
     # This cluster's own token, not the user's: nothing in ~/.ray is read or written.
     token = folder / "ray-token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
@@ -67,15 +66,21 @@ def connected(settings: Settings, folder: Path) -> Iterator[None]:
     """Start Ray here, or connect to the cluster of the settings; leaves it as it was found.
 
     Raises:
-        StartupError: the cluster doesn't answer.
+        StartupError: the cluster doesn't answer, or could have nodes that don't reach a private Redis.
     """
     import ray
+
+    if settings.ray_address is not None and (settings.redis_url is None or settings.cache_url is None):
+        raise StartupError(
+            "With MEDIARAY_RAY_ADDRESS, other nodes must reach both Redises: "
+            "set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL."
+        )
 
     try:
         if settings.ray_address is None:
             ray.init(
                 address="local",
-                num_cpus=settings.cpus or _usable_cpus(),
+                num_cpus=settings.cpus or usable_cpus(),
                 object_store_memory=settings.object_store_bytes,
                 include_dashboard=False,
                 log_to_driver=False,
@@ -107,5 +112,5 @@ def address() -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
     return len(os.sched_getaffinity(0))

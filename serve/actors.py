@@ -10,7 +10,7 @@ from pipelines.jobs.board import Event
 from pipelines.jobs.live import EventChannel
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import NAMESPACE, REGISTRY
-from pipelines.jobs.runner import CONTROL, runner_name
+from pipelines.jobs.runner import CONTROL, RUNNERS, runner_name
 from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
@@ -41,7 +41,7 @@ class LiveRegistry:
 
 
 class RayInteractiveLane:
-    """The runner actor of this replica's node."""
+    """The runner actor of this replica's node; where that has none, of another."""
 
     async def plan(self, module: str, sources: tuple[str, ...], params: dict[str, Any]) -> Plan | JobError:
         found: Plan | JobError = await self._runner().plan.remote(module, sources, params)
@@ -62,7 +62,13 @@ class RayInteractiveLane:
         await self._runner().clean_up.options(concurrency_group=CONTROL).remote(job_id, [], [], True)
 
     def _runner(self) -> ActorHandle[Any]:
-        return actor(runner_name(ray.get_runtime_context().get_node_id()))
+        own = runner_name(ray.get_runtime_context().get_node_id())
+        try:
+            return actor(own)
+        except ValueError:  # a head without CPUs has one only while no other node is there
+            named = ray.util.list_named_actors(all_namespaces=True)
+            others = [each["name"] for each in named if each["namespace"] == NAMESPACE]
+            return actor(next((name for name in others if name.startswith(RUNNERS)), own))
 
 
 def actor(name: str) -> ActorHandle[Any]:

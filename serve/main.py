@@ -25,7 +25,7 @@ from cluster.settings import Settings
 from pipelines.bulk.upkeep import identities
 from pipelines.jobs.actors import replace_other_version, start_dispatcher, start_registry
 from pipelines.jobs.media_service import MediaService
-from pipelines.jobs.orders import DISPATCHER, NAMESPACE, WorkerConfig
+from pipelines.jobs.orders import DISPATCHER, NAMESPACE, ON_HEAD, WorkerConfig
 from pipelines.jobs.service import JobService
 from pipelines.jobs.store import JobStore
 from serve.actors import LiveRegistry, RayInteractiveLane, actor
@@ -127,7 +127,7 @@ def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
         num_replicas=settings.api_replicas,
         # A socket is one ongoing request for all its life.
         max_ongoing_requests=4000,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options={"num_cpus": 0, "resources": ON_HEAD},
         health_check_period_s=2,
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=1,

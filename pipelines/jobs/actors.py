@@ -15,7 +15,7 @@ from pipelines.jobs.dispatcher import Dispatcher
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.lanes import RayLanes
 from pipelines.jobs.models import Unit
-from pipelines.jobs.orders import DISPATCHER, NAMESPACE, REGISTRY, UnitReport, WorkerConfig
+from pipelines.jobs.orders import DISPATCHER, NAMESPACE, ON_HEAD, REGISTRY, UnitReport, WorkerConfig
 from pipelines.jobs.registry import ProgressRegistry
 
 _AGAIN_S = 30.0
@@ -115,6 +115,7 @@ def _options(name: str) -> dict[str, Any]:
         "lifetime": "detached",
         "get_if_exists": True,
         "num_cpus": 0,
+        "resources": ON_HEAD,
         "max_restarts": -1,
         "max_task_retries": 0,
         "max_concurrency": 10_000,

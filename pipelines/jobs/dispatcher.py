@@ -22,7 +22,7 @@ from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Priority, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport
 from pipelines.jobs.shares import Shares
-from pipelines.jobs.starting import Start, next_start
+from pipelines.jobs.starting import Start, next_start, wanted_cpus
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
@@ -278,6 +278,7 @@ class Dispatcher:
             tracked.units[name] = await self._store.unit(tracked.job.id, name)
 
     async def _look_around(self) -> None:
+        await self._lanes.want(wanted_cpus(self._jobs.values()))
         await self._lanes.refresh()
         expired = await self._store.expired_leases()
         now = time.monotonic()

@@ -3,17 +3,21 @@
 import asyncio
 import itertools
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
 from ray.actor import ActorHandle
+from ray.autoscaler.sdk import request_resources
 
 from pipelines.jobs.orders import NAMESPACE, UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.runner import CONCURRENCY, CONTROL, Runner, runner_name
 from pipelines.jobs.starting import Capacity
 from pipelines.jobs.worker import run_heavy, warm_heavy
 
+_REST_S = 60.0
+_MOST_CPUS = 1000  # to ask for: more than any cluster that this is for
 _log = logging.getLogger("mediaray.lanes")
 _heavy_task: Any = ray.remote(run_heavy)
 _warm_task: Any = ray.remote(warm_heavy)
@@ -27,6 +31,7 @@ class Lanes(Capacity, Protocol):
     async def start(self, active: set[str]) -> None: ...
     async def warm(self) -> None: ...
     async def refresh(self) -> None: ...
+    async def want(self, cpus: int) -> None: ...
     def start_unit(self, order: UnitOrder) -> Any: ...
     async def result(self, ticket: Any) -> UnitReport: ...
     def abandon(self, ticket: Any) -> None: ...
@@ -54,6 +59,8 @@ class RayLanes:
         self._config = config
         self._runners: dict[str, ActorHandle[Any]] = {}
         self._turn = itertools.count()
+        self._asked_cpus: int | None = None  # what another dispatcher asked for is unknown
+        self._wanted_at = time.monotonic()
 
     async def start(self, active: set[str]) -> None:
         """Find the nodes, start their runners, and remove what finished jobs left in scratch. Waits for none of it."""
@@ -76,8 +83,13 @@ class RayLanes:
         self.cpus, self.largest_cpus = sum(cpus), max(cpus, default=0)
         self.memory_bytes, self.largest_memory_bytes = sum(memory), max(memory, default=0)
         working = {node["NodeID"] for node in able or nodes}
+        if resting := time.monotonic() - self._wanted_at > _REST_S:
+            working = {ray.get_runtime_context().get_node_id()}
+        alive = {node["NodeID"] for node in nodes}
         for node_id in self._runners.keys() - working:
-            del self._runners[node_id]
+            runner = self._runners.pop(node_id)
+            if resting or node_id not in alive:  # it would wait for its node, or keep it from being given back
+                ray.kill(runner)
         for node_id in working - self._runners.keys():
             self._runners[node_id] = _runner_actor.options(
                 name=runner_name(node_id),
@@ -93,6 +105,18 @@ class RayLanes:
         # Twice as many as there are children: the next is there when one is done.
         self.interactive_slots = 2 * len(self._runners) * self._config.settings.interactive_slots
         self.nodes = len(self._runners)
+
+    async def want(self, cpus: int) -> None:
+        """Tell how many CPUs all that is to do could use: an autoscaler, where there is one, brings as many.
+
+        Where it has been 0 for a minute, only the runner of this node stays: a node that has one counts as in use.
+        """
+        if cpus:
+            self._wanted_at = time.monotonic()
+        cpus = min(cpus, _MOST_CPUS)
+        if cpus != self._asked_cpus:
+            await asyncio.to_thread(request_resources, num_cpus=cpus)
+            self._asked_cpus = cpus
 
     def start_unit(self, order: UnitOrder) -> _Ticket:
         if order.unit.needs.interactive:

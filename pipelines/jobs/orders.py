@@ -8,6 +8,8 @@ from pipelines.jobs.models import JobError, Unit
 
 NAMESPACE = "mediaray"
 DISPATCHER, REGISTRY = "dispatcher", "registry"
+# What all wait for stays off nodes that come and go: this much of a resource that Ray gives the head node alone.
+ON_HEAD = {"node:__internal_head__": 0.001}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pipelines.jobs.worker import CHILD_MODULE, do_unit, heavy_child, plan_only
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
+RUNNERS = "runner-"  # what their names begin with
 CONTROL = "control"  # the concurrency group of calls that need no child
 _AHEAD = ("pipelines.media.probing.probe", "pipelines.media.images.thumbnails")
 
@@ -117,4 +118,4 @@ class Runner:
 
 
 def runner_name(node_id: str) -> str:
-    return f"runner-{node_id[:12]}"
+    return f"{RUNNERS}{node_id[:12]}"

@@ -81,6 +81,18 @@ def next_start(
     return None
 
 
+def wanted_cpus(jobs: Iterable[Tracked]) -> int:
+    """CPUs with which all that may be at work would be; a job that needs none of its own counts as one."""
+    return sum(_wanted_by(tracked) for tracked in jobs)
+
+
+def _wanted_by(tracked: Tracked) -> int:
+    waiting = _startable(tracked)
+    heavy = [unit for unit in waiting if not (unit.needs.interactive or unit.needs.drives)]
+    cpus = sum(flight.claimed_cpus for flight in tracked.flights.values()) + sum(unit.needs.cpus for unit in heavy)
+    return max(cpus, 1) if waiting or tracked.flights else 0
+
+
 def _startable(tracked: Tracked) -> list[Unit]:
     if tracked.aim != "run" or tracked.failure or tracked.ending or tracked.state == State.PAUSED:
         return []

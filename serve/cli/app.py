@@ -11,6 +11,7 @@ from serve.cli import cache, catalogues, collections, jobs, server
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
 from serve.cli.failures import WRONG_USAGE
+from serve.cli.node import node
 from serve.cli.render import print_error
 
 _OPERATIONS = "Operations"
@@ -72,6 +73,7 @@ app.add_typer(collections.app, name="collections", rich_help_panel="Jobs and pro
 app.command(rich_help_panel="Server")(server.up)
 app.command(rich_help_panel="Server")(server.down)
 app.command(rich_help_panel="Server")(server.status)
+app.command(rich_help_panel="Server")(node)
 app.command(rich_help_panel="Server")(server.renew_links)
 app.add_typer(cache.app, name="cache", rich_help_panel="Server")
 app.command(rich_help_panel="Start here")(doctor)

@@ -167,3 +167,13 @@ def test_a_key_for_links_is_renewed_and_the_last_one_stays_live(home):
     home.renew_picture_key(keep=0)
     assert len(home.picture_keys()) == 1
     assert ((home.path / "picture-keys").stat().st_mode & 0o777) == 0o600
+
+
+def test_another_node_s_note_of_the_same_unit_is_left_alone(home, sleeper):
+    elsewhere = home.run / "units" / "another-node"
+    elsewhere.mkdir(parents=True)
+    home.remember("sleeper", sleeper.pid)
+    (home.run / "sleeper.pid").rename(elsewhere / "job.unit.1")
+    assert not home.end_worker_of("job.unit.1")
+    assert (elsewhere / "job.unit.1").exists()
+    assert sleeper.poll() is None

@@ -45,6 +45,7 @@ class PretendLanes:
     by_hand: set[str] = field(default_factory=set)
     placed: bool = True
     lease_s: float = 30.0
+    wanted_cpus: int | None = None
 
     def __post_init__(self) -> None:
         self._news = asyncio.Event()
@@ -52,6 +53,10 @@ class PretendLanes:
     async def start(self, active: set[str]) -> None: ...
 
     async def refresh(self) -> None: ...
+
+    async def want(self, cpus: int) -> None:
+        self.wanted_cpus = cpus
+        self._tell()
 
     async def warm(self) -> None: ...
 

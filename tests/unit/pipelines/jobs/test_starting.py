@@ -9,7 +9,7 @@ from unit.pipelines.jobs.pretend import HEAVY
 
 from pipelines.jobs.models import Job, Needs, Plan, Priority, State, Unit, UnitStatus
 from pipelines.jobs.shares import Shares
-from pipelines.jobs.starting import next_start
+from pipelines.jobs.starting import next_start, wanted_cpus
 from pipelines.jobs.store import LoadedJob
 from pipelines.jobs.tracking import Flight, Tracked
 
@@ -188,3 +188,15 @@ def test_one_heavy_job_a_node_is_planned_at_once():
 def test_a_light_job_is_planned_behind_any_queue():
     waiting = flying(job("a", planned=False), "plan", cpus=0)
     assert start(waiting, job("b", planned=False, heavy=False)) == ("b", "plan", 0)
+
+
+def test_cpus_are_wanted_for_what_waits_and_what_is_on_its_way():
+    assert wanted_cpus([flying(job("a", HEAVY, HEAVY, HEAVY), "unit-0"), job("b", HEAVY)]) == 4
+
+
+def test_a_job_with_nothing_heavy_wants_a_cpu_all_the_same():
+    assert wanted_cpus([job("a", QUICK), job("b", planned=False)]) == 2
+
+
+def test_a_paused_job_wants_no_cpus():
+    assert wanted_cpus([job("a", HEAVY, want="pause")]) == 0

@@ -1,0 +1,67 @@
+"""This machine as a node of a cluster of several: a head that coordinates, or one that works."""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from cluster.errors import StartupError
+from cluster.ray_cluster import NODE_ENVIRONMENT, usable_cpus
+from cluster.settings import Settings
+
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A node. ``address`` is that of the cluster's head, ``host:port``; ``head``: it is that one, and does no work.
+
+    ``ip`` is the address at which the others reach this machine; None: Ray finds it out.
+    """
+
+    address: str
+    head: bool
+    ip: str | None = None
+
+
+def check_node(spec: NodeSpec, settings: Settings) -> None:
+    """Refuse what would start and not work.
+
+    Raises:
+        StartupError: no address, no token of the cluster, or a home that isn't the server's.
+    """
+    found = _ADDRESS.fullmatch(spec.address)
+    if not found or not 0 < int(found["port"]) < 65536:
+        raise StartupError(f"{spec.address[:200]!a} is no address of a head. Write it as host:port.")
+    token = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not os.environ.get("RAY_AUTH_TOKEN") and not (token and Path(token).is_file()):
+        raise StartupError("Set RAY_AUTH_TOKEN_PATH to a file with the cluster's token: the same on each node.")
+    if not spec.head and not settings.home.is_dir():
+        raise StartupError(
+            f"There is no folder {settings.home}. MEDIARAY_HOME has to be the server's, on a file system that all "
+            "nodes share, at the same path."
+        )
+
+
+def node_command(spec: NodeSpec, settings: Settings) -> list[str]:
+    """The program that is the node, in the foreground; SIGTERM ends it and what it started, and nothing else."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+    if spec.head:
+        command += ["--head", f"--port={spec.address.rpartition(':')[2]}", "--num-cpus=0", "--include-dashboard=false"]
+    else:
+        command += [f"--address={spec.address}", f"--num-cpus={settings.cpus or usable_cpus()}"]
+    if spec.ip:
+        command.append(f"--node-ip-address={spec.ip}")
+    # Ray's own range for its workers is the same on each node, so two on one machine would be in each other's way.
+    command += ["--min-worker-port=0", "--max-worker-port=0"]
+    return [*command, f"--object-store-memory={settings.object_store_bytes}"]
+
+
+def become_node(spec: NodeSpec, settings: Settings) -> NoReturn:
+    """Turn this process into the node. Raises as ``check_node``."""
+    check_node(spec, settings)
+    command = node_command(spec, settings)
+    environment = {**os.environ, **NODE_ENVIRONMENT, "RAY_AUTH_MODE": "token"}
+    os.execve(command[0], command, environment)  # noqa: S606 no shell is wanted

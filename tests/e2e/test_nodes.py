@@ -1,0 +1,137 @@
+"""A cluster of several nodes, all on this machine: a head without work, nodes that join it, a server on the head."""
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from clips import make_clip
+from live_server import LiveServer, free_port, until
+
+from cluster.home import end_tree
+from cluster.redis_server import PrivateRedis, cache_options
+
+JOBS_OPTIONS = ["appendonly yes", "appendfsync always", 'save ""', "maxmemory-policy noeviction"]
+LIMIT_S = 120.0
+
+
+@dataclass
+class Nodes:
+    """Nodes as processes. ``environment`` is that of all of them."""
+
+    environment: dict[str, str]
+    folder: Path
+    port: int = field(default_factory=free_port)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        log = self.folder / f"node-{len(self.running)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "serve.cli.app", "node", "--ip", "127.0.0.1", *arguments],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.running.append(process)
+        until(
+            lambda: "--block" in log.read_text(errors="replace") or process.poll() is not None,
+            LIMIT_S,
+            lambda: log.read_text(errors="replace"),
+        )
+        assert process.poll() is None, log.read_text(errors="replace")
+        return process
+
+    def join(self) -> subprocess.Popen[bytes]:
+        return self.start("--join", self.address, "--cpus", "1")
+
+    def end(self) -> None:
+        for process in reversed(self.running):
+            end_tree(process.pid)
+            process.wait()
+
+
+@contextlib.contextmanager
+def private_redis(name: str, folder: Path, options: list[str]) -> Iterator[str]:
+    folder.mkdir()
+    server = PrivateRedis(name, folder, folder, options)
+    server.spawn()
+    try:
+        server.wait_ready()
+        yield server.url
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[LiveServer, Nodes]]:
+    server = LiveServer(MEDIARAY_SERVE_PATH="proxy")
+    token = server.root / "ray-token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    with (
+        private_redis("redis", server.root / "redis", JOBS_OPTIONS) as jobs,
+        private_redis("cache", server.root / "cache", cache_options(64 << 20)) as cache,
+    ):
+        server.env |= {
+            "MEDIARAY_REDIS_URL": jobs,
+            "MEDIARAY_CACHE_URL": cache,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_TMPDIR": str(server.root),
+        }
+        server.home.mkdir(mode=0o700)
+        nodes = Nodes(dict(server.env), server.root)
+        server.env["MEDIARAY_RAY_ADDRESS"] = nodes.address
+        try:
+            nodes.start("--head", "--port", str(nodes.port))
+            nodes.join()
+            server.start()
+            yield server, nodes
+        finally:
+            server.stop()
+            nodes.end()
+            server.remove()
+
+
+def test_a_job_is_done_by_a_node_that_joined_a_head_without_work(cluster):
+    server, _ = cluster
+    clip = make_clip(server.folder / "clip.mkv", seconds=5)
+    done = server.wait(
+        server.submit("transcode", clip, profile="web-720p", output=str(server.folder / "clip.mp4"))["id"], LIMIT_S
+    )
+    assert done["state"] == "succeeded", done
+    assert (server.folder / "clip.mp4").exists()
+
+
+def test_metadata_is_read_though_the_node_of_the_api_does_no_work(cluster):
+    server, _ = cluster
+    clip = make_clip(server.folder / "asked.mkv", seconds=1)
+    answer = server.get(f"/v1/media?source={clip}")
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_job_goes_on_where_its_node_is_lost_and_another_joins(cluster):
+    server, nodes = cluster
+    clip = make_clip(server.folder / "long.mkv", seconds=40, width=960, height=540)
+    job = server.submit("transcode", clip, profile="web-720p", output=str(server.folder / "long.mp4"))["id"]
+    until(lambda: server.job(job)["progress"] > 0, LIMIT_S, server.log)
+    lost = nodes.running[1]
+    for process in [*psutil.Process(lost.pid).children(recursive=True), psutil.Process(lost.pid)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            os.kill(process.pid, 9)
+    lost.wait()
+    nodes.join()
+    done = server.wait(job, LIMIT_S)
+    assert done["state"] == "succeeded", done

@@ -1,0 +1,48 @@
+import pytest
+
+from cluster.errors import StartupError
+from cluster.node import NodeSpec, check_node, node_command
+from cluster.settings import Settings
+
+JOINS = NodeSpec("10.0.0.5:6379", head=False)
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch) -> Settings:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 32)
+    return Settings(home=tmp_path, cpus=3)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5:6379", "head.example:1", "[fd00::1]:65535"])
+def test_an_address_is_taken(settings, address):
+    check_node(NodeSpec(address, head=False), settings)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "auto", "10.0.0.5", "10.0.0.5:0", "10.0.0.5:65536", "--head:1", "a b:1", "a:1\n"]
+)
+def test_what_is_no_address_is_refused(settings, address):
+    with pytest.raises(StartupError, match="no address of a head"):
+        check_node(NodeSpec(address, head=False), settings)
+
+
+def test_a_node_without_the_cluster_s_token_is_refused(settings, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(settings.home / "missing"))
+    with pytest.raises(StartupError, match="RAY_AUTH_TOKEN_PATH"):
+        check_node(JOINS, settings)
+
+
+def test_a_node_without_the_shared_home_is_refused(settings):
+    elsewhere = settings.model_copy(update={"home": settings.home / "missing"})
+    with pytest.raises(StartupError, match="MEDIARAY_HOME has to be the server's"):
+        check_node(JOINS, elsewhere)
+
+
+def test_a_node_has_the_cpus_of_the_settings_and_a_head_has_none(settings):
+    assert "--num-cpus=3" in node_command(JOINS, settings)
+    assert {"--head", "--num-cpus=0", "--port=6379"} <= set(node_command(NodeSpec("0:6379", head=True), settings))
+
+
+def test_others_reach_a_node_at_the_address_that_is_given(settings):
+    assert "--node-ip-address=10.0.0.7" in node_command(NodeSpec("10.0.0.5:6379", head=False, ip="10.0.0.7"), settings)
