@@ -105,6 +105,16 @@ class Home:
     def server_file(self) -> Path:
         return self.run / "server.json"
 
+    @property
+    def folder_note(self) -> Path:
+        """Tells the folder of the running server's sockets."""
+        return self.run / "folder"
+
+    @property
+    def restoring(self) -> Path:
+        """There while a backup is restored: after one that was broken off the home isn't whole."""
+        return self.path / "restoring"
+
     def token(self) -> str:
         """The local user's token, made on first use (mode 0600)."""
         if not self.token_file.exists():

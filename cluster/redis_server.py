@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -123,18 +124,12 @@ class RedisServers:
     def __init__(self, settings: Settings, home: Home, socket_folder: Path) -> None:
         self._private: list[PrivateRedis] = []
         self._home = home
-        jobs_options = [
-            "appendonly yes",
-            f"appendfsync {settings.redis_fsync}",
-            'save ""',
-            "maxmemory-policy noeviction",
-        ]
         jobs = settings.redis_url.get_secret_value() if settings.redis_url else None
         cache = settings.cache_url.get_secret_value() if settings.cache_url else None
         if jobs is None or cache is None:
             _program()
         if jobs is None:
-            self._private.append(PrivateRedis("redis", home.redis, socket_folder, jobs_options))
+            self._private.append(_private_jobs(settings, home, socket_folder))
             jobs = self._private[-1].url
         else:
             check_durable(jobs)
@@ -180,6 +175,54 @@ class RedisServers:
     def _remember(self, server: PrivateRedis) -> None:
         if server.pid:
             self._home.remember(server.name, server.pid)
+
+
+def running_jobs_url(settings: Settings, home: Home) -> str:
+    """Where the job store of the server is that runs on this home.
+
+    Raises:
+        StartupError: it doesn't answer.
+    """
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    try:
+        folder = Path(home.folder_note.read_text())
+    except OSError as error:
+        raise StartupError(f"The server of {home.path} doesn't tell where its job store is.") from error
+    server = _private_jobs(settings, home, folder)
+    server.wait_ready()
+    return server.url
+
+
+@contextlib.contextmanager
+def jobs_url_at_rest(settings: Settings, home: Home, socket_folder: Path) -> Iterator[str]:
+    """Where the job store is while no server runs on this home, which the caller holds; a private one is started.
+
+    Raises:
+        StartupError: it doesn't start, or the one of the settings doesn't answer or isn't durable.
+    """
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+        check_durable(url)
+        yield url
+        return
+    server = _private_jobs(settings, home, socket_folder)
+    server.spawn()
+    try:
+        server.wait_ready()
+        yield server.url
+    finally:
+        server.stop()
+
+
+def _private_jobs(settings: Settings, home: Home, socket_folder: Path) -> PrivateRedis:
+    options = [
+        "appendonly yes",
+        f"appendfsync {settings.redis_fsync}",
+        'save ""',
+        "maxmemory-policy noeviction",
+    ]
+    return PrivateRedis("redis", home.redis, socket_folder, options)
 
 
 def cache_options(limit_bytes: int) -> list[str]:

@@ -40,6 +40,7 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # until all is up, a stop unwinds whatever has been started
     home = Home.create(settings.home)
     with home.hold():
+        _refuse_half_restored(home)
         home.end_leftovers()
         _refuse_taken_port(settings)
         _log_to(home.logs / "up.log")
@@ -123,6 +124,14 @@ def _drain(dispatcher: Any, grace_s: float) -> None:
         ray.get(dispatcher.drain.remote(grace_s), timeout=grace_s + 5)
 
 
+def _refuse_half_restored(home: Home) -> None:
+    if home.restoring.exists():
+        raise StartupError(
+            f"A restore into {home.path} was broken off, so that not all of it is there. "
+            "Do it again: mediaray restore FILE --replace"
+        )
+
+
 def _refuse_taken_port(settings: Settings) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,7 +150,7 @@ def _remember_children(home: Home) -> None:
 
 def _remember_folder(home: Home, folder: Path) -> None:
     """Remove the folders of earlier servers that couldn't, and note this one."""
-    note = home.run / "folder"
+    note = home.folder_note
     if note.exists():
         earlier = Path(note.read_text())
         if earlier.name.startswith("mr-"):

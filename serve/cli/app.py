@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from serve.cli import cache, catalogues, collections, jobs, server
+from serve.cli import backup, cache, catalogues, collections, jobs, server
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
 from serve.cli.failures import WRONG_USAGE
@@ -75,6 +75,8 @@ app.command(rich_help_panel="Server")(server.down)
 app.command(rich_help_panel="Server")(server.status)
 app.command(rich_help_panel="Server")(node)
 app.command(rich_help_panel="Server")(server.renew_links)
+app.command(rich_help_panel="Server")(backup.backup)
+app.command(rich_help_panel="Server")(backup.restore)
 app.add_typer(cache.app, name="cache", rich_help_panel="Server")
 app.command(rich_help_panel="Start here")(doctor)
 app.command(rich_help_panel="Start here")(demo)
