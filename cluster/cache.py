@@ -13,6 +13,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import astuple, dataclass
@@ -26,6 +27,8 @@ from redis.retry import Retry
 
 T = TypeVar("T")
 Kind = Literal["metadata", "analysis", "negative"]
+Outcome = Literal["hits", "misses", "made"]
+Use = Literal["metadata", "picture", "result"]  # what is asked for: of a file, of a page, or by a job
 
 _DAY_S = 24 * 3600
 TTL_S: Mapping[Kind, int] = {"metadata": 30 * _DAY_S, "analysis": 30 * _DAY_S, "negative": 600}
@@ -36,7 +39,7 @@ _ANSWER_S = 0.5
 _AWAY_S = 1.0  # for so long it isn't asked again after it failed to answer
 _ALONE_S = 10.0  # what takes longer may be made twice, and what was begun by a process that died is made after that
 _POLL_S = 0.02
-_AWAY = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, RedisClusterException, OSError)
+AWAY = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, RedisClusterException, OSError)
 _log = logging.getLogger("mediaray.cache")
 
 
@@ -135,27 +138,27 @@ class Cache:
         """Let no entry with one of these tags count any more; False: the cache is away."""
         return self._ask(lambda client: _purge(client, tags)) is not None
 
-    def count(self, what: Literal["hits", "misses", "made"]) -> None:
+    def count(self, what: Outcome, of: Use) -> None:
         """Count towards the ``stats``."""
-        self._ask(lambda client: client.hincrby(_COUNTS, what, 1))
+        self._ask(lambda client: client.hincrby(_COUNTS, f"{what}:{of}", 1))
 
-    def once(self, key: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
+    def once(self, key: str, find: Callable[[], T | None], make: Callable[[], T], of: Use = "metadata") -> T:
         """What is found under ``key``, or else made, by one caller at a time however many ask for it.
 
         Those in this process share what one of them gets, or its error. Those in others wait for it some seconds, then
         find what it has kept; while the cache is away, each process makes its own.
         """
         if (found := find()) is not None:
-            self.count("hits")
+            self.count("hits", of)
             return found
-        self.count("misses")
+        self.count("misses", of)
         with self._lock:
             others = self._making.get(key)
             mine = self._making.setdefault(key, Future())
         if others is not None:
             return others.result()  # type: ignore[no-any-return]
         try:
-            mine.set_result(self._found_or_made(key, find, make))
+            mine.set_result(self._found_or_made(key, find, make, of))
         except BaseException as error:
             mine.set_exception(error)
             raise
@@ -168,11 +171,15 @@ class Cache:
         """How it is; None: it's away."""
         return self._ask(_stats)
 
-    def _found_or_made(self, key: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
+    def counts(self) -> Mapping[tuple[str, str], int] | None:
+        """Of the stats what is counted, by its outcome and by what was asked for; None: it's away."""
+        return self._ask(_counts)
+
+    def _found_or_made(self, key: str, find: Callable[[], T | None], make: Callable[[], T], of: Use) -> T:
         with self._alone(key):
             if (found := find()) is not None:  # another made it just now
                 return found
-            self.count("made")
+            self.count("made", of)
             return make()
 
     @contextlib.contextmanager
@@ -191,9 +198,9 @@ class Cache:
             return None
         try:
             if self._connected is None:
-                self._connected = _connect(self._url)
+                self._connected = connect(self._url)
             return question(self._connected)
-        except _AWAY as error:
+        except AWAY as error:
             self._away_until = time.monotonic() + _AWAY_S
             self._troubles.tell("the cache doesn't answer", error)
         except redis.RedisError as error:
@@ -212,7 +219,8 @@ def _released(lock: Any) -> None:
         lock.release()
 
 
-def _connect(url: str) -> Any:
+def connect(url: str) -> Any:
+    """A client of a cache's Redis, or of its Redis Cluster. What it raises while that is away is among ``AWAY``."""
     options: dict[str, Any] = {
         "decode_responses": True,
         "socket_timeout": _ANSWER_S,
@@ -262,8 +270,18 @@ def _purge(client: Any, tags: Collection[str]) -> bool:
     return True
 
 
+def _counts(client: Any) -> Mapping[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] = {}
+    for field, count in client.hgetall(_COUNTS).items():
+        outcome, _, use = field.partition(":")
+        found[outcome, use] = int(count)
+    return found
+
+
 def _stats(client: Any) -> CacheStats:
-    counts = client.hgetall(_COUNTS)
+    counts: Counter[str] = Counter()
+    for (outcome, _), count in _counts(client).items():
+        counts[outcome] += count
     servers = (
         [client]
         if isinstance(client, redis.Redis)
@@ -271,9 +289,9 @@ def _stats(client: Any) -> CacheStats:
     )
     memory = [server.info("memory") for server in servers]
     return CacheStats(
-        hits=int(counts.get("hits", 0)),
-        misses=int(counts.get("misses", 0)),
-        made=int(counts.get("made", 0)),
+        hits=counts["hits"],
+        misses=counts["misses"],
+        made=counts["made"],
         keys=sum(server.dbsize() for server in servers),
         size_bytes=sum(each["used_memory"] for each in memory),
         limit_bytes=sum(each["maxmemory"] for each in memory),

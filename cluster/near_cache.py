@@ -4,16 +4,19 @@ import asyncio
 from collections import OrderedDict
 
 import redis
+from prometheus_client import Counter
 from redis import asyncio as aioredis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 
 from cluster.cache import PURGES, Troubles
+from cluster.metrics import REGISTRY
 
 _MOST_ENTRIES, _MOST_BYTES = 10_000, 8 << 20
 _ENTRY_BYTES = 300  # of an entry beside its text: two strings and their places
 _SILENCE_S = 2.0  # then the server is asked whether it's there
 _AWAY_S = 0.2
+_HITS = Counter("mediaray_cache_near_hits", "What a replica of the API had at hand.", registry=REGISTRY)
 
 
 class NearCache:
@@ -46,6 +49,7 @@ class NearCache:
         if text is not None:
             self._texts.move_to_end(key)
             self.hits += 1
+            _HITS.inc()
         return text
 
     def put(self, key: str, text: str, purges: int) -> None:

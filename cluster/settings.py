@@ -37,6 +37,10 @@ class Settings(BaseSettings):
         "haproxy", description="What stands before the API: HAProxy, or Serve's Python proxy, which is slower."
     )
     api_replicas: int = Field(1, ge=1, le=64)
+    scrape_token: SecretStr | None = Field(
+        None, min_length=16, description="A token that is good for GET /v1/metrics and nothing else, for Prometheus."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Of the lines in logs/.")
 
     roots: tuple[str, ...] | None = Field(
         None,

@@ -43,7 +43,7 @@ class CachedResults:
         at = result_address(operation.name, list(map(Version, identities, stamps, names)), bench.params)
         look = self._cache.look(at)
         found = None if getattr(bench.params, "fresh", False) else found_in(look)
-        self._cache.count("hits" if found else "misses")
+        self._cache.count("hits" if found else "misses", "result")
         return Lookup(
             key=at.key,
             tags=at.tags,

@@ -81,7 +81,7 @@ class ServedPictures:
                         raise changed(opened) from error
                     return kept_fault(self._cache, fault_at, look, error, _UNIT)
 
-            found = self._cache.once(fault_at.key, find, make)
+            found = self._cache.once(fault_at.key, find, make, "picture")
         if isinstance(found, JobError):
             return found
         etag = etag_of(opened.stamp(), spec) or key[_OF_SOURCE:]

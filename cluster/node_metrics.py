@@ -1,0 +1,59 @@
+"""What a node has and what of ours lies on it: memory, disk, the folders of MEDIARAY_HOME. Its runner tells."""
+
+import functools
+import os
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+
+import psutil
+from prometheus_client import Gauge
+
+from cluster.metrics import REGISTRY
+
+FOLDERS = ("artifacts", "cache", "collections", "fetched", "kept", "logs", "pictures", "redis", "scratch")
+_EVERY_S = 300.0
+_BLOCK = 512  # bytes: what st_blocks counts, whatever the file system's own are
+_MEMORY = Gauge("mediaray_node_memory_bytes", "Memory of a node.", ["node"], registry=REGISTRY)
+_AVAILABLE = Gauge(
+    "mediaray_node_memory_available_bytes", "Memory of a node that can be had.", ["node"], registry=REGISTRY
+)
+_DISK = Gauge("mediaray_node_disk_bytes", "The disk that MEDIARAY_HOME lies on.", ["node"], registry=REGISTRY)
+_FREE = Gauge("mediaray_node_disk_free_bytes", "What is free of that disk.", ["node"], registry=REGISTRY)
+_STORED = Gauge(
+    "mediaray_storage_bytes", "Disk that folders of MEDIARAY_HOME take.", ["node", "folder"], registry=REGISTRY
+)
+
+
+@functools.cache
+def watch_node(home: Path) -> None:
+    """Have this process tell of its node from now on."""
+    node = socket.gethostname()
+    _MEMORY.labels(node).set_function(lambda: float(psutil.virtual_memory().total))
+    _AVAILABLE.labels(node).set_function(lambda: float(psutil.virtual_memory().available))
+    _DISK.labels(node).set_function(lambda: float(shutil.disk_usage(home).total))
+    _FREE.labels(node).set_function(lambda: float(shutil.disk_usage(home).free))
+    threading.Thread(target=_watch, args=(node, home), name="storage", daemon=True).start()
+
+
+def _watch(node: str, home: Path) -> None:
+    while True:
+        for folder in FOLDERS:
+            _STORED.labels(node, folder).set(stored_bytes(home / folder))
+        time.sleep(_EVERY_S)
+
+
+def stored_bytes(folder: Path) -> int:
+    """What a folder takes on the disk, with all below it; what goes meanwhile counts or doesn't."""
+    total = 0
+    for at, _, names in os.walk(folder):
+        began = time.monotonic()
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(at, name)).st_blocks * _BLOCK  # noqa: PTH118 there may be many thousands
+            except OSError:
+                continue
+        time.sleep(time.monotonic() - began)  # what else this process does comes first
+    return total
