@@ -16,15 +16,19 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
+import psutil
+from prometheus_client import Counter, Gauge
 from pydantic import BaseModel, ValidationError
 
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 
+from cluster.metrics import REGISTRY
 T = TypeVar("T", bound=BaseModel)
 
 HEAVY_NICE = 19
@@ -45,6 +49,22 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",  # NumPy's: nothing here multiplies matrices, and each thread spins when it starts
 }
 _log = logging.getLogger("mediaray.child")
+_ENDS = Counter(
+    "mediaray_child_ends",
+    "Media processes that crashed or were killed in a call or while idle, were stopped for a cancel or a pause, or ran "
+    "past a limit of time.",
+    ["reason"],
+    registry=REGISTRY,
+)
+for _reason in ("crashed", "idle", "stopped", "limit"):
+    _ENDS.labels(_reason)
+_alive: "weakref.WeakSet[MediaChild]" = weakref.WeakSet()
+Gauge("mediaray_children", "Media processes that live.", registry=REGISTRY).set_function(
+    lambda: sum(child.pid is not None for child in list(_alive))
+)
+Gauge("mediaray_children_memory_bytes", "What they hold of the memory.", registry=REGISTRY).set_function(
+    lambda: sum(child.memory_bytes for child in list(_alive))
+)
 
 # The kernel ends a child when the *thread* that started it ends, so one thread that lives as long as the process
 # starts them all.
@@ -74,6 +94,8 @@ class SourceDescriptor:
 
 
 class MediaChild:
+        self._ended_cpu_s = 0.0
+        _alive.add(self)
     """One warm child. ``call`` from one thread at a time; ``kill`` from any."""
 
     def __init__(self, spec: ChildSpec) -> None:
@@ -85,6 +107,20 @@ class MediaChild:
         self._stderr: IO[bytes] | None = None
         self._killed = False
         self._calls = 0
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that its processes took so far, with that of programs they ran, in seconds."""
+        process = self._process
+        return self._ended_cpu_s + (_cpu_s(process.pid) if process else 0.0)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its process holds of the memory; 0 where there is none."""
+        process = self._process
+        with contextlib.suppress(psutil.Error):
+            return int(psutil.Process(process.pid).memory_info().rss) if process else 0
+        return 0
+
         self.confinement: Mapping[str, bool] = {}
 
     @property
@@ -175,7 +211,10 @@ class MediaChild:
                 return self._wait_for_result(time.monotonic() + limit_s, on_progress)
             except (OSError, EOFError, ValueError) as error:
                 raise self._died(error) from error
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, ChildLimitError):
+            _ENDS.labels("crashed").inc()
+                    _ENDS.labels("limit").inc()
                 self._end()
                 raise
 
@@ -240,6 +279,7 @@ class MediaChild:
         threading.Thread(target=self._reap, args=(self._process,), name="child-reaper", daemon=True).start()
         try:
             ready = self._receive(time.monotonic() + _START_LIMIT_S)
+                _ENDS.labels("stopped" if self._killed else "idle").inc()
         except (OSError, EOFError, ValueError, ChildLimitError) as error:
             raise self._died(error) from error
         self.confinement = ready["ready"]["confinement"]
@@ -276,6 +316,7 @@ class MediaChild:
         while len(parts) < count:
             connection.settimeout(max(0.001, deadline - time.monotonic()))
             try:
+        _ENDS.labels("stopped" if self._killed else "crashed").inc()
                 part = connection.recv(min(count - len(parts), 1 << 20))
             except TimeoutError:
                 raise ChildLimitError("the media process ran past its time limit") from None
@@ -300,6 +341,7 @@ class MediaChild:
             return ""
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - 4000))
+            self._ended_cpu_s += _cpu_s(self._process.pid)
         return self._stderr.read().decode(errors="replace").strip()
 
     def _signal_group(self) -> None:
@@ -314,6 +356,14 @@ class MediaChild:
             with contextlib.suppress(subprocess.TimeoutExpired):  # it may be dying already: learn how
                 self._process.wait(0.05)
             self._signal_group()
+def _cpu_s(pid: int) -> float:
+    """CPU time of a process, until it is waited for, and of its children that were."""
+    with contextlib.suppress(psutil.Error):
+        times = psutil.Process(pid).cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+    return 0.0
+
+
             code = self._process.wait()
         if self._socket:
             self._socket.close()

@@ -22,6 +22,7 @@ from serve.collections import collections
 from serve.feed import Feed, parse_since
 from serve.guard import Guard, owner_of
 from serve.media import media_routes
+from serve.metrics import Timed, metrics_route, note_push
 from serve.pictures import pictures
 from serve.problems import handle_errors
 from serve.signing import Signer
@@ -62,7 +63,9 @@ def build_app(
     signer: Signer,
     home: Path,
     health: Callable[[], Awaitable[Health]],
+    metrics: Callable[[], Awaitable[bytes]],
     version: str,
+    scrape_token: str | None = None,
 ) -> FastAPI:
     """The application of one replica."""
 
@@ -94,7 +97,9 @@ def build_app(
     app.include_router(pictures(media, signer), prefix=V1)
     app.include_router(collections(jobs, home), prefix=V1)
     app.include_router(_health(health), prefix=V1)
-    app.add_middleware(Guard, token=token, hosts=hosts, signer=signer)
+    app.include_router(metrics_route(metrics), prefix=V1)
+    app.add_middleware(Guard, token=token, hosts=hosts, signer=signer, scrape_token=scrape_token)
+    app.add_middleware(Timed)
     return app
 
 
@@ -175,6 +180,7 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
             async with _watched(socket):
                 async for event in feed.events(job_id, *parse_since(since)):
                     await socket.send_text(event.text)
+                    note_push(event.event)
             await socket.close(1000)
         except UnknownError as error:
             await socket.close(4404, error.message[:120])
@@ -207,6 +213,7 @@ def _events(jobs: JobService, store: JobStore, feed: Feed) -> APIRouter:
             async for each in feed.events(job_id, *parse_since(last_event_id or since)):
                 event = each.event
                 yield f"id: {event['epoch']}:{event['seq']}\nevent: {event['type']}\ndata: {each.text}\n\n"
+                note_push(event)
 
         return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 

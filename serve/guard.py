@@ -12,6 +12,7 @@ from serve.signing import Signer, is_signed
 
 OPEN_PATHS = frozenset({"/v1/health/live"})
 PICTURES_PATH = "/v1/images"  # its links may be signed
+METRICS_PATH = "/v1/metrics"  # may be read with the scrape token, which is good for nothing else
 MAX_BODY_BYTES = 1 << 20
 LOCAL_OWNER = "local"
 
@@ -19,10 +20,13 @@ LOCAL_OWNER = "local"
 class Guard:
     """ASGI middleware. Sets ``scope["state"]["owner"]`` to the key's owner."""
 
-    def __init__(self, app: ASGIApp, *, token: str, hosts: Collection[str], signer: Signer) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: str, hosts: Collection[str], signer: Signer, scrape_token: str | None = None
+    ) -> None:
         self._app = app
         self._signer = signer
         self._token = token.encode()
+        self._scrape_token = scrape_token.encode() if scrape_token else None
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,12 +62,17 @@ class Guard:
             why = self._signer.refusal(scope["path"], query)
             return ("signature_refused", why) if why else None
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+        if scheme.lower() != "bearer" or not self._is_token(given.strip().encode(), scope["path"]):
             return (
                 "unauthorized",
                 "Send the header Authorization: Bearer TOKEN; the token is in MEDIARAY_HOME/token.",
             )
         return None
+
+    def _is_token(self, given: bytes, path: str) -> bool:
+        if path == METRICS_PATH and self._scrape_token and hmac.compare_digest(given, self._scrape_token):
+            return True
+        return hmac.compare_digest(given, self._token)
 
 
 class _Counted:

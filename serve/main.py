@@ -19,6 +19,8 @@ from starlette.types import ASGIApp
 from cluster.cache import Cache
 from cluster.errors import StartupError
 from cluster.home import Home
+from cluster.logs import log_to
+from cluster.metrics import push_to, pushed
 from cluster.near_cache import NearCache
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
@@ -26,13 +28,16 @@ from pipelines.bulk.upkeep import identities
 from pipelines.jobs.actors import replace_other_version, start_dispatcher, start_registry
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, ON_HEAD, WorkerConfig
+from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.service import JobService
 from pipelines.jobs.store import JobStore
+from pipelines.jobs.work_metrics import tell_at_zero
 from serve.actors import LiveRegistry, RayInteractiveLane, actor
 from serve.app import build_app
 from serve.catalogue import catalogue
 from serve.feed import Feed
 from serve.guard import accepted_hosts
+from serve.metrics import MetricsPage, PartAwayError
 from serve.signing import Signer
 from serve.views import V1, Health
 
@@ -68,7 +73,7 @@ def _start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
         # Returns when the proxy listens, for which nothing else needs to wait.
         proxy = pool.submit(ray_serve.start, http_options={"host": settings.host, "port": settings.port})
         _wait_for_controller(proxy)
-        registry = start_registry(urls.jobs, urls.cache)
+        registry = start_registry(config)
         dispatcher = start_dispatcher(config, modules, VERSION, _BESIDE)
         start_edge(settings, urls, token)
         _wait_for_proxy(proxy, settings)
@@ -151,18 +156,32 @@ class Edge:
 
 def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
     """The application of one replica, with everything it needs."""
+    log_to(Home(settings.home).log, settings.log_format)
+    push_to(urls.cache)
+    tell_at_zero(catalogue().names())
     store = JobStore(urls.jobs, patience=_EDGE_PATIENCE, timeout_s=_EDGE_TIMEOUT_S)
+    cache = Cache(urls.cache)
     lane = RayInteractiveLane()
     jobs = JobService(settings, store, catalogue(), lane)
     media = MediaService(
         settings,
         lane,
         NearCache(urls.cache),
-        Cache(urls.cache),
+        cache,
         frozenset(catalogue().names()),
         partial(identities, settings.home),
     )
     feed = Feed(LiveRegistry(urls.cache), jobs)
+    page = MetricsPage(
+        store,
+        cache,
+        partial(pushed, urls.cache),
+        _queue_facts,
+        lambda: feed.connected,
+        catalogue().names(),
+        VERSION,
+    )
+    scrape_token = settings.scrape_token
     return build_app(
         jobs=jobs,
         store=store,
@@ -173,8 +192,18 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
         home=settings.home,
         hosts=accepted_hosts(settings.host, settings.port, settings.allowed_hosts),
         health=_health(store, jobs, media, feed),
+        metrics=page.text,
+        scrape_token=scrape_token.get_secret_value() if scrape_token else None,
         version=VERSION,
     )
+
+
+async def _queue_facts() -> QueueFacts:
+    try:
+        facts: QueueFacts = await actor(DISPATCHER).facts.remote()
+    except (ValueError, ray.exceptions.RayError) as error:
+        raise PartAwayError from error
+    return facts
 
 
 def _health(store: JobStore, jobs: JobService, media: MediaService, feed: Feed) -> Any:

@@ -10,12 +10,16 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 
+from cluster.home import Home
+from cluster.logs import log_to
+from cluster.metrics import push_to
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.dispatcher import Dispatcher
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.lanes import RayLanes
 from pipelines.jobs.models import Unit
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, ON_HEAD, REGISTRY, UnitReport, WorkerConfig
+from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.registry import ProgressRegistry
 
 _AGAIN_S = 30.0
@@ -27,6 +31,8 @@ class DispatcherActor:
 
     def __init__(self, config: WorkerConfig, modules: list[str], version: str, beside: Sequence[str] = ()) -> None:
         self._version = version
+        log_to(Home(config.settings.home).log, config.settings.log_format)
+        push_to(config.cache_url)
         lanes, catalogue = RayLanes(config), Catalogue.load(modules)
         self._dispatcher = Dispatcher(config.settings, config.redis_url, catalogue, lanes)
         loop = asyncio.get_running_loop()
@@ -67,6 +73,9 @@ class DispatcherActor:
     async def load(self) -> dict[str, int]:
         return self._dispatcher.load()
 
+    async def facts(self) -> QueueFacts:
+        return self._dispatcher.facts()
+
 
 async def keep_up(module: str, config: WorkerConfig, catalogue: Catalogue, again_s: float = _AGAIN_S) -> None:
     """Have a module's ``run`` go on; begin it anew whenever it ends."""
@@ -78,9 +87,9 @@ async def keep_up(module: str, config: WorkerConfig, catalogue: Catalogue, again
         await asyncio.sleep(again_s)
 
 
-def start_registry(redis_url: str, cache_url: str) -> ActorHandle[Any]:
+def start_registry(config: WorkerConfig) -> ActorHandle[Any]:
     """Start the progress registry, or find the one that runs."""
-    return _named(ProgressRegistry, REGISTRY, redis_url, cache_url)
+    return _named(ProgressRegistry, REGISTRY, config)
 
 
 def start_dispatcher(

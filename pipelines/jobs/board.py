@@ -56,6 +56,7 @@ class _Job:
     ring: deque[Event] = field(default_factory=lambda: deque(maxlen=RING))
     emitted_at: float = float("-inf")
     pending: bool = False
+    reported_at_ms: int | None = None  # of the newest report that the next event tells
     worked_s: float = 0.0  # seconds of all units together, also of those done again
     window: deque[tuple[float, float]] = field(default_factory=deque)  # (when, worked_s) of the last ``WINDOW_S``
     finished_at: float | None = None
@@ -134,6 +135,7 @@ class ProgressBoard:
         unit.fence, unit.running, unit.reported_at = report.fence, True, now
         unit.fraction, unit.frames = report.fraction, report.frames
         unit.position_s, unit.elapsed_s = report.position_s, report.elapsed_s
+        job.reported_at_ms = report.at
         self._progress(report.job_id, job, at_ms, now)
 
     def due(self, at_ms: int, now: float) -> float | None:
@@ -236,6 +238,9 @@ class ProgressBoard:
         job.fps, job.speed = self._speeds(job, now)
         self._tell_eta(job, now)
         event = self._event(job_id, job, kind, at_ms)
+        if kind == "progress" and job.reported_at_ms is not None:
+            event["reported_at"] = rfc3339(job.reported_at_ms)
+        job.reported_at_ms = None
         job.ring.append(event)
         self._count += 1
         self._tail.append(event)

@@ -21,11 +21,13 @@ from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Priority, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport
+from pipelines.jobs.queue_facts import QueueFacts, facts_of
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.starting import Start, next_start, wanted_cpus
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
+from pipelines.jobs.work_metrics import MEDIA_SECONDS, RETURNED
 
 _TICK_S = 1.0
 _RETENTION_EVERY_S = 60.0
@@ -114,6 +116,10 @@ class Dispatcher:
             "units": self._flights(),
         }
 
+    def facts(self) -> QueueFacts:
+        """How it stands, for metrics."""
+        return facts_of(self._jobs.values(), self._lanes, time.time(), time.monotonic())
+
     async def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Deal with one thing that happened; a job whose record turns out to be damaged is set aside."""
         try:
@@ -122,7 +128,7 @@ class Dispatcher:
             await self._set_aside(error.job_id, str(error))
 
     async def _set_aside(self, job_id: str, reason: str) -> None:
-        _log.error("job %s is set aside: %s", job_id, reason)
+        _log.error("a job is set aside: %s", reason, extra={"job": job_id})
         if tracked := self._forget(job_id):
             for flight in tracked.flights.values():
                 self._lanes.abandon(flight.ticket)
@@ -223,7 +229,8 @@ class Dispatcher:
             return
         tracked.land(name)
         if isinstance(report, Exception):
-            _log.warning("job %s unit %s lost its place: %s", tracked.job.id, name, type(report).__name__)
+            of = {"job": tracked.job.id, "unit": name, "operation": tracked.job.operation}
+            _log.warning("a unit lost its place: %s", type(report).__name__, extra=of)
         if flight.through:
             name, fence = await self._catch_up(tracked, name, fence)
             tracked.cleaned_up = isinstance(report, UnitReport) and report.cleaned_up
@@ -240,7 +247,14 @@ class Dispatcher:
         if flight.drives:
             for batch in tracked.batches.forget():
                 await self._drop(tracked, batch)
+        self._count_media(tracked)
         await self._advance(tracked)
+
+    def _count_media(self, tracked: Tracked) -> None:
+        done_s = tracked.media_done_s
+        if done_s > tracked.counted_s:  # it is less after another plan has replaced the first
+            MEDIA_SECONDS.labels(tracked.job.operation).inc(done_s - tracked.counted_s)
+            tracked.counted_s = done_s
 
     async def _catch_up(self, tracked: Tracked, name: str, fence: int) -> tuple[str, int]:
         """Learn how far a worker came that went through several units: the last one that it had, and its fence."""
@@ -255,6 +269,8 @@ class Dispatcher:
         """Take a unit back, and see what follows: it is done after all, it is tried again, or its job fails."""
         status = await self._store.release(self._epoch, tracked.job.id, name, fence, why)
         tracked.units[name] = status
+        if status.state != "done":
+            RETURNED.labels(tracked.job.operation, why).inc()
         if status.state == "done" or name == JOIN:  # committed just before; or the join wants something else done
             await self._done(tracked, name)
         if status.state != "done" and error is not None:
@@ -368,6 +384,9 @@ class Dispatcher:
         if state == State.FAILED and tracked.failure:
             fields["error"] = tracked.failure.model_dump()
         await self._store.move(self._epoch, tracked.job.id, state, **fields)
+        of = {"job": tracked.job.id, "operation": tracked.job.operation}
+        code = {"code": tracked.failure.code} if state == State.FAILED and tracked.failure else {}
+        _log.info("a job %s", "was cancelled" if state == State.CANCELLED else state, extra={**of, **code})
         self._forget(tracked.job.id)
         self._busy_at = time.monotonic()
 
@@ -415,6 +434,7 @@ class Dispatcher:
             ticket,
             through=through,
             drives=unit.needs.drives,
+            estimate_s=unit.needs.seconds,
         )
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True

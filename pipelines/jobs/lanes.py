@@ -12,7 +12,7 @@ from ray.actor import ActorHandle
 from ray.autoscaler.sdk import request_resources
 
 from pipelines.jobs.orders import NAMESPACE, UnitOrder, UnitReport, WorkerConfig
-from pipelines.jobs.runner import CONCURRENCY, CONTROL, Runner, runner_name
+from pipelines.jobs.runner import CONCURRENCY, CONTROL, RunnerActor, runner_name
 from pipelines.jobs.starting import Capacity
 from pipelines.jobs.worker import run_heavy, warm_heavy
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("mediaray.lanes")
 _heavy_task: Any = ray.remote(run_heavy)
 _warm_task: Any = ray.remote(warm_heavy)
 _remote: Any = ray.remote  # its types don't know concurrency groups
-_runner_actor: Any = _remote(concurrency_groups={CONTROL: 4})(Runner)
+_runner_actor: Any = _remote(concurrency_groups={CONTROL: 4})(RunnerActor)
 
 
 class Lanes(Capacity, Protocol):
@@ -152,10 +152,10 @@ class RayLanes:
             try:
                 await _control(self._one_runner().clean_up).remote(job_id, targets, keys, artifacts)
             except ray.exceptions.RayTaskError:
-                _log.exception("cleaning up after %s", job_id)
+                _log.exception("cleaning up failed", extra={"job": job_id})
                 return
             except ray.exceptions.RayError as error:
-                _log.warning("cleaning up after %s: %s; again", job_id, type(error).__name__)
+                _log.warning("cleaning up: %s; again", type(error).__name__, extra={"job": job_id})
                 await asyncio.sleep(0.2)
             else:
                 return

@@ -66,7 +66,8 @@ class Minder:
             try:
                 held = self._look(order, renewed_at)
             except (redis.RedisError, ValueError) as error:
-                _log.warning("job %s unit %s: its lease can't be kept: %s", order.job_id, order.unit.name, error)
+                of = {"job": order.job_id, "unit": order.unit.name}
+                _log.warning("a unit's lease can't be kept: %s", error, extra=of)
                 continue
             with self._lock:
                 if not held and self._order is order:

@@ -94,13 +94,14 @@ class Plan(Value):
 
     ``shared`` is what all units need. ``explain`` is for people and ``--explain``. ``replanned``: a join made it, since
     what the first plan's units made couldn't be joined. ``lookup``: where the cache is asked for the job's result; with
-    one that was found, there are no units.
+    one that was found, there are no units. ``media_s``: the playing time of what is worked on, where that is known.
     """
 
     units: tuple[Unit, ...]
     shared: dict[str, Any] = {}
     replanned: bool = False
     lookup: Lookup | None = None
+    media_s: float | None = None
     join: Needs = Needs(cpus=0, max_cpus=0, seconds=0.1)
     explain: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
@@ -175,7 +176,7 @@ class UnitStatus(BaseModel):
 
 
 class Progress(Value):
-    """A unit's report. ``fraction`` 0–1 of this unit; latest wins."""
+    """A unit's report. ``fraction`` 0–1 of this unit; latest wins. ``at``: when it was made, if that was told."""
 
     job_id: str
     unit: str
@@ -184,6 +185,7 @@ class Progress(Value):
     frames: int = 0
     position_s: float = 0.0
     elapsed_s: float = 0.0
+    at: int | None = None
 
 
 def rfc3339(at_ms: int | None) -> str | None:

@@ -22,6 +22,7 @@ from pipelines.jobs.models import JobError, Plan, Unit
 from pipelines.jobs.picture_claims import MOST_THREADS, claims_of, largest, room_of, typical
 from pipelines.jobs.picture_outputs import check_outputs
 from pipelines.jobs.picture_report import PICTURES, Failure, Manifest, Pictures, each_of, join, told
+from pipelines.jobs.work_metrics import PICTURES as PICTURES_DONE
 from pipelines.jobs.workbench import Finished, PlaceError, Workbench
 from pipelines.media.images.info import ImageInfo, ImageResult
 
@@ -63,7 +64,9 @@ def picture_operation(
         return _plan(bench, work)
 
     def run(bench: Workbench, unit: Unit) -> Manifest:
-        return _run(bench, unit, work)
+        manifest = _run(bench, unit, work)
+        PICTURES_DONE.labels(name).inc(sum(each is not None for each in manifest.results))
+        return manifest
 
     def joined(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         return join(bench, units, result)

@@ -8,10 +8,13 @@ import time
 
 import redis
 
+from cluster.home import Home
+from cluster.logs import log_to
 from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.errors import UnknownError
 from pipelines.jobs.live import Announcer, Batch, ReportChannel
 from pipelines.jobs.models import Plan
+from pipelines.jobs.orders import WorkerConfig
 from pipelines.jobs.states import JOIN
 from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
 
@@ -26,10 +29,11 @@ class ProgressRegistry:
     States come from the store's log, which survives this actor; progress comes from the workers and doesn't.
     """
 
-    def __init__(self, redis_url: str, cache_url: str) -> None:
-        self._store = JobStore(redis_url, patience=_PATIENCE)
-        self._reports = ReportChannel(cache_url)
-        self._announcer = Announcer(cache_url)
+    def __init__(self, config: WorkerConfig) -> None:
+        log_to(Home(config.settings.home).log, config.settings.log_format)
+        self._store = JobStore(config.redis_url, patience=_PATIENCE)
+        self._reports = ReportChannel(config.cache_url)
+        self._announcer = Announcer(config.cache_url)
         self._board: ProgressBoard | None = None
         self._ready = asyncio.Event()
         self._news = asyncio.Event()

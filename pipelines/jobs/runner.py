@@ -11,6 +11,9 @@ from cluster.errors import ChildError, StorageError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
+from cluster.logs import log_to
+from cluster.metrics import push_to
+from cluster.node_metrics import watch_node
 from pipelines.jobs.errors import BusyError, JobsError, job_error
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
@@ -115,6 +118,16 @@ class Runner:
 
     def sweep_kept(self) -> None:
         sweep_kept(self._config.settings)
+
+
+class RunnerActor(Runner):
+    """A lane in a process of its own, which tells of its node."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        super().__init__(config)
+        log_to(Home(config.settings.home).log, config.settings.log_format)
+        push_to(config.cache_url)
+        watch_node(config.settings.home)
 
 
 def runner_name(node_id: str) -> str:

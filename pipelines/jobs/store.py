@@ -10,6 +10,7 @@ Keys, under the prefix ``{mediaray}``:
     :jobs, :jobs:state:S, :jobs:operation:O   zsets in order of id (UUIDv7: of time)
     :finished          zset: ID → finished at, ms                          :targets        hash: path → job writing it
     :idempotency:…     key → id and fingerprint                            :quarantine     hash: ID → reason
+    :counts            hash: "submitted OPERATION", "succeeded OPERATION", … → how many ever, for metrics
     :log               stream: every transition                            :leader :fence :registry   counters
 """
 
@@ -27,7 +28,7 @@ from redis.backoff import ExponentialBackoff
 
 from pipelines.jobs.errors import ConflictError, UnknownError
 from pipelines.jobs.models import SCHEMA_VERSION, Artifact, Job, Joined, Plan, Priority, State, UnitStatus, Want
-from pipelines.jobs.states import JOIN, PLAN
+from pipelines.jobs.states import JOIN, PLAN, TERMINAL
 
 PREFIX = "{mediaray}"
 ARTIFACTS_WITH_JOB = 50  # of a job that has more, these are read with it, and all lie by themselves
@@ -82,6 +83,22 @@ class LoadedJob:
     units: Mapping[str, UnitStatus]
     plan: Plan | None = None
     joined: Joined | None = None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Jobs ever submitted by operation and ever finished by state and operation; records set aside; the Redis itself.
+
+    ``memory_limit_bytes`` 0: none. ``writes``: the last write to its file went well.
+    """
+
+    submitted: Mapping[str, int]
+    finished: Mapping[tuple[str, str], int]
+    quarantined: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    file_bytes: int
+    writes: bool
 
 
 class UnreadableRecordError(Exception):
@@ -278,6 +295,31 @@ class JobStore:
             for state in State:
                 pipe.zcard(f"{PREFIX}:jobs:state:{state}")
             return dict(zip((str(state) for state in State), await pipe.execute(), strict=True))
+
+    async def totals(self) -> Totals:
+        """How many jobs there ever were, and how the store's Redis is."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(f"{PREFIX}:counts")
+            pipe.hlen(f"{PREFIX}:quarantine")
+            pipe.info()
+            counts, quarantined, server = await pipe.execute()
+        submitted: dict[str, int] = {}
+        finished: dict[tuple[str, str], int] = {}
+        for field, count in counts.items():
+            what, _, operation = field.partition(" ")
+            if what in TERMINAL:
+                finished[what, operation] = int(count)
+            else:
+                submitted[operation] = int(count)
+        return Totals(
+            submitted=submitted,
+            finished=finished,
+            quarantined=quarantined,
+            memory_bytes=server["used_memory"],
+            memory_limit_bytes=server["maxmemory"],
+            file_bytes=server.get("aof_current_size", 0),
+            writes=server.get("aof_last_write_status", "ok") == "ok",
+        )
 
     async def delete(self, job_id: str) -> None:
         """Forget a job that has finished or was set aside. Raises UnknownError, ConflictError."""

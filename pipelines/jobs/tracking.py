@@ -16,7 +16,8 @@ from pipelines.jobs.store import LoadedJob
 class Flight:
     """A unit on its way: its fence, the CPUs it may use, the CPUs and the memory it holds, the lane's ticket for it.
 
-    0 CPUs: it is interactive, or ``drives``. ``through``: its worker goes on with what follows.
+    0 CPUs: it is interactive, or ``drives``. ``through``: its worker goes on with what follows. ``began`` by the
+    monotonic clock.
     """
 
     fence: int
@@ -27,6 +28,8 @@ class Flight:
     through: bool = False
     drives: bool = False
     dropped_at: float | None = None
+    estimate_s: float = 0.0
+    began: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Tracked:
     batches: Batches = field(default_factory=Batches)
     last_served: int = 0
     launched: bool = False
+    counted_s: float = 0.0  # of ``media_done_s``, for metrics
     ending: bool = False
     cleaned_up: bool = False
     failure: JobError | None = None
@@ -68,6 +72,7 @@ class Tracked:
             waiting_since_s=since_s,
         )
         tracked.take_over(loaded)
+        tracked.counted_s = tracked.media_done_s  # by an earlier dispatcher
         return tracked
 
     def take_over(self, loaded: LoadedJob) -> None:
@@ -118,6 +123,15 @@ class Tracked:
     @property
     def publishes(self) -> bool:
         return bool(self.joined and self.joined.artifacts)
+
+    @property
+    def media_done_s(self) -> float:
+        """How much playing time its finished units stand for, by their shares of what all were to take."""
+        if self.plan is None or self.plan.media_s is None:
+            return 0.0
+        shares = {unit.name: unit.needs.seconds for unit in self.plan.units}
+        done = sum(seconds for name, seconds in shares.items() if self.status(name).state == "done")
+        return self.plan.media_s * done / (sum(shares.values()) or 1.0)
 
     @property
     def cpus_in_use(self) -> int:

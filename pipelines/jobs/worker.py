@@ -23,6 +23,8 @@ from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.locations import Location, location_of
 from cluster.settings import Settings
+from cluster.logs import about, log_to
+from cluster.metrics import push_to
 from cluster.storage import flush_files
 from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
@@ -39,6 +41,7 @@ from pipelines.jobs.states import JOIN, PLAN, PUBLISH, RESERVED_UNIT_NAMES, stag
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.warming import Warmer
+from pipelines.jobs.work_metrics import Work, at_work
 from pipelines.jobs.workbench import Finished, Workbench
 
 CHILD_MODULE = "pipelines.media.child"
@@ -87,8 +90,8 @@ def do_unit(
         return UnitReport("dropped")
     except Exception as error:  # noqa: BLE001 whatever went wrong becomes the unit's failure
         failure = job_error(error, order.unit.name)
-        if failure.code == "internal":
-            _log.exception("job %s unit %s failed", order.job_id, order.unit.name)
+        of = {"job": order.job_id, "unit": order.unit.name, "code": failure.code}
+        _log.warning("a unit failed", extra=of, exc_info=failure.code == "internal")
         return UnitReport("failed", failure)
     if not (order.through and made.last):
         return UnitReport("done")
@@ -126,8 +129,13 @@ def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Mad
 
 
 def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
-    operation = _operation(order.module)
-    bench = _bench(config, order, operation, child)
+    operation, stage_name = _operation(order.module), stage_of(order.unit.name)
+    of = about(job=order.job_id, unit=order.unit.name, operation=operation.name)
+    with of, at_work(operation.name, stage_name, child) as work:
+        return _done(config, order, operation, _bench(config, order, operation, child, work))
+
+
+def _done(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Workbench) -> _Made:
     stage_name = stage_of(order.unit.name)
     if stage_name == "plan":
         plan = _plan(config, operation, bench)
@@ -261,7 +269,9 @@ def plan_only(
     return operation.plan(_bench(config, order, operation, child))
 
 
-def _bench(config: WorkerConfig, order: UnitOrder, operation: Operation, child: MediaChild) -> Workbench:
+def _bench(
+    config: WorkerConfig, order: UnitOrder, operation: Operation, child: MediaChild, work: Work | None = None
+) -> Workbench:
     return Workbench(
         params=operation.params.model_validate(order.params),
         sources=order.sources,
@@ -275,24 +285,32 @@ def _bench(config: WorkerConfig, order: UnitOrder, operation: Operation, child: 
         profiles=lambda: all_profiles(config.settings.home / "profiles"),
         home=config.settings.home,
         driver=Driver(order.job_id, order.unit.name, order.fence),
-        on_progress=_reporting(config, order),
+        on_progress=_reporting(config, order, work) if work else None,
         warmer=Warmer(_cache(config.cache_url), _pictures(config.settings.home, config.settings.pictures_bytes), child),
     )
 
 
-def _reporting(config: WorkerConfig, order: UnitOrder) -> Callable[[dict[str, Any]], None]:
+def _reporting(config: WorkerConfig, order: UnitOrder, work: Work) -> Callable[[dict[str, Any]], None]:
     reporter = _reporter(config.cache_url)
     began = time.monotonic()
     last = 0.0
 
     def report(progress: dict[str, Any]) -> None:
         nonlocal last
+        work.goes_on()
         now = time.monotonic()
         if now - last < _REPORT_S:
             return
         last = now
         reporter.report(
-            Progress(job_id=order.job_id, unit=order.unit.name, fence=order.fence, elapsed_s=now - began, **progress)
+            Progress(
+                job_id=order.job_id,
+                unit=order.unit.name,
+                fence=order.fence,
+                elapsed_s=now - began,
+                at=int(time.time() * 1000),
+                **progress,
+            )
         )
 
     return report
@@ -339,6 +357,7 @@ _heavy_child: MediaChild | None = None
 def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
     """Do a heavy unit in this worker process's own warm child."""
     global _heavy_child
+    _tell(config)
     if _heavy_child is None:
         _heavy_child = MediaChild(heavy_child(config.settings))
     child = _heavy_child
@@ -349,9 +368,16 @@ def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
     return report
 
 
+def _tell(config: WorkerConfig) -> None:
+    """Have this process tell what it does, from its first unit on."""
+    log_to(Home(config.settings.home).log, config.settings.log_format)
+    push_to(config.cache_url)
+
+
 def warm_heavy(config: WorkerConfig) -> None:
     """Start this worker process's child, so that its first unit doesn't wait for it."""
     global _heavy_child
+    _tell(config)
     if _heavy_child is None:
         _heavy_child = MediaChild(heavy_child(config.settings))
     _heavy_child.warm()

@@ -61,8 +61,9 @@ class Cluster:
             pause_grace_s=0.0,
             interactive_slots=1,
         )
-        self.registry = start_registry(url, url)
-        self.dispatcher = start_dispatcher(WorkerConfig(settings, url, url), MODULES, "1")
+        config = WorkerConfig(settings, url, url)
+        self.registry = start_registry(config)
+        self.dispatcher = start_dispatcher(config, MODULES, "1")
         self.runner = asyncio.Runner()
         self.store = LeaderStore(url, patience=20)
         ray.get([self.registry.ready.remote(), self.dispatcher.ready.remote()], timeout=LIMIT_S)

@@ -57,6 +57,7 @@ def plan(bench: Workbench) -> Plan:
             "plan": comparison.model_copy(update={"pieces": ()}).model_dump(mode="json"),
             "identities": identities,
         },
+        media_s=frames / comparison.frame_rate if frames else None,
         join=Needs(cpus=join_cpus, max_cpus=join_cpus, memory_bytes=_JOIN_MEMORY_BYTES, seconds=join_s),
         explain={
             "alignment": comparison.alignment.model_dump(),

@@ -24,7 +24,8 @@ def plan(bench: Workbench) -> Plan:
     seconds = estimate_s(info, StillsSpec(count=FRAMES))
     memory = picture_memory_bytes(info) if info.video else 0
     needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, memory_bytes=memory, seconds=seconds)
-    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"frames": FRAMES, "estimated_seconds": seconds})
+    explain = {"frames": FRAMES, "estimated_seconds": seconds}
+    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain=explain, media_s=info.duration_s)
 
 
 def run(bench: Workbench, _unit: Unit) -> Fingerprint:

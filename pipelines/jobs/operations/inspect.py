@@ -61,6 +61,7 @@ def plan(bench: Workbench) -> Plan:
             "plan": planned.model_copy(update={"parts": ()}).model_dump(mode="json"),
             "identities": {source: identity.digest},
         },
+        media_s=planned.info.duration_s if planned.info else None,
         explain={
             "parts": len(planned.parts),
             "reason": planned.reason,

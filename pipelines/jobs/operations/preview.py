@@ -23,7 +23,7 @@ def plan(bench: Workbench) -> Plan:
     needs = Needs(
         cpus=0 if seconds < 1 else 1, max_cpus=_MOST_CPUS, memory_bytes=memory_bytes(info, spec), seconds=seconds
     )
-    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})
+    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds}, media_s=info.duration_s)
 
 
 def run(bench: Workbench, _unit: Unit) -> PreviewResult:

@@ -58,6 +58,7 @@ def plan(bench: Workbench) -> Plan:
     return Plan(
         units=tuple(units),
         shared={"info": info.model_dump(mode="json"), "identities": {source: identity.digest}},
+        media_s=info.duration_s,
         explain={
             "reads": [unit.name for unit in units],
             "estimated_seconds": round(sum(unit.needs.seconds for unit in units), 3),

@@ -47,6 +47,7 @@ def plan(bench: Workbench) -> Plan:
             "plan": planned.model_copy(update={"parts": ()}).model_dump(mode="json"),
             "identities": {source: identity.digest},
         },
+        media_s=planned.info.duration_s,
         explain={
             "decodes": "all" if bench.params.full else "windows",
             "parts": len(units),

@@ -42,6 +42,7 @@ def plan(bench: Workbench) -> Plan:
     )
     return Plan(
         units=units,
+        media_s=scenes.end_s,
         shared={
             "plan": scenes.model_copy(update={"stretches": ()}).model_dump(mode="json"),
             "identities": {source: identity.digest},

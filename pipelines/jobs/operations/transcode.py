@@ -83,6 +83,7 @@ def plan(bench: Workbench) -> Plan:
             "plan": transcode.model_copy(update={"chunks": ()}).model_dump(mode="json"),
             "identities": {source: identity.digest},
         },
+        media_s=transcode.duration_s,
         join=_join_needs(transcode) if chunked else Plan.model_fields["join"].default,
         explain=_explain(transcode, scratch_bytes),
         warnings=transcode.warnings,
@@ -277,6 +278,7 @@ def _serial_instead(bench: Workbench, transcode: TranscodePlan, error: ChildFail
     return Plan(
         units=(_film(serial),),
         shared={**bench.shared, "plan": serial.model_dump(mode="json")},
+        media_s=serial.duration_s,
         explain=_explain(serial, 0),
         warnings=serial.warnings,
         replanned=True,

@@ -104,6 +104,7 @@ def plan_of(planned: ValidationPlan, identities: Mapping[str, str], join: Needs 
             "identities": dict(identities),
         },
         join=join,
+        media_s=max((stream.end_s for stream in planned.looked.streams if stream.end_s is not None), default=None),
         explain={
             "parts": len(planned.parts),
             "reason": planned.reason,

@@ -20,7 +20,7 @@ def plan(bench: Workbench) -> Plan:
     info = bench.call("pipelines.media.probing.probe:probe", MediaInfo, bench.sources[0])
     seconds = estimate_s(info)
     needs = Needs(cpus=0 if seconds < 1 else 1, max_cpus=1, memory_bytes=MEMORY_BYTES, seconds=seconds)
-    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds})
+    return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"estimated_seconds": seconds}, media_s=info.duration_s)
 
 
 def run(bench: Workbench, _unit: Unit) -> WaveformResult:

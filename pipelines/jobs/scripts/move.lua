@@ -20,6 +20,7 @@ if TERMINAL[to] then
   redis.call('HSET', job(id), 'finished_at', text(at))
   redis.call('SREM', P .. ':active', id)
   redis.call('ZADD', P .. ':finished', at, id)
+  redis.call('HINCRBY', P .. ':counts', to .. ' ' .. record.operation, 1)
   for _, target in ipairs(record.targets) do
     if redis.call('HGET', P .. ':targets', target) == id then redis.call('HDEL', P .. ':targets', target) end
   end

@@ -23,6 +23,7 @@ redis.call('SADD', P .. ':active', id)
 redis.call('ZADD', P .. ':jobs', 0, id)
 redis.call('ZADD', P .. ':jobs:operation:' .. operation, 0, id)
 index(id, nil, 'queued')
+redis.call('HINCRBY', P .. ':counts', 'submitted ' .. operation, 1)
 if idempotency ~= '' then
   redis.call('HSET', job(id), 'idempotency', idempotency)
   redis.call('SET', P .. ':idempotency:' .. idempotency, id .. ' ' .. fingerprint, 'PX', ttl_ms)

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from cluster.child import ChildSpec, MediaChild, SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from pipelines.media.info import MediaInfo
+from cluster.metrics import REGISTRY
 from pipelines.media.plan import Cutting, TranscodePlan
 from pipelines.media.profiles import TranscodeParams, load_profiles, merge
 from pipelines.media.results import ChunkResult
@@ -462,3 +463,58 @@ def test_an_answer_of_the_wrong_shape_to_many_is_a_crash(child, clip):
         each = [{"source": SourceDescriptor(film.fileno(), "x")}]
         with pytest.raises(ChildCrashedError):
             child.call_each(PROBE, {}, each, TranscodePlan, threads=1, limit_s=60.0)
+
+
+# What is counted
+
+
+def ends(reason: str) -> float:
+    return REGISTRY.get_sample_value("mediaray_child_ends_total", {"reason": reason}) or 0.0
+
+
+def test_ends_are_counted_by_their_reason(child, midway, blocked):
+    before = {reason: ends(reason) for reason in ("crashed", "limit", "stopped")}
+    assert isinstance(midway(child, lambda: os.kill(child.pid, signal.SIGKILL)), ChildCrashedError)
+    with pytest.raises(ChildLimitError):
+        blocked(child, limit_s=0.2)
+    assert isinstance(midway(child, child.kill), ChildKilledError)
+    assert {reason: ends(reason) for reason in before} == {reason: count + 1 for reason, count in before.items()}
+
+
+def test_the_end_of_an_idle_child_is_counted_as_that(child):
+    before = ends("idle")
+    child.warm()
+    os.kill(child.pid, signal.SIGKILL)
+    until(lambda: child.pid is None)
+    assert ends("idle") == before + 1
+
+
+def test_an_end_after_the_work_isn_t_counted(child, clip):
+    before = [ends(reason) for reason in ("crashed", "idle", "limit", "stopped")]
+    call(child, clip)
+    child.close()
+    assert [ends(reason) for reason in ("crashed", "idle", "limit", "stopped")] == before
+
+
+def test_cpu_time_goes_on_over_the_child_s_end(child, clip):
+    assert child.cpu_s == 0.0
+    call(child, clip)
+    taken_s = child.cpu_s
+    assert taken_s > 0.0
+    child.close()
+    assert child.cpu_s >= taken_s
+
+
+def test_live_children_are_counted_with_their_memory(child, clip):
+    def told(name: str) -> float:
+        found = REGISTRY.get_sample_value(name)
+        assert found is not None
+        return found
+
+    before = told("mediaray_children")
+    call(child, clip)
+    assert told("mediaray_children") == before + 1
+    assert child.memory_bytes > 10 << 20
+    assert told("mediaray_children_memory_bytes") >= child.memory_bytes // 2
+    child.close()
+    assert (told("mediaray_children"), child.memory_bytes) == (before, 0)

@@ -12,6 +12,7 @@ from unit.pipelines.jobs.makers import pretend_catalogue
 
 from cluster.cache import Cache
 from cluster.home import Home
+from cluster.metrics import pushed
 from cluster.near_cache import NearCache
 from cluster.settings import Settings
 from pipelines.bulk.upkeep import identities
@@ -19,6 +20,7 @@ from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import Artifact, JobError, Plan, Progress, State
+from pipelines.jobs.queue_facts import QueueFacts, facts_of
 from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService
@@ -26,6 +28,7 @@ from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from serve.app import build_app
 from serve.feed import Feed
 from serve.guard import accepted_hosts
+from serve.metrics import MetricsPage, PartAwayError
 from serve.signing import Signer
 from serve.views import Health
 
@@ -33,9 +36,21 @@ with warnings.catch_warnings():  # Starlette asks for httpx2; what it does with 
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
-TOKEN = "right-token"
+TOKEN, SCRAPE_TOKEN = "right-token", "scrape-token"
 BASE, WS_BASE = "http://127.0.0.1:8420", "ws://127.0.0.1:8420"
 AT = 1_700_000_000_000
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Of a machine with two CPUs."""
+
+    cpus: int = 2
+    largest_cpus: int = 2
+    memory_bytes: int = 8 << 30
+    largest_memory_bytes: int = 8 << 30
+    interactive_slots: int = 4
+    nodes: int = 1
 
 
 class BoardRegistry:
@@ -205,6 +220,14 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
     async def health() -> Health:
         return Health(status="ok", version="1", checks=checks, jobs=await jobs.count(), cache=await media.stats())
 
+    async def queue() -> QueueFacts:
+        if checks.get("dispatcher") == "away":
+            raise PartAwayError
+        return facts_of((), Capacity(), 0.0, 0.0)
+
+    page = MetricsPage(
+        store, Cache(url), partial(pushed, url), queue, lambda: checks["registry"] == "ok", names, version="1"
+    )
     app = build_app(
         jobs=jobs,
         store=store,
@@ -215,6 +238,8 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
         signer=Signer(lambda: ["new key", "old key"]),
         home=home,
         health=health,
+        metrics=page.text,
+        scrape_token=SCRAPE_TOKEN,
         version="1",
     )
     headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -7,7 +7,7 @@ from serve.guard import MAX_BODY_BYTES, Guard, accepted_hosts
 from serve.signing import Signer
 
 HOST = "127.0.0.1:8420"
-TOKEN = "right-token"
+TOKEN, SCRAPE_TOKEN = "right-token", "scrape-token"
 SIGNER = Signer(lambda: ["key"])
 
 
@@ -33,11 +33,9 @@ def asked(*, path="/v1/jobs", kind="http", body=(b"",), **headers: str) -> tuple
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(
-        Guard(app, token=TOKEN, hosts=accepted_hosts("127.0.0.1", 8420, ["proxy.example"]), signer=SIGNER)(
-            scope, receive, send
-        )
-    )
+    hosts = accepted_hosts("127.0.0.1", 8420, ["proxy.example"])
+    guard = Guard(app, token=TOKEN, hosts=hosts, signer=SIGNER, scrape_token=SCRAPE_TOKEN)
+    asyncio.run(guard(scope, receive, send))
     return sent, seen
 
 
@@ -108,3 +106,29 @@ def test_a_web_socket_without_the_token_is_closed():
 def test_a_web_socket_of_a_foreign_page_is_closed_though_it_has_the_token():
     sent, _ = asked(kind="websocket", origin="https://evil.example")
     assert sent[0]["type"] == "websocket.close"
+
+
+def test_the_scrape_token_reads_metrics_and_nothing_else():
+    given = f"Bearer {SCRAPE_TOKEN}"
+    assert status(path="/v1/metrics", authorization=given) is None
+    assert status(path="/v1/jobs", authorization=given) == 401
+    assert status(path="/v1/metrics", authorization=f"{given}x") == 401
+
+
+def test_the_usual_token_reads_metrics_too():
+    assert status(path="/v1/metrics") is None
+
+
+def test_without_a_scrape_token_none_is_accepted():
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def app(*_: Any) -> None:
+        raise AssertionError("it came in")
+
+    headers = [(b"host", HOST.encode()), (b"authorization", b"Bearer ")]
+    guard = Guard(app, token=TOKEN, hosts=accepted_hosts("127.0.0.1", 8420, []), signer=SIGNER)
+    asyncio.run(guard({"type": "http", "path": "/v1/metrics", "headers": headers}, send, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 401

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.jobs.board import KEEP_FINISHED_S, MIN_GAP_S, RING, SILENT_S, TAIL, ProgressBoard
-from pipelines.jobs.models import Needs, Plan, Progress, Unit
+from pipelines.jobs.models import Needs, Plan, Progress, Unit, rfc3339
 from pipelines.jobs.registry import weights_of
 
 AT = 1_700_000_000_000
@@ -487,3 +487,17 @@ def test_a_job_s_ring_is_bounded(board):
         board.state("job", "running", AT, now=float(second))
     assert board.since("job", 7, 3 * RING + 1 - RING) is not None
     assert board.since("job", 7, 3 * RING - RING) is None
+
+
+def test_progress_tells_when_the_newest_report_in_it_was_made(board):
+    board.report(report(0.1, at=AT - 5), AT, now=1.0)
+    board.report(report(0.2, at=AT + 20), AT, now=1.01)
+    board.report(report(0.3, at=AT + 30), AT, now=1.02)
+    board.due(AT, now=1.0 + MIN_GAP_S)
+    assert [event.get("reported_at") for event in told(board)] == [None, rfc3339(AT - 5), rfc3339(AT + 30)]
+
+
+def test_progress_that_no_report_is_behind_tells_no_report(board):
+    board.report(report(0.1, at=AT), AT, now=1.0)
+    board.unit_done("job", "a", AT, now=2.0)
+    assert "reported_at" not in told(board)[-1]

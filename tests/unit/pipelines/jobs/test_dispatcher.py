@@ -10,6 +10,7 @@ import redis
 from unit.pipelines.jobs.makers import pretend_catalogue, submission
 from unit.pipelines.jobs.pretend import HEAVY, PretendLanes, Ticket, plan_of, until_state
 
+from cluster.metrics import REGISTRY
 from cluster.settings import Settings
 from pipelines.jobs.dispatcher import Dispatcher
 from pipelines.jobs.leader_store import LeaderStore
@@ -1249,3 +1250,49 @@ def test_a_cancel_comes_too_late_for_a_worker_that_publishes(play):
             assert await scene.ended(job_id) == State.SUCCEEDED
 
     play(body)
+
+
+def test_a_unit_that_is_taken_back_is_counted_by_the_reason(play):
+    def counted(reason: str) -> float:
+        labels = {"operation": "copy", "reason": reason}
+        return REGISTRY.get_sample_value("mediaray_units_returned_total", labels) or 0.0
+
+    before = [counted(reason) for reason in ("failed", "lost")]
+
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            job_id = await scene.submit("a")
+            await scene.lanes.start_of(1)
+            assert dispatcher.facts().units["heavy"] == 1
+            scene.lanes.fails(scene.lanes.started("a")[0])
+            await scene.lanes.start_of(2)
+            scene.lanes.lost(scene.lanes.started("a")[1])
+            await scene.lanes.start_of(3)
+            scene.lanes.done(scene.lanes.started("a")[2])
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)
+    assert [counted(reason) for reason in ("failed", "lost")] == [number + 1 for number in before]
+
+
+def test_playing_time_is_counted_once_as_units_are_done(play):
+    def counted() -> float:
+        return REGISTRY.get_sample_value("mediaray_media_seconds_total", {"operation": "copy"}) or 0.0
+
+    before = counted()
+
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            wanted = submission(created_at=int(time.time() * 1000))
+            scene.lanes.plans[wanted.id] = plan_of("a", "b", needs=HEAVY).model_copy(update={"media_s": 60.0})
+            job_id, _ = await scene.store.submit(wanted)
+            await scene.lanes.start_of(2)
+            scene.lanes.done(scene.lanes.started("a")[0])
+            scene.lanes.fails(scene.lanes.started("b")[0])
+            await scene.lanes.start_of(3)
+            assert counted() == before + 30.0
+            scene.lanes.done(scene.lanes.started("b")[1])
+            assert await scene.ended(job_id) == State.SUCCEEDED
+
+    play(body)
+    assert counted() == before + 60.0

@@ -625,12 +625,12 @@ def test_a_reader_of_the_log_wakes_when_something_happens(run, store, redis_url,
 # Forgetting
 
 
-def test_a_deleted_job_leaves_nothing_but_its_log(run, store, raw, epoch, job):
+def test_a_deleted_job_leaves_nothing_but_its_log_and_counts(run, store, raw, epoch, job):
     end(run, store, epoch, job)
     run(store.delete(job))
     with pytest.raises(UnknownError):
         run(store.get(job))
-    kept = {f"{PREFIX}:log", f"{PREFIX}:leader"}
+    kept = {f"{PREFIX}:log", f"{PREFIX}:leader", f"{PREFIX}:counts"}
     assert set(raw.keys("*")) == kept
 
 
@@ -807,3 +807,38 @@ def test_an_edge_s_store_tells_soon_that_redis_is_away(run, tmp_path):
     with pytest.raises(redis.ConnectionError):
         run(store.ping())
     run(store.close())
+
+
+# How many there ever were
+
+
+def test_jobs_are_counted_as_they_are_accepted_and_as_they_end(run, store, epoch):
+    first, _ = run(store.submit(submission()))
+    second, _ = run(store.submit(submission(operation="look")))
+    end(run, store, epoch, first, State.FAILED)
+    end(run, store, epoch, second)
+    totals = run(store.totals())
+    assert totals.submitted == {"copy": 1, "look": 1}
+    assert totals.finished == {("failed", "copy"): 1, ("cancelled", "look"): 1}
+
+
+def test_what_is_asked_twice_counts_once(run, store, epoch):
+    wanted = submission()
+    for _ in range(2):
+        run(store.submit(wanted))
+        end(run, store, epoch, wanted.id)
+    totals = run(store.totals())
+    assert (totals.submitted, totals.finished) == ({"copy": 1}, {("cancelled", "copy"): 1})
+
+
+def test_a_job_that_is_forgotten_was_there_all_the_same(run, store, epoch, job):
+    end(run, store, epoch, job)
+    run(store.delete(job))
+    assert run(store.totals()).finished == {("cancelled", "copy"): 1}
+
+
+def test_totals_tell_how_the_store_s_redis_is(run, store, epoch, job, raw):
+    run(store.quarantine(epoch, job, "damaged"))
+    totals = run(store.totals())
+    assert (totals.quarantined, totals.memory_limit_bytes, totals.writes) == (1, 0, True)
+    assert totals.memory_bytes > 100_000

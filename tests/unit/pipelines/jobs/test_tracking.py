@@ -1,8 +1,9 @@
 import time
+from dataclasses import replace
 
 import pytest
 
-from pipelines.jobs.models import Artifact, Job, Joined, Plan, Priority, State, Unit, UnitStatus
+from pipelines.jobs.models import Artifact, Job, Joined, Needs, Plan, Priority, State, Unit, UnitStatus
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.store import LoadedJob
 from pipelines.jobs.tracking import Flight, Tracked
@@ -98,3 +99,22 @@ def test_wanting_the_same_again_doesn_t_start_the_grace_anew():
     assert tracked.stopping_since == 1.0
     tracked.want("cancel")
     assert tracked.stopping_since > 1.0
+
+
+def halves(*done: str) -> Tracked:
+    """A film of a hundred seconds in two units, one of which was to take three times as long as the other."""
+    units = (Unit(name="a", needs=Needs(seconds=30)), Unit(name="b", needs=Needs(seconds=10)))
+    found = loaded(Plan(units=units, media_s=100.0))
+    return Tracked.of(replace(found, units={name: UnitStatus(state="done") for name in done}), heavy=True)
+
+
+def test_units_stand_for_playing_time_by_what_they_were_to_take():
+    assert [halves(*done).media_done_s for done in ((), ("a",), ("a", "b"))] == [0.0, 75.0, 100.0]
+
+
+def test_playing_time_that_an_earlier_dispatcher_counted_isn_t_counted_again():
+    assert halves("a").counted_s == 75.0
+
+
+def test_a_plan_that_doesn_t_tell_its_playing_time_has_none():
+    assert Tracked.of(loaded(PLAN), heavy=True).media_done_s == 0.0

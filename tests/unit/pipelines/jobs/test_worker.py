@@ -35,6 +35,7 @@ class PretendChild:
 
     does: Callable[[], Any] = lambda: None
     calls: list[str] = field(default_factory=list)
+    cpu_s: float = 0.0
 
     def call(self, function: str, _arguments: Any, result: type[Any], **_: Any) -> Any:
         self.calls.append(function)
