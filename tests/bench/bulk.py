@@ -72,7 +72,7 @@ def _steps(folder: Path) -> list[tuple[str, str, dict[str, Any]]]:
 def _run(server: LiveServer, watch: "_Watch | None", operation: str, source: str, params: dict[str, Any]) -> Any:
     job = server.submit(operation, source, **params)
     if watch is not None:
-        watch.follow(job["id"], operation)
+        watch.follow(operation)
     ended = server.wait(job["id"], limit_s=3600)
     assert ended["state"] == "succeeded", ended["error"]
     return ended["result"]
@@ -86,14 +86,14 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 @dataclass
 class _Watch:
-    """Memory of the processes that do bulk work, by how far the job is that they work on."""
+    """Memory of the processes that do bulk work, while an operation runs."""
 
     server: LiveServer
-    following: tuple[str, str] | None = None
-    samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    following: str | None = None
+    samples: dict[str, list[dict[int, float]]] = field(default_factory=dict)
 
-    def follow(self, job_id: str, operation: str) -> None:
-        self.following = (job_id, operation)
+    def follow(self, operation: str) -> None:
+        self.following = operation
 
     @contextmanager
     def sampling(self) -> Iterator[None]:
@@ -110,30 +110,41 @@ class _Watch:
         while not ended.wait(_SAMPLE_S):
             if self.following is None:
                 continue
-            job_id, operation = self.following
-            progress = self.server.job(job_id)["progress"]
-            self.samples.setdefault(operation, []).append((progress, self._mib()))
+            self.samples.setdefault(self.following, []).append(self._mib())
 
-    def _mib(self) -> float:
-        total = 0
+    def _mib(self) -> dict[int, float]:
+        """Of each process, by its id."""
+        mib = {}
         assert self.server.process is not None
         for process in psutil.Process(self.server.process.pid).children(recursive=True):
             try:
                 if any(name in " ".join(process.cmdline()) for name in ("collection_", "_Batches", "MapWorker")):
-                    total += process.memory_info().rss
+                    mib[process.pid] = process.memory_full_info().uss / (1 << 20)
             except psutil.Error:
                 continue
-        return total / (1 << 20)
+        return mib
 
     def growth(self) -> list[Figure]:
+        """Of the process that grew most; how many there are is no matter of how far the job is."""
         figures = []
         for operation, samples in self.samples.items():
-            early = [mib for progress, mib in samples if 0.15 <= progress <= 0.35 and mib]
-            late = [mib for progress, mib in samples if 0.85 <= progress < 1.0 and mib]
-            if early and late:
-                what = f"{operation}: memory of driver and workers at 100 % (bar 1.10 x that at 25 %)"
-                figures.append(Figure(what, max(late), "MiB", max(early) * 1.1, f"at 25 %: {max(early):.0f} MiB"))
+            tenth = max(1, len(samples) // 10)
+            early, late = _most(samples[2 * tenth : 3 * tenth]), _most(samples[-tenth:])
+            grown = {pid: late[pid] / early[pid] for pid in early.keys() & late.keys()}
+            if grown:
+                pid = max(grown, key=lambda each: grown[each])
+                what = f"{operation}: memory of a driver or worker at its end (bar 1.10 x that after a quarter)"
+                how = f"the one of {len(grown)} that grew most; it had {early[pid]:.0f} MiB"
+                figures.append(Figure(what, late[pid], "MiB", early[pid] * 1.1, how))
         return figures
+
+
+def _most(samples: list[dict[int, float]]) -> dict[int, float]:
+    """Of each process the most it had."""
+    most: dict[int, float] = {}
+    for sample in samples:
+        most |= {pid: max(mib, most.get(pid, 0.0)) for pid, mib in sample.items()}
+    return most
 
 
 @contextmanager
