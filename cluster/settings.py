@@ -65,15 +65,19 @@ class Settings(BaseSettings):
 
     kept_days: float = Field(3.0, gt=0, description="Finished pieces of failed and cancelled jobs wait for a retry.")
 
+    backup_every_h: float | None = Field(None, gt=0, description="Make a backup so often, in hours. Default: never.")
+    backup_keep: int = Field(7, ge=1, description="So many of these backups are kept, the newest.")
+    backup_folder: Path | None = Field(None, description="Where these go. Default: backups, in the home folder.")
+
     child_memory_bytes: int = Field(8 << 30, ge=512 << 20, description="Address space of one media child.")
     interactive_slots: int = Field(2, ge=1, description="Warm children of a node's interactive lane.")
     pictures_bytes: int = Field(2 << 30, ge=1 << 20, description="Disk for pictures that pages asked for.")
     idle_exit_s: float | None = Field(None, description="Stop after this long without work (set by the CLI).")
 
-    @field_validator("home")
+    @field_validator("home", "backup_folder")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+    def _absolute(cls, folder: Path | None) -> Path | None:
+        return folder and folder.expanduser().absolute()
 
     @field_validator("roots", "output_roots")
     @classmethod

@@ -5,6 +5,7 @@ import http.client
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -38,6 +39,7 @@ from serve.catalogue import catalogue
 from serve.feed import Feed
 from serve.guard import accepted_hosts
 from serve.metrics import MetricsPage, PartAwayError
+from serve.scheduled_backups import backup_health
 from serve.signing import Signer
 from serve.views import V1, Health
 
@@ -46,7 +48,7 @@ APPLICATION = "mediaray"
 _EDGE_TIMEOUT_S = 2.0
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 _NEXT_PROXY_LIMIT_S = 60.0
-_BESIDE = ("serve.watching",)  # what goes on in the dispatcher's process
+_BESIDE = ("serve.watching", "serve.scheduled_backups")  # what goes on in the dispatcher's process
 _log = logging.getLogger("mediaray.up")
 
 
@@ -191,7 +193,7 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
         signer=Signer(Home(settings.home).picture_keys),
         home=settings.home,
         hosts=accepted_hosts(settings.host, settings.port, settings.allowed_hosts),
-        health=_health(store, jobs, media, feed),
+        health=_health(settings, store, jobs, media, feed),
         metrics=page.text,
         scrape_token=scrape_token.get_secret_value() if scrape_token else None,
         version=VERSION,
@@ -206,7 +208,7 @@ async def _queue_facts() -> QueueFacts:
     return facts
 
 
-def _health(store: JobStore, jobs: JobService, media: MediaService, feed: Feed) -> Any:
+def _health(settings: Settings, store: JobStore, jobs: JobService, media: MediaService, feed: Feed) -> Any:
     async def health() -> Health:
         cache = await media.stats()
         checks = {"store": "ok", "registry": "ok" if feed.connected else "away", "dispatcher": "ok"}
@@ -221,10 +223,13 @@ def _health(store: JobStore, jobs: JobService, media: MediaService, feed: Feed) 
             await actor(DISPATCHER).idle_s.remote()
         except (ValueError, ray.exceptions.RayError):
             checks["dispatcher"] = "away"
+        backup = backup_health(settings, datetime.now(UTC))
+        if backup is not None and backup.state != "waiting":
+            checks["backup"] = backup.state
         # Limits are in force in every child; seccomp and Landlock are not yet.
         checks["sandbox"] = "degraded"
         able = all(state == "ok" for name, state in checks.items() if name != "sandbox")
         status = "ok" if able else "degraded"
-        return Health(status=status, version=VERSION, checks=checks, jobs=counted, cache=cache)
+        return Health(status=status, version=VERSION, checks=checks, jobs=counted, cache=cache, backup=backup)
 
     return health

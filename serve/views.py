@@ -105,10 +105,26 @@ class OperationList(BaseModel):
     operations: list[OperationView]
 
 
+class BackupHealth(BaseModel):
+    """How it goes with the backups that are made by the clock.
+
+    ``state`` is ``ok``, ``waiting`` for the first, ``failed``: the last attempt did, or ``overdue``.
+    """
+
+    state: str
+    folder: str
+    every_h: float
+    last: str | None
+    last_at: str | None
+    last_size_bytes: int | None
+    error: str | None
+
+
 class Health(BaseModel):
     """``status`` is ``ok``, or ``degraded`` with the reasons in ``checks``.
 
     ``cache`` counts its hits and misses since it was started, and tells what it holds; nothing while it is away.
+    ``backup``: how it goes with backups, where they are made by the clock.
     """
 
     status: str
@@ -116,6 +132,7 @@ class Health(BaseModel):
     checks: dict[str, str]
     jobs: dict[str, int] = {}
     cache: dict[str, int] | None = None
+    backup: BackupHealth | None = None
 
 
 def job_view(job: Job, latest: Event | None) -> JobView:
