@@ -27,8 +27,8 @@ from prometheus_client import Counter, Gauge
 from pydantic import BaseModel, ValidationError
 
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
-
 from cluster.metrics import REGISTRY
+
 T = TypeVar("T", bound=BaseModel)
 
 HEAVY_NICE = 19
@@ -48,7 +48,6 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "OPENBLAS_NUM_THREADS": "1",  # NumPy's: nothing here multiplies matrices, and each thread spins when it starts
 }
-_log = logging.getLogger("mediaray.child")
 _ENDS = Counter(
     "mediaray_child_ends",
     "Media processes that crashed or were killed in a call or while idle, were stopped for a cancel or a pause, or ran "
@@ -65,6 +64,7 @@ Gauge("mediaray_children", "Media processes that live.", registry=REGISTRY).set_
 Gauge("mediaray_children_memory_bytes", "What they hold of the memory.", registry=REGISTRY).set_function(
     lambda: sum(child.memory_bytes for child in list(_alive))
 )
+_log = logging.getLogger("mediaray.child")
 
 # The kernel ends a child when the *thread* that started it ends, so one thread that lives as long as the process
 # starts them all.
@@ -94,8 +94,6 @@ class SourceDescriptor:
 
 
 class MediaChild:
-        self._ended_cpu_s = 0.0
-        _alive.add(self)
     """One warm child. ``call`` from one thread at a time; ``kill`` from any."""
 
     def __init__(self, spec: ChildSpec) -> None:
@@ -107,6 +105,19 @@ class MediaChild:
         self._stderr: IO[bytes] | None = None
         self._killed = False
         self._calls = 0
+        self._ended_cpu_s = 0.0
+        _alive.add(self)
+        self.confinement: Mapping[str, bool] = {}
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def killed(self) -> bool:
+        """Whether ``kill`` ended it: then it takes no more calls."""
+        return self._killed
+
     @property
     def cpu_s(self) -> float:
         """CPU time that its processes took so far, with that of programs they ran, in seconds."""
@@ -120,17 +131,6 @@ class MediaChild:
         with contextlib.suppress(psutil.Error):
             return int(psutil.Process(process.pid).memory_info().rss) if process else 0
         return 0
-
-        self.confinement: Mapping[str, bool] = {}
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
-    @property
-    def killed(self) -> bool:
-        """Whether ``kill`` ended it: then it takes no more calls."""
-        return self._killed
 
     def warm(self) -> None:
         """Start the process now, so that the first call doesn't wait for it."""
@@ -213,7 +213,6 @@ class MediaChild:
                 raise self._died(error) from error
             except BaseException as error:
                 if isinstance(error, ChildLimitError):
-            _ENDS.labels("crashed").inc()
                     _ENDS.labels("limit").inc()
                 self._end()
                 raise
@@ -225,6 +224,7 @@ class MediaChild:
             yield
         except (ValidationError, KeyError, TypeError, ValueError) as error:
             self.close()
+            _ENDS.labels("crashed").inc()
             raise ChildCrashedError("the media process sent an answer of the wrong shape") from error
 
     def kill(self) -> None:
@@ -279,7 +279,6 @@ class MediaChild:
         threading.Thread(target=self._reap, args=(self._process,), name="child-reaper", daemon=True).start()
         try:
             ready = self._receive(time.monotonic() + _START_LIMIT_S)
-                _ENDS.labels("stopped" if self._killed else "idle").inc()
         except (OSError, EOFError, ValueError, ChildLimitError) as error:
             raise self._died(error) from error
         self.confinement = ready["ready"]["confinement"]
@@ -291,6 +290,7 @@ class MediaChild:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
             if self._process is process:
+                _ENDS.labels("stopped" if self._killed else "idle").inc()
                 self._end()
 
     def _wait_for_result(self, deadline: float, on_progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
@@ -316,7 +316,6 @@ class MediaChild:
         while len(parts) < count:
             connection.settimeout(max(0.001, deadline - time.monotonic()))
             try:
-        _ENDS.labels("stopped" if self._killed else "crashed").inc()
                 part = connection.recv(min(count - len(parts), 1 << 20))
             except TimeoutError:
                 raise ChildLimitError("the media process ran past its time limit") from None
@@ -328,6 +327,7 @@ class MediaChild:
     def _died(self, error: Exception) -> ChildCrashedError | ChildKilledError:
         tail = self._stderr_tail()
         code = self._end()
+        _ENDS.labels("stopped" if self._killed else "crashed").inc()
         if self._killed:
             return ChildKilledError("ended on purpose")
         if tail:
@@ -341,7 +341,6 @@ class MediaChild:
             return ""
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - 4000))
-            self._ended_cpu_s += _cpu_s(self._process.pid)
         return self._stderr.read().decode(errors="replace").strip()
 
     def _signal_group(self) -> None:
@@ -353,17 +352,10 @@ class MediaChild:
     def _end(self) -> int | None:
         code = None
         if self._process:
+            self._ended_cpu_s += _cpu_s(self._process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):  # it may be dying already: learn how
                 self._process.wait(0.05)
             self._signal_group()
-def _cpu_s(pid: int) -> float:
-    """CPU time of a process, until it is waited for, and of its children that were."""
-    with contextlib.suppress(psutil.Error):
-        times = psutil.Process(pid).cpu_times()
-        return float(times.user + times.system + times.children_user + times.children_system)
-    return 0.0
-
-
             code = self._process.wait()
         if self._socket:
             self._socket.close()
@@ -373,6 +365,14 @@ def _cpu_s(pid: int) -> float:
             self._stderr.close()
         self._process = self._socket = self._lifeline = self._stderr = None
         return code
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of a process, until it is waited for, and of its children that were."""
+    with contextlib.suppress(psutil.Error):
+        times = psutil.Process(pid).cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+    return 0.0
 
 
 def _outcome(body: Mapping[str, Any], result: type[T]) -> T | ChildFailedError:

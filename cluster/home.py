@@ -98,11 +98,11 @@ class Home:
         return self.path / "logs"
 
     @property
-    @property
     def log(self) -> Path:
         """Where all processes of this node write their lines."""
         return self.logs / "up.log"
 
+    @property
     def token_file(self) -> Path:
         return self.path / "token"
 

@@ -22,9 +22,9 @@ from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.locations import Location, location_of
-from cluster.settings import Settings
 from cluster.logs import about, log_to
 from cluster.metrics import push_to
+from cluster.settings import Settings
 from cluster.storage import flush_files
 from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of

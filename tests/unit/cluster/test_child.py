@@ -17,8 +17,8 @@ from pydantic import BaseModel
 
 from cluster.child import ChildSpec, MediaChild, SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
-from pipelines.media.info import MediaInfo
 from cluster.metrics import REGISTRY
+from pipelines.media.info import MediaInfo
 from pipelines.media.plan import Cutting, TranscodePlan
 from pipelines.media.profiles import TranscodeParams, load_profiles, merge
 from pipelines.media.results import ChunkResult
