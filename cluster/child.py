@@ -26,6 +26,7 @@ import psutil
 from prometheus_client import Counter, Gauge
 from pydantic import BaseModel, ValidationError
 
+from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from cluster.metrics import REGISTRY
 
@@ -79,18 +80,6 @@ class ChildSpec:
     nice: int
     memory_bytes: int
     ahead: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SourceDescriptor:
-    """An open source on its way to the child; ``name`` is for messages only.
-
-    With a ``feed``, a socket, its bytes are there only once the child has asked for them (see ``cluster.feed``).
-    """
-
-    number: int
-    name: str
-    feed: int | None = None
 
 
 class MediaChild:

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from cluster.disk import free_space
 from cluster.errors import StorageError
 from cluster.objects import PART_BYTES, OpenedObject
-from cluster.storage import free_space
 
 BLOCK_BYTES = 64 << 10
 _FULL = 0.9  # of the limit, after room was made

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cluster.home import Home, write_private
-from cluster.object_paths import ObjectAccess, ObjectPath, is_object_uri, object_path
+from cluster.object_paths import ObjectPath, is_object_uri, object_path
+from cluster.roots import ObjectAccess, Roots
 from cluster.settings import Settings
-from cluster.storage import Roots
 
 Folders = dict[str, list[str]]  # by what may be done with them: read, write
 

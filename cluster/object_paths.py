@@ -1,11 +1,11 @@
-"""Objects in stores by their URIs, as ``s3://bucket/films/a.mkv``, and which of them may be used.
+"""Objects in stores by their URIs, as ``s3://bucket/films/a.mkv``.
 
 A key is taken as it is written: nothing in it is decoded, so what is checked against the roots is what is asked for.
 """
 
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from cluster.errors import StorageError
 
@@ -52,20 +52,6 @@ class ObjectPath:
         return self.scheme == other.scheme and self.path.is_relative_to(other.path)
 
 
-@dataclass(frozen=True)
-class ObjectAccess:
-    """Which objects may be read and written, those at or below some paths, and how S3 is reached.
-
-    What is read of them is kept in the folder ``fetched``, and takes about ``fetched_bytes`` there.
-    """
-
-    read: tuple[ObjectPath, ...]
-    write: tuple[ObjectPath, ...]
-    s3_endpoint: str | None
-    fetched: Path
-    fetched_bytes: int
-
-
 def is_object_uri(uri: str) -> bool:
     return uri.startswith(_STARTS)
 
@@ -95,20 +81,3 @@ def object_path(uri: str) -> ObjectPath:
 def writable_key(name: str) -> str:
     """A file's name as a part of a key: ``_`` stands for what a key isn't taken with."""
     return _UNWRITABLE.sub("_", name).encode(errors="replace").decode()
-
-
-def check_below(path: ObjectPath, access: ObjectAccess | None, code: str) -> ObjectAccess:
-    """How ``path`` may be used, which is to be read for ``source_outside_roots``, written for ``output_outside_roots``.
-
-    Raises:
-        StorageError: ``code``: it is outside of what may be.
-    """
-    writes = code.startswith("output")
-    if access is None or not any(map(path.is_relative_to, access.write if writes else access.read)):
-        setting = "MEDIARAY_OUTPUT_ROOTS" if writes else "MEDIARAY_ROOTS"
-        raise StorageError(
-            code,
-            f"{path} is outside what this server may {'write' if writes else 'read'}. Add its bucket, or a prefix that "
-            f"it is below, to {setting}, as {path.parent}/.",
-        )
-    return access

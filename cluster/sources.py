@@ -5,14 +5,15 @@ import os
 from collections.abc import Container, Iterator
 from pathlib import PurePosixPath
 
-from cluster.child import SourceDescriptor
+from cluster.descriptors import SourceDescriptor
 from cluster.errors import StorageError
 from cluster.feed import Feed
 from cluster.fetched import FetchedObject
+from cluster.files import OpenSource, open_source, source_changed
 from cluster.identity import Identity, sampled
-from cluster.object_paths import ObjectAccess, ObjectPath, check_below, is_object_uri, object_path
+from cluster.object_paths import ObjectPath, is_object_uri, object_path
 from cluster.objects import ListedObject, object_store
-from cluster.storage import OpenSource, Roots, open_source, source_changed
+from cluster.roots import ObjectAccess, Roots, check_object_below
 
 _LISTED_MOST = 1_000_000  # a thousand requests, of which the store answers some ten a second
 
@@ -138,7 +139,7 @@ def open_anywhere(uri: str, roots: Roots) -> Iterator[OpenSource | OpenObject]:
 @contextlib.contextmanager
 def open_object(path: ObjectPath, roots: Roots) -> Iterator[OpenObject]:
     """Open an object. Raises as ``open_anywhere``."""
-    access = check_below(path, roots.objects, "source_outside_roots")
+    access = check_object_below(path, roots.objects, "source_outside_roots")
     with contextlib.closing(OpenObject(path, access)) as found:
         if found.size_bytes == 0:
             raise StorageError("source_empty", f"{path} is empty (0 bytes).")
@@ -147,7 +148,7 @@ def open_object(path: ObjectPath, roots: Roots) -> Iterator[OpenObject]:
 
 def check_object_folder(folder: ObjectPath, roots: Roots) -> None:
     """Raises StorageError, ``source_outside_roots``, where what is below ``folder`` may not be read."""
-    check_below(folder, roots.objects, "source_outside_roots")
+    check_object_below(folder, roots.objects, "source_outside_roots")
 
 
 def each_below(folder: ObjectPath, roots: Roots) -> Iterator[ListedObject]:
@@ -157,7 +158,7 @@ def each_below(folder: ObjectPath, roots: Roots) -> Iterator[ListedObject]:
         StorageError: ``source_outside_roots``; ``source_too_many``: so many that they aren't gone through; as
             ``ObjectStore.open``.
     """
-    access = check_below(folder, roots.objects, "source_outside_roots")
+    access = check_object_below(folder, roots.objects, "source_outside_roots")
     for number, listed in enumerate(object_store(access.s3_endpoint).below(folder), start=1):
         if number > _LISTED_MOST:
             raise StorageError("source_too_many", f"{folder} holds more than {_LISTED_MOST} objects. Name subfolders.")

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from cluster.errors import StorageError
-from cluster.object_paths import ObjectAccess, ObjectPath
+from cluster.object_paths import ObjectPath
 from cluster.objects import object_store
+from cluster.roots import ObjectAccess
 from cluster.upload import Upload, Uploaded, Uploads
 
 _LOOK_S = 0.4  # how often it is asked whether they are still wanted: a cancel is done in under 2 s

@@ -17,16 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from cluster.disk import disk_errors, flush_folder, make_folder
 from cluster.home import write_private
-from cluster.storage import (
-    check_target,
-    disk_errors,
-    flush_folder,
-    make_folder,
-    publish,
-    remove_staged,
-    staged_name,
-)
+from cluster.staging import check_target, publish, remove_staged, staged_name
 from pipelines.bulk.archive_formats import FORMATS, Entry, laid_out, write_entry
 from pipelines.bulk.archiving import ARCHIVE, FORMAT, WRITTEN
 from pipelines.bulk.copying import FAILED, TABLE

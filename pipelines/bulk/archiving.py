@@ -8,7 +8,9 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from cluster.storage import OpenSource, check_target, disk_errors
+from cluster.disk import disk_errors
+from cluster.files import OpenSource
+from cluster.staging import check_target
 from pipelines.bulk.archive_formats import FORMATS, Entry, Format, write_entry
 from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
 from pipelines.bulk.streaming import ROWS, BatchManifest

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from cluster.disk import flush_folder
 from cluster.home import write_private
-from cluster.storage import flush_folder
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.view import selected
 from pipelines.jobs.workbench import Workbench

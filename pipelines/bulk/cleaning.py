@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import StorageError
+from cluster.files import open_source
 from cluster.identity import listed_stamp_of
 from cluster.object_paths import is_object_uri
-from cluster.storage import open_source
 from pipelines.bulk.absence import Absence
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.duplicates import Copy, Group, why_better
@@ -26,7 +26,7 @@ from pipelines.bulk.tables import AT, newest
 from pipelines.bulk.trash import FOLDER, OF_FILES
 
 What = Literal["missing", "orphaned", "temporary", "broken", "duplicates", "similar", "superseded"]
-# A staged file as `cluster.storage` names it: the target's name, the job's id, the fence.
+# A staged file as `cluster.staging` names it: the target's name, the job's id, the fence.
 _STAGED = re.compile(r"\..*\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d*\.mediaray-part", re.DOTALL)
 _STAGED_AGE_S = 3600.0  # a younger one may be of a job that is about to publish it
 _CHANGED = "It changed since it was imported. Import it again."

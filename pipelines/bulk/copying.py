@@ -11,17 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.disk import disk_errors, flush_folder, make_folder
 from cluster.errors import StorageError
-from cluster.storage import (
-    OpenSource,
-    check_target,
-    disk_errors,
-    flush_folder,
-    make_folder,
-    open_source,
-    publish,
-    staged_name,
-)
+from cluster.files import OpenSource, open_source
+from cluster.staging import check_target, publish, staged_name
 from pipelines.bulk.driving import ATTEMPTS
 from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
 from pipelines.bulk.tables import AT, Table

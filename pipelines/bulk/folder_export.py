@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from cluster.storage import check_target_folder, flush_files, flush_folder, publish, remove_staged, stage
+from cluster.disk import flush_files, flush_folder
+from cluster.staging import check_target_folder, publish, remove_staged, stage
 from pipelines.bulk.copying import COPIED, FAILED, KNOWN, LINK, OUTCOMES, OUTPUT, OVERWRITE, TABLE
 from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
 from pipelines.bulk.export_catalogue import CATALOGUE, check_catalogue, named_rows, write_catalogue

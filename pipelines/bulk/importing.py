@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.disk import flush_files
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
-from cluster.locations import location_of
+from cluster.files import OpenSource
+from cluster.locations import local_path, location_of
 from cluster.object_paths import is_object_uri
 from cluster.sources import OpenObject, open_anywhere
-from cluster.storage import OpenSource, flush_files, local_path
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.scanning import Seen, kind_of, scan, scan_objects, seen_object, seen_of, suffixes_of
 from pipelines.jobs.errors import job_error

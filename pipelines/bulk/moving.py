@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cluster.disk import flush_folder
 from cluster.errors import StorageError
 from cluster.identity import listed_stamp_of
-from cluster.storage import check_target, flush_folder, publish
+from cluster.staging import check_target, publish
 from pipelines.bulk.facts import file_of
 
 

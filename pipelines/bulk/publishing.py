@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.disk import flush_files, flush_folder
 from cluster.errors import StorageError
-from cluster.storage import check_target, flush_files, flush_folder, publish, remove_staged, stage
+from cluster.staging import check_target, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Made
 from pipelines.jobs.scratch import tag_of
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import StorageError
+from cluster.files import check_folder, open_source
 from cluster.identity import listed_stamp_of
+from cluster.locations import local_path
 from cluster.object_paths import object_path
 from cluster.objects import ListedObject
+from cluster.roots import Roots
 from cluster.sources import each_below, open_object
-from cluster.storage import Roots, check_folder, local_path, open_source
 from pipelines.media.images.info import OTHER_SUFFIXES, SUFFIXES
 from pipelines.media.info import SOUND_SUFFIXES, VIDEO_SUFFIXES
 

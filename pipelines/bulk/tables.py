@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.storage import disk_errors, flush_folder
+from cluster.disk import disk_errors, flush_folder
 
 AT = "at"  # the column of when a row was written
 _SUFFIX = ".parquet"

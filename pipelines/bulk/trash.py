@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.disk import flush_folder
 from cluster.errors import StorageError
-from cluster.storage import flush_folder
 from pipelines.bulk.collection import FILES, RESULTS, Collection
 from pipelines.bulk.facts import facts_of, holds_as_much
 from pipelines.bulk.moving import move, move_back

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cluster.errors import StorageError
 from cluster.home import write_private
-from cluster.storage import local_path
+from cluster.locations import local_path
 from pipelines.bulk.collection import Collection
 
 _IMPORTED, _WATCH, _WATCHING = "imported.json", "watch.json", "watching.json"

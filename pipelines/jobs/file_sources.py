@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel
 
 from cluster.errors import StorageError
+from cluster.files import check_folder, files_below
 from cluster.locations import Location, location_of
 from cluster.object_paths import ObjectPath, writable_key
+from cluster.roots import Roots
 from cluster.sources import objects_below
-from cluster.storage import Roots, check_folder, files_below
 from pipelines.media.images.info import OTHER_SUFFIXES, SUFFIXES
 from pipelines.media.info import VIDEO_SUFFIXES
 

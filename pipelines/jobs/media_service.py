@@ -7,12 +7,12 @@ from functools import partial
 from typing import Protocol
 
 from cluster.cache import Cache, operation_tag, source_tag
+from cluster.files import open_source
 from cluster.grants import current_roots
 from cluster.identity import Identity
 from cluster.near_cache import NearCache
 from cluster.settings import Settings
 from cluster.sources import open_anywhere
-from cluster.storage import open_source
 from pipelines.jobs.asking import Asking
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError

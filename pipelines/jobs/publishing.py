@@ -8,9 +8,11 @@ from pathlib import Path
 
 import redis
 
+from cluster.disk import flush_folder
 from cluster.locations import Location, location_of
-from cluster.object_paths import ObjectPath, check_below
-from cluster.storage import Roots, check_target, check_target_folder, flush_folder, publish, remove_staged, stage
+from cluster.object_paths import ObjectPath
+from cluster.roots import Roots, check_object_below
+from cluster.staging import check_target, check_target_folder, publish, remove_staged, stage
 from cluster.upload import Upload
 from cluster.uploading import check_target_object, upload_all
 from pipelines.jobs.errors import UnitDroppedError
@@ -27,7 +29,7 @@ def check_output(output: Location, roots: Roots, *, folder: bool, overwrite: boo
         StorageError: ``output_outside_roots``, ``output_exists``, ``output_not_writable``.
     """
     if isinstance(output, ObjectPath):
-        access = check_below(output, roots.objects, "output_outside_roots")
+        access = check_object_below(output, roots.objects, "output_outside_roots")
         if not folder:
             check_target_object(output, access, overwrite=overwrite)
     elif folder:
@@ -40,7 +42,7 @@ def clear_way(targets: Sequence[Location], roots: Roots, job_id: str, *, overwri
     """Remove what an earlier join staged beside these files' targets. Raises as ``check_output``."""
     for target in targets:
         if isinstance(target, ObjectPath):  # whether something is there is seen when it's published: a look costs time
-            check_below(target, roots.objects, "output_outside_roots")
+            check_object_below(target, roots.objects, "output_outside_roots")
         else:
             check_target(target, roots.write, overwrite=overwrite)
     for at in _folders(targets):
@@ -86,7 +88,7 @@ def publish_all(joined: Joined, roots: Roots, *, overwrite: bool, held: Callable
         for staged, target, artifact in files
         if isinstance(target, ObjectPath)
     ]
-    accesses = [check_below(target, roots.objects, "output_outside_roots") for target, _ in uploads]
+    accesses = [check_object_below(target, roots.objects, "output_outside_roots") for target, _ in uploads]
     if not accesses:
         return
     wanted, made = _unless_known_lost(held), [upload for _, upload in uploads]

@@ -10,7 +10,7 @@ from cluster.home import Home, write_private
 from cluster.kept import Kept
 from cluster.object_paths import is_object_uri
 from cluster.settings import Settings
-from cluster.storage import remove_staged
+from cluster.staging import remove_staged
 
 _STAGING = "staging.json"
 _log = logging.getLogger("mediaray.scratch")

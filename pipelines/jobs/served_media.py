@@ -11,7 +11,7 @@ from pathlib import Path
 from cluster.cache import Cache, Version
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
-from cluster.storage import OpenSource, open_source
+from cluster.files import OpenSource, open_source
 from pipelines.jobs.cached_results import found_in, keep_found, result_address
 from pipelines.jobs.models import Found, JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault

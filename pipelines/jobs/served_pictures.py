@@ -11,8 +11,8 @@ from cluster.cache import Address, Cache, operation_tag, source_tag
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
 from cluster.file_cache import FileCache
+from cluster.files import OpenSource, open_source
 from cluster.identity import Identity
-from cluster.storage import OpenSource, open_source
 from pipelines.jobs.build import build_id
 from pipelines.jobs.errors import BusyError
 from pipelines.jobs.models import JobError, Value

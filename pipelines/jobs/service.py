@@ -17,12 +17,13 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from cluster.errors import StorageError
+from cluster.files import check_folder, open_source
 from cluster.grants import current_roots
 from cluster.locations import Location, location_of
 from cluster.object_paths import ObjectPath, is_object_uri
+from cluster.roots import Roots
 from cluster.settings import Settings
 from cluster.sources import check_object_folder, open_anywhere
-from cluster.storage import Roots, check_folder, open_source
 from pipelines.jobs.asking import Asking
 from pipelines.jobs.catalogue import COLLECTION, Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError, wording

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from cluster.child import MediaChild
+from cluster.disk import file_system_of, free_space
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
 from cluster.fetched import SPARE_BYTES, held_bytes
+from cluster.files import OpenSource, source_changed
 from cluster.identity import Identity
 from cluster.locations import location_of
 from cluster.object_paths import is_object_uri
+from cluster.roots import Roots
 from cluster.sources import OpenObject, open_anywhere
-from cluster.storage import OpenSource, Roots, file_system_of, free_space, source_changed
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError

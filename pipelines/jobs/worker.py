@@ -17,6 +17,7 @@ from typing import Any
 
 from cluster.cache import Cache
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
+from cluster.disk import flush_files
 from cluster.errors import ChildFailedError, ChildKilledError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
@@ -25,7 +26,6 @@ from cluster.locations import Location, location_of
 from cluster.logs import about, log_to
 from cluster.metrics import push_to
 from cluster.settings import Settings
-from cluster.storage import flush_files
 from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.driver import Driver

@@ -16,7 +16,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from cluster.child import ChildSpec, MediaChild, SourceDescriptor
+from cluster.child import ChildSpec, MediaChild
+from cluster.descriptors import SourceDescriptor
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
 from pipelines.media.images.thumbnails import thumbnails
 from tests.bench.figures import Figure, median

@@ -12,8 +12,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cluster.errors import StorageError
+from cluster.locations import local_path
 from cluster.object_paths import is_object_uri
-from cluster.storage import local_path
 from pipelines.bulk.cleaning import Cleaning, What
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven

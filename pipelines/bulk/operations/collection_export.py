@@ -5,7 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from cluster.storage import check_target, check_target_folder, free_space, local_path
+from cluster.disk import free_space
+from cluster.locations import local_path
+from cluster.staging import check_target, check_target_folder
 from pipelines.bulk.archive_export import pack_all
 from pipelines.bulk.archive_formats import FORMATS
 from pipelines.bulk.archiving import archive_batch

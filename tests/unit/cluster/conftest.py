@@ -26,3 +26,10 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     with short_folder() as folder:
         yield folder
+
+
+@pytest.fixture
+def film(root: Path) -> Path:
+    path = root / "film.mkv"
+    path.write_bytes(b"film")
+    return path

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from pydantic import BaseModel
 
-from cluster.child import ChildSpec, MediaChild, SourceDescriptor
+from cluster.child import ChildSpec, MediaChild
+from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from cluster.metrics import REGISTRY
 from pipelines.media.info import MediaInfo

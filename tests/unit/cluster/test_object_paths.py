@@ -1,14 +1,9 @@
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
 from cluster.errors import StorageError
-from cluster.locations import location_of
-from cluster.object_paths import ObjectAccess, ObjectPath, check_below, is_object_uri, object_path
-
-
-def access(*, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> ObjectAccess:
-    return ObjectAccess(tuple(map(object_path, read)), tuple(map(object_path, write)), None, Path("/nowhere"), 1)
+from cluster.object_paths import ObjectPath, is_object_uri, object_path
 
 
 @pytest.mark.parametrize(
@@ -65,14 +60,6 @@ def test_other_uris_are_no_objects(uri):
     assert not is_object_uri(uri)
 
 
-def test_a_location_is_a_path_or_an_object():
-    assert location_of("/films/a.mkv") == Path("/films/a.mkv")
-    assert location_of("file:///films/a.mkv") == Path("/films/a.mkv")
-    assert location_of("s3://films/a.mkv") == object_path("s3://films/a.mkv")
-    with pytest.raises(StorageError, match=r"not supported.*s3://bucket/key"):
-        location_of("ftp://films/a.mkv")
-
-
 @pytest.mark.parametrize(
     ("uri", "root", "below"),
     [
@@ -86,19 +73,6 @@ def test_a_location_is_a_path_or_an_object():
 )
 def test_a_prefix_counts_by_whole_parts(uri, root, below):
     assert object_path(uri).is_relative_to(object_path(root)) is below
-
-
-def test_what_may_be_read_may_not_be_written():
-    allowed, path = access(read=("s3://films/",)), object_path("s3://films/a.mkv")
-    assert check_below(path, allowed, "source_outside_roots") is allowed
-    with pytest.raises(StorageError, match=r"may write\. .* MEDIARAY_OUTPUT_ROOTS, as s3://films/") as refused:
-        check_below(path, allowed, "output_outside_roots")
-    assert refused.value.code == "output_outside_roots"
-
-
-def test_without_access_nothing_may_be_read():
-    with pytest.raises(StorageError, match="MEDIARAY_ROOTS"):
-        check_below(object_path("s3://films/a.mkv"), None, "source_outside_roots")
 
 
 @pytest.mark.parametrize(

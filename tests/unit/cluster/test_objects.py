@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from object_server import BUCKET, ObjectServer
+from unit.refusals import code_of
 
 from cluster import objects
 from cluster.errors import StorageError
@@ -26,12 +27,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     objects._s3.cache_clear()
     yield
     objects._s3.cache_clear()
-
-
-def code_of(call, *arguments) -> str:
-    with pytest.raises(StorageError) as refused:
-        call(*arguments)
-    return refused.value.code
 
 
 def test_a_part_is_read_and_no_more_is_sent(store, s3):

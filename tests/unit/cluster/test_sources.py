@@ -12,9 +12,9 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
 from cluster.fetched import BLOCK_BYTES
 from cluster.identity import identify
-from cluster.object_paths import ObjectAccess, object_path
+from cluster.object_paths import object_path
+from cluster.roots import ObjectAccess, Roots
 from cluster.sources import objects_below, open_anywhere
-from cluster.storage import Roots
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.info import MediaInfo
 from pipelines.media.ranges import bring

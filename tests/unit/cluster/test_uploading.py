@@ -8,7 +8,8 @@ import pytest
 from object_server import BUCKET, ObjectServer
 
 from cluster.errors import StorageError
-from cluster.object_paths import ObjectAccess, object_path
+from cluster.object_paths import object_path
+from cluster.roots import ObjectAccess
 from cluster.upload import Upload
 from cluster.uploading import check_target_object, upload_all
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.object_paths import ObjectAccess
-from cluster.storage import Roots
+from cluster.roots import ObjectAccess, Roots
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.streaming import ROWS, Batching, Runner

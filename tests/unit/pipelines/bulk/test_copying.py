@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import StorageError
-from cluster.storage import Roots
+from cluster.roots import Roots
 from pipelines.bulk.copying import OUTCOMES, copy_batch
 from pipelines.bulk.operations.collection_export import OPERATION
 from pipelines.bulk.tables import Table

@@ -13,8 +13,8 @@ from PIL import Image
 from unit.pipelines.bulk.desk import DAY_S, HereAndNow, settle
 
 from cluster.errors import ChildFailedError
+from cluster.files import OpenSource
 from cluster.identity import Identity
-from cluster.storage import OpenSource
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.importing import Looked, seen_in
 from pipelines.bulk.operations.collection_enrich import OPERATION as ENRICH

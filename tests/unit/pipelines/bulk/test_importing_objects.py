@@ -11,7 +11,8 @@ from unit.pipelines.bulk.desk import Desk, report
 
 from cluster import objects
 from cluster.errors import StorageError
-from cluster.object_paths import ObjectAccess, object_path
+from cluster.object_paths import object_path
+from cluster.roots import ObjectAccess
 from pipelines.bulk.operations.collection_cleanup import OPERATION as CLEANUP
 from pipelines.bulk.operations.collection_enrich import OPERATION as ENRICH
 from pipelines.bulk.operations.collection_import import OPERATION as IMPORT

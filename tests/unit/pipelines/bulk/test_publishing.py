@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import StorageError
-from cluster.storage import stage
+from cluster.staging import stage
 from pipelines.bulk.publishing import Place, flush_made, flush_names, published
 from pipelines.jobs.catalogue import Made
 

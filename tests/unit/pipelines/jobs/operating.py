@@ -7,8 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cluster.object_paths import ObjectAccess
-from cluster.storage import Roots
+from cluster.roots import ObjectAccess, Roots
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.models import Plan

@@ -8,8 +8,9 @@ from object_server import BUCKET
 from unit.pipelines.jobs.operating import bench, done
 
 from cluster.errors import StorageError
-from cluster.object_paths import ObjectAccess, object_path
-from cluster.storage import OpenSource
+from cluster.files import OpenSource
+from cluster.object_paths import object_path
+from cluster.roots import ObjectAccess
 from pipelines.jobs.inline import each_of
 from pipelines.jobs.models import Unit
 from pipelines.jobs.operations.checksum import OPERATION

@@ -6,8 +6,8 @@ import pytest
 from object_server import BUCKET, ObjectServer
 
 from cluster.errors import StorageError
-from cluster.object_paths import ObjectAccess, object_path
-from cluster.storage import Roots
+from cluster.object_paths import object_path
+from cluster.roots import ObjectAccess, Roots
 from pipelines.jobs.file_sources import PICTURES, entries_of
 
 HERE = f"s3://{BUCKET}/photos/"

@@ -13,7 +13,7 @@ from PIL import Image
 from cluster import identity
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
-from cluster.storage import Roots
+from cluster.roots import Roots
 from pipelines.jobs import pictures
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.driver import Driver

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from object_server import BUCKET, ObjectServer
+from unit.refusals import code_of
 
-from cluster.errors import StorageError
 from cluster.locations import Location, location_of
-from cluster.object_paths import ObjectAccess, object_path
-from cluster.storage import Roots
+from cluster.object_paths import object_path
+from cluster.roots import ObjectAccess, Roots
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Artifact, Joined
 from pipelines.jobs.publishing import check_output, clear_way, publish_all, stage_all
@@ -37,12 +37,6 @@ def joined(made: list[Path], targets: list[Location], roots: Roots, scratch: Pat
         for path, target in zip(made, targets, strict=True)
     ]
     return Joined(result={}, artifacts=tuple(artifacts), staged=staged)
-
-
-def code_of(call, *arguments, **named) -> str:
-    with pytest.raises(StorageError) as refused:
-        call(*arguments, **named)
-    return refused.value.code
 
 
 def test_each_goes_where_it_belongs_and_none_is_seen_before(roots, films, scratch, s3):

@@ -14,7 +14,8 @@ from unit.pipelines.jobs.operating import bench, done
 
 from cluster import identity
 from cluster.cache import Cache, operation_tag
-from cluster.child import MediaChild, SourceDescriptor
+from cluster.child import MediaChild
+from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildFailedError, StorageError
 from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.models import Found, JobError, Joined, Plan

@@ -11,7 +11,7 @@ import pytest
 from cluster import identity
 from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
-from cluster.storage import Roots
+from cluster.roots import Roots
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.operations import thumbnails

@@ -15,8 +15,8 @@ from unit.pipelines.jobs.makers import submission
 
 from cluster.errors import ChildFailedError, StorageError
 from cluster.identity import identify
-from cluster.object_paths import ObjectAccess, object_path
-from cluster.storage import Roots
+from cluster.object_paths import object_path
+from cluster.roots import ObjectAccess, Roots
 from pipelines.jobs import workbench
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.leader_store import LeaderStore

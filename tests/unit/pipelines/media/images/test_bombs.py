@@ -6,7 +6,8 @@ import pytest
 from bombs import bombs, metadata_bombs
 from PIL import Image
 
-from cluster.child import ChildSpec, MediaChild, SourceDescriptor
+from cluster.child import ChildSpec, MediaChild
+from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildFailedError
 from pipelines.media.images.metadata.metadata_spec import Metadata
 from pipelines.media.images.thumbnail_spec import ThumbnailsResult
