@@ -20,7 +20,7 @@ from cluster.roots import check_path_below
 
 
 @dataclass(frozen=True)
-class OpenSource:
+class OpenFile:
     """An open regular file under the roots, and what the file system noted of it then."""
 
     descriptor: int
@@ -85,7 +85,7 @@ def source_changed(path: Path | ObjectPath) -> StorageError:
 
 
 @contextlib.contextmanager
-def open_source(uri: str, roots: Sequence[Path]) -> Iterator[OpenSource]:
+def open_file(uri: str, roots: Sequence[Path]) -> Iterator[OpenFile]:
     """Open a source for reading.
 
     Raises:
@@ -107,7 +107,7 @@ def open_source(uri: str, roots: Sequence[Path]) -> Iterator[OpenSource]:
             raise StorageError("source_not_a_file", f"{path} is {kind}.")
         if facts.st_size == 0:
             raise StorageError("source_empty", f"{path} is empty (0 bytes).")
-        yield OpenSource(descriptor, path, facts)
+        yield OpenFile(descriptor, path, facts)
     finally:
         os.close(descriptor)
 

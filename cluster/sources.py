@@ -9,7 +9,7 @@ from cluster.descriptors import SourceDescriptor
 from cluster.errors import StorageError
 from cluster.feed import Feed
 from cluster.fetched import FetchedObject
-from cluster.files import OpenSource, open_source, source_changed
+from cluster.files import OpenFile, open_file, source_changed
 from cluster.identity import Identity, sampled
 from cluster.object_paths import ObjectPath, is_object_uri, object_path
 from cluster.objects import ListedObject, object_store
@@ -121,15 +121,18 @@ class OpenObject:
         return FetchedObject(self._source, self._access.fetched, self._access.fetched_bytes)
 
 
+OpenSource = OpenFile | OpenObject
+
+
 @contextlib.contextmanager
-def open_anywhere(uri: str, roots: Roots) -> Iterator[OpenSource | OpenObject]:
+def open_source(uri: str, roots: Roots) -> Iterator[OpenSource]:
     """Open a file or an object for reading.
 
     Raises:
-        StorageError: as ``open_source``; of an object also ``storage_unavailable``: its store doesn't answer.
+        StorageError: as ``open_file``; of an object also ``storage_unavailable``: its store doesn't answer.
     """
     if not is_object_uri(uri):
-        with open_source(uri, roots.read) as opened:
+        with open_file(uri, roots.read) as opened:
             yield opened
         return
     with open_object(object_path(uri), roots) as found:
@@ -138,7 +141,7 @@ def open_anywhere(uri: str, roots: Roots) -> Iterator[OpenSource | OpenObject]:
 
 @contextlib.contextmanager
 def open_object(path: ObjectPath, roots: Roots) -> Iterator[OpenObject]:
-    """Open an object. Raises as ``open_anywhere``."""
+    """Open an object. Raises as ``open_source``."""
     access = check_object_below(path, roots.objects, "source_outside_roots")
     with contextlib.closing(OpenObject(path, access)) as found:
         if found.size_bytes == 0:

@@ -9,7 +9,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from cluster.disk import disk_errors
-from cluster.files import OpenSource
+from cluster.files import OpenFile
 from cluster.staging import check_target
 from pipelines.bulk.archive_formats import FORMATS, Entry, Format, write_entry
 from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
@@ -36,7 +36,7 @@ def archive_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     return BatchManifest(rows=len(outcomes))
 
 
-def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: OpenSource) -> dict[str, Any]:
+def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: OpenFile) -> dict[str, Any]:
     entry = Entry(row["target"], row["size_bytes"], row["modified_us"], row["at"])
     crc32 = write_entry(file, format_, entry, _chunks(opened, entry.size_bytes))
     if opened.is_other():
@@ -44,7 +44,7 @@ def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: O
     return {"state": COPIED, "crc32": crc32}
 
 
-def _chunks(opened: OpenSource, size_bytes: int) -> Iterator[bytes]:
-    """So many bytes of a file. Raises as ``OpenSource.read``."""
+def _chunks(opened: OpenFile, size_bytes: int) -> Iterator[bytes]:
+    """So many bytes of a file. Raises as ``OpenFile.read``."""
     for begin in range(0, size_bytes, _CHUNK_BYTES):
         yield opened.read(min(_CHUNK_BYTES, size_bytes - begin), begin)

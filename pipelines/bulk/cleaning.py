@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import StorageError
-from cluster.files import open_source
+from cluster.files import open_file
 from cluster.identity import listed_stamp_of
 from cluster.object_paths import is_object_uri
 from pipelines.bulk.absence import Absence
@@ -180,7 +180,7 @@ class Cleaning:
             self.kept.append((uri, _OBJECT))
             return False
         try:
-            with open_source(uri, self._read):
+            with open_file(uri, self._read):
                 return True
         except StorageError as error:
             self.kept.append((uri, error.message))

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from cluster.disk import disk_errors, flush_folder, make_folder
 from cluster.errors import StorageError
-from cluster.files import OpenSource, open_source
+from cluster.files import OpenFile, open_file
 from cluster.staging import check_target, publish, staged_name
 from pipelines.bulk.driving import ATTEMPTS
 from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
@@ -64,7 +64,7 @@ def outcome_of(
     bench: Workbench,
     payload: Mapping[str, Any],
     row: Mapping[str, Any],
-    put: Callable[[OpenSource], Mapping[str, Any]],
+    put: Callable[[OpenFile], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What comes of a file of a batch that is ``put`` where it belongs, if it's what was imported.
 
@@ -73,7 +73,7 @@ def outcome_of(
     """
     told = {"uri": row["uri"], "target": row["target"], ATTEMPTS: payload[ATTEMPTS], AT: datetime.now(UTC)}
     try:
-        with open_source(row["uri"], bench.read_roots) as opened:
+        with open_file(row["uri"], bench.read_roots) as opened:
             _check_current(opened, row)
             return {**told, **put(opened)}
     except StorageError as error:
@@ -83,12 +83,12 @@ def outcome_of(
         return {**told, "state": FAILED, "code": failure.code, "message": failure.message}
 
 
-def _check_current(opened: OpenSource, row: Mapping[str, Any]) -> None:
+def _check_current(opened: OpenFile, row: Mapping[str, Any]) -> None:
     if (opened.size_bytes, opened.modified_ns // 1000) != (row["size_bytes"], row["modified_us"]):
         raise StorageError("source_outdated", f"{opened.path} changed since it was imported. Import it again.")
 
 
-def _copied(way: _Way, target: Path, opened: OpenSource) -> dict[str, Any]:
+def _copied(way: _Way, target: Path, opened: OpenFile) -> dict[str, Any]:
     check_target(target, way.roots, overwrite=True)
     if _is_there(opened, target):
         return {"state": KNOWN}
@@ -106,7 +106,7 @@ def _copied(way: _Way, target: Path, opened: OpenSource) -> dict[str, Any]:
     return {"state": COPIED}
 
 
-def _is_there(opened: OpenSource, target: Path) -> bool:
+def _is_there(opened: OpenFile, target: Path) -> bool:
     """Whether an earlier run copied it: then it has its source's size, and its time as exactly as may be kept."""
     try:
         facts = target.stat()
@@ -115,7 +115,7 @@ def _is_there(opened: OpenSource, target: Path) -> bool:
     return facts.st_size == opened.size_bytes and abs(facts.st_mtime_ns - opened.modified_ns) <= _COARSE_NS
 
 
-def _fill(opened: OpenSource, staged: Path, *, link: bool) -> None:
+def _fill(opened: OpenFile, staged: Path, *, link: bool) -> None:
     if link:
         try:
             _link(opened, staged)
@@ -130,7 +130,7 @@ def _fill(opened: OpenSource, staged: Path, *, link: bool) -> None:
         os.fsync(file.fileno())
 
 
-def _link(opened: OpenSource, staged: Path) -> None:
+def _link(opened: OpenFile, staged: Path) -> None:
     """Of the file that was checked, whatever has its name now. (Python follows links only below a folder.)"""
     folder = os.open(_DESCRIPTORS, os.O_RDONLY | os.O_DIRECTORY)
     try:

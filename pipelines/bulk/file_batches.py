@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.errors import StorageError
-from cluster.sources import open_anywhere
+from cluster.sources import open_source
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS
 from pipelines.bulk.publishing import Place, flush_made, flush_names, published
@@ -70,7 +70,7 @@ def do_batch(bench: Workbench, unit: Unit) -> BatchManifest:
 def _place_fault(bench: Workbench, row: Mapping[str, Any]) -> PlaceError | None:
     """Why the file isn't, or can't be seen to be, what the collection says."""
     try:
-        with open_anywhere(row["uri"], bench.roots) as opened:
+        with open_source(row["uri"], bench.roots) as opened:
             if row["stamp"] is None or opened.listed_stamp().digest == row["stamp"]:
                 return None
     except StorageError as error:

@@ -10,10 +10,9 @@ from typing import Any
 
 from cluster.disk import flush_files
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
-from cluster.files import OpenSource
 from cluster.locations import local_path, location_of
 from cluster.object_paths import is_object_uri
-from cluster.sources import OpenObject, open_anywhere
+from cluster.sources import OpenObject, OpenSource, open_source
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.scanning import Seen, kind_of, scan, scan_objects, seen_object, seen_of, suffixes_of
 from pipelines.jobs.errors import job_error
@@ -135,7 +134,7 @@ def _named(bench: Workbench, _collection: Collection, source: str, kinds: frozen
         uri = name if name.startswith(("/", "file:")) or "://" in name else f"{path.parent}/{name}"
         try:
             uri = str(location_of(uri))
-            with open_anywhere(uri, bench.roots) as opened:
+            with open_source(uri, bench.roots) as opened:
                 seen = _seen_open(opened, name, str(path))
         except StorageError as error:
             seen = Seen(uri, name, str(path), kind_of(name), problem=error.message)
@@ -144,7 +143,7 @@ def _named(bench: Workbench, _collection: Collection, source: str, kinds: frozen
             yield seen
 
 
-def _seen_open(opened: OpenSource | OpenObject, name: str, root: str) -> Seen:
+def _seen_open(opened: OpenSource, name: str, root: str) -> Seen:
     if isinstance(opened, OpenObject):
         return seen_object(opened.listed, name, root)
     return seen_of(str(opened.path), name, root, os.fstat(opened.descriptor))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import StorageError
-from cluster.files import check_folder, open_source
+from cluster.files import check_folder, open_file
 from cluster.identity import listed_stamp_of
 from cluster.locations import local_path
 from cluster.object_paths import object_path
@@ -54,7 +54,7 @@ def scan(sources: Sequence[str], roots: Sequence[Path], *, kinds: frozenset[str]
         if path.is_dir():
             yield from _below(check_folder(source, roots), kinds)
         else:
-            with open_source(source, roots) as opened:
+            with open_file(source, roots) as opened:
                 yield seen_of(str(path), path.name, str(path.parent), os.fstat(opened.descriptor))
 
 

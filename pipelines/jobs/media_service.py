@@ -7,12 +7,12 @@ from functools import partial
 from typing import Protocol
 
 from cluster.cache import Cache, operation_tag, source_tag
-from cluster.files import open_source
+from cluster.files import open_file
 from cluster.grants import current_roots
 from cluster.identity import Identity
 from cluster.near_cache import NearCache
 from cluster.settings import Settings
-from cluster.sources import open_anywhere
+from cluster.sources import open_source
 from pipelines.jobs.asking import Asking
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.models import JobError
@@ -73,7 +73,7 @@ class MediaService:
         A file is known again by what the file system notes of it, so it isn't read; one that was changed is another.
 
         Raises:
-            StorageError: see ``open_source``.
+            StorageError: see ``open_file``.
             RefusedError: it can't be read as media.
         """
         stamped, name = self._look(source)
@@ -94,7 +94,7 @@ class MediaService:
         """A rendition of a picture. Nothing is read or made for one whose ETag is among ``known``.
 
         Raises:
-            StorageError: see ``open_source``.
+            StorageError: see ``open_file``.
             RefusedError: it can't be made.
         """
         stamped, _ = await self._look_aside(source)
@@ -107,7 +107,7 @@ class MediaService:
         return answer
 
     async def check_source(self, source: str) -> None:
-        """Raises StorageError where ``source`` can't be read: see ``open_source``."""
+        """Raises StorageError where ``source`` can't be read: see ``open_file``."""
         await self._look_aside(source)
 
     async def purge(
@@ -149,9 +149,9 @@ class MediaService:
 
     def _look(self, source: str) -> tuple[Identity, str]:
         """The stamp of a file, and its name."""
-        with open_source(source, current_roots(self._settings).read) as opened:
+        with open_file(source, current_roots(self._settings).read) as opened:
             return opened.stamp(), opened.path.name
 
     def _identity(self, source: str) -> str:
-        with open_anywhere(source, current_roots(self._settings)) as opened:
+        with open_source(source, current_roots(self._settings)) as opened:
             return opened.identity().digest

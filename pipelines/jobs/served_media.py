@@ -11,7 +11,7 @@ from pathlib import Path
 from cluster.cache import Cache, Version
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
-from cluster.files import OpenSource, open_source
+from cluster.files import OpenFile, open_file
 from pipelines.jobs.cached_results import found_in, keep_found, result_address
 from pipelines.jobs.models import Found, JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault
@@ -45,7 +45,7 @@ class ServedMedia:
         Raises:
             StorageError, ChildError: as a job of it would fail.
         """
-        with open_source(source, roots) as opened:
+        with open_file(source, roots) as opened:
             stamped = opened.stamp()
             if not stamped.settled:  # nobody is told what another was, a moment ago
                 return MediaText(self._read(opened).model_dump_json(), stamped.digest)
@@ -71,7 +71,7 @@ class ServedMedia:
             found = self._cache.once(at.key, find, make)
             return found if isinstance(found, JobError) else MediaText(found, stamped.digest)
 
-    def _read(self, source: OpenSource) -> MediaInfo:
+    def _read(self, source: OpenFile) -> MediaInfo:
         try:
             with self._lend() as child:
                 function = "pipelines.media.probing.probe:probe"

@@ -11,7 +11,7 @@ from cluster.cache import Address, Cache, operation_tag, source_tag
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
 from cluster.file_cache import FileCache
-from cluster.files import OpenSource, open_source
+from cluster.files import OpenFile, open_file
 from cluster.identity import Identity
 from pipelines.jobs.build import build_id
 from pipelines.jobs.errors import BusyError
@@ -63,7 +63,7 @@ class ServedPictures:
             StorageError, ChildError: as a job of it would fail.
             BusyError: others as large are being made, for too long.
         """
-        with open_source(source, roots) as opened:
+        with open_file(source, roots) as opened:
             identity = opened.identity().digest
             key = _key(identity, opened.stamp(), spec)
             # What is told of a broken one names it.
@@ -95,12 +95,12 @@ class ServedPictures:
         if beginnings := of_all | sources:
             self._files.forget(beginnings)
 
-    def _make(self, key: str, spec: ThumbnailSpec, source: OpenSource) -> Path:
+    def _make(self, key: str, spec: ThumbnailSpec, source: OpenFile) -> Path:
         while (kept := self._made(key, spec, source, self._files.forgets)) is None:
             pass  # it was purged meanwhile, and somebody still waits for it
         return kept
 
-    def _made(self, key: str, spec: ThumbnailSpec, source: OpenSource, forgets: bytes) -> Path | None:
+    def _made(self, key: str, spec: ThumbnailSpec, source: OpenFile, forgets: bytes) -> Path | None:
         target = self._files.place()
         try:
             made = self._thumbnails({"source": source.for_child(), "target": str(target), "spec": spec})

@@ -17,13 +17,13 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from cluster.errors import StorageError
-from cluster.files import check_folder, open_source
+from cluster.files import check_folder, open_file
 from cluster.grants import current_roots
 from cluster.locations import Location, location_of
 from cluster.object_paths import ObjectPath, is_object_uri
 from cluster.roots import Roots
 from cluster.settings import Settings
-from cluster.sources import check_object_folder, open_anywhere
+from cluster.sources import check_object_folder, open_source
 from pipelines.jobs.asking import Asking
 from pipelines.jobs.catalogue import COLLECTION, Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError, wording
@@ -189,7 +189,7 @@ class JobService:
 
     def _readable(self, path: str) -> Path:
         roots = current_roots(self._settings)
-        with open_source(path, (*roots.write, *roots.read)) as opened:
+        with open_file(path, (*roots.write, *roots.read)) as opened:
             return opened.path
 
     async def count(self) -> dict[str, int]:
@@ -278,7 +278,7 @@ def _check_sources(sources: Sequence[str], roots: Roots, *, many: bool) -> None:
             elif many and isinstance(at, Path) and at.is_dir():
                 check_folder(source, roots.read)
             else:
-                with open_anywhere(source, roots):
+                with open_source(source, roots):
                     pass
         except StorageError as error:
             if not many or error.code not in _TOLD_IN_PLACE:

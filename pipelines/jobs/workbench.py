@@ -16,12 +16,12 @@ from cluster.child import MediaChild
 from cluster.disk import file_system_of, free_space
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
 from cluster.fetched import SPARE_BYTES, held_bytes
-from cluster.files import OpenSource, source_changed
+from cluster.files import source_changed
 from cluster.identity import Identity
 from cluster.locations import location_of
 from cluster.object_paths import is_object_uri
 from cluster.roots import Roots
-from cluster.sources import OpenObject, open_anywhere
+from cluster.sources import OpenSource, open_source
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError
@@ -154,17 +154,17 @@ class Workbench:
 
     def identity(self, source: str) -> Identity:
         """What tells a source's content from any other's."""
-        with open_anywhere(source, self._roots) as opened:
+        with open_source(source, self._roots) as opened:
             return opened.identity()
 
     def stamp(self, source: str) -> Identity:
         """What tells a file from any other, and from itself once it was changed, without reading it."""
-        with open_anywhere(source, self._roots) as opened:
+        with open_source(source, self._roots) as opened:
             return opened.stamp()
 
     def listed_stamp(self, source: str) -> Identity:
         """A ``stamp`` as collections keep it."""
-        with open_anywhere(source, self._roots) as opened:
+        with open_source(source, self._roots) as opened:
             return opened.listed_stamp()
 
     def settled_stamps(self, sources: Sequence[str]) -> tuple[str, ...] | None:
@@ -181,7 +181,7 @@ class Workbench:
         return None if stamps is None else hashlib.sha256("\n".join((*parts, *stamps)).encode()).hexdigest()
 
     def size_bytes(self, source: str) -> int:
-        with open_anywhere(source, self._roots) as opened:
+        with open_source(source, self._roots) as opened:
             return opened.size_bytes
 
     def check_space(self, scratch_bytes: int, output_bytes: int = 0, read_share: float = 1.0) -> None:
@@ -243,14 +243,14 @@ class Workbench:
 
         Raises:
             StorageError: ``source_changed``: it isn't what the job was planned for, or not any more; as
-                ``open_anywhere``, of an object also when the child has read some of it.
+                ``open_source``, of an object also when the child has read some of it.
         """
         return self.call_with(function, result, {"source": source}, **arguments)
 
     def call_with(self, function: str, result: type[T], sources: Mapping[str, str], **arguments: Any) -> T:
         """``call`` a media function that takes several sources, by the names of its arguments."""
         with contextlib.ExitStack() as stack:
-            opened = {name: stack.enter_context(open_anywhere(one, self._roots)) for name, one in sources.items()}
+            opened = {name: stack.enter_context(open_source(one, self._roots)) for name, one in sources.items()}
             for name, source in sources.items():
                 planned = self.shared.get("identities", {}).get(source)
                 if planned is not None and opened[name].identity().digest != planned:
@@ -294,10 +294,10 @@ class Workbench:
         """
         made: dict[int, T | JobError] = {}
         with contextlib.ExitStack() as stack:
-            opened: dict[int, OpenSource | OpenObject] = {}
+            opened: dict[int, OpenSource] = {}
             for number, source in enumerate(sources):
                 try:
-                    opened[number] = stack.enter_context(open_anywhere(source, self._roots))
+                    opened[number] = stack.enter_context(open_source(source, self._roots))
                 except StorageError as error:
                     made[number] = place_error(error)
             threads = min(max(1, self.cpus), most_threads)
@@ -312,7 +312,7 @@ class Workbench:
         self,
         function: str,
         result: type[T],
-        opened: Mapping[int, OpenSource | OpenObject],
+        opened: Mapping[int, OpenSource],
         each: Sequence[Mapping[str, Any]],
         common: Mapping[str, Any],
         *,
@@ -351,7 +351,7 @@ class Workbench:
         if self._on_progress:
             self._on_progress({**progress, "fraction": (settled + progress["fraction"] * part) / whole})
 
-    def _told(self, outcome: T | ChildFailedError, opened: OpenSource | OpenObject) -> T | JobError:
+    def _told(self, outcome: T | ChildFailedError, opened: OpenSource) -> T | JobError:
         if isinstance(outcome, ChildFailedError) and outcome.code == "disk_full":
             raise outcome
         if fault := place_fault(opened):
@@ -368,7 +368,7 @@ def place_error(error: StorageError) -> PlaceError:
     return PlaceError.model_validate(job_error(error).model_dump())
 
 
-def place_fault(opened: OpenSource | OpenObject) -> StorageError | None:
+def place_fault(opened: OpenSource) -> StorageError | None:
     """Why what was made of an open source is worth nothing: a part couldn't be had, or it has changed since."""
     if opened.failure:
         return opened.failure
@@ -378,6 +378,6 @@ def place_fault(opened: OpenSource | OpenObject) -> StorageError | None:
         return error
 
 
-def changed(opened: OpenSource | OpenObject) -> StorageError:
+def changed(opened: OpenSource) -> StorageError:
     """``source_changed``, to be raised of one that ``is_other``."""
     return source_changed(opened.path)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.errors import StorageError
-from cluster.sources import open_anywhere
+from cluster.sources import open_source
 from pipelines.bulk.collection import FILES, Collection
 from pipelines.bulk.driving import RUN, driven, have_all_done
 from pipelines.bulk.importing import Looked, seen_in
@@ -168,7 +168,7 @@ def _identify(bench: Workbench, unit: Unit) -> BatchManifest:
 def _identified(bench: Workbench, seen: Seen, held: Mapping[str, Any]) -> dict[str, Any]:
     """All facts are of the moment when it is read: since it was seen it may have grown."""
     try:
-        with open_anywhere(seen.uri, bench.roots) as opened:
+        with open_source(seen.uri, bench.roots) as opened:
             stamped, identity, is_other = opened.listed_stamp(), opened.identity(), opened.is_other()
     except StorageError as error:
         row = _row(seen, state="unreadable", code=error.code, message=error.message)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from blake3 import blake3
 from pydantic import BaseModel
 
-from cluster.sources import open_anywhere
+from cluster.sources import open_source
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench, changed
@@ -35,7 +35,7 @@ def plan(bench: Workbench) -> Plan:
 
 def run(bench: Workbench, _unit: Unit) -> Checksum:
     digest = blake3()
-    with open_anywhere(bench.sources[0], bench.roots) as opened:
+    with open_source(bench.sources[0], bench.roots) as opened:
         size_bytes = opened.size_bytes
         for begin in range(0, size_bytes, _CHUNK_BYTES):
             digest.update(opened.read(min(_CHUNK_BYTES, size_bytes - begin), begin))

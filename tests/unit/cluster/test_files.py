@@ -6,23 +6,23 @@ import pytest
 from unit.refusals import code_of
 
 from cluster.errors import StorageError
-from cluster.files import check_folder, files_below, open_source
+from cluster.files import check_folder, files_below, open_file
 
 
 def opened(uri: str, *roots: Path) -> bytes:
-    with open_source(uri, roots) as source:
+    with open_file(uri, roots) as source:
         return os.pread(source.descriptor, 100, 0)
 
 
 def test_all_is_read_however_little_comes_at_once(film, root, monkeypatch):
     real = os.pread
     monkeypatch.setattr(os, "pread", lambda descriptor, count, offset: real(descriptor, min(count, 3), offset))
-    with open_source(str(film), [root]) as source:
+    with open_file(str(film), [root]) as source:
         assert (source.read(4, 0), source.read(2, 1)) == (b"film", b"il")
 
 
 def test_a_source_that_became_shorter_is_told_where_it_is_read(film, root):
-    with open_source(str(film), [root]) as source:
+    with open_file(str(film), [root]) as source:
         os.truncate(film, 2)
         assert source.read(2, 0) == b"fi"
         assert code_of(source.read, 4, 0) == "source_changed"
@@ -32,19 +32,19 @@ def test_a_source_that_can_t_be_read_is_told(film, root, monkeypatch):
     def broken(*_: int) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
-    with open_source(str(film), [root]) as source:
+    with open_file(str(film), [root]) as source:
         monkeypatch.setattr(os, "pread", broken)
         assert code_of(source.read, 4, 0) == "source_unreadable"
 
 
 def test_a_source_under_a_root_is_opened(film, root):
-    with open_source(str(film), [root]) as source:
+    with open_file(str(film), [root]) as source:
         assert (source.path, source.size_bytes) == (film, 4)
         assert os.pread(source.descriptor, 9, 0) == b"film"
 
 
 def test_the_descriptor_is_closed_afterwards(film, root):
-    with open_source(str(film), [root]) as source:
+    with open_file(str(film), [root]) as source:
         pass
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(source.descriptor)

@@ -14,7 +14,7 @@ from cluster.fetched import BLOCK_BYTES
 from cluster.identity import identify
 from cluster.object_paths import object_path
 from cluster.roots import ObjectAccess, Roots
-from cluster.sources import objects_below, open_anywhere
+from cluster.sources import objects_below, open_source
 from pipelines.media.images.info import ImageInfo
 from pipelines.media.info import MediaInfo
 from pipelines.media.ranges import bring
@@ -48,12 +48,12 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def probed(child: MediaChild, uri: str, roots: Roots) -> MediaInfo:
-    with open_anywhere(uri, roots) as opened:
+    with open_source(uri, roots) as opened:
         return child.call(PROBE, {"source": opened.for_child()}, MediaInfo, limit_s=60)
 
 
 def code_of(uri: str, roots: Roots) -> str:
-    with pytest.raises(StorageError) as refused, open_anywhere(uri, roots):
+    with pytest.raises(StorageError) as refused, open_source(uri, roots):
         pass
     return refused.value.code
 
@@ -79,7 +79,7 @@ def test_of_a_picture_no_more_is_read_than_is_wanted(child, roots, s3, tmp_path)
 
     Image.frombytes("RGB", (1000, 800), os.urandom(2_400_000)).save(tmp_path / "noise.jpg", quality=95)
     s3.put("films/noise.jpg", tmp_path / "noise.jpg")
-    with s3.counting() as sent, open_anywhere(f"s3://{BUCKET}/films/noise.jpg", roots) as opened:
+    with s3.counting() as sent, open_source(f"s3://{BUCKET}/films/noise.jpg", roots) as opened:
         found = child.call(LOOK, {"source": opened.for_child()}, ImageInfo, limit_s=60)
         assert sent() <= 4 * BLOCK_BYTES
     assert (found.width, found.height) == (1000, 800)
@@ -96,7 +96,7 @@ def test_objects_that_are_worked_on_side_by_side_are_each_their_own(child, roots
         for number, size in enumerate(sizes):
             Image.new("RGB", size).save(tmp_path / "picture.png")
             uri = s3.put(f"films/{number}.png", tmp_path / "picture.png")
-            each.append({"source": stack.enter_context(open_anywhere(uri, roots)).for_child()})
+            each.append({"source": stack.enter_context(open_source(uri, roots)).for_child()})
         found = child.call_each(LOOK, {}, each, ImageInfo, threads=4, limit_s=60)
     assert [(one.width, one.height) for one in found if isinstance(one, ImageInfo)] == sizes
 
@@ -105,7 +105,7 @@ def test_what_the_child_can_t_have_is_told_by_its_source(child, roots, s3, long,
     monkeypatch.setattr(objects, "_TRIES", 1)
     objects._s3.cache_clear()
     s3.put("films/film.mkv", long)
-    with open_anywhere(FILM, roots) as opened:
+    with open_source(FILM, roots) as opened:
         handed = opened.for_child()
         s3.throttled = 1000
         with pytest.raises(ChildFailedError):
@@ -117,7 +117,7 @@ def test_what_the_child_can_t_have_is_told_by_its_source(child, roots, s3, long,
 
 def test_an_answer_that_nobody_read_is_not_for_the_next(child, roots, s3, clip):
     s3.put("films/film.mkv", clip)
-    with open_anywhere(FILM, roots) as opened:
+    with open_source(FILM, roots) as opened:
         first = opened.for_child()
         assert first.feed is not None
         os.write(first.feed, (5).to_bytes(8, "big") + (6).to_bytes(8, "big"))
@@ -128,33 +128,33 @@ def test_an_answer_that_nobody_read_is_not_for_the_next(child, roots, s3, clip):
 def test_the_identity_is_that_of_the_content_and_reads_little(roots, s3):
     s3.put("films/film.mkv", os.urandom(16 << 20))
     with s3.counting() as sent:
-        with open_anywhere(FILM, roots) as opened:
+        with open_source(FILM, roots) as opened:
             first = opened.identity()
-        with open_anywhere(FILM, roots) as opened:
+        with open_source(FILM, roots) as opened:
             assert opened.identity() == first
         assert sent() < 3 << 20
     assert first.settled
     s3.put("films/film.mkv", os.urandom(16 << 20))
-    with open_anywhere(FILM, roots) as opened:
+    with open_source(FILM, roots) as opened:
         assert opened.identity().digest != first.digest
 
 
 def test_an_object_that_changes_while_it_is_open_is_another(roots, s3):
     s3.put("films/film.mkv", b"one" * 1000)
-    with open_anywhere(FILM, roots) as opened:
+    with open_source(FILM, roots) as opened:
         opened.identity()
         assert not opened.is_other()
         before = opened.stamp()
         s3.put("films/film.mkv", b"two" * 1000)
         assert opened.is_other()
     assert list((roots.objects.fetched).iterdir()) == []  # type: ignore[union-attr]
-    with open_anywhere(FILM, roots) as opened:
+    with open_source(FILM, roots) as opened:
         assert opened.stamp() != before
 
 
 def test_parts_of_two_versions_aren_t_kept_of_a_call_that_was_given_up(roots, s3):
     s3.put("films/film.mkv", b"one" * 100_000)
-    with open_anywhere(FILM, roots) as opened:
+    with open_source(FILM, roots) as opened:
         feed = opened.for_child().feed
         assert feed is not None
         bring(feed, 0, 10)
@@ -167,7 +167,7 @@ def test_what_a_call_fetched_that_was_given_up_is_kept_of_one_version(roots, s3)
     s3.put("films/film.mkv", b"one" * 100_000)
     with s3.counting() as sent:
         for _ in range(2):
-            with open_anywhere(FILM, roots) as opened:
+            with open_source(FILM, roots) as opened:
                 feed = opened.for_child().feed
                 assert feed is not None
                 bring(feed, 0, 10)
@@ -176,7 +176,7 @@ def test_what_a_call_fetched_that_was_given_up_is_kept_of_one_version(roots, s3)
 
 def test_an_identity_is_of_one_version(roots, s3):
     s3.put("films/film.mkv", b"one" * 100_000)
-    with open_anywhere(FILM, roots) as opened:
+    with open_source(FILM, roots) as opened:
         s3.put("films/film.mkv", b"two" * 100_000)
         with pytest.raises(StorageError) as told:
             opened.identity()
@@ -186,7 +186,7 @@ def test_an_identity_is_of_one_version(roots, s3):
 
 def test_a_file_is_opened_as_ever(roots, tmp_path):
     (tmp_path / "film.mkv").write_bytes(b"film")
-    with open_anywhere(str(tmp_path / "film.mkv"), roots) as opened, (tmp_path / "film.mkv").open("rb") as file:
+    with open_source(str(tmp_path / "film.mkv"), roots) as opened, (tmp_path / "film.mkv").open("rb") as file:
         assert opened.identity().digest == identify(file.fileno()).digest
         assert not opened.is_other()
         (tmp_path / "film.mkv").write_bytes(b"films")

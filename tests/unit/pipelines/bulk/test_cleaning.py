@@ -74,7 +74,7 @@ def test_artifacts_of_a_file_that_fails_while_it_is_read_are_no_orphans(desk, li
         raise StorageError("source_unreadable", "Input/output error.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(collection_import, "open_anywhere", refused)
+        patched.setattr(collection_import, "open_source", refused)
         assert desk.do(IMPORT, library, into="all").result.unreadable > 0
     assert listed(desk, "orphaned") == {}
     (library / "3.png").write_bytes(b"")

@@ -13,7 +13,7 @@ from PIL import Image
 from unit.pipelines.bulk.desk import DAY_S, HereAndNow, settle
 
 from cluster.errors import ChildFailedError
-from cluster.files import OpenSource
+from cluster.files import OpenFile
 from cluster.identity import Identity
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.importing import Looked, seen_in
@@ -254,15 +254,15 @@ def test_size_and_time_are_of_the_bytes_that_were_read(desk):
 
 def test_a_file_that_changes_while_it_is_read_is_read_again_the_next_time(desk, monkeypatch):
     path = picture(desk.library / "a.png", 1)
-    real = OpenSource.identity
+    real = OpenFile.identity
 
-    def changing(opened: OpenSource) -> Identity:
+    def changing(opened: OpenFile) -> Identity:
         told = real(opened)
         os.utime(path, (1e9, 1e9))
         return told
 
     with monkeypatch.context() as patch:
-        patch.setattr(OpenSource, "identity", changing)
+        patch.setattr(OpenFile, "identity", changing)
         patch.setattr("cluster.identity.SETTLED_S", -1.0)
         imported(desk, desk.library)
     assert rows(desk)["a.png"]["stamp"] is None

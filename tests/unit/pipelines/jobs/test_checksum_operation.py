@@ -8,7 +8,7 @@ from object_server import BUCKET
 from unit.pipelines.jobs.operating import bench, done
 
 from cluster.errors import StorageError
-from cluster.files import OpenSource
+from cluster.files import OpenFile
 from cluster.object_paths import object_path
 from cluster.roots import ObjectAccess
 from pipelines.jobs.inline import each_of
@@ -36,13 +36,13 @@ def test_it_is_of_an_object_too_and_keeps_none_of_it(tmp_path, s3):
 def test_a_file_that_is_written_meanwhile_is_told(tmp_path, monkeypatch):
     (tmp_path / "a.bin").write_bytes(b"a" * 100)
 
-    def written(opened: OpenSource) -> bool:
+    def written(opened: OpenFile) -> bool:
         with (tmp_path / "a.bin").open("ab") as file:
             file.write(b"more")
         return real(opened)
 
-    real = OpenSource.is_other
-    monkeypatch.setattr(OpenSource, "is_other", written)
+    real = OpenFile.is_other
+    monkeypatch.setattr(OpenFile, "is_other", written)
     with pytest.raises(StorageError, match="changed while it was read"):
         OPERATION.run(bench(OPERATION, tmp_path / "a.bin", None), Unit(name="read"))
 

@@ -15,7 +15,7 @@ from cluster.cache import Cache, Version, address_of
 from cluster.errors import StorageError
 from cluster.grants import current_roots
 from cluster.near_cache import NearCache
-from cluster.sources import open_anywhere
+from cluster.sources import open_source
 from pipelines.jobs import media_service
 from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.media_service import MediaService
@@ -233,7 +233,7 @@ def test_what_was_found_out_about_an_object_is_purged_by_its_uri(run, media, set
     s3.put("films/film.mkv", b"a film")
     uri, cache = f"s3://{BUCKET}/films/film.mkv", Cache(redis_url)
     media._settings = settings.model_copy(update={"roots": (f"s3://{BUCKET}/films/",), "s3_endpoint": s3.url})
-    with open_anywhere(uri, current_roots(media._settings)) as opened:
+    with open_source(uri, current_roots(media._settings)) as opened:
         at = address_of("probe", [Version(opened.identity().digest, "", "")], {}, "engine")
     cache.put(at, "1", "metadata", cache.look(at))
     run(media.purge(source=uri))
@@ -244,7 +244,7 @@ def test_what_was_found_out_about_an_object_is_purged_by_its_uri(run, media, set
 def hung(media, monkeypatch):
     """A share on which an open doesn't come back, until the test ends."""
     back = threading.Event()
-    monkeypatch.setattr(media_service, "open_source", lambda *_: back.wait(20))
+    monkeypatch.setattr(media_service, "open_file", lambda *_: back.wait(20))
     yield
     back.set()
 
