@@ -378,9 +378,9 @@ def _packed(arguments: Mapping[str, Any], descriptors: list[int]) -> dict[str, A
         if isinstance(value, SourceDescriptor):
             sent[name] = {"descriptor": len(descriptors), "name": value.name}
             descriptors.append(value.number)
-            if value.feed is not None:
-                sent[name]["feed"] = len(descriptors)
-                descriptors.append(value.feed)
+            if value.ranges is not None:
+                sent[name]["ranges"] = len(descriptors)
+                descriptors.append(value.ranges)
         elif isinstance(value, BaseModel):
             sent[name] = value.model_dump(mode="json")
         else:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 class SourceDescriptor:
     """An open source; ``name`` is for messages only.
 
-    With a ``feed``, a socket, its bytes are there only once the child has asked for them (see ``cluster.feed``).
+    With ``ranges``, a socket, its bytes are there only once the child has asked for them: see ``cluster.range_server``.
     """
 
     number: int
     name: str
-    feed: int | None = None
+    ranges: int | None = None

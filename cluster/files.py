@@ -86,7 +86,7 @@ def source_changed(path: Path | ObjectPath) -> StorageError:
 
 @contextlib.contextmanager
 def open_file(uri: str, roots: Sequence[Path]) -> Iterator[OpenFile]:
-    """Open a source for reading.
+    """Open a file for reading.
 
     Raises:
         StorageError: ``source_not_found``, ``source_outside_roots``, ``source_not_a_file``, ``source_empty``.

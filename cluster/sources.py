@@ -7,12 +7,12 @@ from pathlib import PurePosixPath
 
 from cluster.descriptors import SourceDescriptor
 from cluster.errors import StorageError
-from cluster.feed import Feed
 from cluster.fetched import FetchedObject
 from cluster.files import OpenFile, open_file, source_changed
 from cluster.identity import Identity, sampled
 from cluster.object_paths import ObjectPath, is_object_uri, object_path
 from cluster.objects import ListedObject, object_store
+from cluster.range_server import RangeServer
 from cluster.roots import ObjectAccess, Roots, check_object_below
 
 _LISTED_MOST = 1_000_000  # a thousand requests, of which the store answers some ten a second
@@ -26,8 +26,8 @@ class OpenObject:
         self._source = self._store.open(path)
         self._access = access
         self._fetched: FetchedObject | None = None
-        self._fed: FetchedObject | None = None  # what the child asks of: its feed closes it
-        self._feed: Feed | None = None
+        self._served: FetchedObject | None = None  # what the child asks of: its server closes it
+        self._server: RangeServer | None = None
         self._descriptor: int | None = None
 
     @property
@@ -46,7 +46,7 @@ class OpenObject:
     @property
     def failure(self) -> StorageError | None:
         """Why bytes that the child asked for couldn't be had."""
-        return self._feed.failure if self._feed else None
+        return self._server.failure if self._server else None
 
     def close(self) -> None:
         self._take_back()
@@ -86,13 +86,13 @@ class OpenObject:
     def for_child(self) -> SourceDescriptor:
         """It, on its way to the child, which asks for the bytes that it reads. For each call anew."""
         self._take_back()  # the child that had it may have left an answer unread
-        self._fed = self._fetch()  # of one entry: another may have its name by now
-        self._descriptor, self._feed = self._fed.descriptor(), Feed(self._fed)
-        return SourceDescriptor(self._descriptor, self.path.name, self._feed.number)
+        self._served = self._fetch()  # of one entry: another may have its name by now
+        self._descriptor, self._server = self._served.descriptor(), RangeServer(self._served)
+        return SourceDescriptor(self._descriptor, self.path.name, self._server.number)
 
     def is_other(self) -> bool:
         """Whether another version has taken its place. Then nothing that was fetched is kept, else all until now is."""
-        fetched = [(each, each.unconfirmed()) for each in (self._fetched, self._fed) if each]
+        fetched = [(each, each.unconfirmed()) for each in (self._fetched, self._served) if each]
         is_other = self._store.version(self.path) != self._source.version
         for each, runs in fetched:
             if is_other:
@@ -103,14 +103,14 @@ class OpenObject:
 
     def _take_back(self) -> None:
         # However the call ended, what it had fetched is kept only if it is of one version.
-        if self._fed and self._fed.unconfirmed() and not self.failure:
+        if self._served and self._served.unconfirmed() and not self.failure:
             with contextlib.suppress(StorageError):
                 self.is_other()
-        if self._feed:
-            self._feed.close()
+        if self._server:
+            self._server.close()
         if self._descriptor is not None:
             os.close(self._descriptor)
-        self._fed = self._feed = self._descriptor = None
+        self._served = self._server = self._descriptor = None
 
     def _bytes(self) -> FetchedObject:
         if self._fetched is None:

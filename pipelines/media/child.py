@@ -43,7 +43,7 @@ from pipelines.media.memory import give_back_free_memory, zero_new_memory
 from pipelines.media.progress import OnProgress, Progress
 
 MAX_MESSAGE_BYTES = 64 << 20
-MAX_DESCRIPTORS = 128  # of 64 sources, each with a feed
+MAX_DESCRIPTORS = 128  # of 64 sources, each with a socket for its ranges
 _LENGTH = struct.Struct(">I")
 # Memory that was freed is kept for the next call. It goes back to the system after a while, and what is more than a
 # chunk of 1080p takes at once: the next may be of another film, which claimed less.
@@ -195,8 +195,8 @@ def _arguments(
 ) -> dict[str, Any]:
     def real(value: Any) -> Any:
         if isinstance(value, dict) and "descriptor" in value:
-            feed = descriptors[value["feed"]] if "feed" in value else None
-            return {"number": descriptors[value["descriptor"]], "name": value["name"], "feed": feed}
+            ranges = descriptors[value["ranges"]] if "ranges" in value else None
+            return {"number": descriptors[value["descriptor"]], "name": value["name"], "ranges": ranges}
         return value
 
     adapters = _adapters(function)

@@ -1,4 +1,4 @@
-"""Read a file whose bytes aren't all there yet: the host brings what is asked for over a socket, its ``feed``.
+"""Read a file whose bytes aren't all there yet: the host brings what is asked for over a socket.
 
 A wish is two 8-byte numbers, where a part begins and where it ends; the answer is what is there now, or twice 0 where
 it can't be had.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _RANGE = struct.Struct(">QQ")
-_turns: dict[int, threading.Lock] = {}  # by feed
+_turns: dict[int, threading.Lock] = {}  # by socket
 
 
 class RangeReader(io.RawIOBase):
@@ -23,8 +23,8 @@ class RangeReader(io.RawIOBase):
 
     name = "fd:"  # as libav calls a descriptor: nothing is told by an extension
 
-    def __init__(self, number: int, feed: int) -> None:
-        self._number, self._feed = number, feed
+    def __init__(self, number: int, ranges: int) -> None:
+        self._number, self._ranges = number, ranges
         self._size = os.fstat(number).st_size
         self._at = 0
         self._there = (0, 0)
@@ -41,7 +41,7 @@ class RangeReader(io.RawIOBase):
         end = min(begin + len(room), self._size)
         while self._at < end:
             if not self._there[0] <= self._at < self._there[1]:
-                self._there = bring(self._feed, self._at, end)
+                self._there = bring(self._ranges, self._at, end)
             self._at += os.preadv(self._number, [room[self._at - begin : min(end, self._there[1]) - begin]], self._at)
         return self._at - begin
 
@@ -56,11 +56,11 @@ class RangeReader(io.RawIOBase):
         return self._at
 
 
-def bring(feed: int, begin: int, end: int) -> tuple[int, int]:
+def bring(ranges: int, begin: int, end: int) -> tuple[int, int]:
     """Have a part there; what is there around it. Raises OSError where it can't be had."""
-    with _turns.setdefault(feed, threading.Lock()):  # an answer is for who asked last: one at a time
-        os.write(feed, _RANGE.pack(begin, end))
-        answer = os.read(feed, _RANGE.size)
+    with _turns.setdefault(ranges, threading.Lock()):  # an answer is for who asked last: one at a time
+        os.write(ranges, _RANGE.pack(begin, end))
+        answer = os.read(ranges, _RANGE.size)
     there: tuple[int, int] = _RANGE.unpack(answer) if len(answer) == _RANGE.size else (0, 0)
     if not there[0] <= begin < there[1]:
         raise OSError(errno.EIO, f"bytes {begin} to {end} can't be had")

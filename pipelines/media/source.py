@@ -30,12 +30,12 @@ from pipelines.media.ranges import RangeReader
 class Descriptor(BaseModel, frozen=True, extra="forbid"):
     """An open, seekable file descriptor; ``name`` is the base name, which opens nothing.
 
-    With a ``feed``, the file's bytes are there only once they were asked for on that socket.
+    With ``ranges``, the file's bytes are there only once they were asked for on that socket.
     """
 
     number: int
     name: str
-    feed: int | None = None
+    ranges: int | None = None
 
 
 Source = Path | Descriptor
@@ -102,9 +102,9 @@ def open_file(source: Source) -> io.RawIOBase:
         SourceNotFoundError, SourceUnreadableError, SourceUnsupportedError: as ``open_input``.
     """
     descriptor = _open_checked(source)
-    if isinstance(source, Descriptor) and source.feed is not None:
+    if isinstance(source, Descriptor) and source.ranges is not None:
         os.close(descriptor)
-        return RangeReader(source.number, source.feed)
+        return RangeReader(source.number, source.ranges)
     return os.fdopen(descriptor, "rb", buffering=0)
 
 
@@ -160,9 +160,9 @@ def _hand_to_libav(descriptor: int, source: Source) -> InputContainer:
     options = {"fd": str(descriptor), "protocol_whitelist": "fd", "format_whitelist": FORMATS}
     name = name_of(source)
     file: str | RangeReader = "fd:"
-    if isinstance(source, Descriptor) and source.feed is not None:
+    if isinstance(source, Descriptor) and source.ranges is not None:
         del options["fd"]
-        file = RangeReader(source.number, source.feed)
+        file = RangeReader(source.number, source.ranges)
     try:
         container = av.open(file, mode="r", options=options, metadata_errors="replace")
     except av.error.InvalidDataError as error:

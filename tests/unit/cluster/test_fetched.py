@@ -12,10 +12,10 @@ import pytest
 
 from cluster import fetched
 from cluster.errors import StorageError
-from cluster.feed import Feed
 from cluster.fetched import BLOCK_BYTES, FetchedObject, held_bytes, sweep_fetched
 from cluster.object_paths import object_path
 from cluster.objects import PART_BYTES, OpenedObject, Version
+from cluster.range_server import RangeServer
 from pipelines.media import ranges
 
 CONTENT = os.urandom(2 * PART_BYTES + 5 * BLOCK_BYTES + 17)
@@ -257,12 +257,12 @@ def test_what_goes_wrong_on_the_disk_is_told_as_that(fetch, store, tmp_path, mon
     with pytest.raises(StorageError) as told:
         there.bring(0, 10)
     assert told.value.code == code
-    feed = Feed(FetchedObject(OpenedObject(FIRST, store), tmp_path / "fetched", LIMIT_BYTES))
+    server = RangeServer(FetchedObject(OpenedObject(FIRST, store), tmp_path / "fetched", LIMIT_BYTES))
     with pytest.raises(OSError, match="can't be had"):
-        ranges.bring(feed.number, 0, 10)
-    assert feed.failure is not None
-    assert feed.failure.code == code
-    feed.close()
+        ranges.bring(server.number, 0, 10)
+    assert server.failure is not None
+    assert server.failure.code == code
+    server.close()
 
 
 def test_a_place_that_nothing_can_be_kept_in_is_told(store, tmp_path):

@@ -119,8 +119,8 @@ def test_an_answer_that_nobody_read_is_not_for_the_next(child, roots, s3, clip):
     s3.put("films/film.mkv", clip)
     with open_source(FILM, roots) as opened:
         first = opened.for_child()
-        assert first.feed is not None
-        os.write(first.feed, (5).to_bytes(8, "big") + (6).to_bytes(8, "big"))
+        assert first.ranges is not None
+        os.write(first.ranges, (5).to_bytes(8, "big") + (6).to_bytes(8, "big"))
         found = child.call(PROBE, {"source": opened.for_child()}, MediaInfo, limit_s=60)
     assert found.size_bytes == clip.stat().st_size
 
@@ -155,11 +155,11 @@ def test_an_object_that_changes_while_it_is_open_is_another(roots, s3):
 def test_parts_of_two_versions_aren_t_kept_of_a_call_that_was_given_up(roots, s3):
     s3.put("films/film.mkv", b"one" * 100_000)
     with open_source(FILM, roots) as opened:
-        feed = opened.for_child().feed
-        assert feed is not None
-        bring(feed, 0, 10)
+        ranges = opened.for_child().ranges
+        assert ranges is not None
+        bring(ranges, 0, 10)
         s3.put("films/film.mkv", b"two" * 100_000)
-        bring(feed, 200_000, 200_010)
+        bring(ranges, 200_000, 200_010)
     assert list(roots.objects.fetched.iterdir()) == []  # type: ignore[union-attr]
 
 
@@ -168,9 +168,9 @@ def test_what_a_call_fetched_that_was_given_up_is_kept_of_one_version(roots, s3)
     with s3.counting() as sent:
         for _ in range(2):
             with open_source(FILM, roots) as opened:
-                feed = opened.for_child().feed
-                assert feed is not None
-                bring(feed, 0, 10)
+                ranges = opened.for_child().ranges
+                assert ranges is not None
+                bring(ranges, 0, 10)
         assert sent() == 2 * BLOCK_BYTES  # who begins at the begin is given one more
 
 

@@ -13,7 +13,7 @@ _RANGE = struct.Struct(">QQ")
 _FAILED = (0, 0)
 
 
-class Feed:
+class RangeServer:
     """Answers a child's wishes, on a thread of its own, until it is closed; then it closes ``fetched`` too.
 
     ``number`` is the descriptor of the child's end. A wish is where a part begins and ends, and so is the answer: what
@@ -24,7 +24,7 @@ class Feed:
         self._fetched = fetched
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._failure: StorageError | None = None
-        threading.Thread(target=self._serve, name="feed", daemon=True).start()
+        threading.Thread(target=self._serve, name="range-server", daemon=True).start()
 
     @property
     def number(self) -> int:
