@@ -144,7 +144,7 @@ class ObjectStore:
 
         An exception doesn't interrupt it: Arrow completes what it was given when it's let go of, however little that is
         (https://github.com/apache/arrow/issues/40502). So this runs in a process of its own, which is ended without a
-        last word: see ``cluster.upload``.
+        last word: see ``cluster.uploader``.
 
         Raises:
             StorageError: ``output_not_writable``, ``storage_unavailable``; ``output_lost`` where it has another size.

@@ -11,7 +11,7 @@ from cluster.errors import StorageError
 from cluster.object_paths import ObjectPath
 from cluster.objects import object_store
 from cluster.roots import ObjectAccess
-from cluster.upload import Upload, Uploaded, Uploads
+from cluster.uploader import Upload, Uploaded, Uploads
 
 _LOOK_S = 0.4  # how often it is asked whether they are still wanted: a cancel is done in under 2 s
 _log = logging.getLogger("mediaray.uploading")
@@ -57,7 +57,7 @@ def upload_all(files: Sequence[Upload], access: ObjectAccess, *, overwrite: bool
 @contextlib.contextmanager
 def _uploader() -> Iterator[subprocess.Popen[bytes]]:
     """The process; it is ended at the end, whatever it does."""
-    command = [sys.executable, "-I", "-m", "cluster.upload"]
+    command = [sys.executable, "-I", "-m", "cluster.uploader"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as process:
         try:
             yield process

@@ -13,7 +13,7 @@ from cluster.locations import Location, location_of
 from cluster.object_paths import ObjectPath
 from cluster.roots import Roots, check_object_below
 from cluster.staging import check_target, check_target_folder, publish, remove_staged, stage
-from cluster.upload import Upload
+from cluster.uploader import Upload
 from cluster.uploading import check_target_object, upload_all
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Joined

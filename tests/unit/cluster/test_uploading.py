@@ -10,7 +10,7 @@ from object_server import BUCKET, ObjectServer
 from cluster.errors import StorageError
 from cluster.object_paths import object_path
 from cluster.roots import ObjectAccess
-from cluster.upload import Upload
+from cluster.uploader import Upload
 from cluster.uploading import check_target_object, upload_all
 
 LARGE = 24 << 20  # more than one part of Arrow's

@@ -1,4 +1,4 @@
-"""Uploads, in a process of their own: ``python -m cluster.upload``. To give them up is to end it.
+"""Uploads, in a process of their own: ``python -m cluster.uploader``. To give them up is to end it.
 
 Its first line of input says what to upload; each line of its output is the number of a file and, where it failed, why.
 It ends with its input: nothing is uploaded for a host that is gone. However it ends, it is at once, and what is under
