@@ -13,9 +13,9 @@ from cluster.errors import StorageError
 from cluster.sources import open_source
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS
-from pipelines.bulk.publishing import Place, flush_made, flush_names, published
 from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
 from pipelines.bulk.tables import AT, Table
+from pipelines.bulk.task_outputs import OutputFolder, flush_made, flush_names, published
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import Each
 from pipelines.jobs.inline import each_of
@@ -31,8 +31,8 @@ def place_faults(bench: Workbench, task: Task) -> Table:
     return Table(bench.scratch.parent / f"{task.key}.places", RESULTS, "identity")
 
 
-def place_of(bench: Workbench, collection: Collection, task: Task, *, overwrite: bool) -> Place:
-    return Place(
+def output_folder_of(bench: Workbench, collection: Collection, task: Task, *, overwrite: bool) -> OutputFolder:
+    return OutputFolder(
         Path(task.output) if task.output else collection.artifacts(task),
         named=task.output is not None,
         overwrite=overwrite,
@@ -49,12 +49,12 @@ def do_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     collection = Collection.named(bench.home, payload[COLLECTION])
     bench = bench.reading(collection.folder)
     rows = {row["uri"]: row for row in payload[ROWS]}
-    place = place_of(bench, collection, task, overwrite=payload[OVERWRITE])
+    output = output_folder_of(bench, collection, task, overwrite=payload[OVERWRITE])
     outdated = {uri: error for uri, row in rows.items() if (error := _place_fault(bench, row))}
     current = [uri for uri in rows if uri not in outdated]
     made = list(each_of(task.declared, bench, task.checked_params(), current)) if current else []
     flush_made([file for each in made for file in each.made])
-    outcomes = [_outcome(bench, each, rows[each.source], place) for each in made]
+    outcomes = [_outcome(bench, each, rows[each.source], output) for each in made]
     outcomes += [_failed(rows[uri], error) for uri, error in outdated.items()]
     flush_names([artifact["path"] for outcome in outcomes for artifact in outcome["artifacts"]])
     told = [{**outcome, ATTEMPTS: payload[ATTEMPTS], AT: datetime.now(UTC)} for outcome in outcomes]
@@ -78,12 +78,12 @@ def _place_fault(bench: Workbench, row: Mapping[str, Any]) -> PlaceError | None:
     return PlaceError(code="source_outdated", message=f"{row['uri']} changed since it was imported. Import it again.")
 
 
-def _outcome(bench: Workbench, each: Each, row: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _outcome(bench: Workbench, each: Each, row: Mapping[str, Any], output: OutputFolder) -> dict[str, Any]:
     """Raises StorageError: ``disk_full``."""
     if each.error is not None:
         return _failed(row, _place_fault(bench, row) or each.error)
     try:
-        artifacts = published(place, row["name"], row["identity"], each.made)
+        artifacts = published(output, row["name"], row["identity"], each.made)
     except StorageError as error:
         if error.code == DISK_FULL:
             raise

@@ -17,7 +17,7 @@ from cluster.errors import ChildError, StorageError
 from pipelines.bulk.choosing import Began, noted_once
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, batch_size, earlier_tries, have_all_done
-from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, place_faults, place_of
+from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, output_folder_of, place_faults
 from pipelines.bulk.name_template import names_by
 from pipelines.bulk.naming import stable_names
 from pipelines.bulk.streaming import THROUGH_RAY, Batching, Runner
@@ -137,13 +137,13 @@ def _have_done(
     """Have all of ``files`` done, and leave nothing half-published. Some were ``tried`` by an earlier driver."""
     size, needs = _batches(bench, task, files)
     common = {TASK: task.model_dump(), COLLECTION: collection.name, OVERWRITE: overwrite}
-    place = place_of(bench, collection, task, overwrite=overwrite)
-    folders = place.folders(files["name"].to_pylist(), files["identity"].to_pylist())
+    output = output_folder_of(bench, collection, task, overwrite=overwrite)
+    folders = output.folders(files["name"].to_pylist(), files["identity"].to_pylist())
     note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
-    place.sweep(folders)  # of an earlier driver's batches
+    output.sweep(folders)  # of an earlier driver's batches
     table, aside = collection.results(task), place_faults(bench, task)
     have_all_done(bench, files, Batching(table, "identity", size, needs, "failed", common, aside), runner, tried)
-    place.sweep(folders)
+    output.sweep(folders)
 
 
 def _since(outcomes: pa.Table, at: datetime) -> pa.ChunkedArray:

@@ -13,7 +13,7 @@ from pipelines.jobs.scratch import tag_of
 
 
 @dataclass(frozen=True)
-class Place:
+class OutputFolder:
     """``folder`` is what the parameter ``output`` names, else a folder of the collection's own, by content.
 
     ``fence`` is that of the unit that publishes: another try of it may be on its way still.
@@ -44,7 +44,7 @@ class Place:
             remove_staged(folder, tag_of(self.job_id))
 
 
-def published(place: Place, name: str, identity: str, made: Sequence[Made]) -> list[dict[str, object]]:
+def published(output: OutputFolder, name: str, identity: str, made: Sequence[Made]) -> list[dict[str, object]]:
     """Give finished files that are on the disk their names; what is known of each. ``flushed`` makes the names last.
 
     What an earlier try of the same work published is left as it is.
@@ -54,14 +54,14 @@ def published(place: Place, name: str, identity: str, made: Sequence[Made]) -> l
     """
     known = []
     for each in made:
-        target = place.target(name, identity, each)
-        check_target(target, place.roots, overwrite=True)
+        target = output.target(name, identity, each)
+        check_target(target, output.roots, overwrite=True)
         size_bytes = each.path.stat().st_size
         if not (target.exists() and filecmp.cmp(each.path, target, shallow=False)):
-            if target.exists() and place.named and not place.overwrite:
+            if target.exists() and output.named and not output.overwrite:
                 told = f"{target} exists already. Choose another folder, or set overwrite."
                 raise StorageError("output_exists", told)
-            staged = stage(each.path, target, place.roots, f"{tag_of(place.job_id)}{place.fence}")
+            staged = stage(each.path, target, output.roots, f"{tag_of(output.job_id)}{output.fence}")
             publish(staged, target, overwrite=True, size_bytes=size_bytes)
         known.append({"path": str(target), "size_bytes": size_bytes, "media_type": each.media_type})
     return known

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.errors import StorageError
 from cluster.staging import stage
-from pipelines.bulk.publishing import Place, flush_made, flush_names, published
+from pipelines.bulk.task_outputs import OutputFolder, flush_made, flush_names, published
 from pipelines.jobs.catalogue import Made
 
 IDENTITY = "ab" + "0" * 62
@@ -20,11 +20,11 @@ def made(tmp_path: Path) -> Made:
     return Made(path, "-48w.jpg", "image/jpeg")
 
 
-def place(folder: Path, *, named: bool = True, overwrite: bool = False, fence: int = 1) -> Place:
-    return Place(folder / "out", named=named, overwrite=overwrite, roots=(folder,), job_id="job", fence=fence)
+def output_folder(folder: Path, *, named: bool = True, overwrite: bool = False, fence: int = 1) -> OutputFolder:
+    return OutputFolder(folder / "out", named=named, overwrite=overwrite, roots=(folder,), job_id="job", fence=fence)
 
 
-def put(at: Place, made: Made) -> Path:
+def put(at: OutputFolder, made: Made) -> Path:
     flush_made([made])
     (known,) = published(at, "2019/beach", IDENTITY, [made])
     flush_names([str(known["path"])])
@@ -33,24 +33,24 @@ def put(at: Place, made: Made) -> Path:
 
 
 def test_a_file_goes_below_the_named_folder_as_its_source_lies(tmp_path, made):
-    target = put(place(tmp_path), made)
+    target = put(output_folder(tmp_path), made)
     assert target == tmp_path / "out" / "2019" / "beach-48w.jpg"
     assert target.read_bytes() == b"a picture"
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
 def test_without_a_named_folder_it_goes_by_its_content(tmp_path, made):
-    assert put(place(tmp_path, named=False), made) == tmp_path / "out" / "ab" / f"{IDENTITY}-48w.jpg"
+    assert put(output_folder(tmp_path, named=False), made) == tmp_path / "out" / "ab" / f"{IDENTITY}-48w.jpg"
 
 
 def test_the_same_again_changes_nothing(tmp_path, made):
-    target = put(place(tmp_path), made)
+    target = put(output_folder(tmp_path), made)
     before = target.stat().st_ino
-    assert put(place(tmp_path), made).stat().st_ino == before
+    assert put(output_folder(tmp_path), made).stat().st_ino == before
 
 
 def test_a_try_that_was_killed_before_it_named_its_file_is_in_nobody_s_way(tmp_path, made):
-    first, second = place(tmp_path, fence=7), place(tmp_path, fence=8)
+    first, second = output_folder(tmp_path, fence=7), output_folder(tmp_path, fence=8)
     target = first.target("2019/beach", IDENTITY, made)
     left = stage(made.path, target, first.roots, "job-7")
     assert put(second, made) == target
@@ -63,22 +63,22 @@ def test_another_file_of_that_name_is_left_as_it_is(tmp_path, made):
     target.parent.mkdir(parents=True)
     target.write_bytes(b"another")
     with pytest.raises(StorageError) as refused:
-        put(place(tmp_path), made)
+        put(output_folder(tmp_path), made)
     assert refused.value.code == "output_exists"
     assert target.read_bytes() == b"another"
-    assert put(place(tmp_path, overwrite=True), made).read_bytes() == b"a picture"
+    assert put(output_folder(tmp_path, overwrite=True), made).read_bytes() == b"a picture"
 
 
 def test_nothing_goes_outside_the_roots(tmp_path, made):
     (tmp_path / "out").symlink_to("/tmp")
     with pytest.raises(StorageError) as refused:
-        put(place(tmp_path), made)
+        put(output_folder(tmp_path), made)
     assert refused.value.code == "output_outside_roots"
 
 
 @pytest.mark.parametrize("named", [True, False])
 def test_what_a_killed_batch_left_half_published_is_swept(tmp_path, made, named):
-    at = place(tmp_path, named=named)
+    at = output_folder(tmp_path, named=named)
     target = put(at, made)
     folders = at.folders(["2019/beach"], [IDENTITY])
     assert target.parent in folders
