@@ -21,14 +21,12 @@ from pathlib import Path
 
 from cluster.disk import free_space
 from cluster.errors import StorageError
+from cluster.eviction import Bound, Entry
 from cluster.objects import PART_BYTES, OpenedObject
 
 BLOCK_BYTES = 64 << 10
-_FULL = 0.9  # of the limit, after room was made
 SPARE_BYTES = 256 << 20  # of the disk, which others write to
-_LOOK = 0.05  # of the limit: as much is fetched between two looks at all that is there
 _MISSING, _THERE = b"\0", b"\1"
-_unseen: dict[Path, int] = {}  # by folder: bytes that this process fetched since it looked
 
 Runs = tuple[tuple[int, int], ...]  # of blocks: the first, and that behind the last
 
@@ -41,13 +39,13 @@ class FetchedObject:
         self._size = source.version.size_bytes
         self._blocks = -(-self._size // BLOCK_BYTES)
         self._entry = folder / _key(source)
-        self._limit_bytes = limit_bytes
+        self._bound = _bound(folder, limit_bytes)
         self._stopped = False
         self._ours = bytearray(self._blocks)  # as the marks, of what was fetched here
         self._unconfirmed: list[tuple[int, int]] = []
         self._closing = threading.Lock()
         with self._disk_errors():
-            _make_room(folder, limit_bytes)
+            self._bound.make_room()
             self._data, marks = self._open()
             try:
                 with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
@@ -131,13 +129,15 @@ class FetchedObject:
                 part, offset = part[written:], offset + written
         self._ours[first:last] = _THERE * (last - first)
         self._unconfirmed.append((first, last))
-        _unseen[self._entry.parent] = _unseen.get(self._entry.parent, 0) + (last - first) * BLOCK_BYTES
+        self._bound.note((last - first) * BLOCK_BYTES)
 
     def _check_room(self, wanted_bytes: int) -> None:
         """Make room, where there is little, by all but this entry, which is in use."""
         folder = self._entry.parent
         short_bytes = wanted_bytes + SPARE_BYTES - free_space(folder)
-        _make_room(folder, self._limit_bytes, besides=self._entry, short_bytes=short_bytes)
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._entry)  # so that no other process takes it for unused
+        self._bound.make_room(besides=self._entry, short_bytes=short_bytes)
         if short_bytes > 0 and wanted_bytes + SPARE_BYTES > free_space(folder):
             raise self._full()
 
@@ -201,39 +201,21 @@ def sweep_fetched(folder: Path, older_than_s: float) -> None:
 
 def held_bytes(folder: Path) -> int:
     """What all takes."""
-    return sum(each for _, each in _held(folder).values())
+    return sum(each.size_bytes for each in _held(folder))
 
 
-def _make_room(folder: Path, limit_bytes: int, *, besides: Path | None = None, short_bytes: int = 0) -> None:
-    """Forget what was used longest ago, where all takes more than the limit, or the disk is ``short_bytes`` short.
-
-    Looks only now and then, where the disk isn't.
-    """
-    if short_bytes <= 0 and _unseen.get(folder, limit_bytes) < limit_bytes * _LOOK:
-        return
-    _unseen[folder] = 0
-    if besides:
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(besides)  # so that no other process takes it for unused
-    held = _held(folder)
-    size_bytes = sum(each for _, each in held.values())
-    wanted_bytes = size_bytes - short_bytes if short_bytes > 0 else size_bytes
-    if size_bytes > limit_bytes:
-        wanted_bytes = min(wanted_bytes, int(limit_bytes * _FULL))
-    for entry, (_, each) in sorted(held.items(), key=lambda item: item[1]):
-        if size_bytes <= wanted_bytes:
-            break
-        if entry != besides:
-            _remove(entry)
-            size_bytes -= each
+@cache
+def _bound(folder: Path, limit_bytes: int) -> Bound:
+    """One for all of this process."""
+    return Bound(limit_bytes, lambda: _held(folder), _remove)
 
 
-def _held(folder: Path) -> dict[Path, tuple[float, int]]:
-    """Entries, when each was used and what it takes on the disk."""
-    held = {}
+def _held(folder: Path) -> list[Entry]:
+    """Entries by what they take on the disk."""
+    held = []
     for entry in _entries(folder):
         with contextlib.suppress(FileNotFoundError):
-            held[entry] = (entry.stat().st_mtime, (entry / "data").stat().st_blocks * 512)
+            held.append(Entry(entry.stat().st_mtime, (entry / "data").stat().st_blocks * 512, entry))
     return held
 
 

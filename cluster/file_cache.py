@@ -3,13 +3,12 @@
 import contextlib
 import fcntl
 import os
-import threading
 import uuid
 from collections.abc import Iterator, Set
 from pathlib import Path
 
-_FULL = 0.9  # of the limit, after room was made: it isn't made for each file anew
-_LOOK = 0.05  # of the limit: as much is kept between two looks at all that is there
+from cluster.disk import flush
+from cluster.eviction import Bound, Entry
 
 
 class FileCache:
@@ -17,9 +16,7 @@ class FileCache:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
-        self._limit_bytes = limit_bytes
-        self._lock = threading.Lock()  # one makes room at a time
-        self._unseen: int | None = None  # bytes that this process kept since it looked
+        self._bound = Bound(limit_bytes, self._entries, lambda path: path.unlink(missing_ok=True))
 
     @property
     def forgets(self) -> bytes:
@@ -47,19 +44,14 @@ class FileCache:
         """Take a finished file in, whole or not at all; None if something was forgotten since it was begun."""
         path = self._path(key)
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        with made.open("rb") as file:  # or a power cut may leave the name without its content
-            os.fsync(file.fileno())
-            size_bytes = os.fstat(file.fileno()).st_size
+        flush(made)  # or a power cut may leave the name without its content
+        size_bytes = made.stat().st_size
         with self._word(fcntl.LOCK_SH):
             if forgets != self.forgets:
                 return None
             made.replace(path)
-        with self._lock:
-            if self._unseen is not None:
-                self._unseen += size_bytes
-            if self._unseen is None or self._unseen >= self._limit_bytes * _LOOK:
-                self._make_room(path)
-                self._unseen = 0
+        self._bound.note(size_bytes)
+        self._bound.make_room(besides=path)
         return path
 
     def forget(self, beginnings: Set[str]) -> None:
@@ -86,25 +78,13 @@ class FileCache:
     def _word_file(self) -> Path:
         return self._folder / "forgets"
 
-    def _make_room(self, kept: Path) -> None:
-        entries = sorted(self._entries())
-        held = sum(size_bytes for _, size_bytes, _ in entries)
-        if held <= self._limit_bytes:
-            return
-        for _, size_bytes, path in entries:
-            if held <= self._limit_bytes * _FULL:
-                break
-            if path != kept:
-                path.unlink(missing_ok=True)
-                held -= size_bytes
-
-    def _entries(self) -> list[tuple[float, int, Path]]:
-        """When each was used last, its size and its path; what was begun and not kept counts too."""
+    def _entries(self) -> list[Entry]:
+        """What was begun and not kept counts too."""
         found = []
         for path in (*self._folder.glob("*/*"), *self._folder.glob(".*")):
             with contextlib.suppress(OSError):
                 facts = path.stat()
-                found.append((facts.st_mtime, facts.st_size, path))
+                found.append(Entry(facts.st_mtime, facts.st_size, path))
         return found
 
     def _path(self, key: str) -> Path:

@@ -18,6 +18,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from cluster.disk import flush
+
 _KEY = re.compile(r"[0-9a-f]{64}")
 _MANIFEST, _FILES = "manifest.json", "files"
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
@@ -44,15 +46,15 @@ class Kept:
         try:
             (making / _FILES).mkdir(parents=True, mode=0o700)
             for file in folder.iterdir():
-                _flush(file)
+                flush(file)
                 _link(file, making / _FILES / file.name)
             noted = _Noted(files=_sizes(making / _FILES), manifest=manifest)
             (making / _MANIFEST).write_text(noted.model_dump_json())
             # All of it is on the disk before it has its name: a power cut leaves no entry that only looks whole.
             for path in (making / _MANIFEST, making / _FILES, making):
-                _flush(path)
+                flush(path)
             making.rename(entry)
-            _flush(entry.parent)
+            flush(entry.parent)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another was first with the same
                 return True
@@ -125,11 +127,3 @@ def _link(file: Path, target: Path) -> None:
         if error.errno not in _NO_LINKS:
             raise
         shutil.copyfile(file, target)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
