@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from serve.cli.render import Screen, duration, print_json_line, printable
 
 if TYPE_CHECKING:
-    from serve.protocol import JobEvent, JobView
+    from serve.answers import JobEvent, JobView
 
 _LINE_STEP = 0.25  # a line in a file for each quarter
 

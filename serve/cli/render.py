@@ -15,7 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 if TYPE_CHECKING:
-    from serve.protocol import JobView, PlanView
+    from serve.answers import JobView, PlanView
 
 _LISTED = 12  # files of a job that are named when it ends
 _PIPED_WIDTH = 200  # an id or a path is never cut in a file or a pipe

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from unit.serve.conftest import event_document, job_document
 
-from serve import protocol
+from serve import calls
 from serve.protocol import Done, EventCursor, Patience, ProblemError, ServerUnreachableError, settle
 
 REQUEST = httpx.Request("GET", "http://127.0.0.1:8420/v1/jobs/job-1")
@@ -17,7 +17,7 @@ def take(cursor: EventCursor, **event):
 
 
 def test_a_good_answer_is_the_value():
-    settled = settle(protocol.get("job-1"), httpx.Response(200, json=job_document()), Patience(1))
+    settled = settle(calls.get("job-1"), httpx.Response(200, json=job_document()), Patience(1))
     assert isinstance(settled, Done)
     assert settled.value.id == "job-1"
 
@@ -36,52 +36,45 @@ def test_a_success_renews_patience():
 
 def test_the_server_s_wish_to_wait_is_granted():
     answer = httpx.Response(503, headers={"Retry-After": "3"})
-    assert settle(protocol.get("job-1"), answer, Patience(10)) == 3.0
+    assert settle(calls.get("job-1"), answer, Patience(10)) == 3.0
 
 
 def test_a_wish_beyond_patience_is_the_problem_itself():
     answer = httpx.Response(503, headers={"Retry-After": "30"}, json={"code": "store_down", "detail": "Redis is down."})
     with pytest.raises(ProblemError, match="Redis is down"):
-        settle(protocol.get("job-1"), answer, Patience(10))
+        settle(calls.get("job-1"), answer, Patience(10))
 
 
 def test_a_lost_connection_is_tried_again():
-    assert settle(protocol.get("job-1"), LOST, Patience(10)) == 0.1
+    assert settle(calls.get("job-1"), LOST, Patience(10)) == 0.1
 
 
 def test_lost_for_longer_than_patience_is_unreachable():
     with pytest.raises(ServerUnreachableError, match="mediaray up"):
-        settle(protocol.get("job-1"), REFUSED, Patience(0))
+        settle(calls.get("job-1"), REFUSED, Patience(0))
 
 
 def test_a_proxy_without_a_server_is_asked_again():
-    assert settle(protocol.get("job-1"), httpx.Response(502, text="Bad gateway"), Patience(10)) == 0.1
+    assert settle(calls.get("job-1"), httpx.Response(502, text="Bad gateway"), Patience(10)) == 0.1
 
 
 def test_a_crashed_media_process_is_a_problem():
     headers = {"Content-Type": "application/problem+json"}
     answer = httpx.Response(502, headers=headers, json={"code": "child_crashed", "detail": "It died."})
     with pytest.raises(ProblemError, match="It died"):
-        settle(protocol.get("job-1"), answer, Patience(10))
+        settle(calls.get("job-1"), answer, Patience(10))
 
 
 def test_a_body_that_is_no_problem_document_has_the_status_as_code():
     with pytest.raises(ProblemError) as caught:
-        settle(protocol.get("job-1"), httpx.Response(500, text="<html>"), Patience(10))
+        settle(calls.get("job-1"), httpx.Response(500, text="<html>"), Patience(10))
     assert caught.value.code == "http_500"
 
 
 def test_an_answer_of_another_shape_is_a_problem():
     with pytest.raises(ProblemError) as caught:
-        settle(protocol.get("job-1"), httpx.Response(200, json={"jobs": []}), Patience(10))
+        settle(calls.get("job-1"), httpx.Response(200, json={"jobs": []}), Patience(10))
     assert caught.value.code == "answer_invalid"
-
-
-@pytest.mark.parametrize("told", [[{"name": "a"}], {"profiles": [{"name": "a"}]}])
-def test_a_listing_may_be_bare_or_named(told):
-    settled = settle(protocol.listing("profiles"), httpx.Response(200, json=told), Patience(1))
-    assert isinstance(settled, Done)
-    assert settled.value == [{"name": "a"}]
 
 
 def test_an_event_seen_before_is_left_out():
@@ -101,7 +94,3 @@ def test_a_terminal_event_is_never_left_out():
     take(cursor, seq=7)
     assert take(cursor, seq=3, state="succeeded") is not None
     assert cursor.finished
-
-
-def test_an_odd_job_id_stays_inside_its_path():
-    assert protocol.get("../health").path == "/jobs/..%2Fhealth"

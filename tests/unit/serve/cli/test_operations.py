@@ -6,9 +6,9 @@ from typer.testing import CliRunner
 from unit.serve.cli.fakes import LOOK, PAIR, SHRINK, STILLS
 from unit.serve.conftest import event_document, job_document
 
+from serve.answers import PlanView
 from serve.cli.operations import operation_command
 from serve.cli.render import Screen
-from serve.protocol import PlanView
 
 runner = CliRunner()
 app = typer.Typer(pretty_exceptions_enable=False)
