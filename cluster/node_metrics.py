@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 
 from cluster.metrics import REGISTRY
 
-FOLDERS = ("artifacts", "cache", "collections", "fetched", "kept", "logs", "pictures", "redis", "scratch")
+FOLDERS = ("artifacts", "backups", "cache", "collections", "fetched", "kept", "logs", "pictures", "redis", "scratch")
 _EVERY_S = 300.0
 _BLOCK = 512  # bytes: what st_blocks counts, whatever the file system's own are
 _MEMORY = Gauge("mediaray_node_memory_bytes", "Memory of a node.", ["node"], registry=REGISTRY)

@@ -1,4 +1,5 @@
 import asyncio
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,7 @@ def test_metrics_need_a_token(edge):
 
 
 def test_the_page_on_monitoring_lists_each_family(edge):
+    importlib.import_module("serve.actors")  # of a replica: with it comes all that is counted elsewhere
     edge.job()
     text = edge.client.get("/v1/metrics").text
     families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
