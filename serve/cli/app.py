@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from serve.cli import backup, cache, catalogues, collections, jobs, server
+from serve.cli import backup, cache, catalogues, collections, deploy, jobs, server
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
 from serve.cli.failures import WRONG_USAGE
@@ -74,6 +74,7 @@ app.command(rich_help_panel="Server")(server.up)
 app.command(rich_help_panel="Server")(server.down)
 app.command(rich_help_panel="Server")(server.status)
 app.command(rich_help_panel="Server")(node)
+app.add_typer(deploy.app, name="deploy", rich_help_panel="Server")
 app.command(rich_help_panel="Server")(server.renew_links)
 app.command(rich_help_panel="Server")(backup.backup)
 app.command(rich_help_panel="Server")(backup.restore)

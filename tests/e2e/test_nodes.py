@@ -1,6 +1,7 @@
 """A cluster of several nodes, all on this machine: a head without work, nodes that join it, a server on the head."""
 
 import contextlib
+import json
 import os
 import secrets
 import subprocess
@@ -9,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+import yaml
 from clips import make_clip
 from live_server import LiveServer, free_port, until
 
+from cluster.deploy.platforms import Kubernetes, rendered
 from cluster.home import end_tree
 from cluster.redis_server import PrivateRedis, cache_options
 
@@ -74,8 +78,9 @@ def private_redis(name: str, folder: Path, options: list[str]) -> Iterator[str]:
         server.stop()
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[LiveServer, Nodes]]:
+@contextlib.contextmanager
+def cluster_with_a_node() -> Iterator[tuple[LiveServer, Nodes]]:
+    """A head and one node that works, with both Redises; no server yet."""
     server = LiveServer(MEDIARAY_SERVE_PATH="proxy")
     token = server.root / "ray-token"
     token.touch(mode=0o600)
@@ -97,12 +102,18 @@ def cluster() -> Iterator[tuple[LiveServer, Nodes]]:
         try:
             nodes.start("--head", "--port", str(nodes.port))
             nodes.join()
-            server.start()
             yield server, nodes
         finally:
             server.stop()
             nodes.end()
             server.remove()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[LiveServer, Nodes]]:
+    with cluster_with_a_node() as (server, nodes):
+        server.start()
+        yield server, nodes
 
 
 def test_a_job_is_done_by_a_node_that_joined_a_head_without_work(cluster):
@@ -135,3 +146,39 @@ def test_a_job_goes_on_where_its_node_is_lost_and_another_joins(cluster):
     nodes.join()
     done = server.wait(job, LIMIT_S)
     assert done["state"] == "succeeded", done
+
+
+# What KubeRay has the cluster do, with the application's part of the shipped file.
+_DEPLOY = """
+import json, sys
+import ray
+from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
+address, port, config = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+ray.init(address=address, log_to_driver=False)
+serve.start(http_options={"host": "127.0.0.1", "port": port}, proxy_location=config["proxy_location"])
+_get_global_client().deploy_apps(ServeDeploySchema.model_validate(config), _blocking=True)
+"""
+
+
+def test_the_application_of_the_kubernetes_file_does_jobs():
+    values = Kubernetes(image="mediaray:1", bucket="films", host="media.example")
+    (service,) = [each for each in yaml.safe_load_all(rendered(values)) if each["kind"] == "RayService"]
+    config = yaml.safe_load(service["spec"]["serveConfigV2"])
+    del config["http_options"]  # all addresses, and a port that others may have
+    with cluster_with_a_node() as (server, nodes):
+        clip = make_clip(server.folder / "clip.mkv", seconds=2)
+        command = [sys.executable, "-I", "-c", _DEPLOY, nodes.address, str(server.port), json.dumps(config)]
+        told = subprocess.run(command, env=server.env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        assert told.returncode == 0, told.stderr
+
+        def ready() -> bool:
+            with contextlib.suppress(httpx.HTTPError, OSError):
+                return server.get("/v1/health/ready").status_code == 200
+            return False
+
+        until(ready, LIMIT_S, lambda: told.stderr)
+        output = str(server.folder / "clip.mp4")
+        done = server.wait(server.submit("transcode", clip, profile="web-720p", output=output)["id"], LIMIT_S)
+        assert done["state"] == "succeeded", done
