@@ -8,15 +8,19 @@ import functools
 import json
 import logging
 import logging.handlers
+import threading
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 Format = Literal["text", "json"]
 MOST_BYTES = 10 << 20
 _KEPT = 3
+_EVERY_S = 60.0
 _ABOUT = ("job", "unit", "operation", "code")
 _about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
 
@@ -34,28 +38,34 @@ def about(**of: str) -> Iterator[None]:
 @functools.cache
 def log_to(file: Path, form: Format) -> None:
     """Have this process write its lines to ``file``, beside others that do."""
-    _take(logging.handlers.WatchedFileHandler(file, encoding="utf-8"), form)
-
-
-class RotatedLog(logging.handlers.RotatingFileHandler):
-    """The file, kept small by the one process that stays; others notice that it was renamed."""
-
-    def __init__(self, file: Path, form: Format) -> None:
-        super().__init__(file, maxBytes=MOST_BYTES, backupCount=_KEPT, encoding="utf-8")
-        _take(self, form)
-
-    def keep_small(self) -> None:
-        """Begin a new file where this one has grown too long, whoever wrote to it."""
-        with self.lock or contextlib.nullcontext():
-            if Path(self.baseFilename).stat().st_size > self.maxBytes:
-                self.doRollover()
-
-
-def _take(handler: logging.Handler, form: Format) -> None:
+    handler = logging.handlers.WatchedFileHandler(file, encoding="utf-8")
     handler.setFormatter(_Json() if form == "json" else _Text())
     ours = logging.getLogger("mediaray")
     ours.addHandler(handler)
     ours.setLevel(logging.INFO)
+
+
+@functools.cache
+def keep_small(file: Path) -> None:
+    """Have this process, one of each node, begin a new file from time to time; all others notice."""
+    threading.Thread(target=_keep_small, args=(file,), name="log", daemon=True).start()
+
+
+def _keep_small(file: Path) -> None:
+    while True:
+        time.sleep(_EVERY_S)
+        with contextlib.suppress(OSError):  # another node's, of a home that they share, was first
+            begin_anew(file)
+
+
+def begin_anew(file: Path) -> None:
+    """Put a file that has grown too long aside, for a new one; the last three stay."""
+    if file.stat().st_size <= MOST_BYTES:
+        return
+    aside = [file, *(file.with_name(f"{file.name}.{number}") for number in range(1, _KEPT + 1))]
+    for newer, older in reversed(list(pairwise(aside))):
+        if newer.exists():
+            newer.replace(older)
 
 
 class _Text(logging.Formatter):

@@ -18,14 +18,13 @@ import psutil
 from cluster.collector import relax
 from cluster.errors import StartupError
 from cluster.home import Home
-from cluster.logs import RotatedLog
+from cluster.logs import log_to
 from cluster.ray_cluster import address, connected, keep_logs, prepare_environment, short_folder
 from cluster.redis_server import RedisServers
 from cluster.settings import Settings
 
 _log = logging.getLogger("mediaray.up")
 _IDLE_LOOK_S = 2.0
-_LOG_LOOK_S = 60.0
 
 
 def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
@@ -44,14 +43,14 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
         _refuse_half_restored(home)
         home.end_leftovers()
         _refuse_taken_port(settings)
-        log = RotatedLog(home.log, settings.log_format)
+        log_to(home.log, settings.log_format)
         with short_folder() as folder:
             _remember_folder(home, folder)
             _log.info("starting on %s", home.path)
             servers = RedisServers(settings, home, folder)
             try:
                 servers.start()
-                return _with_ray(settings, home, folder, servers, log, on_ready)
+                return _with_ray(settings, home, folder, servers, on_ready)
             except StartupError:
                 keep_logs(folder, home.logs / "ray")
                 raise
@@ -61,12 +60,7 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
 
 
 def _with_ray(
-    settings: Settings,
-    home: Home,
-    folder: Path,
-    servers: RedisServers,
-    log: RotatedLog,
-    on_ready: Callable[[str], None],
+    settings: Settings, home: Home, folder: Path, servers: RedisServers, on_ready: Callable[[str], None]
 ) -> int:
     prepare_environment(settings, folder)
     # Ray reads its environment when it is imported, so not before now; and while its processes start, there is time.
@@ -84,7 +78,7 @@ def _with_ray(
             home.announce(url=settings.url, ray_address=address(), ray_token_path=str(folder / "ray-token"))
             on_ready(settings.url)
 
-        asyncio.run(_serve_until_stopped(settings, servers, log, dispatcher, announce))
+        asyncio.run(_serve_until_stopped(settings, servers, dispatcher, announce))
         _drain(dispatcher, settings.pause_grace_s)
         if settings.ray_address is not None:
             loading.result().leave()
@@ -92,7 +86,7 @@ def _with_ray(
 
 
 async def _serve_until_stopped(
-    settings: Settings, servers: RedisServers, log: RotatedLog, dispatcher: Any, announce: Callable[[], None]
+    settings: Settings, servers: RedisServers, dispatcher: Any, announce: Callable[[], None]
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -100,11 +94,10 @@ async def _serve_until_stopped(
         loop.add_signal_handler(number, stop.set)
     watching = loop.create_task(servers.watch())
     idling = loop.create_task(_stop_when_idle(settings.idle_exit_s, dispatcher, stop))
-    rotating = loop.create_task(_keep_small(log))
     announce()
     dispatcher.warm.remote()  # after the start, which it would slow down; a job that comes first doesn't wait for it
     await stop.wait()
-    for task in (watching, idling, rotating):
+    for task in (watching, idling):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -118,12 +111,6 @@ async def _stop_when_idle(idle_exit_s: float | None, dispatcher: Any, stop: asyn
         with contextlib.suppress(Exception):  # it is being restarted: not idle
             if await dispatcher.idle_s.remote() >= idle_exit_s:
                 stop.set()
-
-
-async def _keep_small(log: RotatedLog) -> None:
-    while True:
-        await asyncio.sleep(_LOG_LOOK_S)
-        log.keep_small()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

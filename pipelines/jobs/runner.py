@@ -11,7 +11,7 @@ from cluster.errors import ChildError, StorageError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
-from cluster.logs import log_to
+from cluster.logs import keep_small, log_to
 from cluster.metrics import push_to
 from cluster.node_metrics import watch_node
 from pipelines.jobs.errors import BusyError, JobsError, job_error
@@ -125,7 +125,9 @@ class RunnerActor(Runner):
 
     def __init__(self, config: WorkerConfig) -> None:
         super().__init__(config)
-        log_to(Home(config.settings.home).log, config.settings.log_format)
+        log = Home(config.settings.home).log
+        log_to(log, config.settings.log_format)
+        keep_small(log)
         push_to(config.cache_url)
         watch_node(config.settings.home)
 

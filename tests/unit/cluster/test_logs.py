@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.logs import MOST_BYTES, RotatedLog, about, log_to
+from cluster.logs import MOST_BYTES, about, begin_anew, log_to
 
 LOG = logging.getLogger("mediaray.test")
 
@@ -85,15 +85,20 @@ def test_a_process_that_is_told_twice_writes_once(tmp_path):
     assert len((tmp_path / "log").read_text().splitlines()) == 1
 
 
-def test_a_file_that_others_filled_is_begun_anew_and_they_follow(tmp_path):
+def test_a_file_that_is_long_is_begun_anew_and_its_writers_follow(tmp_path):
     log_to(tmp_path / "log", "text")
-    kept = RotatedLog(tmp_path / "log", "text")
-    logging.getLogger("mediaray").removeHandler(kept)  # another process's
     LOG.warning("x" * MOST_BYTES)
-    kept.keep_small()
+    begin_anew(tmp_path / "log")
     LOG.warning("next")
-    kept.keep_small()
+    begin_anew(tmp_path / "log")
     assert (tmp_path / "log").read_text().endswith("next\n")
     assert (tmp_path / "log.1").stat().st_size > MOST_BYTES
     assert not (tmp_path / "log.2").exists()
-    kept.close()
+
+
+def test_the_last_three_stay(tmp_path):
+    for number in range(5):
+        (tmp_path / "log").write_bytes(b"%d" % number * (MOST_BYTES + 1))
+        begin_anew(tmp_path / "log")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.1", "log.2", "log.3"]
+    assert [(tmp_path / f"log.{number}").read_bytes()[:1] for number in (1, 2, 3)] == [b"4", b"3", b"2"]
