@@ -29,7 +29,7 @@ from pipelines.bulk.watch_notes import (
 )
 from pipelines.jobs.errors import InvalidError, UnknownError
 from pipelines.jobs.models import Job, State
-from pipelines.jobs.service import Request
+from pipelines.jobs.service import MAX_SOURCES, Request
 from pipelines.jobs.states import TERMINAL
 
 IMPORT = "collection-import"
@@ -54,27 +54,35 @@ class Jobs(Protocol):
 
 @dataclass
 class Pending:
-    """Folders that wait for an import, since when, and when the last of them changed. Times are of one clock."""
+    """Folders that wait for an import: of each since when, and when it changed last. Times are of one clock."""
 
     pace: Pace
-    folders: set[str] = field(default_factory=set)
-    since_s: float = 0.0
-    changed_s: float = 0.0
+    _times: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def folders(self) -> Set[str]:
+        return self._times.keys()
 
     def note(self, folders: Set[str], now_s: float) -> None:
-        if folders and not self.folders:
-            self.since_s = now_s
-        if folders:
-            self.changed_s = now_s
-        self.folders |= folders
+        for folder in folders:
+            since_s, _ = self._times.get(folder, (now_s, now_s))
+            self._times[folder] = (since_s, now_s)
 
-    def due(self, now_s: float) -> bool:
-        """Whether it is quiet, or was loud for so long that it is imported all the same."""
-        quiet = now_s - self.changed_s >= self.pace.quiet_s or now_s - self.since_s >= self.pace.most_s
-        return bool(self.folders) and quiet
+    def begin_anew(self, folders: Set[str], at_s: float) -> None:
+        """They wait since then: what they waited for before wasn't quiet, and hurries no other."""
+        self._times |= dict.fromkeys(folders, (at_s, at_s))
+
+    def due(self, folders: Set[str], now_s: float) -> bool:
+        """Whether it is quiet in these, or was loud for so long that they are imported all the same."""
+        waiting = [self._times[folder] for folder in folders & self.folders]
+        return bool(waiting) and (
+            now_s - max(changed_s for _, changed_s in waiting) >= self.pace.quiet_s
+            or now_s - min(since_s for since_s, _ in waiting) >= self.pace.most_s
+        )
 
     def drop(self, folders: Set[str]) -> None:
-        self.folders -= folders
+        for folder in folders:
+            self._times.pop(folder, None)
 
 
 class Watchers:
@@ -196,10 +204,11 @@ class Watcher:
         self._importing = None
         now_s = time.monotonic()
         ready = self._pending.folders - {each for each, (_, until_s) in self._failed.items() if now_s < until_s}
-        if not ready or not self._pending.due(now_s):
+        if not self._pending.due(ready, now_s):
             return
         away = await asyncio.to_thread(absent, self._kinds, self._now.mounts)
         self._tell(away=away)
+        self._pending.begin_anew(ready & away.keys(), now_s)
         here = sorted(ready - away.keys(), key=lambda folder: (folder in self._failed, folder))
         if not here:
             return
@@ -208,7 +217,7 @@ class Watcher:
             return
         kinds = self._kinds[here[0]]
         alike = [each for each in here if self._kinds[each] == kinds and each not in self._failed]
-        alike = alike or here[:1]  # one whose import failed holds up no other
+        alike = alike[:MAX_SOURCES] or here[:1]  # one whose import failed holds up no other
         wanted = Request(IMPORT, tuple(alike), {"into": self._collection.name, "kinds": list(kinds)})
         try:
             job = await self._jobs.submit(wanted, owner=self._wanted.owner, idempotency_key=None)
@@ -248,8 +257,9 @@ class Watcher:
         now_s = time.monotonic()
         for folder in folders:
             failures = self._failed.get(folder, (0, 0.0))[0] + 1
-            self._failed[folder] = (failures, now_s + self._pace.again_s * min(failures, _MOST_AGAIN))
-        self._pending.note(folders, now_s)
+            until_s = now_s + self._pace.again_s * min(failures, _MOST_AGAIN)
+            self._failed[folder] = (failures, until_s)
+            self._pending.begin_anew({folder}, until_s)
 
     async def _import_of_others(self) -> str | None:
         """An import into the collection that hasn't ended."""

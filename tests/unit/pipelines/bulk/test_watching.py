@@ -238,6 +238,16 @@ def test_folders_whose_import_failed_are_imported_again_each_by_itself(place, tm
     place.until(lambda: place.summary().error is None)
 
 
+def test_no_more_folders_are_imported_at_once_than_a_job_may_have(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.bulk.watching.MAX_SOURCES", 1)
+    other = tmp_path / "other"
+    other.mkdir()
+    place.watch(place.library, other)
+    place.settle()
+    assert [job.sources for job in place.imports(2)] == [(str(place.library),), (str(other),)]
+    assert place.summary().error is None
+
+
 def test_a_folder_that_is_refused_holds_up_no_other(place, tmp_path):
     outside = tmp_path.parent / f"{tmp_path.name}-beside"
     outside.mkdir()
@@ -351,19 +361,30 @@ def test_an_import_in_whatever_state_is_found(place, state):
 
 def test_it_is_due_when_it_was_quiet_for_long_enough():
     pending = Pending(Pace(quiet_s=5, most_s=600))
-    assert not pending.due(100)
+    assert not pending.due({"/a", "/b"}, 100)
     pending.note({"/a"}, 100)
     pending.note({"/b"}, 104)
-    assert [pending.due(at) for at in (105, 108.9, 109)] == [False, False, True]
+    assert [pending.due({"/a", "/b"}, at) for at in (105, 108.9, 109)] == [False, False, True]
     pending.drop({"/a", "/b"})
-    assert not pending.due(200)
+    assert not pending.due({"/a", "/b"}, 200)
 
 
 def test_what_is_never_quiet_is_due_in_the_end():
     pending = Pending(Pace(quiet_s=5, most_s=600))
     for at in range(0, 700):
         pending.note({"/a"}, at)
-        assert pending.due(at) == (at >= 600)
+        assert pending.due({"/a"}, at) == (at >= 600)
+
+
+@pytest.mark.parametrize("again_s", [0, 700])
+def test_one_that_waits_for_something_else_hurries_no_other(again_s):
+    """Its disk is away, or its import fails: for longer than one may be loud."""
+    pending = Pending(Pace(quiet_s=5, most_s=600))
+    pending.note({"/failing"}, 0)
+    pending.begin_anew({"/failing"}, again_s)
+    pending.note({"/loud"}, 703)
+    assert [pending.due({"/loud"}, at) for at in (704, 708)] == [False, True]
+    assert pending.due({"/loud", "/failing"}, 704) == (again_s == 0)
 
 
 # Notes
@@ -402,19 +423,6 @@ def test_a_folder_that_is_gone_for_good_is_left_out_of_a_watch_that_is_begun_ane
     assert imported(place.collection).folders == {str(place.library): ("image",)}
 
 
-def test_a_folder_s_kinds_are_those_asked_for_last(place):
-    note_imported(place.collection, [str(place.library)], ("video",))
-    note_imported(place.collection, [f"file://{place.library}"], ("video", "image"))
-    assert imported(place.collection).folders == {str(place.library): ("video", "image")}
-
-
-def test_damaged_notes_are_as_none(place):
-    note_imported(place.collection, [str(place.library)], ("image",))
-    begin_watch(place.collection, "somebody")
-    (place.collection.folder / "watching.json").write_text('{"error": ')
-    assert place.summary().error is None
-    (place.collection.folder / "watch.json").write_text("")
-    assert place.summary() is None
 @pytest.mark.parametrize("other", ["import", "watch"])
 def test_whoever_notes_a_folder_meanwhile_loses_none(place, tmp_path, monkeypatch, other):
     gone, later = tmp_path / "gone", tmp_path / "later"
@@ -442,3 +450,16 @@ def test_whoever_notes_a_folder_meanwhile_loses_none(place, tmp_path, monkeypatc
     assert set(read(place.collection).folders) == {str(place.library), str(later), *beside}
 
 
+def test_a_folder_s_kinds_are_those_asked_for_last(place):
+    note_imported(place.collection, [str(place.library)], ("video",))
+    note_imported(place.collection, [f"file://{place.library}"], ("video", "image"))
+    assert imported(place.collection).folders == {str(place.library): ("video", "image")}
+
+
+def test_damaged_notes_are_as_none(place):
+    note_imported(place.collection, [str(place.library)], ("image",))
+    begin_watch(place.collection, "somebody")
+    (place.collection.folder / "watching.json").write_text('{"error": ')
+    assert place.summary().error is None
+    (place.collection.folder / "watch.json").write_text("")
+    assert place.summary() is None
