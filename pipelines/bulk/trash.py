@@ -43,7 +43,7 @@ ENTRIES = pa.schema(
         AT: pa.timestamp("us", tz="UTC"),
     }
 )
-_PLAN, _DONE = "plan", "done"
+_PLAN, _DONE, _ENTRIES = "plan", "done", "entries"
 _DAY_S = 86_400.0
 Tell = Callable[[float], None]
 
@@ -71,7 +71,7 @@ class Trash:
 
     def runs(self) -> list[str]:
         """The oldest first."""
-        return sorted({part.parent.parent.name for part in self._folder.glob("*/entries/*.parquet")})
+        return sorted({part.parent.parent.name for part in self._folder.glob(f"*/{_ENTRIES}/*.parquet")})
 
     def unfinished(self) -> list[str]:
         """Runs that were broken off while files went."""
@@ -266,6 +266,7 @@ class Trash:
         if len(paths) < len(self.entries(run)):
             self._entries(run).drop(paths, before=datetime.now(UTC))
         else:
+            shutil.rmtree(self._folder / run / _ENTRIES)  # first: without it nothing that is left of a run counts
             shutil.rmtree(self._folder / run)
         for folder in {Path(entry["trashed"]).parent for entry in entries if entry["trashed"]}:
             with contextlib.suppress(OSError):  # others use it, or it was never made
@@ -278,7 +279,7 @@ class Trash:
         flush_folder(self._folder / run)
 
     def _entries(self, run: str) -> Table:
-        return Table(self._folder / run / "entries", ENTRIES, "path")
+        return Table(self._folder / run / _ENTRIES, ENTRIES, "path")
 
     def _saved(self, run: str, table: str) -> Table:
         schema, key = (FILES, "uri") if table == OF_FILES else (RESULTS, "identity")

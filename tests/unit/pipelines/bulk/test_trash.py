@@ -1,6 +1,7 @@
 """The trash: what goes comes back byte for byte, whatever is killed on the way, and nothing else is touched."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -366,6 +367,26 @@ def test_what_comes_back_of_one_folder_leaves_a_run_that_was_broken_off_to_be_fi
     trash.finish("run", silent)
     assert sorted(state_of(desk.library)) == ["0/0.jpg", "0/2.jpg", "0/4.jpg"]
     assert trash.unfinished() == []
+
+
+@pytest.mark.parametrize("does", ["restore", "empty"])
+def test_a_run_that_is_forgotten_is_never_taken_for_one_that_was_broken_off(files, trash, monkeypatch, does):
+    """Else who is told of it has the files that came back go once more."""
+    threw(trash, "run", entry_of(files[0]))
+    removed = shutil.rmtree
+
+    def killed_after_its_mark(folder: Path) -> None:
+        if (folder / "done").exists():
+            (folder / "done").unlink()
+            raise Killed
+        removed(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed_after_its_mark)
+        with pytest.raises(Killed):
+            trash.restore("run", silent) if does == "restore" else trash.empty("run")
+    assert trash.unfinished() == []
+    assert trash.runs() == []
 
 
 def test_what_a_run_would_do_is_told_without_doing_it(desk, files, trash):
