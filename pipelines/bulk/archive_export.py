@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from cluster.disk import disk_errors, flush_folder, make_folder
-from cluster.home import write_private
 from cluster.staging import check_target, publish, remove_staged, staged_name
 from pipelines.bulk.archive_formats import FORMATS, Entry, laid_out, write_entry
 from pipelines.bulk.archiving import ARCHIVE, FORMAT, WRITTEN
+from pipelines.bulk.choosing import noted_once
 from pipelines.bulk.copying import FAILED, TABLE
 from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
 from pipelines.bulk.export_catalogue import CATALOGUE, named_rows
@@ -54,13 +54,8 @@ def pack_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
         StorageError: ``collection_busy``, ``output_exists``, ``output_outside_roots``, ``disk_full``.
         UnitDroppedError: this driver was taken away.
     """
-    note = bench.scratch.parent / _PACKED
     with export.collection.alone(export.key, bench.driver.job_id):
-        if not note.exists():
-            check_target(export.output, bench.write_roots, overwrite=export.overwrite)
-            note_staging(bench.scratch.parent, {export.output.parent})
-            write_private(note, _packed(bench, export, runner).model_dump_json())
-        packed = _Packed.model_validate_json(note.read_text())
+        packed = noted_once(bench.scratch.parent / _PACKED, _Packed, lambda: _packed(bench, export, runner))
         publish(packed.staged, export.output, overwrite=export.overwrite, size_bytes=packed.size_bytes)
         flush_folder(export.output.parent)
         remove_staged(export.output.parent, tag_of(bench.driver.job_id))
@@ -69,6 +64,8 @@ def pack_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
 
 def _packed(bench: Workbench, export: Export, runner: Runner) -> _Packed:
     began = time.monotonic()
+    check_target(export.output, bench.write_roots, overwrite=export.overwrite)
+    note_staging(bench.scratch.parent, {export.output.parent})
     format_ = FORMATS[export.output.suffix.lower()]
     rows, failed = copyable(planned_once(bench, export))
     files = len(rows) + len(failed)

@@ -1,17 +1,17 @@
 """What a job is done with, chosen once: a driver that follows a killed one goes on with the same."""
 
 import os
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from cluster.disk import flush_folder
-from cluster.home import write_private
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.view import selected
 from pipelines.jobs.workbench import Workbench
@@ -48,18 +48,29 @@ def began(bench: Workbench, what: str) -> datetime:
 def noted_once(note: Path, form: type[Note], tell: Callable[[], Note]) -> Note:
     """What ``tell`` tells, kept in ``note``: the next time it is read from there."""
     if not note.exists():
-        write_private(note, tell().model_dump_json())
+        keep_note(note, tell())
     return form.model_validate_json(note.read_bytes())
+
+
+def keep_note(note: Path, told: BaseModel) -> None:
+    """Keep ``told`` in ``note``, instead of what was there."""
+    _keep(note, lambda file: file.write(told.model_dump_json().encode()))
 
 
 def once(note: Path, choose: Callable[[], pa.Table]) -> pa.Table:
     """What ``choose`` tells, kept in ``note``: the next time it is read from there."""
     if not note.exists():
-        making = note.with_name(f".{note.name}")
-        with making.open("wb") as file:
-            pq.write_table(choose(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        making.replace(note)
-        flush_folder(note.parent)
+        table = choose()
+        _keep(note, lambda file: pq.write_table(table, file))
     return pq.read_table(note, partitioning=None)
+
+
+def _keep(note: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Whole or not at all, also after a power cut: later drivers would end at half a note, each of them."""
+    making = note.with_name(f".{note.name}.{uuid.uuid4().hex}")  # the driver before this one may be at it still
+    with making.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    making.replace(note)
+    flush_folder(note.parent)
