@@ -21,6 +21,7 @@ from cluster.object_paths import is_object_uri
 from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import COLLECTION
+from pipelines.jobs.workbench import Workbench
 
 _NOTE = "task.json"  # beside the results of each task
 _PREDECESSOR_S = 30.0  # a worker that is stuck is killed, which takes a moment on a machine that is busy
@@ -84,6 +85,11 @@ class Collection:
             there = ", ".join(each.name for each in all_collections(home)) or "none yet; mediaray collection-import"
             raise StorageError("collection_not_found", f"There is no collection {collection.name}. There are: {there}.")
         return collection
+
+    @classmethod
+    def of_job(cls, bench: Workbench) -> "Collection":
+        """The collection that a job's first source means. Raises as ``of_source``."""
+        return cls.of_source(bench.home, bench.sources[0])
 
     def results(self, task: Task) -> Table:
         """What ``task`` made so far."""

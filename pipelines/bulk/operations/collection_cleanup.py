@@ -97,10 +97,6 @@ class CleanupResult(BaseModel, frozen=True, extra="forbid"):
     elapsed_s: float
 
 
-def _collection(bench: Workbench) -> Collection:
-    return Collection.of_source(bench.home, bench.sources[0])
-
-
 def _folder(params: Params) -> Path | None:
     return Path(params.folder) if params.folder is not None else None
 
@@ -117,13 +113,13 @@ def _action(params: Params) -> str:
 
 def plan(bench: Workbench) -> Plan:
     params = bench.params
-    return driven({"collection": _collection(bench).name, "action": _action(params), "what": params.what})
+    return driven({"collection": Collection.of_job(bench).name, "action": _action(params), "what": params.what})
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
         return do_part(bench, unit)
-    began, collection, params = time.monotonic(), _collection(bench), bench.params
+    began, collection, params = time.monotonic(), Collection.of_job(bench), bench.params
     trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
     begun = bench.driver.job_id in trash.runs()  # by an earlier driver: what goes is listed already
     # It takes long, and others may import meanwhile.

@@ -52,14 +52,10 @@ class DuplicatesResult(BaseModel, frozen=True, extra="forbid"):
     elapsed_s: float
 
 
-def _collection(bench: Workbench) -> Collection:
-    return Collection.of_source(bench.home, bench.sources[0])
-
-
 def plan(bench: Workbench) -> Plan:
     operations = [CHECKSUM] if "exact" in bench.params.kinds else []
     operations += [task.operation for task in tasks_of(bench.params.kinds).values()]
-    collection = _collection(bench)
+    collection = Collection.of_job(bench)
     made = driven({"collection": collection.name, "operations": operations})
     if objects := objects_among(collection, bench.params.kinds):
         told = f"{objects} files are in object storage, and aren't compared: only files on disks are."
@@ -70,7 +66,7 @@ def plan(bench: Workbench) -> Plan:
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
         return do_part(bench, unit)
-    began, collection, params = time.monotonic(), _collection(bench), bench.params
+    began, collection, params = time.monotonic(), Collection.of_job(bench), bench.params
     groups, unknown = find_groups(bench, collection, params.kinds, params.distance, runner)
     groups.sort(key=lambda group: (-group.spare_bytes, group.best))
     (bench.scratch / _REPORT).write_text("".join(f"{group.model_dump_json()}\n" for group in groups))

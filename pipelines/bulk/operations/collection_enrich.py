@@ -60,10 +60,6 @@ class EnrichResult(BaseModel, frozen=True, extra="forbid"):
     elapsed_s: float
 
 
-def _collection(bench: Workbench) -> Collection:
-    return Collection.of_source(bench.home, bench.sources[0])
-
-
 def _tasks(bench: Workbench) -> list[Task]:
     """In the order in which they are named, each once."""
     tasks = [task_of(*each) for what in bench.params.what for each in _TASKS.get(what, ())]
@@ -71,13 +67,13 @@ def _tasks(bench: Workbench) -> list[Task]:
 
 
 def plan(bench: Workbench) -> Plan:
-    collection = _collection(bench)
+    collection = Collection.of_job(bench)
     return driven({"collection": collection.name, "operations": [task.operation for task in _tasks(bench)]})
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name == RUN:
-        return _enrich(bench, _collection(bench), runner)
+        return _enrich(bench, Collection.of_job(bench), runner)
     return do_sidecar_batch(bench, unit) if PREFER in unit.payload else do_batch(bench, unit)
 
 
@@ -117,7 +113,8 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     if not result.failed:
         return Outcome(result)
     tasks = _tasks(bench) + ([sidecar_task(bench.params.prefer)] if result.sidecars else [])
-    rows = [{"task": task.operation, **row} for task in tasks for row in failures(bench, _collection(bench), task)]
+    collection = Collection.of_job(bench)
+    rows = [{"task": task.operation, **row} for task in tasks for row in failures(bench, collection, task)]
     report = failed_report(bench, rows)
     told = f"{result.failed} times something could not be found out of a file; {report.name} tells what and why."
     return Outcome(result, (report,), (told,))

@@ -53,7 +53,7 @@ def _export(bench: Workbench) -> Export:
     if params.output is None:
         raise InvalidError("Name the folder to copy to, or an archive, as output.")
     export = Export(
-        collection=Collection.of_source(bench.home, bench.sources[0]),
+        collection=Collection.of_job(bench),
         where=params.where,
         template=params.template,
         output=local_path(params.output),

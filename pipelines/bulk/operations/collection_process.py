@@ -67,12 +67,8 @@ def _task(bench: Workbench) -> Task:
     return task_of(params.task, params.task_params, output, params.template)
 
 
-def _collection(bench: Workbench) -> Collection:
-    return Collection.of_source(bench.home, bench.sources[0])
-
-
 def plan(bench: Workbench) -> Plan:
-    collection, task, where = _collection(bench), _task(bench), bench.params.where
+    collection, task, where = Collection.of_job(bench), _task(bench), bench.params.where
     explain = {"collection": collection.name, "operation": task.operation, "parameters": task.params}
     return driven(explain if where is None else {**explain, "meet the condition": len(selected(collection, where))})
 
@@ -80,7 +76,7 @@ def plan(bench: Workbench) -> Plan:
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
         return do_batch(bench, unit)
-    collection, params = _collection(bench), bench.params
+    collection, params = Collection.of_job(bench), bench.params
     processed = process(
         bench,
         collection,
@@ -98,7 +94,7 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     result = ProcessResult.model_validate(units[RUN].manifest)
     if not result.failed:
         return Outcome(result)
-    report = failed_report(bench, failures(bench, _collection(bench), _task(bench)))
+    report = failed_report(bench, failures(bench, Collection.of_job(bench), _task(bench)))
     told = f"{result.failed} of {result.files} files could not be done; {report.name} tells why."
     return Outcome(result, (report,), (told,))
 

@@ -24,18 +24,14 @@ class Params(CommonParams):
     where: Condition | None = None
 
 
-def _collection(bench: Workbench) -> Collection:
-    return Collection.of_source(bench.home, bench.sources[0])
-
-
 def plan(bench: Workbench) -> Plan:
-    collection = _collection(bench)
+    collection = Collection.of_job(bench)
     needs = Needs(cpus=1, max_cpus=1, seconds=5.0, memory_bytes=1 << 30)
     return Plan(units=(Unit(name=_UNIT, needs=needs),), explain={"collection": collection.name})
 
 
 def run(bench: Workbench, _unit: Unit) -> Report:
-    report = report_on(_collection(bench), bench.params.where)
+    report = report_on(Collection.of_job(bench), bench.params.where)
     (bench.scratch / _PAGE).write_text(page_of(report))
     charts = [chart.model_dump() for chart in charts_of(report)]
     bench.call_with(_DRAW, Drawn, {}, charts=charts, folder=str(bench.scratch))

@@ -75,23 +75,19 @@ def spec_of(width: int, format_: str) -> ThumbnailSpec:
     return ThumbnailSpec.model_validate({"sizes": (str(width),), "fit": "inside", "format": format_})
 
 
-def _collection(bench: Workbench) -> Collection:
-    return Collection.of_source(bench.home, bench.sources[0])
-
-
 def _table(bench: Workbench) -> Table:
     """What came of each file in this job: the next one looks anew, for the cache forgets."""
     return Table(bench.scratch.parent / _NAME, _OUTCOMES, "uri")
 
 
 def plan(bench: Workbench) -> Plan:
-    collection = _collection(bench)
+    collection = Collection.of_job(bench)
     bench.warmer.check()
     return driven({"collection": collection.name, "widths": list(bench.params.thumbnails)})
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
-    return _warm(bench, _collection(bench), runner) if unit.name == RUN else _do_batch(bench, unit)
+    return _warm(bench, Collection.of_job(bench), runner) if unit.name == RUN else _do_batch(bench, unit)
 
 
 def _warm(bench: Workbench, collection: Collection, runner: Runner) -> WarmResult:
