@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from cluster.errors import StorageError
 from cluster.locations import local_path
 from cluster.object_paths import is_object_uri
+from pipelines.bulk.choosing import keep_note, noted_once
 from pipelines.bulk.cleaning import Cleaning, What
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
@@ -123,10 +124,10 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
     trash = Trash(collection, bench.home, (*bench.write_roots, collection.folder))
     begun = bench.driver.job_id in trash.runs()  # by an earlier driver: what goes is listed already
     # It takes long, and others may import meanwhile.
-    groups, unknown = ((), 0) if begun else _groups(bench, collection, params, runner)
+    groups, unknown = ((), _left(bench).unknown) if begun else _groups(bench, collection, params, runner)
     with collection.alone("files", bench.driver.job_id):
         if _cleans(params):
-            entries, kept = _clean(bench, collection, trash, params, groups)
+            entries, kept = _clean(bench, collection, trash, params, groups, unknown)
         else:
             entries, kept = _instead(bench, trash, params)
         unfinished = len(trash.unfinished())
@@ -149,6 +150,22 @@ Entries = Sequence[dict[str, Any]]
 Kept = Sequence[tuple[str, str]]
 
 
+class _Left(BaseModel):
+    """What a cleanup told before the first file went: what it keeps, and how many files couldn't be looked at."""
+
+    kept: list[tuple[str, str]] = []
+    unknown: int = 0
+
+
+def _left_at(bench: Workbench) -> Path:
+    return bench.scratch.parent / "left.json"
+
+
+def _left(bench: Workbench) -> _Left:
+    """As the driver noted it that began this job's run."""
+    return noted_once(_left_at(bench), _Left, _Left)
+
+
 def _cleans(params: Params) -> bool:
     return not params.restore and not params.finish and params.empty_days is None
 
@@ -162,11 +179,10 @@ def _groups(bench: Workbench, collection: Collection, params: Params, runner: Ru
 
 
 def _clean(
-    bench: Workbench, collection: Collection, trash: Trash, params: Params, groups: Sequence[Group]
+    bench: Workbench, collection: Collection, trash: Trash, params: Params, groups: Sequence[Group], unknown: int
 ) -> tuple[Entries, Kept]:
     """List what goes; and have it go. What an earlier driver of this job began is carried on."""
     run = bench.driver.job_id
-    kept: list[tuple[str, str]] = []
     if run not in trash.runs():
         cleaning = Cleaning(
             collection,
@@ -177,12 +193,12 @@ def _clean(
             gone_folders=params.gone_folders,
         )
         planned = cleaning.entries(params.what, groups, _folder(params))
-        kept += cleaning.kept
         if params.dry_run or not planned:
-            return planned, kept
+            return planned, cleaning.kept
+        keep_note(_left_at(bench), _Left(kept=cleaning.kept, unknown=unknown))
         trash.begin(run, pa.Table.from_pylist(planned, ENTRIES))
     moved = trash.finish(run, bench.tell)
-    return _of(trash.entries(run), moved), [*kept, *moved.left]
+    return _of(trash.entries(run), moved), [*_left(bench).kept, *moved.left]
 
 
 def _instead(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, Kept]:

@@ -12,7 +12,7 @@ import media_factory as factory
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
-from unit.pipelines.bulk.desk import report, settle
+from unit.pipelines.bulk.desk import HereAndNow, report, settle
 from unit.pipelines.bulk.mixed import THUMBNAILS, listed, mixed_library, names
 from unit.pipelines.bulk.test_duplicates import scene
 from unit.pipelines.bulk.test_trash import rows_of, state_of
@@ -20,11 +20,15 @@ from unit.pipelines.bulk.test_trash import rows_of, state_of
 from cluster import identity
 from cluster.errors import StorageError
 from pipelines.bulk import digests
+from pipelines.bulk.driving import RUN
 from pipelines.bulk.operations import collection_cleanup
 from pipelines.bulk.operations.collection_cleanup import OPERATION, Params
 from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
 from pipelines.bulk.operations.collection_process import OPERATION as PROCESS
 from pipelines.bulk.tasks import task_of
+from pipelines.bulk.trash import Trash
+from pipelines.jobs.errors import UnitDroppedError
+from pipelines.jobs.models import Unit
 
 EVERYTHING = ("missing", "orphaned", "temporary", "broken", "duplicates", "similar")
 
@@ -227,6 +231,25 @@ def test_only_files_that_may_be_the_same_as_one_in_the_folder_are_read(desk, imp
 def test_a_folder_that_isn_t_one_on_disk_is_refused_with_the_parameters(folder, told):
     with pytest.raises(ValidationError, match=told):
         Params(folder=folder)
+
+
+def test_a_cleanup_that_goes_on_after_a_kill_tells_all_that_stays(desk, library, monkeypatch):
+    (library / "broken.png").touch()  # so it isn't what was imported
+    what = ("missing", "broken", "duplicates")
+    bench = desk.begin(OPERATION, "collection:all", what=what, dry_run=False)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise UnitDroppedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(collection_cleanup, "find_groups", lambda *_, **__: ([], 2))
+        patched.setattr(Trash, "finish", killed)
+        with pytest.raises(UnitDroppedError):
+            OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
+    result = OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
+    assert (result.paths, result.kept, result.unknown) == (1, 1, 2)
+    (kept,) = map(json.loads, (bench.scratch / "kept.jsonl").read_text().splitlines())
+    assert Path(kept["path"]).name == "broken.png"
 
 
 def test_staged_files_of_a_running_job_and_young_ones_stay(desk, library):
