@@ -38,7 +38,7 @@ _NEEDS = Needs(cpus=1, max_cpus=1, seconds=2.0, memory_bytes=256 << 20)
 
 
 class SidecarsRead(BaseModel, frozen=True, extra="forbid"):
-    """Of ``files`` that have side-cars, or a table above them, some were read now (``done``), others are ``known``.
+    """Of ``files`` that have side-cars, or a table above them, this job read some (``done``); others are ``known``.
 
     ``failed``: none of a file's can be read. ``gone``: files that have none any more.
     """
@@ -102,14 +102,15 @@ def read_sidecars(
         if todo or gone:
             table.compact()
         states = table.read(("identity", "state"))
+    done = {row["identity"] for row in todo} | (through & with_some)  # by an earlier driver of this job
     failed = states.filter(pc.equal(states["state"], "failed"))["identity"].to_pylist()
     return SidecarsRead(
         task=task.key,
         files=len(found),
-        done=len(todo),
-        known=len(found) - len(todo),
+        done=len(done),
+        known=len(found) - len(done),
         failed=len(with_some & set(failed)),
-        gone=len(gone),
+        gone=len(gone) + len(through & present - with_some),
         elapsed_s=round(time.monotonic() - start_s, 3),
     )
 

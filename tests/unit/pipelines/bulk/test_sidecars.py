@@ -8,11 +8,15 @@ import av
 import media_factory as factory
 import pytest
 from PIL import Image
-from unit.pipelines.bulk.desk import report, settle
+from unit.pipelines.bulk.desk import HereAndNow, report, settle
 
+from pipelines.bulk import sidecars
 from pipelines.bulk.collection import Collection
+from pipelines.bulk.driving import RUN
 from pipelines.bulk.operations.collection_enrich import OPERATION
 from pipelines.bulk.sidecars import sidecar_task
+from pipelines.jobs.errors import UnitDroppedError
+from pipelines.jobs.models import Unit
 
 
 def results(collection: Collection, prefer: Any = "sidecar") -> dict[str, dict[str, Any]]:
@@ -100,6 +104,29 @@ def test_fields_go_with_their_side_car(desk, library, imported):
     assert enriched(desk)["gone"] == 3
     assert results(collection)["beach.jpg"]["fields"] == {}
     assert enriched(desk)["gone"] == 0
+
+
+def test_what_a_killed_driver_read_counts_as_done_by_the_job(desk, library, imported, monkeypatch):
+    imported()
+    monkeypatch.setattr(sidecars, "_BATCH", 1)
+    bench = desk.begin(OPERATION, "collection:all", what=("sidecars",))
+    with pytest.raises(UnitDroppedError):
+        OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench, most=3))
+    told = OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench)).sidecars
+    assert (told.files, told.done, told.known) == (4, 4, 0)
+
+
+def test_what_a_killed_driver_told_to_be_gone_counts(desk, library, imported, monkeypatch):
+    imported()
+    enriched(desk)
+    (library / "film.nfo").write_text("<movie><title>Film II</title></movie>")
+    (library / "sub" / "beach.JSON").unlink()
+    (library / "metadata.csv").unlink()
+    bench = desk.begin(OPERATION, "collection:all", what=("sidecars",))
+    with pytest.raises(UnitDroppedError):
+        OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench, most=0))
+    told = OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench)).sidecars
+    assert (told.files, told.done, told.known, told.gone) == (1, 1, 0, 3)
 
 
 def test_a_side_car_that_can_t_be_read_is_told_and_holds_up_no_other(desk, library, imported):
