@@ -85,7 +85,7 @@ class _Digest:
 
 
 _NONE = _Digest("", settled=False)
-_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _known(table: Table, since: datetime) -> dict[tuple[str, str], _Digest]:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from pipelines.bulk.choosing import once
 from pipelines.bulk.collection import Collection, are_objects
 from pipelines.bulk.conditions import check_condition
 from pipelines.bulk.export_catalogue import CATALOGUE, exported_names
+from pipelines.bulk.facts import micros_of
 from pipelines.bulk.name_template import columns_of, name_of
 from pipelines.bulk.safe_names import apart, forms_of
 from pipelines.bulk.view import CollectionView
@@ -26,7 +26,6 @@ _PLANNED = "planned.parquet"  # in the job's scratch
 _BATCH_BYTES, _MOST_ROWS = 256 << 20, 256
 _BYTES_PER_S = 50e6
 _MEMORY_BYTES = 64 << 20
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def planned(export: Export) -> pa.Table:
         {
             "uri": pa.array([row["uri"] for row, _ in files], pa.string()),
             "size_bytes": pa.array([row["size_bytes"] for row, _ in files], pa.int64()),
-            "modified_us": pa.array([_micros(row["modified_at"]) for row, _ in files], pa.int64()),
+            "modified_us": pa.array([micros_of(row["modified_at"]) for row, _ in files], pa.int64()),
             "target": pa.array([target for _, target in files], pa.string()),
         }
     )
@@ -133,7 +132,3 @@ def batches_of(rows: pa.Table) -> tuple[int, Needs]:
     size = max(1, min(_MOST_ROWS, _BATCH_BYTES // mean_bytes))
     needs = Needs(cpus=1, max_cpus=1, seconds=max(1.0, size * mean_bytes / _BYTES_PER_S), memory_bytes=_MEMORY_BYTES)
     return size, needs
-
-
-def _micros(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)

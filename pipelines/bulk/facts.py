@@ -1,4 +1,7 @@
-"""What the file system tells of a collection's files now: whether each is as it was imported, and which are one."""
+"""What the file system tells of a collection's files now: whether each is as it was imported, and which are one.
+
+Times of rows are of whole microseconds, those of the file system of nanoseconds.
+"""
 
 import os
 from collections.abc import Mapping
@@ -22,8 +25,17 @@ def is_as_imported(row: Mapping[str, Any], facts: os.stat_result) -> bool:
     """Whether a file is what its row says: by its ``stamp``, or by ``size_bytes`` and ``modified_at`` without one."""
     if row["stamp"] is not None:
         return bool(listed_stamp_of(facts).digest == row["stamp"])
-    modified_us = (row["modified_at"] - _EPOCH) // timedelta(microseconds=1)
-    return bool((facts.st_size, facts.st_mtime_ns // 1000) == (row["size_bytes"], modified_us))
+    return bool((facts.st_size, facts.st_mtime_ns // 1000) == (row["size_bytes"], micros_of(row["modified_at"])))
+
+
+def time_of(modified_ns: int) -> datetime:
+    """A time of the file system, as rows have it."""
+    return _EPOCH + timedelta(microseconds=modified_ns // 1000)
+
+
+def micros_of(at: datetime) -> int:
+    """A time as rows have it, in microseconds since the epoch."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def file_of(facts: os.stat_result) -> str:
@@ -38,6 +50,11 @@ def file_of(facts: os.stat_result) -> str:
 def holds_as_much(facts: os.stat_result, stamp: str) -> bool:
     """Whether a file has the size and the time that a ``stamp`` of it tells, wherever it lies now."""
     return listed_stamp_of(facts).digest.split(":")[2:4] == stamp.split(":")[2:4]
+
+
+def is_same_but_device(stamp: str, other: str) -> bool:
+    """Whether two stamps of a path tell the same file: a disk has another number after each mount, perhaps."""
+    return stamp.partition(":")[2] == other.partition(":")[2]
 
 
 def device_in(stamp: str | None) -> int | None:

@@ -5,16 +5,20 @@ import os
 import tarfile
 import zipfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 from unit.pipelines.bulk.desk import DAY_S, HereAndNow, settle
 
+from cluster import identity
 from cluster.errors import ChildFailedError
 from cluster.files import OpenFile
 from cluster.identity import Identity
+from pipelines.bulk.collection import FILES
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.importing import Looked, seen_in
 from pipelines.bulk.operations.collection_enrich import OPERATION as ENRICH
@@ -225,6 +229,25 @@ def test_what_is_closed_is_closed_with_all_that_is_below_and_nothing_beside():
         for path in ("/a/b/c/d.jpg", "/a/b/c.jpg", "/a/bc.jpg", "/a/c/b/d.jpg", "/b/c.jpg")
     }
     assert [*found.values()] == [False, False, True, True, False]
+
+
+def test_a_disk_that_has_another_number_since_it_was_mounted_anew_isn_t_read_again(desk, monkeypatch):
+    monkeypatch.setattr(identity, "SETTLED_S", -1.0)
+    for name in ("a.png", "b.png", "c.png"):
+        (desk.library / name).write_bytes(name.encode())
+    imported(desk, desk.library)
+    files = desk.collection().files
+    before = {row["path"]: row for row in files.read().to_pylist()}
+    changed = {"a.png": f"9{before['a.png']['stamp']}", "b.png": f"{before['b.png']['stamp']}9"}
+    rows = [{**before[path], "stamp": stamp, "at": datetime.now(UTC)} for path, stamp in changed.items()]
+    files.append("remounted", pa.Table.from_pylist(rows, FILES))
+    bench = desk.begin(OPERATION, desk.library, into="all")
+    runner = HereAndNow(OPERATION, bench)
+    result = OPERATION.run(bench, Unit(name=RUN), runner)
+    assert (result.new, result.changed, runner.sizes) == (0, 1, [1])
+    assert {row["path"]: row["stamp"] for row in files.read().to_pylist()} == {
+        path: row["stamp"] for path, row in before.items()
+    }
 
 
 class Growing(HereAndNow):
