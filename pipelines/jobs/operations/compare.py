@@ -48,11 +48,13 @@ def plan(bench: Workbench) -> Plan:
         slots=bench.slots,
     )
     stamps = bench.settled_stamps(bench.sources)
+    # Stamps alone don't tell them: see the addresses of ``transcode``.
+    versions = None if stamps is None else (*identities.values(), *stamps)
     frames = comparison.reference_frames or 0
     join_s = 0.2 + frames / _FRAMES_PER_S + 2 * spec.moments * _STILL_S * bool(comparison.pieces)
     join_cpus = 0 if join_s < 1 else 1
     return Plan(
-        units=tuple(_unit(piece, comparison, stamps) for piece in comparison.pieces),
+        units=tuple(_unit(piece, comparison, versions) for piece in comparison.pieces),
         shared={
             "plan": comparison.model_copy(update={"pieces": ()}).model_dump(mode="json"),
             "identities": identities,
@@ -70,11 +72,11 @@ def plan(bench: Workbench) -> Plan:
     )
 
 
-def _unit(piece: Piece, comparison: ComparisonPlan, stamps: tuple[str, ...] | None) -> Unit:
+def _unit(piece: Piece, comparison: ComparisonPlan, versions: tuple[str, ...] | None) -> Unit:
     key = None
-    if stamps is not None:
+    if versions is not None:
         settings = comparison.model_dump_json(exclude={"pieces", "warnings", "reference_frames", "distorted_frames"})
-        parts = (build_id("pieces"), *stamps, settings, piece.model_dump_json(exclude={"number", "cost_s"}))
+        parts = (build_id("pieces"), *versions, settings, piece.model_dump_json(exclude={"number", "cost_s"}))
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return Unit(
         name=f"piece-{piece.number:04d}",

@@ -76,7 +76,7 @@ def plan(bench: Workbench) -> Plan:
     scratch_bytes = _JOINED_TWICE * (transcode.estimated_size_bytes or 0)
     bench.check_space(scratch_bytes, transcode.estimated_size_bytes or 0, _read_share(transcode))
     chunked = transcode.method == "chunk"
-    address = _Address(bench.settled_stamps(bench.sources), transcode)
+    address = _Address(identity.digest, bench.settled_stamps(bench.sources), transcode)
     return Plan(
         units=_pieces(transcode, address) if chunked else (_film(transcode),),
         shared={
@@ -97,9 +97,13 @@ def _read_share(transcode: TranscodePlan) -> float:
 
 
 class _Address:
-    """Addresses of pieces: whatever their bytes depend on. None for a source that may still be written."""
+    """Addresses of pieces: whatever their bytes depend on. None for a source that may still be written.
 
-    def __init__(self, stamps: tuple[str, ...] | None, transcode: TranscodePlan) -> None:
+    The stamp alone doesn't tell it: where a file system has no inode numbers of its own, they are drawn at each mount.
+    """
+
+    def __init__(self, identity: str, stamps: tuple[str, ...] | None, transcode: TranscodePlan) -> None:
+        self._identity = identity
         self._stamps = stamps
         fields = {"start_s", "end_s", "container", "damage"}
         self._settings = transcode.model_dump_json(include=fields)
@@ -108,7 +112,8 @@ class _Address:
         if self._stamps is None:
             return None
         piece = "" if chunk is None else f"{chunk.number > 0} {chunk.model_dump_json(exclude={'number', 'cost_s'})}"
-        parts = (build_id("pieces"), *self._stamps, self._settings, stream.model_dump_json(exclude={"reason"}), piece)
+        version = (self._identity, *self._stamps)
+        parts = (build_id("pieces"), *version, self._settings, stream.model_dump_json(exclude={"reason"}), piece)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

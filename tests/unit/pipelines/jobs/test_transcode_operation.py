@@ -8,7 +8,7 @@ import pytest
 from unit.edits import edit_unseen
 from unit.pipelines.jobs.operating import bench, planned
 
-from cluster import identity
+from cluster import identity, storage
 from cluster.child import MediaChild
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.operations.transcode import OPERATION
@@ -51,6 +51,19 @@ def test_a_piece_of_a_film_after_an_edit_that_hides_is_another(film: Path, child
     keys = [{unit.key for unit in plan.units} for plan in (before, after)]
     assert [len(each) for each in keys] == [4, 4]
     assert not keys[0] & keys[1]
+
+
+def test_a_piece_of_another_film_that_was_given_the_same_inode_number_is_another(
+    film: Path, child: MediaChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As file systems without inode numbers of their own draw them at each mount."""
+    monkeypatch.setattr(storage, "stamp_of", lambda _: identity.Identity("1:2:3:4", settled=True))
+    before = planned(OPERATION, film, child, **LOSSLESS, chunk_s=0.4)
+    content = bytearray(film.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    film.write_bytes(content)
+    after = planned(OPERATION, film, child, **LOSSLESS, chunk_s=0.4)
+    assert not {unit.key for unit in before.units} & {unit.key for unit in after.units}
 
 
 def test_a_piece_that_another_build_made_is_another(
