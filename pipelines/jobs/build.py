@@ -33,10 +33,11 @@ def digest_of(folder: Path) -> str:
     """BLAKE3 over the names and contents of all Python files in a folder and below, but hidden ones: editors' notes."""
     digest = blake3()
     for path in sorted(folder.rglob("*.py")):
-        if path.name.startswith("."):
+        below = path.relative_to(folder)
+        if any(part.startswith(".") for part in below.parts):
             continue
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()}\n{len(content)}\n".encode())
+        digest.update(f"{below.as_posix()}\n{len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
 

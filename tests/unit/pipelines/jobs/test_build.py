@@ -29,6 +29,8 @@ def test_the_same_sources_elsewhere_are_the_same_build(copy):
 def test_what_an_editor_notes_beside_a_source_is_no_source(copy):
     (copy / ".#chunk.py").symlink_to("somebody@somewhere.1234")
     (copy / ".chunk.py").write_text("half a line")
+    (copy / ".ipynb_checkpoints").mkdir()
+    (copy / ".ipynb_checkpoints" / "chunk-checkpoint.py").write_text("half a line")
     assert digest_of(copy) == digest_of(MEDIA)
 
 
