@@ -7,6 +7,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, Any, TypeVar
 
@@ -21,6 +22,7 @@ from pipelines.bulk.upkeep import Summary, remove, summary
 from pipelines.bulk.view import CollectionView
 from pipelines.bulk.view import Query as Asked
 from pipelines.bulk.watch_notes import WatchSummary, begin_watch, end_watch
+from pipelines.jobs.asking import Asking
 from pipelines.jobs.catalogue import COLLECTION
 from pipelines.jobs.errors import ConflictError
 from pipelines.jobs.models import Job, State
@@ -31,6 +33,7 @@ from serve.guard import owner_of
 T = TypeVar("T")
 
 _AT_ONCE, _EXPORTS_AT_ONCE = 2, 2
+_LIMIT_S = 10.0  # of somebody who waits, for what tells of a folder
 _JOBS_AT_ONCE = 500
 _CHUNK_BYTES = 1 << 20
 _COLUMNS = (
@@ -69,6 +72,7 @@ def collections(jobs: JobService, home: Path) -> APIRouter:
     """The routes, for the collections below ``home``."""
     router = APIRouter(tags=["collections"])
     queries, exports = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_EXPORTS_AT_ONCE)
+    folders = Asking("folders")  # whoever looks at one on a share that hangs takes no turn of others
 
     async def in_turn(function: Callable[..., T], *arguments: Any, turns: asyncio.Semaphore = queries) -> T:
         async with turns:
@@ -95,7 +99,9 @@ def collections(jobs: JobService, home: Path) -> APIRouter:
     @router.put("/collections/{name}/watch")
     async def watch_collection(name: str, request: Request) -> WatchSummary:
         """Import what changes below the folders that were imported, while a server runs; and now, what did before."""
-        return await in_turn(begin_watch, Collection.of_source(home, name), owner_of(request))
+        collection = Collection.of_source(home, name)
+        begin = partial(begin_watch, collection, owner_of(request))
+        return await folders.ask(begin, f"The storage of a folder of {name}", _LIMIT_S)
 
     @router.delete("/collections/{name}/watch", status_code=204)
     async def unwatch_collection(name: str) -> Response:

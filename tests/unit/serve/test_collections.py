@@ -201,6 +201,18 @@ def test_a_watch_is_shown_until_it_ends(edge, collection):
     assert edge.client.delete("/v1/collections/shelf/watch").status_code == 204
 
 
+def test_a_share_that_hangs_is_told_and_takes_no_turn_of_others(edge, collection, monkeypatch):
+    back = threading.Event()
+    monkeypatch.setattr(serve.collections, "begin_watch", lambda *_: back.wait(20))
+    monkeypatch.setattr(serve.collections, "_LIMIT_S", 0.05)
+    try:
+        for _ in range(serve.collections._AT_ONCE):
+            assert problem(edge.client.put("/v1/collections/shelf/watch")) == (503, "storage_unavailable")
+        assert edge.client.get("/v1/collections/shelf").json()["watched"] is None
+    finally:
+        back.set()
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [("shelf", (422, "collection_without_folders")), ("nothing", (404, "collection_not_found"))],
