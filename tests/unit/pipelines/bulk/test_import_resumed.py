@@ -85,7 +85,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         code = "storage_unavailable" if int(Path(uri).stem) % 2 else "source_unreadable"
         raise StorageError(code, "It can't be had.")
 
-    monkeypatch.setattr(collection_import, "open_anywhere", refuse)
+    monkeypatch.setattr(collection_import, "open_source", refuse)
     return opened
 
 

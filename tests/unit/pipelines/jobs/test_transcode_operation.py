@@ -8,7 +8,7 @@ import pytest
 from unit.edits import edit_unseen
 from unit.pipelines.jobs.operating import bench, planned
 
-from cluster import identity, storage
+from cluster import files, identity
 from cluster.child import MediaChild
 from pipelines.jobs.catalogue import Outcome
 from pipelines.jobs.operations.transcode import OPERATION
@@ -57,7 +57,7 @@ def test_a_piece_of_another_film_that_was_given_the_same_inode_number_is_another
     film: Path, child: MediaChild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As file systems without inode numbers of their own draw them at each mount."""
-    monkeypatch.setattr(storage, "stamp_of", lambda _: identity.Identity("1:2:3:4", settled=True))
+    monkeypatch.setattr(files, "stamp_of", lambda _: identity.Identity("1:2:3:4", settled=True))
     before = planned(OPERATION, film, child, **LOSSLESS, chunk_s=0.4)
     content = bytearray(film.read_bytes())
     content[len(content) // 2] ^= 0xFF
