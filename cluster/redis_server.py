@@ -189,6 +189,11 @@ def running_jobs_url(settings: Settings, home: Home) -> str:
         folder = Path(home.folder_note.read_text())
     except OSError as error:
         raise StartupError(f"The server of {home.path} doesn't tell where its job store is.") from error
+    if not (folder / "redis.sock").exists():
+        raise StartupError(
+            f"The server of {home.path} has no private job store. If it was started with MEDIARAY_REDIS_URL, set that "
+            "here, too; if it is just starting, try again."
+        )
     server = _private_jobs(settings, home, folder)
     server.wait_ready()
     return server.url

@@ -243,6 +243,13 @@ def test_a_backup_is_taken_of_a_server_that_runs(home, tmp_path):
             servers.stop()
 
 
+def test_a_server_whose_redis_isn_t_named_is_told_instead_of_an_empty_backup(home, tmp_path):
+    home.folder_note.write_text(str(tmp_path))
+    with home.hold(), pytest.raises(StartupError, match="MEDIARAY_REDIS_URL"):
+        made(home, tmp_path / "backup.zip")
+    assert not (tmp_path / "backup.zip").exists()
+
+
 def test_names_tell_when_a_backup_was_begun():
     at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
     assert time_of(name_for(at)) == at
