@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Home:
             home.units,
             home.logs,
         ):
-            folder.mkdir(exist_ok=True, mode=0o700)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return home
 
     @property
@@ -90,8 +91,8 @@ class Home:
 
     @property
     def units(self) -> Path:
-        """Notes of which process of this node does which unit."""
-        return self.run / "units"
+        """Notes of which process of this node does which unit; other nodes may share the home."""
+        return self.run / "units" / socket.gethostname()
 
     @property
     def logs(self) -> Path:
@@ -179,6 +180,7 @@ class Home:
     @contextlib.contextmanager
     def working_on(self, unit: str) -> Iterator[None]:
         """Note that this process does a unit, so that it can be ended from outside should it fall silent."""
+        self.units.mkdir(parents=True, exist_ok=True, mode=0o700)
         note = self.units / unit
         write_private(note, json.dumps(_identity(os.getpid())))
         try:
