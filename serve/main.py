@@ -83,6 +83,16 @@ def _start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
     return replace_other_version(dispatcher, config, modules, VERSION, _BESIDE)
 
 
+def start_actors(settings: Settings, urls: RedisUrls) -> None:
+    """Start or find the registry and the dispatcher, where something else starts the edge; returns when both answer."""
+    config = WorkerConfig(settings, urls.jobs, urls.cache)
+    modules = [catalogue().module_of(name) for name in catalogue().names()]
+    registry = start_registry(config)
+    dispatcher = start_dispatcher(config, modules, VERSION, _BESIDE)
+    replace_other_version(dispatcher, config, modules, VERSION, _BESIDE)
+    ray.get(registry.ready.remote())
+
+
 def leave() -> None:
     """Take all of ours off a cluster that goes on without this server: jobs wait in the store for the next one."""
     ray_serve.delete(APPLICATION)
@@ -129,6 +139,15 @@ def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
     Raises:
         StartupError: a replica doesn't start.
     """
+    try:
+        application = edge_application(settings, urls, token)
+        ray_serve.run(application, name=APPLICATION, route_prefix="/", blocking=False)
+    except RuntimeError as error:
+        raise StartupError(f"The HTTP edge doesn't start: {error} Ray's logs are kept in the logs folder.") from error
+
+
+def edge_application(settings: Settings, urls: RedisUrls, token: str) -> ray_serve.Application:
+    """The HTTP edge, to be run."""
     deployment = ray_serve.deployment(
         name="edge",
         num_replicas=settings.api_replicas,
@@ -140,10 +159,7 @@ def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
         graceful_shutdown_timeout_s=1,
         graceful_shutdown_wait_loop_s=0.1,
     )(ray_serve.ingress()(Edge))
-    try:
-        ray_serve.run(deployment.bind(settings, urls, token), name=APPLICATION, route_prefix="/", blocking=False)
-    except RuntimeError as error:
-        raise StartupError(f"The HTTP edge doesn't start: {error} Ray's logs are kept in the logs folder.") from error
+    return deployment.bind(settings, urls, token)
 
 
 class Edge:
