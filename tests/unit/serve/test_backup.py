@@ -4,7 +4,7 @@ import asyncio
 import json
 import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import redis
+from pydantic import SecretStr
 from typer.testing import CliRunner
 from unit.pipelines.jobs.makers import short_folder, submission
 
 from cluster.errors import StartupError, StorageError
 from cluster.grants import grant
 from cluster.home import Home
-from cluster.redis_server import RedisServers, jobs_url_at_rest
+from cluster.redis_server import PrivateRedis, RedisServers, jobs_url_at_rest
 from cluster.settings import Settings
 from pipelines.bulk.collection import Collection
 from pipelines.jobs.store import PREFIX, JobStore
@@ -248,6 +249,44 @@ def test_a_server_whose_redis_isn_t_named_is_told_instead_of_an_empty_backup(hom
     with home.hold(), pytest.raises(StartupError, match="MEDIARAY_REDIS_URL"):
         made(home, tmp_path / "backup.zip")
     assert not (tmp_path / "backup.zip").exists()
+
+
+@pytest.fixture
+def external() -> Iterator[str]:
+    """A Redis that isn't ours to start, and is durable."""
+    with short_folder() as folder:
+        options = ["appendonly yes", "appendfsync always", "maxmemory-policy noeviction"]
+        server = PrivateRedis("redis", folder, folder, options)
+        server.spawn()
+        server.wait_ready()
+        yield server.url
+        server.stop()
+
+
+def test_a_redis_of_one_s_own_is_backed_up_and_restored_into(external, empty, tmp_path):
+    ids = submit(external, 4)
+    settings = Settings(home=empty.path, redis_url=SecretStr(external))
+    taken = tmp_path / "backup.zip"
+    assert back_up(settings, empty, taken, nothing, overwrite=False, units=False).jobs == {"queued": 4}
+    password = external.split(":")[2].split("@")[0]
+    assert password.encode() not in taken.read_bytes()
+    with redis.Redis.from_url(external, decode_responses=True) as client:
+        client.set("another program's", "key")
+        with pytest.raises(StorageError) as told:
+            restore(settings, empty, taken, nothing, replace=False)
+        assert told.value.code == "home_not_empty"
+        submit(external, 1)
+        restore(settings, empty, taken, nothing, replace=True)
+        assert client.zrange(f"{PREFIX}:jobs", 0, -1) == ids
+        assert client.get("another program's") == "key"
+    assert not (empty.redis / "appendonly.aof").exists()
+
+
+def test_a_redis_that_may_lose_jobs_is_not_restored_into(external, empty, taken):
+    with redis.Redis.from_url(external) as client:
+        client.config_set("appendfsync", "everysec")
+    with pytest.raises(StartupError, match="appendfsync always"):
+        restore(Settings(home=empty.path, redis_url=SecretStr(external)), empty, taken, nothing, replace=False)
 
 
 def test_names_tell_when_a_backup_was_begun():
