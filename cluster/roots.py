@@ -50,8 +50,15 @@ def check_path_below(real: Path, named: Path, roots: Sequence[Path], code: str) 
 
 
 def _is_below(path: Path, roots: Sequence[Path]) -> bool:
-    """``path`` is compared with the roots as named and as resolved: a root may itself be a symlink."""
-    return any(path.is_relative_to(root) or path.is_relative_to(root.resolve()) for root in roots)
+    """``path`` is compared with the roots as named and as resolved: a root may itself be a symlink.
+
+    By their parts, and resolved only where it has to be: of a batch's thousands of paths this is what takes longest.
+    """
+    return any(_leads(root, path) for root in roots) or any(_leads(root.resolve(), path) for root in roots)
+
+
+def _leads(root: Path, path: Path) -> bool:
+    return path.parts[: len(root.parts)] == root.parts
 
 
 def check_object_below(path: ObjectPath, access: ObjectAccess | None, code: str) -> ObjectAccess:
