@@ -53,7 +53,7 @@ def _analysis(picture: Picture, spec: AnalysisSpec) -> Analysis:
         measures=measures,
         quality=quality_of(measures, picture.info),
         issues=issues_of(measures, picture.info),
-        palette=palette(sample.rgb[sample.shown], spec.colours),
+        palette=palette(sample.colours(), spec.colours),
         phash=dct_hash(sample.grey),
         dhash=difference_hash(sample.grey),
         salience=salient_box(sample.grey),

@@ -1,6 +1,7 @@
 """Measure a picture: how sharp, light, contrasty, colourful, tinted and noisy it is."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -27,6 +28,8 @@ _BLOCK = 32  # noise is looked for in squares of so many pixels, of which some a
 _ENOUGH = 12_000_000  # pixels: more would take memory and time, and tell nothing new
 _SMOOTH_SHARE = 0.1  # of the squares: those that vary least hold noise and little else
 _TEXTURE = 1.1  # its variance at half the size against that at full: 1.0 to 4 was measured in photographs' smooth parts
+_SECOND = np.array([1, -2, 1], np.float32)  # difference: across and down, it's that of two Laplacians
+_LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green, blue: Rec. 709
 _BRIGHTEST = 0.05  # of the pixels: those that show the colour of the light
 _TINTED = 1.0  # Lab: half of what can be told apart at all; no direction below
 # Hue angles in CIE Lab, in degrees, of what people call so.
@@ -54,6 +57,11 @@ class Sample:
     lab: NDArray[np.float32]
     shown: NDArray[np.bool_]
 
+    def colours(self) -> NDArray[np.uint8]:
+        """(n, 3): what is shown of ``rgb``."""
+        colours = self.rgb.reshape(-1, 3)
+        return colours if self.shown.all() else colours.compress(self.shown.ravel(), axis=0)
+
 
 def sample_of(array: NDArray[np.uint8]) -> Sample:
     """``array`` (height, width, channel) upright in sRGB, at most ``SIDE`` pixels a side."""
@@ -70,7 +78,7 @@ def luma_of(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(height, width) of (height, width, 1 or 3): the luma of Rec. 601."""
     if array.shape[2] == 1:
         return np.ascontiguousarray(array[..., 0])
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(cv2.cvtColor(array, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _shown(array: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -85,6 +93,11 @@ def _inner(shown: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return inner if inner.any() else np.ones_like(shown)
 
 
+def _mask(told: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+    """``told`` as OpenCV takes it: None is everywhere, and takes less time."""
+    return None if told.all() else told.view(np.uint8)
+
+
 def sharpness_of(sample: Sample) -> Sharpness:
     """Three measures of how quickly the picture changes.
 
@@ -94,14 +107,15 @@ def sharpness_of(sample: Sample) -> Sharpness:
     """
     grey = np.asarray(sample.grey / np.float32(255), np.float32)
     inner = _inner(sample.shown)
-    laplacian = cv2.Laplacian(grey, cv2.CV_32F)[inner]
-    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order)[inner] for order in ((1, 0), (0, 1)))
+    mask = _mask(inner)
+    deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F), mask=mask)[1].item()
+    across, down = (cv2.norm(cv2.Sobel(grey, cv2.CV_32F, *order), cv2.NORM_L2SQR, mask) for order in ((1, 0), (0, 1)))
     return Sharpness(
         width=grey.shape[1],
         height=grey.shape[0],
         blur=blur_of(grey, inner),
-        laplacian=_rounded(laplacian.var() * 1000),
-        tenengrad=_rounded((across**2 + down**2).mean() * 1000),
+        laplacian=_rounded(deviation**2 * 1000),
+        tenengrad=_rounded((across + down) / np.count_nonzero(inner) * 1000),
     )
 
 
@@ -112,37 +126,55 @@ def blur_of(grey: NDArray[np.float32], inner: NDArray[np.bool_]) -> float | None
     """
     worst = None
     for axis, window in ((0, (1, _REBLUR)), (1, (_REBLUR, 1))):
-        again = cv2.blur(grey, window)
-        before, after = (np.abs(np.diff(each, axis=axis)) for each in (grey, again))
-        kept = inner[1:] if axis == 0 else inner[:, 1:]
-        total = float(before[kept].sum(dtype=np.float64))
-        if total <= kept.sum() / 255 / 1000:  # a level in a thousand pixels: rounding, no picture
+        if grey.shape[axis] == 1:
             continue
-        lost = float(np.maximum(before - after, 0)[kept].sum(dtype=np.float64))
+        again = np.asarray(cv2.blur(grey, window), np.float32)
+        before, after = (_steps(each, axis) for each in (grey, again))
+        kept = inner[1:] if axis == 0 else inner[:, 1:]
+        mask = _mask(kept)
+        total = cv2.norm(before, cv2.NORM_L1, mask)
+        if total <= np.count_nonzero(kept) / 255 / 1000:  # a level in a thousand pixels: rounding, no picture
+            continue
+        lost = cv2.norm(np.maximum(before - after, 0), cv2.NORM_L1, mask)
         blur = 1 - lost / total
         worst = blur if worst is None else max(worst, blur)
     return None if worst is None else _rounded(min(max(worst, 0.0), 1.0))
 
 
+def _steps(grey: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """How much neighbours along ``axis`` differ."""
+    one, other = (grey[1:], grey[:-1]) if axis == 0 else (grey[:, 1:], grey[:, :-1])
+    return np.asarray(cv2.absdiff(one, other), np.float32)
+
+
 def exposure_of(sample: Sample) -> Exposure:
     """Relative luminance by Rec. 709 of linear light; CIE 1976 L*; shares of what is black or blown out."""
-    rgb = sample.rgb[sample.shown]
-    light = LINEAR[rgb] @ (0.2126, 0.7152, 0.0722)
-    black, blown = _clipped(rgb)
-    inner = ~(black | blown)
-    lightness = sample.lab[sample.shown][:, 0]
+    black, blown = _clipped(sample.rgb)
+    count = np.count_nonzero(sample.shown)
+    light = [float(counts @ LINEAR) for counts in _levels(sample.rgb, sample.shown)]
+    lightness = cv2.mean(sample.lab, _mask(sample.shown))[0]
+    inner = sample.shown & ~(black | blown)
     return Exposure(
-        luminance=_rounded(light.mean()),
-        lightness=_rounded(lightness.mean(dtype=np.float64)),
-        midtones=_rounded((lightness[inner] if inner.any() else lightness).mean(dtype=np.float64)),
-        shadows=_rounded(black.mean()),
-        highlights=_rounded(blown.mean()),
+        luminance=_rounded(sum(weight * each for weight, each in zip(_LUMINANCE, light, strict=True)) / count),
+        lightness=_rounded(lightness),
+        midtones=_rounded(cv2.mean(sample.lab, _mask(inner))[0] if inner.any() else lightness),
+        shadows=_rounded(np.count_nonzero(black & sample.shown) / count),
+        highlights=_rounded(np.count_nonzero(blown & sample.shown) / count),
     )
 
 
+def _levels(picture: NDArray[np.uint8], told: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Of each channel of (height, width) or (height, width, channel): how many pixels have each of 256 levels."""
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    counts = (cv2.calcHist([picture], [each], _mask(told), [256], [0, 256]) for each in range(channels))
+    return [each.ravel().astype(np.int64) for each in counts]
+
+
 def _clipped(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which of (..., 3) are black, and which are blown out: in all channels, as one alone may be a pure colour."""
-    return np.asarray(rgb.max(axis=-1) <= _BLACK_LEVEL), np.asarray(rgb.min(axis=-1) >= _BLOWN_LEVEL)
+    """Which of (height, width, 3) are black, and which blown out: in all channels; one alone may be a pure colour."""
+    red, green, blue = cv2.split(rgb)
+    darkest, brightest = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
+    return np.asarray(brightest <= _BLACK_LEVEL), np.asarray(darkest >= _BLOWN_LEVEL)
 
 
 def between(sample: Sample) -> NDArray[np.bool_]:
@@ -153,19 +185,37 @@ def between(sample: Sample) -> NDArray[np.bool_]:
 
 def contrast_of(sample: Sample) -> Contrast:
     """RMS contrast: Peli, "Contrast in complex images", JOSA A 7, 1990."""
-    luma = sample.grey[sample.shown] / 255
-    low, high = np.percentile(luma, (1, 99))
-    return Contrast(rms=_rounded(luma.std()), low=_rounded(low), high=_rounded(high), range=_rounded(high - low))
+    (counts,) = _levels(sample.grey, sample.shown)
+    low, high = (_percentile(counts, percent) / 255 for percent in (1, 99))
+    rms = _moments(sample.grey, sample.shown)[1] / 255
+    return Contrast(rms=_rounded(rms), low=_rounded(low), high=_rounded(high), range=_rounded(high - low))
+
+
+def _percentile(counts: NDArray[np.int64], percent: float) -> float:
+    """A level, or what lies between two, as ``numpy.percentile`` tells of levels that occur so often."""
+    until = counts.cumsum()
+    place = (until[-1] - 1) * percent / 100
+    low, high = np.searchsorted(until, (math.floor(place), math.ceil(place)), side="right")
+    return float(low + (high - low) * (place % 1))
+
+
+def _moments(values: NDArray[np.integer], told: NDArray[np.bool_]) -> tuple[float, float]:
+    """Mean and standard deviation where ``told``; in whole numbers, so that of one level it's exactly 0."""
+    count, mask = np.count_nonzero(told), _mask(told)
+    total = round(cv2.mean(values, mask)[0] * count)
+    squares = round(cv2.norm(values, cv2.NORM_L2SQR, mask))
+    return total / count, math.sqrt(count * squares - total * total) / count
 
 
 def colour_of(sample: Sample) -> Colour:
     """Hasler and Suesstrunk, "Measuring colourfulness in natural images", SPIE 5007, 2003, formula M3."""
-    red, green, blue = sample.rgb[sample.shown].astype(np.float64).T
-    red_green, yellow_blue = red - green, (red + green) / 2 - blue
-    spread = math.hypot(red_green.std(), yellow_blue.std())
-    middle = math.hypot(red_green.mean(), yellow_blue.mean())
-    chroma = np.hypot(*sample.lab[sample.shown][:, 1:].astype(np.float64).T)
-    return Colour(colourfulness=_rounded(spread + 0.3 * middle), chroma=_rounded(chroma.mean()))
+    red, green, blue = (each.astype(np.int16) for each in cv2.split(sample.rgb))
+    red_green = _moments(red - green, sample.shown)
+    yellow_blue = [each / 2 for each in _moments(red + green - 2 * blue, sample.shown)]
+    middle, spread = (math.hypot(*each) for each in zip(red_green, yellow_blue, strict=True))
+    a, b = (cv2.extractChannel(sample.lab, each).astype(np.float64) for each in (1, 2))
+    chroma = cv2.mean(cv2.magnitude(a, b), _mask(sample.shown))[0]
+    return Colour(colourfulness=_rounded(spread + 0.3 * middle), chroma=_rounded(chroma))
 
 
 def cast_of(sample: Sample) -> Cast:
@@ -175,22 +225,25 @@ def cast_of(sample: Sample) -> Cast:
     for object colour perception", 1980) and that the brightest is white (Land and McCann, "Lightness and Retinex
     Theory", 1971). A meadow tints the first, but not the clouds above it. What is black or blown out tells nothing.
     """
-    lab = sample.lab[between(sample)].astype(np.float64)
-    if not len(lab):
+    told = between(sample)
+    if not told.any():
         return Cast(a=0, b=0, strength=0, direction=None)
-    a, b = lab[:, 1:].mean(axis=0)
-    bright = lab[brightest(lab[:, 0])][:, 1:].mean(axis=0)
+    a, b = cv2.mean(sample.lab, _mask(told))[1:3]
+    lightness = np.asarray(cv2.extractChannel(sample.lab, 0), np.float32)
+    bright = told & (lightness >= brightest_from(lightness[told]))
+    bright_a, bright_b = cv2.mean(sample.lab, _mask(bright))[1:3]
     length = math.hypot(a, b)
-    shared = max(0.0, min(length, float(bright @ (a, b)) / length)) if length else 0.0
+    shared = max(0.0, min(length, (bright_a * a + bright_b * b) / length)) if length else 0.0
     hue = math.degrees(math.atan2(b, a))
     nearest = min(_HUES, key=lambda each: abs((hue - _HUES[each] + 180) % 360 - 180))
     direction = nearest if shared >= _TINTED else None
     return Cast(a=_rounded(a), b=_rounded(b), strength=_rounded(shared), direction=direction)
 
 
-def brightest(lightness: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which of (n,) show the colour of the light, where nothing tells it better."""
-    return np.asarray(lightness >= np.quantile(lightness, 1 - _BRIGHTEST))
+def brightest_from(lightness: NDArray[np.floating]) -> float:
+    """From where on those of (n,) show the colour of the light, where nothing tells it better."""
+    place = math.ceil((len(lightness) - 1) * (1 - _BRIGHTEST))
+    return float(np.partition(lightness, place)[place])
 
 
 def noise_of(array: NDArray[np.uint8]) -> Noise:
@@ -207,11 +260,11 @@ def noise_of(array: NDArray[np.uint8]) -> Noise:
     grey = luma_of(flattened(array, _WHITE))
     height, width = grey.shape
     # Levels that are cut off don't vary, whatever the noise was.
-    told = ((grey > _BLACK_LEVEL) & (grey < _BLOWN_LEVEL)).astype(np.uint8)
+    told = np.asarray(cv2.inRange(grey, _BLACK_LEVEL + 1, _BLOWN_LEVEL - 1), np.uint8)
     if array.shape[2] == 4:
-        told &= _inner(array[..., 3] >= 128)
+        told *= _inner(array[..., 3] >= 128)
     blocks = max(1, width // _BLOCK), max(1, height // _BLOCK)
-    whole = cv2.resize(told.astype(np.float32), blocks, interpolation=cv2.INTER_AREA) > 0.95
+    whole = _means(told, blocks, lambda rows: rows) > 0.95 * 255
     fine = _roughness(grey, blocks)
     smooth = fine <= np.quantile(fine[whole] if whole.any() else fine, _SMOOTH_SHARE)
     smooth = smooth & whole if whole.any() else smooth
@@ -236,9 +289,34 @@ def _middle(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _roughness(grey: NDArray[np.uint8], blocks: tuple[int, int]) -> NDArray[np.float32]:
     """Immerkaer's sigma in each of ``blocks`` (across, down)."""
-    rough = np.abs(cv2.filter2D(grey, cv2.CV_16S, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)))
-    means = cv2.resize(rough.astype(np.float32), blocks, interpolation=cv2.INTER_AREA)
-    return np.asarray(means * (math.sqrt(math.pi / 2) / 6), np.float32)
+    return _means(grey, blocks, _rough) * np.float32(math.sqrt(math.pi / 2) / 6)
+
+
+def _rough(rows: NDArray[np.uint8]) -> NDArray[np.int16]:
+    rough = cv2.sepFilter2D(rows, cv2.CV_16S, _SECOND, _SECOND)
+    return np.asarray(np.abs(rough, out=rough))
+
+
+def _means(
+    grey: NDArray[np.uint8],
+    blocks: tuple[int, int],
+    measured: Callable[[NDArray[np.uint8]], NDArray[np.integer]],
+) -> NDArray[np.float32]:
+    """The mean of what is ``measured`` in each of ``blocks`` (across, down), whose edges may cut through pixels.
+
+    A row of blocks at a time, so that nothing leaves the CPU's cache; ``measured`` is given a pixel more above and
+    below.
+    """
+    (height, width), down = grey.shape, blocks[1]
+    sums = np.empty((down, width), np.float32)
+    for block in range(down):
+        top, bottom = block * height / down, (block + 1) * height / down
+        first, last = math.floor(top), math.ceil(bottom)
+        above = max(0, first - 1)
+        rows = measured(grey[above : last + 1])[first - above : last - above]
+        sums[block] = cv2.reduce(rows, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+        sums[block] -= (top - first) * rows[0] + (last - bottom) * rows[-1]
+    return np.asarray(cv2.resize(sums, blocks, interpolation=cv2.INTER_AREA) * np.float32(down / height))
 
 
 def _rounded(value: float | np.floating) -> float:

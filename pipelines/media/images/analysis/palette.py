@@ -1,5 +1,6 @@
 """The colours that a picture is made of."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +20,8 @@ def palette(colours: NDArray[np.uint8], count: int) -> tuple[Swatch, ...]:
     all so far, times its share (Gonzalez 1985, weighted, so that a stray pixel isn't one).
     """
     means, weights = _histogram(colours)
-    places = lab_of(np.clip(means + 0.5, 0, 255).astype(np.uint8)[None])[0].astype(np.float64)
+    lab = lab_of(np.clip(means + 0.5, 0, 255).astype(np.uint8)[None])[0]
+    places = np.ascontiguousarray(lab.T, np.float64)
     labels = _grouped(places, weights, count)
     labels = _joined(labels, places, weights)
     shares = np.bincount(labels, weights)
@@ -32,41 +34,59 @@ def palette(colours: NDArray[np.uint8], count: int) -> tuple[Swatch, ...]:
 
 def _histogram(colours: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The mean of each cell of the cube that has any colour, and how many it has."""
-    reduced = colours.astype(np.int32) >> (8 - _BITS)
-    cells = (reduced[:, 0] << 2 * _BITS) | (reduced[:, 1] << _BITS) | reduced[:, 2]
+    channels = [channel.ravel() for channel in cv2.split(colours[None])]
+    red, green, blue = (channel.astype(np.uint16) >> (8 - _BITS) for channel in channels)
+    cells = ((red << 2 * _BITS) | (green << _BITS) | blue).astype(np.intp)
     counts = np.bincount(cells, minlength=1 << 3 * _BITS)
     used = np.flatnonzero(counts)
-    sums = [np.bincount(cells, colours[:, channel], counts.size)[used] for channel in range(3)]
+    sums = [np.bincount(cells, channel, counts.size)[used] for channel in channels]
     weights = counts[used].astype(np.float64)
     return np.stack(sums, axis=1) / weights[:, None], weights
 
 
 def _grouped(places: NDArray[np.float64], weights: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """Of each of ``places`` (3, n) the group; (3, n) and not (n, 3), as numpy is slow along an axis of three."""
     chosen = [int(weights.argmax())]
-    nearest = _distances(places, places[chosen])[:, 0]
+    nearest = _distances(places, places[:, chosen[0]])
     while len(chosen) < count and (nearest * weights).max() > 0:
         chosen.append(int((nearest * weights).argmax()))
-        nearest = np.minimum(nearest, _distances(places, places[chosen[-1:]])[:, 0])
-    centres = places[chosen]
-    labels = _distances(places, centres).argmin(axis=1)
+        nearest = np.minimum(nearest, _distances(places, places[:, chosen[-1]]))
+    centres = places[:, chosen].T
+    labels = _nearest(places, centres)
     for _ in range(_ROUNDS):
         centres = _centres(labels, places, weights, centres)
-        moved = _distances(places, centres).argmin(axis=1)
+        moved = _nearest(places, centres)
         if (moved == labels).all():
             break
         labels = moved
-    return np.unique(labels, return_inverse=True)[1]
+    return _numbered(labels)
+
+
+def _nearest(places: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Which of ``centres`` (k, 3) is nearest to each of ``places``; of several, the first."""
+    nearest = _distances(places, centres[0])
+    labels = np.zeros(nearest.shape, np.uint8)
+    for number, centre in enumerate(centres[1:], 1):
+        distances = _distances(places, centre)
+        labels = np.maximum(labels, (distances < nearest) * np.uint8(number))  # a mask costs a branch for each place
+        np.minimum(nearest, distances, out=nearest)
+    return labels.astype(np.intp)
+
+
+def _numbered(labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The same groups, without numbers that none has."""
+    return np.asarray((np.cumsum(np.bincount(labels) > 0) - 1)[labels])
 
 
 def _joined(labels: NDArray[np.intp], places: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.intp]:
     """Groups that look alike as one, the nearest first."""
     while (count := int(labels.max()) + 1) > 1:
         centres = _centres(labels, places, weights, np.zeros((count, 3)))
-        apart = np.sqrt(_distances(centres, centres)) + np.diag(np.full(count, np.inf))
+        apart = np.sqrt([_distances(centres.T, centre) for centre in centres]) + np.diag(np.full(count, np.inf))
         one, other = sorted(int(each) for each in np.unravel_index(int(apart.argmin()), apart.shape))
         if apart[one, other] >= _APART:
             break
-        labels = np.unique(np.where(labels == other, one, labels), return_inverse=True)[1]
+        labels = _numbered(np.where(labels == other, one, labels))
     return labels
 
 
@@ -76,16 +96,17 @@ def _centres(
     weights: NDArray[np.float64],
     empty: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The weighted mean of each group; where one is empty, its row of ``empty``."""
+    """The weighted mean (k, 3) of each group; where one is empty, its row of ``empty``."""
     count = len(empty)
     held = np.bincount(labels, weights, count)
-    sums = np.stack([np.bincount(labels, weights * places[:, axis], count) for axis in range(3)], axis=1)
+    sums = np.stack([np.bincount(labels, weights * axis, count) for axis in places], axis=1)
     return np.where(held[:, None] > 0, sums / np.maximum(held, 1)[:, None], empty)
 
 
-def _distances(places: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared, (place, centre)."""
-    return np.asarray(((places[:, None, :] - centres[None]) ** 2).sum(axis=2), np.float64)
+def _distances(places: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of ``places`` (3, n) from ``centre`` (3,), squared."""
+    lightness, a, b = (np.square(axis - at) for axis, at in zip(places, centre, strict=True))
+    return np.asarray(lightness + a + b)
 
 
 def _hex(colour: NDArray[np.float64]) -> str:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.media.images.analysis.measures import Sample, between, brightest
+from pipelines.media.images.analysis.measures import Sample, between, brightest_from
 from pipelines.media.images.enhancement.enhance_spec import Step
 from pipelines.media.images.srgb import LINEAR, srgb_of
 
@@ -55,7 +55,7 @@ def _balanced(sample: Sample, amount: float) -> Curves:
     if not told.any():
         told = sample.shown
     lightness = sample.lab[told][:, 0]
-    bright = sample.rgb[told][brightest(lightness)]
+    bright = sample.rgb[told][lightness >= brightest_from(lightness)]
     light = np.maximum(LINEAR[bright].mean(axis=0), 1e-4)
     gains = np.minimum(light.max() / light, _MOST_GAIN) ** amount
     return srgb_of(LINEAR[None, :] * gains[:, None]) * 255
