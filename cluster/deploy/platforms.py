@@ -139,8 +139,8 @@ def rendered(platform: Platform) -> str:
 
 class _File(Template):
     delimiter = "@"
-    # Nothing but @{value}: an @ for itself, as in the name of an image, is none.
-    pattern = r"@(?:(?P<escaped>@)|\{(?P<braced>[a-z_]+)\}|(?P<named>(?!))|(?P<invalid>\{))"
+    # Nothing but @{value}: an @ for itself, as in the name of an image, is none. It is compiled by the base class.
+    pattern = r"@(?:(?P<escaped>@)|\{(?P<braced>[a-z_]+)\}|(?P<named>(?!))|(?P<invalid>\{))"  # type: ignore[assignment]
 
 
 def _filled(file: str, values: dict[str, str]) -> str:

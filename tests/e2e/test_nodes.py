@@ -148,6 +148,31 @@ def test_a_job_goes_on_where_its_node_is_lost_and_another_joins(cluster):
     assert done["state"] == "succeeded", done
 
 
+# Ends when a node that works has nothing on it any more, so that an autoscaler would take it away.
+_IDLE = """
+import sys, time
+from ray.autoscaler.v2.sdk import get_cluster_status
+deadline = time.monotonic() + float(sys.argv[2])
+def able(nodes):
+    return [node for node in nodes if any(each.resource_name == "CPU" for each in node.resource_usage.usage)]
+while not able((status := get_cluster_status(sys.argv[1])).idle_nodes):
+    assert time.monotonic() < deadline, status
+    time.sleep(0.5)
+"""
+
+
+@pytest.mark.slow
+def test_a_node_is_let_go_of_when_there_is_nothing_to_do_and_works_again_later(cluster):
+    server, nodes = cluster
+    clip = make_clip(server.folder / "before.mkv", seconds=1)
+    server.wait(server.submit("transcode", clip, output=str(server.folder / "before.mp4"))["id"], LIMIT_S)
+    command = [sys.executable, "-I", "-c", _IDLE, nodes.address, "150"]
+    told = subprocess.run(command, env=server.env, capture_output=True, text=True, timeout=200, check=False)
+    assert told.returncode == 0, told.stderr
+    done = server.wait(server.submit("transcode", clip, output=str(server.folder / "after.mp4"))["id"], LIMIT_S)
+    assert done["state"] == "succeeded", done
+
+
 # What KubeRay has the cluster do, with the application's part of the shipped file.
 _DEPLOY = """
 import json, sys

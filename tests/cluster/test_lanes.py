@@ -1,0 +1,30 @@
+import asyncio
+
+import ray
+from ray.autoscaler.v2.sdk import get_cluster_status
+
+from cluster.settings import Settings
+from pipelines.jobs.lanes import RayLanes
+from pipelines.jobs.orders import WorkerConfig
+
+
+def asked_for() -> int:
+    status = get_cluster_status(ray.get_runtime_context().gcs_address)
+    found = status.resource_demands.cluster_constraint_demand
+    return sum(bundle.count for demand in found for bundle in demand.bundles_by_count)
+
+
+def test_the_autoscaler_is_told_what_is_wanted_and_that_nothing_is(cluster, monkeypatch):
+    # As where one runs: ray up and KubeRay start the second version.
+    monkeypatch.setattr("ray.autoscaler.v2.utils.cached_is_autoscaler_v2", True)
+    config = WorkerConfig(Settings(home=cluster.home.path), cluster.url, cluster.url)
+    lanes = RayLanes(config)
+
+    async def want() -> list[int]:
+        found = []
+        for cpus in (7, 0):
+            await lanes.want(cpus)
+            found.append(await asyncio.to_thread(asked_for))
+        return found
+
+    assert asyncio.run(want()) == [7, 0]
