@@ -114,6 +114,9 @@ def flattened(array: NDArray[np.uint8], background: tuple[int, int, int]) -> NDA
     """Without alpha: (height, width, 3) over ``background``."""
     if array.shape[2] != 4:
         return array
-    alpha = array[..., 3:].astype(np.float32) / 255
-    mixed = array[..., :3] * alpha + np.asarray(background, np.float32) * (1 - alpha)
-    return (mixed + 0.5).astype(np.uint8)
+    behind, made = np.asarray(background, np.float32), np.empty((*array.shape[:2], 3), np.uint8)
+    for top in range(0, len(array), _STRIP):  # all of it in floating point would take 30 bytes a pixel
+        rows = array[top : top + _STRIP]
+        alpha = rows[..., 3:].astype(np.float32) / 255
+        made[top : top + _STRIP] = rows[..., :3] * alpha + behind * (1 - alpha) + 0.5
+    return made
