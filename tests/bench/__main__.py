@@ -1,8 +1,8 @@
 """``make bench``: our figure, the peer's or the bar, and the ratio. Run it on a machine that does nothing else.
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
-                                  images pictures storyboard thumbnails compare scenes validation damages quality
-                                  upgrades inspect cache
+                                  images pictures analysis storyboard thumbnails compare scenes validation damages
+                                  quality upgrades inspect cache
 """
 
 import argparse
@@ -53,6 +53,7 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "fsync": durability.fsync,
     "images": images.images,
     "pictures": images.pictures,
+    "analysis": images.analysis,
     "storyboard": storyboard.storyboards,
     "thumbnails": thumbnails.thumbnails,
     "compare": comparison.compare,

@@ -7,17 +7,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import psutil
 from PIL import Image
 
 from cluster.child import ChildSpec, MediaChild
 from cluster.descriptors import SourceDescriptor
+from pipelines.media.images.analysis.analyse import analyse
+from pipelines.media.images.analysis.analysis_spec import AnalysisSpec
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
 from pipelines.media.images.thumbnails import thumbnails
 from tests.bench.figures import Figure, median
@@ -30,6 +33,7 @@ _SAMPLED = 40  # of them, to measure what they look like
 _BY_THUMBOR = 100
 _SINGLES = 64
 _POOLS = 5  # times, in turns
+_TIMES = 11  # is each picture analysed
 _FUNCTION = "pipelines.media.images.thumbnails:thumbnails"
 _SPEC = ThumbnailSpec(sizes=(str(WIDTH),), quality=QUALITY)
 
@@ -96,6 +100,39 @@ def pictures() -> list[Figure]:
         Figure("GET /v1/images of a 6 MP JPEG, cold, slowest of 20", cold_ms, "ms", 150, "bar"),
         Figure("GET /v1/images, from the cache, slowest of 100", warm_ms, "ms", 30, "bar"),
     ]
+
+
+def analysis() -> list[Figure]:
+    """What pictures are like, on one thread, against OpenCV's decoder alone: no picture is told of in less."""
+    if not SHARED.is_dir():
+        return []
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
+        large, small = Path(name, "12mp.jpg"), Path(name, "random.jpg")
+        Image.open(SHARED / "jpeg_12mp_gainmap.jpg").convert("RGB").resize((4000, 3000)).save(large, quality=90)
+        Image.fromarray(np.random.default_rng(1).integers(0, 256, (180, 240, 3)).astype(np.uint8)).save(small)
+        rates = {path: (_rate(_analysed, path), _rate(_decoded, path)) for path in (large, small)}
+    return [
+        Figure("image-analyze of 12 MP, one thread, against decoding alone", rates[large][0], "/s", rates[large][1]),
+        Figure("of 240x180 in random colours", rates[small][0], "/s", rates[small][1]),
+    ]
+
+
+def _analysed(path: Path) -> None:
+    analyse(path, path, AnalysisSpec())
+
+
+def _decoded(path: Path) -> None:
+    assert cv2.imread(str(path)) is not None
+
+
+def _rate(done: Callable[[Path], None], path: Path) -> float:
+    """Times a second, by the median."""
+    took_s = []
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        done(path)
+        took_s.append(time.perf_counter() - began)
+    return 1 / median(took_s)
 
 
 def _sharp() -> Any:
