@@ -66,15 +66,9 @@ def connected(settings: Settings, folder: Path) -> Iterator[None]:
     """Start Ray here, or connect to the cluster of the settings; leaves it as it was found.
 
     Raises:
-        StartupError: the cluster doesn't answer, or could have nodes that don't reach a private Redis.
+        StartupError: the cluster doesn't answer, or has nodes that don't reach a private Redis.
     """
     import ray
-
-    if settings.ray_address is not None and (settings.redis_url is None or settings.cache_url is None):
-        raise StartupError(
-            "With MEDIARAY_RAY_ADDRESS, other nodes must reach both Redises: "
-            "set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL."
-        )
 
     try:
         if settings.ray_address is None:
@@ -93,9 +87,16 @@ def connected(settings: Settings, folder: Path) -> Iterator[None]:
     except Exception as error:  # Ray raises its plain base class when a process of its own is late
         raise StartupError(f"Ray doesn't start: {error}") from error
     try:
+        check_reachable(settings, sum(node["Alive"] for node in ray.nodes()))  # type: ignore[no-untyped-call]
         yield
     finally:
         ray.shutdown()
+
+
+def check_reachable(settings: Settings, nodes: int) -> None:
+    """Refuse a cluster of several nodes with a private Redis, which has no port. Raises StartupError."""
+    if nodes > 1 and (settings.redis_url is None or settings.cache_url is None):
+        raise StartupError("Other nodes must reach both Redises: set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL.")
 
 
 def keep_logs(folder: Path, target: Path) -> None:
