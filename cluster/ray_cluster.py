@@ -31,15 +31,20 @@ NODE_ENVIRONMENT = {
     # A worker that holds a warm child is worth keeping while it idles.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
 def prepare_environment(settings: Settings, folder: Path) -> None:
     """Set what Ray reads from the environment when it is imported and when it starts processes."""
     os.environ.update(NODE_ENVIRONMENT)
     os.environ["RAY_AUTH_MODE"] = "token"
-    if settings.ray_address is not None:
+    address = settings.ray_address
+    if address is None or address.startswith(_LOOPBACK):
+        # All of Ray's core ports on loopback, where no other node joins; and whoever joins such a cluster looks there,
+        # not at the machine's own address.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if address is not None:
         return  # a running cluster has its own token, and its own choice of Serve's data path
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's core ports on loopback: no other node joins
     # This cluster's own token, not the user's: nothing in ~/.ray is read or written.
     token = folder / "ray-token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
