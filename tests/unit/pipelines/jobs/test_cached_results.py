@@ -17,6 +17,8 @@ from pipelines.jobs.worker import do_unit
 
 
 class NoChild:
+    cpu_s = 0.0
+
     def kill(self) -> None: ...
 
 
