@@ -1,7 +1,8 @@
 """The fields of KubeRay's resources that the shipped file uses; any other is refused.
 
-Written after ray-operator/apis/ray/v1/rayservice_types.go and raycluster_types.go of ray-project/kuberay 1.5, whose
-custom resource definition has all of them. Pods are checked for what the file sets, after Kubernetes' core/v1.
+Written after ray-operator/apis/ray/v1/rayservice_types.go and raycluster_types.go of ray-project/kuberay, and after its
+samples where those were older: ``authOptions``, ``autoscalerOptions.version``. No operator has read the file yet. Pods
+are checked for what the file sets, after Kubernetes' core/v1.
 """
 
 from typing import Any, Literal
