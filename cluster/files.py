@@ -38,10 +38,15 @@ class OpenFile:
 
     @cached_property
     def _content(self) -> Identity:
-        return identify(self.descriptor)
+        with self._read_errors():
+            return identify(self.descriptor)
 
     def identity(self) -> Identity:
-        """As it was when it was first asked for; then ``is_other`` knows a rename from an edit."""
+        """As it was when it was first asked for; then ``is_other`` knows a rename from an edit.
+
+        Raises:
+            StorageError: ``source_unreadable``.
+        """
         return self._content
 
     def stamp(self) -> Identity:
@@ -58,23 +63,29 @@ class OpenFile:
             StorageError: ``source_changed``: it has less by now; ``source_unreadable``.
         """
         read = bytearray()
-        try:
-            self.identity()  # before the rest: reading it all may take hours
+        self.identity()  # before the rest: reading it all may take hours
+        with self._read_errors():
             while len(read) < count:  # a call may give fewer: at most 2 GiB, and over a network less
                 part = os.pread(self.descriptor, count - len(read), offset + len(read))
                 if not part:
                     raise source_changed(self.path)
                 read += part
+        return bytes(read)
+
+    @contextlib.contextmanager
+    def _read_errors(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise StorageError("source_unreadable", f"{self.path} can't be read: {error.strerror}.") from error
-        return bytes(read)
 
     def for_child(self) -> SourceDescriptor:
         return SourceDescriptor(self.descriptor, self.path.name)
 
     def is_other(self) -> bool:
-        """Whether it was written to since it was opened."""
-        return is_other(self.descriptor, self.facts, vars(self).get("_content"))
+        """Whether it was written to since it was opened. Raises as ``identity``."""
+        with self._read_errors():
+            return is_other(self.descriptor, self.facts, vars(self).get("_content"))
 
 
 def source_changed(path: Path | ObjectPath) -> StorageError:

@@ -35,6 +35,18 @@ def test_a_source_that_can_t_be_read_is_told(film, root, monkeypatch):
     with open_file(str(film), [root]) as source:
         monkeypatch.setattr(os, "pread", broken)
         assert code_of(source.read, 4, 0) == "source_unreadable"
+        assert code_of(source.identity) == "source_unreadable"
+
+
+def test_a_source_whose_content_can_t_be_read_any_more_is_told(film, root, monkeypatch):
+    def broken(*_: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with open_file(str(film), [root]) as source:
+        source.identity()
+        film.rename(film.with_name("renamed.mkv"))
+        monkeypatch.setattr(os, "pread", broken)
+        assert code_of(source.is_other) == "source_unreadable"
 
 
 def test_a_source_under_a_root_is_opened(film, root):
