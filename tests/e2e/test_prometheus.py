@@ -165,7 +165,7 @@ def test_what_was_done_is_counted(busy, server):
     assert of('mediaray_jobs_finished_total{operation="image-thumbnails", state="succeeded"}') >= 1
     assert of('mediaray_jobs_finished_total{operation="probe", state="failed"}') >= 1
     assert of('mediaray_pictures_total{operation="image-thumbnails"}') >= 1
-    assert of('mediaray_media_seconds_total{operation="transcode"}') == pytest.approx(10.0, abs=0.5)
+    assert of('mediaray_media_seconds_total{operation="transcode"}') >= 9.5  # other tests' films count, too
     assert of('mediaray_cpu_seconds_total{operation="transcode"}') > 0
     assert of('mediaray_unit_seconds_count{operation="transcode", stage="plan"}') >= 1
     assert of('mediaray_cache_looks_total{use="result", outcome="hits"}') >= 1
