@@ -70,6 +70,16 @@ class PrivateRedis:
             process_group=0,  # Ctrl-C in the terminal is ours to handle
         )
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator[str]:
+        """Its URL, while it runs. Raises as ``wait_ready``."""
+        self.spawn()
+        try:
+            self.wait_ready()
+            yield self.url
+        finally:
+            self.stop()
+
     def wait_ready(self) -> None:
         """Wait until it answers.
 
@@ -211,13 +221,8 @@ def jobs_url_at_rest(settings: Settings, home: Home, socket_folder: Path) -> Ite
         check_durable(url)
         yield url
         return
-    server = _private_jobs(settings, home, socket_folder)
-    server.spawn()
-    try:
-        server.wait_ready()
-        yield server.url
-    finally:
-        server.stop()
+    with _private_jobs(settings, home, socket_folder).running() as url:
+        yield url
 
 
 def _private_jobs(settings: Settings, home: Home, socket_folder: Path) -> PrivateRedis:

@@ -69,13 +69,8 @@ class Nodes:
 @contextlib.contextmanager
 def private_redis(name: str, folder: Path, options: list[str]) -> Iterator[str]:
     folder.mkdir()
-    server = PrivateRedis(name, folder, folder, options)
-    server.spawn()
-    try:
-        server.wait_ready()
-        yield server.url
-    finally:
-        server.stop()
+    with PrivateRedis(name, folder, folder, options).running() as url:
+        yield url
 
 
 @contextlib.contextmanager
