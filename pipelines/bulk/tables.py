@@ -8,11 +8,12 @@ changes nothing. A ``drop`` that is killed there has dropped nothing yet.
 import contextlib
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,6 +23,8 @@ from cluster.disk import disk_errors, flush_folder
 AT = "at"  # the column of when a row was written
 _SUFFIX = ".parquet"
 _BASE, _PACK = "base-", "pack-"  # what the names of parts begin with that are made of all others, or of some
+_ROWS_READ = 1024
+_GROUP_BYTES = 16 << 20  # of what is held while parts are put into one, which makes a row group of it
 _TRIES = 5  # of reading while another compacts
 
 
@@ -39,12 +42,17 @@ class Table:
         Raises:
             StorageError: ``disk_full``, ``output_not_writable``.
         """
+        self._append(name, [rows])
+
+    def _append(self, name: str, groups: Iterable[pa.Table]) -> None:
         with disk_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             making = self._folder / f".{uuid.uuid4().hex}"
             try:
                 with making.open("wb") as file:
-                    pq.write_table(rows.cast(self.schema), file, compression="zstd")
+                    with pq.ParquetWriter(file, self.schema, compression="zstd") as writer:
+                        for rows in groups:
+                            writer.write_table(rows.cast(self.schema))
                     file.flush()
                     os.fsync(file.fileno())
                 making.replace(self._folder / f"{name}{_SUFFIX}")
@@ -66,7 +74,7 @@ class Table:
         """Put all parts into one. Nobody else may compact meanwhile; others may read and append."""
         parts = self._parts()
         if len(parts) > 1:
-            self._replace(parts, self._newest([self._load(part, None) for part in parts]))
+            self._replace(parts)
 
     def pack(self) -> None:
         """Put the small parts into one, and leave alone what is packed already. Nobody else may compact meanwhile.
@@ -75,19 +83,30 @@ class Table:
         """
         parts = [part for part in self._parts() if not part.name.startswith((_PACK, _BASE))]
         if len(parts) > 1:
-            self._replace(parts, self._newest([self._load(part, None) for part in parts]), _PACK)
+            self._replace(parts, _PACK)
 
     def drop(self, keys: pa.Array, before: datetime) -> None:
         """Take out the rows of these keys that were written before then. Nobody else may compact meanwhile."""
-        parts = self._parts()
-        rows = self._newest([self._load(part, None) for part in parts])
+        rows = self._keys_of(parts := self._parts())
         gone = pc.and_(pc.is_in(rows[self.key], keys), pc.less(rows[AT], before))
-        self._replace(parts, rows.filter(pc.invert(gone)))
+        self._replace(parts, but=gone.to_numpy())
 
-    def _replace(self, parts: Sequence[Path], rows: pa.Table, kind: str = _BASE) -> None:
-        self.append(f"{kind}{uuid.uuid4().hex}", rows)
+    def _replace(self, parts: Sequence[Path], kind: str = _BASE, but: npt.NDArray[np.bool_] | None = None) -> None:
+        """Have one part in the place of these, without the rows ``but`` tells of, which are all of theirs, in order."""
+        rows = self._keys_of(parts)
+        kept = np.zeros(len(rows), dtype=bool)
+        kept[newest_of(rows, self.key)] = True
+        if but is not None:
+            kept &= ~but
+        self._append(f"{kind}{uuid.uuid4().hex}", _groups(parts, kept))
         for part in parts:
             part.unlink(missing_ok=True)
+
+    def _keys_of(self, parts: Sequence[Path]) -> pa.Table:
+        """Of each row of the parts, in order, its key and when it was written."""
+        columns = [self.key, AT]
+        empty = self.schema.empty_table().select(columns)
+        return pa.concat_tables([empty, *(self._load(part, columns).select(columns) for part in parts)])
 
     def _read(self, columns: Sequence[str] | None) -> pa.Table:
         for _ in range(_TRIES):
@@ -108,10 +127,31 @@ class Table:
 def newest(parts: Sequence[pa.Table], key: str) -> pa.Table:
     """Of rows with the same key the newest; they have ``at``, too."""
     rows = pa.concat_tables(parts).combine_chunks()
+    kept = newest_of(rows, key)
+    return rows if len(kept) == len(rows) else rows.take(pa.array(kept))
+
+
+def newest_of(rows: pa.Table, key: str) -> npt.NDArray[np.int64]:
+    """The places of the rows that are the newest with their key, rising."""
     codes = rows[key].combine_chunks().dictionary_encode()
-    if len(codes.dictionary) == len(rows):
-        return rows
     order = np.argsort(rows[AT].to_numpy(), kind="stable")
     last = np.zeros(len(codes.dictionary), dtype=np.int64)
     last[codes.indices.to_numpy()[order]] = order  # of those with the same key the last one stays
-    return rows.take(pa.array(np.sort(last)))
+    return np.sort(last)
+
+
+def _groups(parts: Iterable[Path], kept: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """The rows of the parts that are kept, some megabytes at a time: of a large table the rows don't fit."""
+    held, held_bytes, start = [], 0, 0
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(batch_size=_ROWS_READ):
+                rows = pa.Table.from_batches([batch]).filter(pa.array(kept[start : start + len(batch)]))
+                start += len(batch)
+                held.append(rows)
+                held_bytes += rows.nbytes
+                if held_bytes >= _GROUP_BYTES:
+                    yield pa.concat_tables(held)
+                    held, held_bytes = [], 0
+    if held:
+        yield pa.concat_tables(held)

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import StorageError
+from pipelines.bulk import tables
 from pipelines.bulk.tables import AT, Table
 
 SCHEMA = pa.schema({"key": pa.string(), "value": pa.int64(), AT: pa.timestamp("us", tz="UTC")})
@@ -127,3 +129,15 @@ def test_a_full_disk_is_told_and_leaves_nothing(table, tmp_path, monkeypatch):
             table.append("one", rows(("a", 1)))
     assert refused.value.code == "disk_full"
     assert not list((tmp_path / "table").iterdir())
+
+
+def test_a_table_larger_than_memory_is_compacted_some_rows_at_a_time(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_GROUP_BYTES", 4096)
+    for number in range(5):
+        table.append(f"part-{number}", rows(*((f"{key}", number) for key in range(number, 400)), at_s=number))
+    before = held(table)
+    table.compact()
+    (part,) = (tmp_path / "table").iterdir()
+    assert pq.ParquetFile(part).num_row_groups > 1
+    assert len(table.read()) == 400
+    assert held(table) == before
