@@ -132,12 +132,15 @@ def test_a_full_disk_is_told_and_leaves_nothing(table, tmp_path, monkeypatch):
 
 
 def test_a_table_larger_than_memory_is_compacted_some_rows_at_a_time(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_GROUP_BYTES", 4096)
+    monkeypatch.setattr(tables, "_GROUP_BYTES", 2048)
     for number in range(5):
-        table.append(f"part-{number}", rows(*((f"{key}", number) for key in range(number, 400)), at_s=number))
+        table.append(
+            f"part-{number}",
+            rows(*((f"{key}", number) for key in range(100 * number, 100 * number + 200)), at_s=number),
+        )
     before = held(table)
     table.compact()
     (part,) = (tmp_path / "table").iterdir()
     assert pq.ParquetFile(part).num_row_groups > 1
-    assert len(table.read()) == 400
+    assert len(table.read()) == 600
     assert held(table) == before
