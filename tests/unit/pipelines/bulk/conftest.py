@@ -1,35 +1,17 @@
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import ray
 from unit.pipelines.bulk.desk import Desk
 
-from cluster.child import ChildSpec, MediaChild
+from cluster.child import MediaChild
 from cluster.identity import identify
 from pipelines.bulk.collection import FILES, Collection
 from pipelines.bulk.scanning import scan
 
 ALL = frozenset({"video", "audio", "image", "other"})
-
-
-@pytest.fixture(autouse=True)
-def _no_ray_and_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a unit test starts no Ray and doesn't sleep")
-
-    monkeypatch.setattr(ray, "init", refuse)
-    monkeypatch.setattr(time, "sleep", refuse)
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[MediaChild]:
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
-    yield child
-    child.close()
 
 
 @pytest.fixture

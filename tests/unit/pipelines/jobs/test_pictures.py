@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cluster import identity
-from cluster.child import ChildSpec, MediaChild
+from cluster.child import MediaChild
 from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.roots import Roots
 from pipelines.jobs import pictures
@@ -23,14 +23,6 @@ from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
 from pipelines.jobs.workbench import Finished, Workbench
 
 SLEEP = time.sleep
-SPEC = ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30)
-
-
-@pytest.fixture(scope="module")
-def child():
-    child = MediaChild(SPEC)
-    yield child
-    child.close()
 
 
 @dataclass

@@ -13,7 +13,7 @@ from unit.edits import edit_unseen
 
 from cluster import identity
 from cluster.cache import Cache, operation_tag, source_tag
-from cluster.child import ChildSpec, MediaChild
+from cluster.child import MediaChild
 from cluster.errors import StorageError
 from cluster.file_cache import FileCache
 from pipelines.jobs import served_pictures
@@ -23,13 +23,6 @@ from pipelines.jobs.served_pictures import ServedPicture, ServedPictures, etag_o
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 SPEC = ThumbnailSpec(sizes=("32",))
-
-
-@pytest.fixture(scope="module")
-def child():
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
-    yield child
-    child.close()
 
 
 class Shop:

@@ -9,7 +9,6 @@ import media_factory as factory
 import pytest
 
 from cluster import identity
-from cluster.child import ChildSpec, MediaChild
 from cluster.errors import ChildFailedError, StorageError
 from cluster.roots import Roots
 from pipelines.jobs.catalogue import Outcome
@@ -18,13 +17,6 @@ from pipelines.jobs.operations import thumbnails
 from pipelines.jobs.operations.thumbnails import OPERATION, Film, Params
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.stills_spec import Still, StillsResult
-
-
-@pytest.fixture(scope="module")
-def child():
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
-    yield child
-    child.close()
 
 
 @dataclass

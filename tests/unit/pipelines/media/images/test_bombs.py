@@ -6,7 +6,7 @@ import pytest
 from bombs import bombs, metadata_bombs
 from PIL import Image
 
-from cluster.child import ChildSpec, MediaChild
+from cluster.child import MediaChild
 from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildFailedError
 from pipelines.media.images.metadata.metadata_spec import Metadata
@@ -17,13 +17,6 @@ SPEC = {"spec": {"sizes": ["64"]}}
 FUNCTION = "pipelines.media.images.thumbnails:thumbnails"
 CODES = {"limit_exceeded", "source_unreadable", "source_unsupported", "not_media", "source_empty"}
 PEAK_BYTES = 1 << 30
-
-
-@pytest.fixture(scope="module")
-def child():
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
-    yield child
-    child.close()
 
 
 @pytest.fixture(scope="module")
