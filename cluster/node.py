@@ -1,5 +1,7 @@
 """This machine as a node of a cluster of several: a head that coordinates, or one that works."""
 
+import importlib.metadata
+import json
 import os
 import re
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cluster.errors import StartupError
+from cluster.home import Home
 from cluster.ray_cluster import NODE_ENVIRONMENT, usable_cpus
 from cluster.settings import Settings
 
@@ -30,7 +33,8 @@ def check_node(spec: NodeSpec, settings: Settings) -> None:
     """Refuse what would start and not work.
 
     Raises:
-        StartupError: no address, no token of the cluster, or a home that isn't the server's.
+        StartupError: no address, no token of the cluster, a home that isn't the server's,
+            or a server of another version.
     """
     found = _ADDRESS.fullmatch(spec.address)
     if not found or not 0 < int(found["port"]) < 65536:
@@ -42,6 +46,22 @@ def check_node(spec: NodeSpec, settings: Settings) -> None:
         raise StartupError(
             f"There is no folder {settings.home}. MEDIARAY_HOME has to be the server's, on a file system that all "
             "nodes share, at the same path."
+        )
+    if not spec.head:
+        _check_version(Home(settings.home))
+
+
+def _check_version(home: Home) -> None:
+    """Units are sent by name, and read by the code that a node has. Ray checks its own version, and Python's."""
+    try:
+        server = json.loads(home.server_file.read_text()).get("version")
+    except (OSError, ValueError, AttributeError):
+        return  # none runs yet
+    own = importlib.metadata.version("mediaray")
+    if server is not None and server != own:
+        raise StartupError(
+            f"The server of {home.path} is mediaray {server}, and this machine has {own}. Install the same version on "
+            f"each node. If no such server runs any more, remove {home.server_file}."
         )
 
 

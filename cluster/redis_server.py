@@ -146,6 +146,8 @@ class RedisServers:
         if cache is None:
             self._private.append(PrivateRedis("cache", home.cache, socket_folder, cache_options(settings.cache_bytes)))
             cache = self._private[-1].url
+        else:
+            check_cache(cache)
         self.urls = RedisUrls(jobs, cache)
 
     def start(self) -> None:
@@ -257,29 +259,60 @@ def check_durable(url: str) -> None:
     """
     try:
         with redis.Redis.from_url(url, decode_responses=True, socket_connect_timeout=5) as client:
-            # One at a time: Redis 6.2 takes no more.
-            found: dict[str, str] = {}
-            for name in ("appendonly", "appendfsync", "maxmemory-policy", "maxmemory"):
-                found |= client.config_get(name)
+            lacks = durable_lacks(client)
     except redis.ResponseError as error:
         raise StartupError(
             f"MEDIARAY_REDIS_URL: can't check that the store is durable (CONFIG GET: {error})"
         ) from error
-    except (redis.RedisError, OSError) as error:
-        raise StartupError(f"MEDIARAY_REDIS_URL: no Redis answers there ({type(error).__name__})") from error
-    lacks = [
-        f"{name} {value}"
-        for name, value in (
-            ("appendonly", "yes"),
-            ("appendfsync", "always"),
-            ("maxmemory-policy", "noeviction"),
-        )
-        if found.get(name) != value and not (name == "maxmemory-policy" and found.get("maxmemory") == "0")
-    ]
+    except (redis.RedisError, OSError, ValueError) as error:
+        raise StartupError(f"MEDIARAY_REDIS_URL: no Redis answers there ({redis_trouble(error)})") from error
     if lacks:
         raise StartupError(
             f"MEDIARAY_REDIS_URL: this Redis could lose accepted jobs. Set: {', '.join(lacks)} (CONFIG SET)"
         )
+
+
+def check_cache(url: str) -> None:
+    """Refuse what can't be the cache's Redis. One that is away is told to the log: all works without it.
+
+    Raises:
+        StartupError: the URL is none of a Redis, or its password is wrong.
+    """
+    try:
+        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+            client.ping()
+    except (redis.AuthenticationError, ValueError) as error:
+        raise StartupError(
+            f"MEDIARAY_CACHE_URL: {redis_trouble(error)}. Write it as redis://:PASSWORD@HOST:PORT"
+        ) from error
+    except (redis.RedisError, OSError) as error:
+        _log.warning("the cache doesn't answer (%s): all is read anew until it does", redis_trouble(error))
+
+
+def durable_lacks(client: "redis.Redis", fsync: str = "always") -> list[str]:
+    """What a job store lacks to lose nothing that it acknowledged, as options with the values they should have."""
+    # One at a time: Redis 6.2 takes no more.
+    found: dict[str, str] = {}
+    for name in ("appendonly", "appendfsync", "maxmemory-policy", "maxmemory"):
+        found |= client.config_get(name)
+    return [
+        f"{name} {value}"
+        for name, value in (("appendonly", "yes"), ("appendfsync", fsync), ("maxmemory-policy", "noeviction"))
+        if found.get(name) != value and not (name == "maxmemory-policy" and found.get("maxmemory") == "0")
+    ]
+
+
+def redis_trouble(error: Exception) -> str:
+    """What is wrong with a Redis that doesn't answer, in words without its URL, which may hold a password."""
+    if isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error):
+        return "it refuses the password, or wants one"
+    if isinstance(error, redis.TimeoutError):
+        return "no answer in time"
+    if isinstance(error, redis.BusyLoadingError):
+        return "it is still loading its data"
+    if isinstance(error, ValueError):
+        return "the URL is none of a Redis"
+    return type(error).__name__
 
 
 def _program() -> str:

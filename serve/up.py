@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib
+import importlib.metadata
 import logging
 import shutil
 import signal
@@ -75,7 +76,12 @@ def _with_ray(
         _remember_children(home)
 
         def announce() -> None:
-            home.announce(url=settings.url, ray_address=address(), ray_token_path=str(folder / "ray-token"))
+            home.announce(
+                url=settings.url,
+                ray_address=address(),
+                ray_token_path=str(folder / "ray-token"),
+                version=importlib.metadata.version("mediaray"),
+            )
             on_ready(settings.url)
 
         asyncio.run(_serve_until_stopped(settings, servers, dispatcher, announce))

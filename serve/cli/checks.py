@@ -8,15 +8,15 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import psutil
 from rich.filesize import decimal
 
+from cluster.checks import Check
 from cluster.home import Home
+from cluster.unknown_settings import unknown_settings
 
 _PACKAGES = ("mediaray", "ray", "av", "redis", "numpy", "pyarrow", "pillow")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -25,16 +25,6 @@ _MIN_MEMORY_BYTES = 4 << 30
 _MIN_DISK_BYTES = 5 << 30
 _MIN_HANDLES = 65536
 _FIRST_YEAR = 2025
-
-
-@dataclass(frozen=True)
-class Check:
-    """``fail``: mediaray can't work. ``warn``: it works, but less well, or not all of it."""
-
-    name: str
-    status: Literal["ok", "warn", "fail"]
-    found: str
-    advice: str = ""
 
 
 def machine_checks(home: Home) -> Iterator[Check]:
@@ -46,6 +36,7 @@ def machine_checks(home: Home) -> Iterator[Check]:
     yield _disk(home.path)
     yield _handles()
     yield _clock(home)
+    yield _settings()
 
 
 def _platform() -> Check:
@@ -121,6 +112,13 @@ def _clock(home: Home) -> Check:
     if now.year < _FIRST_YEAR or newest > time.time() + 60:
         return Check("clock", "warn", found, "The clock is behind: times of jobs will be wrong. Set it (NTP).")
     return Check("clock", "ok", found)
+
+
+def _settings() -> Check:
+    unknown = unknown_settings(os.environ)
+    if unknown:
+        return Check("settings", "warn", " ".join(unknown), "Correct or remove them: README.md has all there are.")
+    return Check("settings", "ok", "all of the environment's are known")
 
 
 def _limit(value: int) -> str:

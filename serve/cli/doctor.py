@@ -10,7 +10,7 @@ from serve.cli.operations import Json
 from serve.cli.render import Screen, print_json
 from serve.cli.session import Place
 
-_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @reported
@@ -29,10 +29,10 @@ def doctor(json_output: Json = False) -> None:
     else:
         screen.table(
             ("CHECK", "STATUS", "FOUND"),
-            [(each.name, Text(each.status, style=_STYLES[each.status]), each.found) for each in checks],
+            [(each.name, Text(each.status, style=STYLES[each.status]), each.found) for each in checks],
         )
         for check in checks:
             if check.advice:
-                screen.say(f"{check.name}: {check.advice}", style=_STYLES[check.status])
+                screen.say(f"{check.name}: {check.advice}", style=STYLES[check.status])
     if failed:
         raise typer.Exit(FAILED)

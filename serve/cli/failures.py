@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec
@@ -22,6 +23,7 @@ _USAGE_CODES = frozenset(
         *("operation_unknown", "profile_unknown", "profile_invalid", "output_extension"),
     }
 )
+_AS_LIST = """write it as a list in JSON: '["one", "two"]'"""
 P = ParamSpec("P")
 
 
@@ -46,13 +48,18 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 def _explained(error: Exception) -> tuple[int, str, str] | None:
     """Exit code, stable code, message; None for a bug of ours."""
     if isinstance(error, ValidationError):
-        return USAGE, "settings_invalid", f"A setting is wrong.\n{settings_problems(error)}"
+        problems = settings_problems(error).replace("Input should be a valid tuple", _AS_LIST)
+        return USAGE, "settings_invalid", f"A setting is wrong.\n{problems}"
     if isinstance(error, StartupError):
         return UNREACHABLE if isinstance(error, NotStartedError) else FAILED, "startup_failed", str(error)
     if isinstance(error, ClusterError):
         return FAILED, getattr(error, "code", "failed"), str(error)
+    from pydantic_settings import SettingsError  # slow to import
+
     from serve.client import ProblemError, ServerUnreachableError  # slow to import
 
+    if isinstance(error, SettingsError):  # a list that can't be missing; of others pydantic says what is wrong
+        return USAGE, "settings_invalid", f"A setting is wrong.\n{no_json(str(error))}"
     if isinstance(error, ServerUnreachableError):
         return UNREACHABLE, "server_unreachable", str(error)
     if isinstance(error, ProblemError):
@@ -72,6 +79,21 @@ def settings_problems(error: ValidationError) -> str:
     return "\n".join(
         f"  MEDIARAY_{'__'.join(str(part).upper() for part in each['loc'])}: {each['msg']}" for each in error.errors()
     )
+
+
+def warn_of_unknown_settings() -> None:
+    """Tell, on standard error, of variables that were to be settings."""
+    from cluster.unknown_settings import unknown_settings  # slow to import
+
+    screen = render.Screen(stderr=True)
+    for sentence in unknown_settings(os.environ):
+        screen.say(f"Warning: {sentence}", style="yellow")
+
+
+def no_json(message: str) -> str:
+    """Of a setting that is a list and wasn't written as one; what was written isn't told."""
+    field = re.search(r'field "(\w+)"', message)
+    return f"  {f'MEDIARAY_{field[1].upper()}' if field else 'a list'}: {_AS_LIST}"
 
 
 def _fail(exit_code: int, code: str, message: str, *, as_json: bool) -> NoReturn:

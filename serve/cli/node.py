@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from serve.cli.failures import reported
+from serve.cli.failures import reported, warn_of_unknown_settings
 from serve.cli.operations import Json
 
 
@@ -28,4 +28,5 @@ def node(
     if head == (join is not None):
         raise typer.BadParameter("say either --join HOST:PORT or --head")
     settings = Settings() if cpus is None else Settings(cpus=cpus)
+    warn_of_unknown_settings()
     become_node(NodeSpec(join or f"{ip or '127.0.0.1'}:{port}", head, ip), settings)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serve.cli.failures import FAILED, UNREACHABLE, reported
+from serve.cli.failures import FAILED, UNREACHABLE, reported, warn_of_unknown_settings
 from serve.cli.launch import stop_server
 from serve.cli.operations import Json
 from serve.cli.render import Screen, duration, print_json, print_json_line
@@ -36,6 +36,7 @@ def up(
     from serve.up import run  # brings Ray
 
     settings = _settings(host=host, port=port, cpus=cpus, idle_exit_s=idle_exit, root=root)
+    warn_of_unknown_settings()
 
     def on_ready(url: str) -> None:
         if json_output:

@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 
+from cluster.checks import Check
 from cluster.errors import ClusterError, StartupError
 from cluster.home import Home
 from cluster.settings import Settings
-from serve.cli.checks import Check
 
 _TRY_LIMIT_S = 60.0
 _LANDLOCK_CREATE_RULESET = 444  # the same system call number on x86-64 and arm64

@@ -1,3 +1,6 @@
+import json
+from importlib.metadata import version
+
 import pytest
 
 from cluster.errors import StartupError
@@ -31,6 +34,27 @@ def test_a_node_without_the_cluster_s_token_is_refused(settings, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(settings.home / "missing"))
     with pytest.raises(StartupError, match="RAY_AUTH_TOKEN_PATH"):
         check_node(JOINS, settings)
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_a_node_of_another_version_than_the_server_s_is_refused(settings, head):
+    run = settings.home / "run"
+    run.mkdir()
+    (run / "server.json").write_text('{"pid": 1, "version": "0.0.1"}')
+    spec = NodeSpec("10.0.0.5:6379", head=head)
+    if head:  # it is there before its server
+        check_node(spec, settings)
+        return
+    with pytest.raises(StartupError, match=r"is mediaray 0\.0\.1, and this machine has .* Install the same version"):
+        check_node(spec, settings)
+
+
+@pytest.mark.parametrize("record", [None, "{", "[]", '{"pid": 1}', json.dumps({"version": version("mediaray")})])
+def test_a_node_joins_a_server_of_its_own_version_or_before_there_is_one(settings, record):
+    (settings.home / "run").mkdir()
+    if record is not None:
+        (settings.home / "run" / "server.json").write_text(record)
+    check_node(JOINS, settings)
 
 
 def test_a_node_without_the_shared_home_is_refused(settings):
