@@ -70,9 +70,6 @@ class DispatcherActor:
     async def idle_s(self) -> float:
         return self._dispatcher.idle_s()
 
-    async def load(self) -> dict[str, int]:
-        return self._dispatcher.load()
-
     async def facts(self) -> QueueFacts:
         return self._dispatcher.facts()
 

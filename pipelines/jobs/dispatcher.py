@@ -107,17 +107,8 @@ class Dispatcher:
         """How long there has been nothing to do."""
         return 0.0 if self._jobs else time.monotonic() - self._busy_at
 
-    def load(self) -> dict[str, int]:
-        """CPUs and jobs, for the capacity page."""
-        return {
-            "cpus": self._lanes.cpus,
-            "cpus_in_use": min(self._lanes.cpus, sum(tracked.cpus_in_use for tracked in self._jobs.values())),
-            "jobs": len(self._jobs),
-            "units": self._flights(),
-        }
-
     def facts(self) -> QueueFacts:
-        """How it stands, for metrics."""
+        """How it stands, for metrics and for capacity."""
         return facts_of(self._jobs.values(), self._lanes, time.time(), time.monotonic())
 
     async def _do(self, work: Coroutine[Any, Any, None]) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from pipelines.jobs.backlog import Backlog, backlog_of
 from pipelines.jobs.models import Priority, State
 from pipelines.jobs.starting import Capacity
 from pipelines.jobs.tracking import Flight, Tracked
@@ -16,6 +17,7 @@ class QueueFacts:
     """Unfinished jobs by state and operation; those that wait, and how long the first has, by priority.
 
     Units on their way by lane; those that take more than ten minutes and ten times their estimate, by operation.
+    ``largest_memory_bytes`` is that of the node with most.
     """
 
     jobs: Mapping[tuple[str, str], int]
@@ -29,6 +31,8 @@ class QueueFacts:
     memory_in_use_bytes: int
     interactive_slots: int
     nodes: int
+    largest_memory_bytes: int
+    backlog: Backlog
 
 
 def facts_of(jobs: Collection[Tracked], capacity: Capacity, now_s: float, monotonic_s: float) -> QueueFacts:
@@ -52,6 +56,8 @@ def facts_of(jobs: Collection[Tracked], capacity: Capacity, now_s: float, monoto
         memory_in_use_bytes=sum(flight.memory_bytes for _, flight in flights),
         interactive_slots=capacity.interactive_slots,
         nodes=capacity.nodes,
+        largest_memory_bytes=capacity.largest_memory_bytes,
+        backlog=backlog_of(jobs, monotonic_s),
     )
 
 

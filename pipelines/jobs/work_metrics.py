@@ -2,12 +2,15 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, Metric
 
 from cluster.child import MediaChild
 from cluster.metrics import REGISTRY
+from pipelines.jobs.backlog import Cost
 from pipelines.jobs.models import Stage
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 7200)
@@ -17,6 +20,12 @@ UNIT_SECONDS = Histogram(
     "Wall time of units that were done, without waiting.",
     ["operation", "stage"],
     buckets=_SECONDS,
+    registry=REGISTRY,
+)
+PLANNED_SECONDS = Counter(
+    "mediaray_unit_planned_seconds",
+    "Wall time that plans had estimated for units of the stage unit that were done.",
+    ["operation"],
     registry=REGISTRY,
 )
 CPU_SECONDS = Counter(
@@ -74,12 +83,42 @@ class Work:
 
 
 @contextlib.contextmanager
-def at_work(operation: str, stage: Stage, child: MediaChild) -> Iterator[Work]:
-    """Count what a unit takes, and how long it took if it is done."""
+def at_work(
+    operation: str, stage: Stage | Literal["drive"], child: MediaChild, planned_s: float = 0.0
+) -> Iterator[Work]:
+    """Count what a unit takes, and how long it took if it is done; ``planned_s``: as its plan had estimated.
+
+    One that drives is at it for as long as others do its batches, which says nothing of units: a stage of its own.
+    """
     work = Work(operation, child)
     began = time.monotonic()
     try:
         yield work
         UNIT_SECONDS.labels(operation, stage).observe(time.monotonic() - began)
+        if stage == "unit":
+            PLANNED_SECONDS.labels(operation).inc(planned_s)
     finally:
         work.count()
+
+
+def costs_of(families: Iterable[Metric]) -> Mapping[str, Cost]:
+    """What the work of each operation has taken, by what all processes have counted (``cluster.metrics.pushed``)."""
+    sums: defaultdict[tuple[str, str, str], float] = defaultdict(float)
+    operations = set()
+    for family in families:
+        for sample in family.samples:
+            if "operation" in sample.labels:
+                operations.add(sample.labels["operation"])
+                sums[sample.name, sample.labels["operation"], sample.labels.get("stage", "")] += sample.value
+    costs = {}
+    for operation in sorted(operations):
+        planned_s = sums["mediaray_unit_planned_seconds_total", operation, ""]
+        if planned_s > 0:
+            cpu_s = sums["mediaray_cpu_seconds_total", operation, ""]
+            jobs = sums["mediaray_unit_seconds_count", operation, "join"]
+            costs[operation] = Cost(
+                wall=sums["mediaray_unit_seconds_sum", operation, "unit"] / planned_s,
+                cpu=cpu_s / planned_s,
+                job_cpu_s=cpu_s / jobs if jobs else None,
+            )
+    return costs

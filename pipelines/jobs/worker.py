@@ -131,7 +131,8 @@ def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Mad
 def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
     operation, stage_name = _operation(order.module), stage_of(order.unit.name)
     of = about(job=order.job_id, unit=order.unit.name, operation=operation.name)
-    with of, at_work(operation.name, stage_name, child) as work:
+    needs = order.unit.needs
+    with of, at_work(operation.name, "drive" if needs.drives else stage_name, child, needs.seconds) as work:
         return _done(config, order, operation, _bench(config, order, operation, child, work))
 
 

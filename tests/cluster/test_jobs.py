@@ -197,8 +197,8 @@ def test_a_paused_transcode_gives_its_cpus_back_and_goes_on_when_resumed(cluster
     job_id, _ = slow
     cluster.do(cluster.store.want(job_id, "pause"))
     cluster.reaches(job_id, "paused")
-    load = ray.get(ray.get_actor(DISPATCHER, NAMESPACE).load.remote(), timeout=30)
-    assert (load["cpus_in_use"], load["jobs"]) == (0, 1)
+    facts = ray.get(ray.get_actor(DISPATCHER, NAMESPACE).facts.remote(), timeout=30)
+    assert (facts.cpus_in_use, facts.backlog.paused_jobs) == (0, 1)
     cluster.do(cluster.store.want(job_id, "run"))
     assert cluster.ended(job_id) == "succeeded"
 

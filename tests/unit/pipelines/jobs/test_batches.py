@@ -56,7 +56,7 @@ def test_a_driver_takes_no_cpu_and_no_interactive_slot(play):  # noqa: F811
         scene.lanes.interactive_slots = 1
         async with scene.dispatcher() as dispatcher:
             await driving(scene)
-            assert dispatcher.load()["cpus_in_use"] == 0
+            assert dispatcher.facts().cpus_in_use == 0
             other = await scene.submit("a", "b")
             await scene.lanes.start_of(1, "b")
             assert [t.order.unit.name for t in scene.lanes.started() if t.order.job_id == other] == ["a", "b"]

@@ -1071,14 +1071,17 @@ def test_a_drained_dispatcher_starts_nothing_and_takes_back_what_doesn_t_finish(
     play(body)
 
 
-def test_load_tells_what_runs(play):
+def test_facts_tell_what_runs_and_what_is_left_of_it(play):
     async def body(scene: Scene) -> None:
         async with scene.dispatcher() as dispatcher:
-            assert dispatcher.load() == {"cpus": 2, "cpus_in_use": 0, "jobs": 0, "units": 0}
+            assert (dispatcher.facts().cpus_in_use, dispatcher.facts().backlog.waiting) == (0, {})
             await scene.submit("a", needs=WIDE)
             await scene.lanes.start_of(1)
             await seen(scene)
-            assert dispatcher.load()["cpus_in_use"] == 2
+            found = dispatcher.facts()
+            assert (found.cpus_in_use, found.units["heavy"]) == (2, 1)
+            (unit,) = [each for each in found.backlog.flying if each.operation == "copy"]
+            assert (unit.seconds, unit.claimed_cpus) == (WIDE.seconds, 1)
             assert dispatcher.idle_s() == 0.0
 
     play(body)

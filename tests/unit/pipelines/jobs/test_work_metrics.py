@@ -4,7 +4,7 @@ import pytest
 
 from cluster.metrics import REGISTRY
 from pipelines.jobs import work_metrics
-from pipelines.jobs.work_metrics import Work, at_work
+from pipelines.jobs.work_metrics import Work, at_work, costs_of
 
 
 class PretendChild:
@@ -56,3 +56,25 @@ def test_what_takes_hours_is_counted_as_it_goes_on(child, monkeypatch):
     clock[0] = 6.0
     work.goes_on()
     assert counted("mediaray_cpu_seconds_total", operation="long") >= 4.0
+
+
+def test_what_units_cost_is_told_against_what_was_planned(child):
+    clock = [0.0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work_metrics.time, "monotonic", lambda: clock[0])
+        with at_work("costly", "unit", child, planned_s=4.0):
+            child.cpu_s, clock[0] = 10.0, 6.0
+    with at_work("costly", "join", child, planned_s=100.0):
+        child.cpu_s = 12.0
+    cost = costs_of(REGISTRY.collect())["costly"]
+    assert cost.wall == 6.0 / 4.0
+    assert cost.cpu == pytest.approx(12.0 / 4.0, abs=0.1)  # and what this thread took
+    assert cost.job_cpu_s == pytest.approx(12.0, abs=0.4)
+
+
+def test_of_work_that_only_drives_or_failed_no_cost_is_told(child):
+    with at_work("driving", "drive", child, planned_s=3600.0):
+        pass
+    with pytest.raises(ValueError), at_work("driving", "unit", child, planned_s=1.0):
+        raise ValueError
+    assert "driving" not in costs_of(REGISTRY.collect())
