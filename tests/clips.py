@@ -11,18 +11,19 @@ import numpy as np
 def make_clip(path: Path, *, seconds: float = 10, width: int = 640, height: int = 360, fps: int = 25) -> Path:
     """A moving, noisy picture with a tone: not free to encode. MPEG-4 part 2 and PCM, so that nothing is copied."""
     noise = np.random.default_rng(7).integers(0, 60, (height * 2, width * 2, 3), dtype=np.uint8)
-    y, x = np.mgrid[0:height, 0:width]
+    x, y = np.arange(width), np.arange(height)[:, None]
+    ramps = np.empty((height, width, 3), np.uint8)
+    ramps[..., 2] = (x + y) // 4 % 256 // 2
     with av.open(str(path), "w", format="matroska") as container:
         video = container.add_stream("mpeg4", rate=fps)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.bit_rate = 4_000_000
         audio = container.add_stream("pcm_s16le", rate=48_000, layout="stereo")
         for index in range(int(seconds * fps)):
-            base = np.stack([(x + index * 3) % 256, (y * 2 + index) % 256, (x + y) // 4 % 256], axis=-1).astype(
-                np.uint8
-            )
+            ramps[..., 0] = (x + index * 3) % 256 // 2
+            ramps[..., 1] = (y * 2 + index) % 256 // 2
             row, column = index * 5 % height, index * 7 % width
-            picture = base // 2 + noise[row : row + height, column : column + width]
+            picture = ramps + noise[row : row + height, column : column + width]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, fps)
             container.mux(video.encode(frame))
