@@ -676,7 +676,7 @@ def test_hostile_exif_is_a_warning_or_a_typed_error(read, change, format_, kind)
     assert read(made).exif.artist == "Zoë"
 
 
-@pytest.mark.parametrize("kind", set(_blocks()) - {"zero"})
+@pytest.mark.parametrize("kind", sorted(_blocks().keys() - {"zero"}))
 def test_damage_of_exif_is_told(kind):
     assert exif.parse(_blocks()[kind]).warnings
 
