@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import redis
@@ -292,7 +292,7 @@ def check_cache(url: str) -> None:
 def durable_lacks(client: "redis.Redis", fsync: str = "always") -> list[str]:
     """What a job store lacks to lose nothing that it acknowledged, as options with the values they should have."""
     # One at a time: Redis 6.2 takes no more.
-    found: dict[str, str] = {}
+    found: dict[Any, Any] = {}
     for name in ("appendonly", "appendfsync", "maxmemory-policy", "maxmemory"):
         found |= client.config_get(name)
     return [

@@ -1,7 +1,8 @@
 """The HTTP edge: parse, call, answer. What it needs is handed in; it knows neither Ray nor Redis."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import redis
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
+from cluster.checks import Check
 from pipelines.jobs.errors import UnknownError
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import State, rfc3339
@@ -18,6 +20,7 @@ from pipelines.jobs.service import JobService
 from pipelines.jobs.service import Request as JobWanted
 from pipelines.jobs.store import JobStore
 from pipelines.media.profiles import Profile
+from serve.capacity import Capacity, capacity_route
 from serve.collections import collections
 from serve.feed import Feed, parse_since
 from serve.guard import Guard, owner_of
@@ -63,11 +66,13 @@ def build_app(
     signer: Signer,
     home: Path,
     health: Callable[[], Awaitable[Health]],
+    looks: Callable[[], Awaitable[Sequence[Check]]],
+    capacity: Callable[[Sequence[int]], Awaitable[Capacity]],
     metrics: Callable[[], Awaitable[bytes]],
     version: str,
     scrape_token: str | None = None,
 ) -> FastAPI:
-    """The application of one replica."""
+    """The application of one replica. ``looks`` looks at all that the server depends on."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -96,7 +101,8 @@ def build_app(
     app.include_router(media_routes(media), prefix=V1)
     app.include_router(pictures(media, signer), prefix=V1)
     app.include_router(collections(jobs, home), prefix=V1)
-    app.include_router(_health(health), prefix=V1)
+    app.include_router(_health(health, looks), prefix=V1)
+    app.include_router(capacity_route(capacity), prefix=V1)
     app.include_router(metrics_route(metrics), prefix=V1)
     app.add_middleware(Guard, token=token, hosts=hosts, signer=signer, scrape_token=scrape_token)
     app.add_middleware(Timed)
@@ -295,7 +301,7 @@ def _catalogue(jobs: JobService) -> APIRouter:
     return router
 
 
-def _health(health: Callable[[], Awaitable[Health]]) -> APIRouter:
+def _health(health: Callable[[], Awaitable[Health]], looks: Callable[[], Awaitable[Sequence[Check]]]) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/health/live")
@@ -312,8 +318,16 @@ def _health(health: Callable[[], Awaitable[Health]]) -> APIRouter:
         return JSONResponse(body, 200 if able else 503, {} if able else {"Retry-After": "1"})
 
     @router.get("/health")
-    async def whole() -> Health:
+    async def whole(
+        deep: Annotated[
+            bool,
+            Query(description="Look at all that the server depends on, too, which takes up to 10 s: ``depends_on``."),
+        ] = False,
+    ) -> Health:
         """All that is checked, and the jobs by state."""
-        return await health()
+        if not deep:
+            return await health()
+        found, seen = await asyncio.gather(health(), looks())
+        return found.with_looks(seen)
 
     return router

@@ -176,8 +176,11 @@ class AsyncClient:
         """Have the server forget what it cached of a source's content, of an operation, or of a collection's files."""
         await self._do(calls.purge_cache(source, operation, collection))
 
-    async def health(self) -> dict[str, Any]:
-        return await self._do(calls.health())
+    async def health(self, *, deep: bool = False) -> dict[str, Any]:
+        return await self._do(calls.health(deep=deep))
+
+    async def capacity(self, nodes: int | None = None) -> dict[str, Any]:
+        return await self._do(calls.capacity(nodes))
 
     async def ready(self) -> bool:
         return await self._do(calls.ready())

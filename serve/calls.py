@@ -129,8 +129,12 @@ def listing(name: str) -> Call[list[dict[str, Any]]]:
     return Call("GET", f"/{name}", rows)
 
 
-def health() -> Call[dict[str, Any]]:
-    return Call("GET", "/health", _object, accepts=frozenset({503}))
+def health(*, deep: bool) -> Call[dict[str, Any]]:
+    return Call("GET", "/health", _object, query={"deep": "true"} if deep else {}, accepts=frozenset({503}))
+
+
+def capacity(nodes: int | None) -> Call[dict[str, Any]]:
+    return document("/capacity", {} if nodes is None else {"nodes": str(nodes)})
 
 
 def ready() -> Call[bool]:

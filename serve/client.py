@@ -216,8 +216,13 @@ class Client:
         """Have the server forget what it cached of a source's content, of an operation, or of a collection's files."""
         self._do(calls.purge_cache(source, operation, collection))
 
-    def health(self) -> dict[str, Any]:
-        return self._do(calls.health())
+    def health(self, *, deep: bool = False) -> dict[str, Any]:
+        """How the server is; ``deep``: with all that it depends on, which takes up to 10 s (``depends_on``)."""
+        return self._do(calls.health(deep=deep))
+
+    def capacity(self, nodes: int | None = None) -> dict[str, Any]:
+        """What runs, what is free, what the backlog needs, when it is done, and what more ``nodes`` would change."""
+        return self._do(calls.capacity(nodes))
 
     def ready(self) -> bool:
         """Whether the server takes jobs now."""

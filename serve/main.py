@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +24,7 @@ from cluster.home import Home
 from cluster.logs import log_to
 from cluster.metrics import push_to, pushed
 from cluster.near_cache import NearCache
+from cluster.node_classes import NodeClass, node_classes
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from pipelines.bulk.upkeep import identities
@@ -35,10 +37,13 @@ from pipelines.jobs.store import JobStore
 from pipelines.jobs.work_metrics import tell_at_zero
 from serve.actors import LiveRegistry, RayInteractiveLane, actor
 from serve.app import build_app
+from serve.capacity import CapacityPage
 from serve.catalogue import catalogue
+from serve.deep_health import DeepHealth
 from serve.feed import Feed
 from serve.guard import accepted_hosts
 from serve.metrics import MetricsPage, PartAwayError
+from serve.nodes import ask_nodes
 from serve.scheduled_backups import backup_health
 from serve.signing import Signer
 from serve.views import V1, Health
@@ -198,7 +203,10 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
         lambda: feed.connected,
         catalogue().names(),
         VERSION,
+        lambda: backup_health(settings, datetime.now(UTC)),
+        _node_classes,
     )
+    capacity = CapacityPage(_queue_facts, partial(pushed, urls.cache), _node_classes)
     scrape_token = settings.scrape_token
     return build_app(
         jobs=jobs,
@@ -210,6 +218,8 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
         home=settings.home,
         hosts=accepted_hosts(settings.host, settings.port, settings.allowed_hosts),
         health=_health(settings, store, jobs, media, feed),
+        looks=DeepHealth(settings, urls, partial(ask_nodes, settings.home)).checks,
+        capacity=capacity.view,
         metrics=page.text,
         scrape_token=scrape_token.get_secret_value() if scrape_token else None,
         version=VERSION,
@@ -222,6 +232,13 @@ async def _queue_facts() -> QueueFacts:
     except (ValueError, ray.exceptions.RayError) as error:
         raise PartAwayError from error
     return facts
+
+
+def _node_classes() -> Sequence[NodeClass]:
+    try:
+        return node_classes()
+    except ray.exceptions.RayError as error:
+        raise PartAwayError from error
 
 
 def _health(settings: Settings, store: JobStore, jobs: JobService, media: MediaService, feed: Feed) -> Any:

@@ -5,8 +5,8 @@ One answer is of the whole server, whichever replica gives it. What can't be had
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import redis
@@ -18,11 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.cache import Cache, CacheStats
 from cluster.metrics import REGISTRY
+from cluster.node_classes import NodeClass
 from pipelines.jobs.board import Event
 from pipelines.jobs.models import State
 from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.states import TERMINAL
 from pipelines.jobs.store import JobStore, Totals
+from serve.capacity import MORE_NODES, Capacity, capacity_of
+from serve.views import BackupHealth
 
 T = TypeVar("T")
 
@@ -120,7 +123,10 @@ def note_push(event: Event) -> None:
 
 
 class MetricsPage:
-    """``queue`` asks the dispatcher; ``followed`` tells whether this replica hears the registry."""
+    """``queue`` asks the dispatcher; ``followed`` tells whether this replica hears the registry.
+
+    ``backup`` tells how it goes with backups that the clock makes, where it makes any; ``classes`` the nodes.
+    """
 
     def __init__(
         self,
@@ -131,19 +137,23 @@ class MetricsPage:
         followed: Callable[[], bool],
         operations: Collection[str],
         version: str,
+        backup: Callable[[], BackupHealth | None],
+        classes: Callable[[], Sequence[NodeClass]],
     ) -> None:
         self._store, self._cache = store, cache
         self._pushed, self._queue, self._followed = pushed, queue, followed
         self._operations, self._version = sorted(operations), version
+        self._backup, self._classes = backup, classes
 
     async def text(self) -> bytes:
         """All of it, in Prometheus' text format."""
-        totals, queue, stats, counts, pushed = await asyncio.gather(
+        totals, queue, stats, counts, pushed, classes = await asyncio.gather(
             _had(self._store.totals()),
             _had(self._queue()),
             asyncio.to_thread(self._cache.stats),
             asyncio.to_thread(self._cache.counts),
             asyncio.to_thread(self._pushed),
+            _had(asyncio.to_thread(self._classes)),
         )
         parts = {
             "store": totals is not None,
@@ -156,10 +166,17 @@ class MetricsPage:
             _gauge("mediaray_up", "Whether a part of the server answers.", _single(parts), ["part"]),
             *(_of_store(totals, self._operations) if totals else ()),
             *(_of_queue(queue, self._operations) if queue else ()),
+            *(_of_backlog(self._capacity(queue, pushed, classes), self._operations) if queue else ()),
+            *_of_backups(self._backup()),
             *(_of_cache(stats, counts) if stats and counts is not None else ()),
             *(pushed or ()),
         ]
         return await asyncio.to_thread(generate_latest, _Families(families))
+
+    def _capacity(
+        self, queue: QueueFacts, pushed: list[Metric] | None, classes: Sequence[NodeClass] | None
+    ) -> Capacity:
+        return capacity_of(queue, pushed or (), classes or (), MORE_NODES, datetime.now(UTC))
 
 
 def metrics_route(page: Callable[[], Awaitable[bytes]]) -> APIRouter:
@@ -239,6 +256,32 @@ def _of_queue(queue: QueueFacts, operations: Collection[str]) -> Iterator[Metric
     )
     yield _gauge("mediaray_claimable_memory_bytes", "Memory for heavy units.", {(): queue.memory_bytes})
     yield _gauge("mediaray_claimed_memory_bytes", "Memory that they claim now.", {(): queue.memory_in_use_bytes})
+
+
+def _of_backlog(capacity: Capacity, operations: Collection[str]) -> Iterator[Metric]:
+    backlog = capacity.backlog
+    cpu_s = dict.fromkeys(operations, 0.0) | {each.operation: each.cpu_s for each in backlog.operations}
+    yield _gauge(
+        "mediaray_backlog_cpu_seconds", "CPU time that unfinished jobs still need.", _single(cpu_s), ["operation"]
+    )
+    yield _gauge(
+        "mediaray_backlog_unknown_jobs", "Jobs of which that can't be told, or not all.", {(): backlog.unknown_jobs}
+    )
+    done_s = {0: backlog.eta_s, **{each.nodes: each.eta_s for each in capacity.more_nodes}}
+    yield _gauge(
+        "mediaray_backlog_done_seconds",
+        "How long all of it takes, on what there is and on so many more nodes.",
+        {(str(nodes),): seconds for nodes, seconds in done_s.items() if seconds is not None},
+        ["more_nodes"],
+    )
+
+
+def _of_backups(backup: BackupHealth | None) -> Iterator[Metric]:
+    if backup is None:
+        return
+    last = datetime.fromisoformat(backup.last_at).timestamp() if backup.last_at else 0.0
+    yield _gauge("mediaray_backup_last_timestamp_seconds", "When the last backup was made; 0: none yet.", {(): last})
+    yield _gauge("mediaray_backup_interval_seconds", "How often one is wanted.", {(): backup.every_h * 3600})
 
 
 def _of_cache(stats: CacheStats, counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:

@@ -16,6 +16,7 @@ from pipelines.jobs.errors import InvalidError, JobsError, wording
 from pipelines.jobs.service import RefusedError
 from pipelines.jobs.store import UnreadableRecordError
 from pipelines.media.errors import MediaError
+from serve.metrics import PartAwayError
 
 RETRY_AFTER_S = 1
 _log = logging.getLogger("mediaray.edge")
@@ -46,6 +47,7 @@ _STATUS: Mapping[str, int] = {
     "busy": 503,
     "store_unavailable": 503,
     "cache_unavailable": 503,
+    "dispatcher_unavailable": 503,
     "storage_unavailable": 503,
     "limit_time": 504,
     "disk_full": 507,
@@ -112,6 +114,12 @@ def handle_errors(app: FastAPI) -> None:
     async def _store(_request: Request, error: redis.RedisError) -> JSONResponse:
         _log.warning("the job store is away: %s", type(error).__name__)
         return problem("store_unavailable", "The job store doesn't answer. Try again in a moment.")
+
+    @app.exception_handler(PartAwayError)
+    async def _dispatcher(_request: Request, _error: PartAwayError) -> JSONResponse:
+        return problem(
+            "dispatcher_unavailable", "The dispatcher doesn't answer; it is started again by itself. Try in a moment."
+        )
 
     @app.exception_handler(UnreadableRecordError)
     async def _unreadable(_request: Request, _error: UnreadableRecordError) -> JSONResponse:

@@ -1,10 +1,12 @@
 """What the API answers with."""
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
+from cluster.checks import Check, Status
 from pipelines.jobs.board import Event
 from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.models import Artifact, Job, JobError, Needs, Plan, Priority, State, rfc3339
@@ -120,8 +122,19 @@ class BackupHealth(BaseModel):
     error: str | None
 
 
+class Dependency(BaseModel):
+    """Something that the server depends on, as it was found."""
+
+    name: str = Field(
+        description="store, cache, ray tables, nodes, versions, clocks, disks, object storage, backup or settings."
+    )
+    status: Status = Field(description="fail: jobs fail or aren't taken. warn: it works, but not as it should.")
+    found: str = Field(description="What was found, for people.")
+    advice: str = Field(description="What to do; empty where all is well.")
+
+
 class Health(BaseModel):
-    """``status`` is ``ok``, or ``degraded`` with the reasons in ``checks``.
+    """``status`` is ``ok``, or ``degraded`` with the reasons in ``checks`` and ``depends_on``.
 
     ``cache`` counts its hits and misses since it was started, and tells what it holds; nothing while it is away.
     ``backup``: how it goes with backups, where they are made by the clock.
@@ -133,6 +146,13 @@ class Health(BaseModel):
     jobs: dict[str, int] = {}
     cache: dict[str, int] | None = None
     backup: BackupHealth | None = None
+    depends_on: list[Dependency] | None = Field(None, description="What was looked at, where that was asked for.")
+
+    def with_looks(self, seen: Iterable[Check]) -> "Health":
+        """The same, with all that was looked at."""
+        looked = [Dependency(name=each.name, status=each.status, found=each.found, advice=each.advice) for each in seen]
+        failed = any(each.status == "fail" for each in looked)
+        return self.model_copy(update={"depends_on": looked, **({"status": "degraded"} if failed else {})})
 
 
 def job_view(job: Job, latest: Event | None) -> JobView:

@@ -13,6 +13,7 @@ from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.logs import keep_small, log_to
 from cluster.metrics import push_to
+from cluster.node_facts import NodeFacts, node_facts
 from cluster.node_metrics import watch_node
 from pipelines.jobs.errors import BusyError, JobsError, job_error
 from pipelines.jobs.models import JobError, Plan
@@ -112,6 +113,9 @@ class Runner:
     def end_worker_of(self, lease_name: str) -> bool:
         """End the process that does a unit on this node, however stuck it is."""
         return Home(self._config.settings.home).end_worker_of(lease_name)
+
+    def node_facts(self) -> NodeFacts:
+        return node_facts(self._config.settings.home)
 
     def sweep(self, active: set[str]) -> None:
         sweep_scratch(self._config.settings, active)

@@ -8,9 +8,11 @@ import typer
 from typer.core import TyperGroup
 
 from serve.cli import backup, cache, catalogues, collections, deploy, jobs, server
+from serve.cli.capacity import capacity
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
 from serve.cli.failures import WRONG_USAGE
+from serve.cli.health import health
 from serve.cli.node import node
 from serve.cli.render import print_error
 
@@ -73,6 +75,8 @@ app.add_typer(collections.app, name="collections", rich_help_panel="Jobs and pro
 app.command(rich_help_panel="Server")(server.up)
 app.command(rich_help_panel="Server")(server.down)
 app.command(rich_help_panel="Server")(server.status)
+app.command(rich_help_panel="Server")(capacity)
+app.command(rich_help_panel="Server")(health)
 app.command(rich_help_panel="Server")(node)
 app.add_typer(deploy.app, name="deploy", rich_help_panel="Server")
 app.command(rich_help_panel="Server")(server.renew_links)

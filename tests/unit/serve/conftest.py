@@ -40,6 +40,25 @@ def job_document(job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
     }
 
 
+def capacity_document(nodes: str | None, **backlog: Any) -> dict[str, Any]:
+    needs = {"operation": "shrink", "jobs": 3, "units": 12, "cpu_s": 7200.0, "measured": True, "unknown_jobs": 0}
+    more = {"cpus": 4, "memory_bytes": 1 << 33, "eta_s": 1800.0, "saved_s": 1800.0, "bound": "cpus"}
+    a_class = {"nodes": 1, "cpus_each": 2, "gpus_each": 0, "gpu_type": None, "memory_each_bytes": 1 << 32}
+    return {
+        "at": "2026-05-01T12:00:00.000Z",
+        "cpus": {"total": 2, "in_use": 1, "free": 1},
+        "memory": {"total": 1 << 32, "in_use": 0, "free": 1 << 32},
+        "interactive": {"total": 4, "in_use": 0, "free": 4},
+        "running": {"heavy_units": 1, "interactive_units": 0, "drivers": 0},
+        "nodes": [{**a_class, "free_cpus": 1.0, "free_gpus": 0.0, "free_memory_bytes": 1 << 31}],
+        "backlog": {
+            **{"jobs": 3, "paused_jobs": 0, "unknown_jobs": 0, "cpu_s": 7200.0, "operations": [needs]},
+            **{"eta_s": 3600.0, "done_at": "2026-05-01T13:00:00.000Z", "bound": "cpus", **backlog},
+        },
+        "more_nodes": [{"nodes": int(nodes or 1), **more}],
+    }
+
+
 def event_document(seq: int, state: str = "running", job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
     return {
         "job_id": job_id,
@@ -65,6 +84,7 @@ class FakeServer:
     since: list[str | None] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)  # of its health
+    backlog: dict[str, Any] = field(default_factory=dict)  # of its capacity
     purged: list[dict[str, str]] = field(default_factory=list)
     watched: dict[str, Any] | None = None  # of the only collection
     refused: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # by source: status, code, detail
@@ -80,6 +100,7 @@ class FakeServer:
                 Route("/v1/jobs/{id}/artifacts", self._artifacts),
                 Route("/v1/jobs/{id}/artifacts/{name}", lambda _: Response(b"0123456789")),
                 Route("/v1/health", lambda _: JSONResponse({"status": "ok"} | self.told)),
+                Route("/v1/capacity", self._capacity),
                 Route("/v1/collections", lambda _: JSONResponse({"collections": [self._collection()]})),
                 Route("/v1/collections/{name}", lambda _: JSONResponse(self._collection())),
                 Route("/v1/collections/{name}/watch", self._watch, methods=["PUT", "DELETE"]),
@@ -88,6 +109,9 @@ class FakeServer:
                 WebSocketRoute("/v1/jobs/{id}/events", self._events),
             ]
         )
+
+    def _capacity(self, request: Request) -> Response:
+        return JSONResponse(capacity_document(request.query_params.get("nodes"), **self.backlog))
 
     def _purge(self, request: Request) -> Response:
         self.purged.append(dict(request.query_params))

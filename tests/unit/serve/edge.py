@@ -11,9 +11,11 @@ from typing import Any
 from unit.pipelines.jobs.makers import pretend_catalogue
 
 from cluster.cache import Cache
+from cluster.checks import Check, Status
 from cluster.home import Home
 from cluster.metrics import pushed
 from cluster.near_cache import NearCache
+from cluster.node_classes import NodeClass
 from cluster.settings import Settings
 from pipelines.bulk.upkeep import identities
 from pipelines.jobs.board import Event, ProgressBoard
@@ -24,13 +26,15 @@ from pipelines.jobs.queue_facts import QueueFacts, facts_of
 from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.served_pictures import ServedPicture
 from pipelines.jobs.service import JobService
+from pipelines.jobs.tracking import Tracked
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 from serve.app import build_app
+from serve.capacity import CapacityPage
 from serve.feed import Feed
 from serve.guard import accepted_hosts
 from serve.metrics import MetricsPage, PartAwayError
 from serve.signing import Signer
-from serve.views import Health
+from serve.views import BackupHealth, Health
 
 with warnings.catch_warnings():  # Starlette asks for httpx2; what it does with httpx is all that's needed here
     warnings.simplefilter("ignore")
@@ -39,6 +43,10 @@ with warnings.catch_warnings():  # Starlette asks for httpx2; what it does with 
 TOKEN, SCRAPE_TOKEN = "right-token", "scrape-token"
 BASE, WS_BASE = "http://127.0.0.1:8420", "ws://127.0.0.1:8420"
 AT = 1_700_000_000_000
+NODES = (NodeClass(1, 2, 0, None, 1.0, 0.0, 8 << 30, 4 << 30),)
+NO_BACKUP = {"state": "waiting", "folder": "/b", "every_h": 6.0} | dict.fromkeys(
+    ("last", "last_at", "last_size_bytes", "error")
+)
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,10 @@ async def wait_until(true: Callable[[], Any], limit_s: float = 10.0) -> None:
 
 @dataclass
 class Edge:
-    """A running edge and its client."""
+    """A running edge and its client.
+
+    ``seen``: what a deep look finds, ``waiting``: jobs that the dispatcher has, ``backups``: the last is told.
+    """
 
     client: TestClient
     store: LeaderStore
@@ -165,6 +176,9 @@ class Edge:
     lane: PretendLane
     films: Path
     checks: dict[str, str]
+    seen: dict[str, Status]
+    waiting: list[Tracked]
+    backups: list[BackupHealth]
 
     def submit(self, *, key: str | None = None, **changes: Any) -> Any:
         body = {"operation": "copy", "source": str(self.films / "film.mkv"), **changes}
@@ -216,6 +230,9 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
     names = frozenset(pretend_catalogue().names())
     media = MediaService(settings, lane, NearCache(url), Cache(url), names, partial(identities, home))
     checks = {"store": "ok", "registry": "ok"}
+    seen: dict[str, Status] = {"store": "ok"}
+    waiting: list[Tracked] = []
+    backups: list[BackupHealth] = []
 
     async def health() -> Health:
         return Health(status="ok", version="1", checks=checks, jobs=await jobs.count(), cache=await media.stats())
@@ -223,11 +240,23 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
     async def queue() -> QueueFacts:
         if checks.get("dispatcher") == "away":
             raise PartAwayError
-        return facts_of((), Capacity(), 0.0, 0.0)
+        return facts_of(waiting, Capacity(), 0.0, 0.0)
+
+    async def look() -> list[Check]:
+        return [Check(name, status, "Found.", "" if status == "ok" else "Do it.") for name, status in seen.items()]
 
     page = MetricsPage(
-        store, Cache(url), partial(pushed, url), queue, lambda: checks["registry"] == "ok", names, version="1"
+        store,
+        Cache(url),
+        partial(pushed, url),
+        queue,
+        lambda: checks["registry"] == "ok",
+        names,
+        version="1",
+        backup=lambda: backups[-1] if backups else None,
+        classes=lambda: NODES,
     )
+    capacity = CapacityPage(queue, partial(pushed, url), lambda: NODES)
     app = build_app(
         jobs=jobs,
         store=store,
@@ -238,13 +267,15 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
         signer=Signer(lambda: ["new key", "old key"]),
         home=home,
         health=health,
+        looks=look,
+        capacity=capacity.view,
         metrics=page.text,
         scrape_token=SCRAPE_TOKEN,
         version="1",
     )
     headers = {"Authorization": f"Bearer {TOKEN}"}
     client = TestClient(app, base_url=BASE, headers=headers, raise_server_exceptions=False)
-    return Edge(client, store, registry, lane, films, checks)
+    return Edge(client, store, registry, lane, films, checks, seen, waiting, backups)
 
 
 def problem(answer: Any) -> tuple[int, str]:

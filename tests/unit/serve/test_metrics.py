@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from unit.serve.edge import AT, Edge
+from unit.serve.edge import AT, NO_BACKUP, Edge
 
 from cluster.metrics import REGISTRY
 from pipelines.jobs.models import State, rfc3339
 from serve.metrics import Timed, note_push
+from serve.views import BackupHealth
 
 
 def told(edge: Edge) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -187,6 +188,7 @@ def test_metrics_need_a_token(edge):
 def test_the_page_on_monitoring_lists_each_family(edge):
     importlib.import_module("serve.actors")  # of a replica: with it comes all that is counted elsewhere
     edge.job()
+    edge.backups.append(BackupHealth.model_validate(NO_BACKUP))
     text = edge.client.get("/v1/metrics").text
     families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text()

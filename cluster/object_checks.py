@@ -1,0 +1,36 @@
+"""Whether the object stores that roots name can be reached with the credentials that there are."""
+
+from collections.abc import Callable, Iterable
+
+from cluster.checks import Check
+from cluster.errors import StorageError
+from cluster.object_paths import ObjectPath
+
+_MOST = 16  # roots that are looked at
+_LOOK = ".mediaray-look"  # an object that nobody has: that it isn't there is an answer
+_ADVICE = (
+    "Jobs that read or write there fail. The server's own environment has to have the store's credentials, with the "
+    "right to list, read and write the bucket, and its region or address: see Object storage in docs/operations.md."
+)
+
+
+def objects_check(roots: Iterable[ObjectPath], version: Callable[[ObjectPath], object]) -> Check:
+    """Look at each of the roots; ``version`` asks its store for an object. Waits for the stores.
+
+    A store that is reached and has no such bucket isn't told from one that has: it answers alike.
+    """
+    looked = sorted(set(roots), key=str)[:_MOST]
+    if not looked:
+        return Check("object storage", "ok", "none: no root names any")
+    troubles = [trouble for root in looked if (trouble := _trouble(root, version))]
+    if troubles:
+        return Check("object storage", "fail", " ".join(troubles), _ADVICE)
+    return Check("object storage", "ok", f"reached: {', '.join(map(str, looked))}")
+
+
+def _trouble(root: ObjectPath, version: Callable[[ObjectPath], object]) -> str | None:
+    try:
+        version(root / _LOOK)
+    except StorageError as error:
+        return error.message
+    return None
