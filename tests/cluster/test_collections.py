@@ -39,18 +39,29 @@ def aged(path: Path) -> None:
     os.utime(path, (hour_ago_s, hour_ago_s))
 
 
-@pytest.fixture
-def library(cluster, request) -> Path:
-    folder = cluster.folder / request.node.name[:40]
-    for number in range(GOOD):
-        picture(folder / f"{number % 4}" / f"{number:03d}.jpg", number)
-    for number in range(BROKEN):
-        path = folder / f"broken-{number}.jpg"
-        path.write_bytes(b"\xff\xd8\xff\xe0 no picture " + bytes([number]))
-        aged(path)
+@pytest.fixture(scope="module")
+def libraries(cluster, request) -> dict[str, Path]:
+    """One for each test of this module, by its name."""
+    names = [
+        item.name for item in request.session.items if item.path == request.path and "library" in item.fixturenames
+    ]
+    found = {name: cluster.folder / name[:40] for name in names}
+    for folder in found.values():
+        for number in range(GOOD):
+            picture(folder / f"{number % 4}" / f"{number:03d}.jpg", number)
+        for number in range(BROKEN):
+            path = folder / f"broken-{number}.jpg"
+            path.write_bytes(b"\xff\xd8\xff\xe0 no picture " + bytes([number]))
+            aged(path)
+    made_at = time.time()
     # What is new has ctimes of this moment: not settled, so it would be read again at each import.
-    cluster.until(lambda: time.time() - max(path.stat().st_ctime for path in folder.rglob("*")) > 2.1)
-    return folder
+    cluster.until(lambda: time.time() - made_at > 2.1)
+    return found
+
+
+@pytest.fixture
+def library(libraries, request) -> Path:
+    return libraries[request.node.name]
 
 
 @pytest.fixture
