@@ -1,13 +1,17 @@
 """Every setting, in one place. Read once by the entry points and passed down."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self, get_args
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cluster.errors import StorageError
 from cluster.object_paths import object_path
+from cluster.webhook_urls import webhook_secrets, webhook_url
+
+WebhookEvent = Literal["job.succeeded", "job.failed", "job.cancelled", "alert.firing", "alert.resolved"]
+_WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 
 
 class Settings(BaseSettings):
@@ -69,12 +73,23 @@ class Settings(BaseSettings):
     backup_keep: int = Field(7, ge=1, description="So many of these backups are kept, the newest.")
     backup_folder: Path | None = Field(None, description="Where these go. Default: backups, in the home folder.")
 
+    webhook_urls: tuple[SecretStr, ...] = Field((), description="Where ends of jobs and alerts are told.")
+    webhook_events: tuple[WebhookEvent, ...] = Field(_WEBHOOK_EVENTS, description="…and which of them. Default: all.")
+    webhook_secret: SecretStr | None = Field(
+        None, description="What webhooks are signed with: whsec_…, or several for a while, the newest first."
+    )
+    webhook_secret_file: Path | None = Field(None, description="A file with it, read anew whenever something is sent.")
+    webhook_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that a job's own webhook may name, with :port where that isn't 80 or 443."
+    )
+    webhook_private: bool = Field(False, description="A job's own webhook may lead to addresses that aren't public.")
+
     child_memory_bytes: int = Field(8 << 30, ge=512 << 20, description="Address space of one media child.")
     interactive_slots: int = Field(2, ge=1, description="Warm children of a node's interactive lane.")
     pictures_bytes: int = Field(2 << 30, ge=1 << 20, description="Disk for pictures that pages asked for.")
     idle_exit_s: float | None = Field(None, description="Stop after this long without work (set by the CLI).")
 
-    @field_validator("home", "backup_folder")
+    @field_validator("home", "backup_folder", "webhook_secret_file")
     @classmethod
     def _absolute(cls, folder: Path | None) -> Path | None:
         return folder and folder.expanduser().absolute()
@@ -96,6 +111,39 @@ class Settings(BaseSettings):
         if host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("only loopback (127.0.0.1) is allowed as long as there are no API keys")
         return host
+
+    @field_validator("webhook_urls")
+    @classmethod
+    def _webhooks(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for url in urls:
+            webhook_url(url.get_secret_value())
+        return urls
+
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _places(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(host.lower() for host in hosts)
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.webhook_secret is not None and self.webhook_secret_file is not None:
+            raise ValueError("give a webhook's secret or a file with it, not both")
+        if (self.webhook_urls or self.webhook_hosts) and not self.webhooks_signed:
+            raise ValueError("webhooks are signed: set MEDIARAY_WEBHOOK_SECRET or MEDIARAY_WEBHOOK_SECRET_FILE")
+        if self.webhook_secret is not None:
+            webhook_secrets(self.webhook_secret.get_secret_value())
+        return self
+
+    @property
+    def webhooks_signed(self) -> bool:
+        """Whether there is something to sign webhooks with: else none is sent."""
+        return self.webhook_secret is not None or self.webhook_secret_file is not None
+
+    def current_webhook_secrets(self) -> list[str]:
+        """The secrets, the newest first; of a file, as it is now. Raises OSError, ValueError."""
+        if self.webhook_secret_file is not None:
+            return webhook_secrets(self.webhook_secret_file.read_text())
+        return webhook_secrets(self.webhook_secret.get_secret_value()) if self.webhook_secret else []
 
     @property
     def url(self) -> str:

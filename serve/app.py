@@ -69,6 +69,7 @@ def build_app(
     looks: Callable[[], Awaitable[Sequence[Check]]],
     capacity: Callable[[Sequence[int]], Awaitable[Capacity]],
     metrics: Callable[[], Awaitable[bytes]],
+    webhooks: APIRouter,
     version: str,
     scrape_token: str | None = None,
 ) -> FastAPI:
@@ -101,6 +102,7 @@ def build_app(
     app.include_router(media_routes(media), prefix=V1)
     app.include_router(pictures(media, signer), prefix=V1)
     app.include_router(collections(jobs, home), prefix=V1)
+    app.include_router(webhooks, prefix=V1)
     app.include_router(_health(health, looks), prefix=V1)
     app.include_router(capacity_route(capacity), prefix=V1)
     app.include_router(metrics_route(metrics), prefix=V1)
@@ -110,7 +112,7 @@ def build_app(
 
 
 def _wanted(request: JobRequest) -> JobWanted:
-    return JobWanted(request.operation, request.all_sources(), request.params, request.priority)
+    return JobWanted(request.operation, request.all_sources(), request.params, request.priority, request.webhook)
 
 
 def _jobs(jobs: JobService, feed: Feed) -> APIRouter:

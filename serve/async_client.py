@@ -57,8 +57,9 @@ class AsyncClient:
         priority: str = "normal",
         *,
         idempotency_key: str | None = None,
+        webhook: str | None = None,
     ) -> JobView:
-        return await self._do(calls.submit(operation, sources, params, priority, idempotency_key))
+        return await self._do(calls.submit(operation, sources, params, priority, idempotency_key, webhook))
 
     async def plan(self, operation: str, sources: Sequence[str], params: Mapping[str, Any] | None = None) -> PlanView:
         return await self._do(calls.plan(operation, sources, params))
@@ -175,6 +176,26 @@ class AsyncClient:
     ) -> None:
         """Have the server forget what it cached of a source's content, of an operation, or of a collection's files."""
         await self._do(calls.purge_cache(source, operation, collection))
+
+    async def webhooks(self) -> dict[str, Any]:
+        return await self._do(calls.document("/webhooks"))
+
+    async def deliveries(self, state: str = "pending", page_size: int = 100) -> AsyncIterator[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            page = await self._do(calls.deliveries(state, page_size, cursor))
+            for delivery in page["deliveries"]:
+                yield delivery
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    async def resend(self, delivery_id: str) -> dict[str, Any]:
+        return await self._do(calls.resend(delivery_id))
+
+    async def test_webhooks(self) -> Sequence[dict[str, Any]]:
+        found: Sequence[dict[str, Any]] = (await self._do(calls.webhook_test()))["deliveries"]
+        return found
 
     async def health(self, *, deep: bool = False) -> dict[str, Any]:
         return await self._do(calls.health(deep=deep))

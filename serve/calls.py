@@ -20,13 +20,19 @@ def job_of(answer: httpx.Response) -> JobView:
 
 
 def submit(
-    operation: str, sources: Sequence[str], params: Mapping[str, Any] | None, priority: str, key: str | None
+    operation: str,
+    sources: Sequence[str],
+    params: Mapping[str, Any] | None,
+    priority: str,
+    key: str | None,
+    webhook: str | None,
 ) -> Call[JobView]:
     body = {
         "operation": operation,
         "sources": list(sources),
         "params": dict(params or {}),
         "priority": priority,
+        **({} if webhook is None else {"webhook": webhook}),
     }
     return Call("POST", "/jobs", job_of, body, headers={"Idempotency-Key": key or str(uuid.uuid4())})
 
@@ -117,6 +123,19 @@ def purge_cache(source: str | None, operation: str | None, collection: str | Non
     given = {"source": source, "operation": operation, "collection": collection}
     query = {name: value for name, value in given.items() if value is not None}
     return Call("DELETE", "/cache", lambda _: None, query=query)
+
+
+def deliveries(state: str, limit: int, cursor: str | None) -> Call[dict[str, Any]]:
+    query = {"state": state, "limit": str(limit), **({} if cursor is None else {"cursor": cursor})}
+    return document("/webhooks/deliveries", query)
+
+
+def resend(delivery_id: str) -> Call[dict[str, Any]]:
+    return Call("POST", f"/webhooks/deliveries/{quote(delivery_id, safe='')}/resend", _object)
+
+
+def webhook_test() -> Call[dict[str, Any]]:
+    return Call("POST", "/webhooks/test", _object)
 
 
 def listing(name: str) -> Call[list[dict[str, Any]]]:

@@ -87,9 +87,10 @@ class Client:
         priority: str = "normal",
         *,
         idempotency_key: str | None = None,
+        webhook: str | None = None,
     ) -> JobView:
-        """Make a job. Sources are absolute paths or URIs, as the server sees them."""
-        return self._do(calls.submit(operation, sources, params, priority, idempotency_key))
+        """Make a job. Sources are absolute paths or URIs, as the server sees them; its end is told to ``webhook``."""
+        return self._do(calls.submit(operation, sources, params, priority, idempotency_key, webhook))
 
     def plan(self, operation: str, sources: Sequence[str], params: Mapping[str, Any] | None = None) -> PlanView:
         """What a job would do; nothing is done."""
@@ -215,6 +216,29 @@ class Client:
     ) -> None:
         """Have the server forget what it cached of a source's content, of an operation, or of a collection's files."""
         self._do(calls.purge_cache(source, operation, collection))
+
+    def webhooks(self) -> dict[str, Any]:
+        """The webhooks of the server's settings, and how many deliveries are in each state."""
+        return self._do(calls.document("/webhooks"))
+
+    def deliveries(self, state: str = "pending", page_size: int = 100) -> Iterator[dict[str, Any]]:
+        """Messages that are pending, failed or delivered, the newest first, page by page as they are used up."""
+        cursor: str | None = None
+        while True:
+            page = self._do(calls.deliveries(state, page_size, cursor))
+            yield from page["deliveries"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def resend(self, delivery_id: str) -> dict[str, Any]:
+        """Have a message sent again."""
+        return self._do(calls.resend(delivery_id))
+
+    def test_webhooks(self) -> Sequence[dict[str, Any]]:
+        """Have a test sent to each webhook of the settings: the deliveries."""
+        found: Sequence[dict[str, Any]] = self._do(calls.webhook_test())["deliveries"]
+        return found
 
     def health(self, *, deep: bool = False) -> dict[str, Any]:
         """How the server is; ``deep``: with all that it depends on, which takes up to 10 s (``depends_on``)."""

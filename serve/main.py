@@ -31,6 +31,7 @@ from pipelines.bulk.upkeep import identities
 from pipelines.jobs.actors import replace_other_version, start_dispatcher, start_registry
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, ON_HEAD, WorkerConfig
+from pipelines.jobs.outbox import Outbox
 from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.service import JobService
 from pipelines.jobs.store import JobStore
@@ -47,13 +48,15 @@ from serve.nodes import ask_nodes
 from serve.scheduled_backups import backup_health
 from serve.signing import Signer
 from serve.views import V1, Health
+from serve.webhook_routes import webhook_routes
 
 VERSION = version("mediaray")
 APPLICATION = "mediaray"
 _EDGE_TIMEOUT_S = 2.0
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 _NEXT_PROXY_LIMIT_S = 60.0
-_BESIDE = ("serve.watching", "serve.scheduled_backups")  # what goes on in the dispatcher's process
+# What goes on in the dispatcher's process.
+_BESIDE = ("serve.watching", "serve.scheduled_backups", "serve.webhooks", "serve.alerts")
 _log = logging.getLogger("mediaray.up")
 
 
@@ -221,6 +224,7 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
         looks=DeepHealth(settings, urls, partial(ask_nodes, settings.home)).checks,
         capacity=capacity.view,
         metrics=page.text,
+        webhooks=webhook_routes(settings, Outbox(urls.jobs, patience=_EDGE_PATIENCE, timeout_s=_EDGE_TIMEOUT_S)),
         scrape_token=scrape_token.get_secret_value() if scrape_token else None,
         version=VERSION,
     )

@@ -24,6 +24,9 @@ class JobRequest(BaseModel, extra="forbid"):
     sources: list[str] = Field(default=[], max_length=1000)
     params: dict[str, Any] = Field(default={}, description="Parameters of the operation; see GET /v1/operations.")
     priority: Priority = Priority.NORMAL
+    webhook: str | None = Field(
+        None, max_length=2000, description="A URL that the job's end is told to, on a host of MEDIARAY_WEBHOOK_HOSTS."
+    )
 
     def all_sources(self) -> tuple[str, ...]:
         return (*([self.source] if self.source is not None else []), *self.sources)
@@ -67,6 +70,7 @@ class JobView(BaseModel):
     cached: bool = Field(False, description="The result is what an earlier job of the same came to.")
     error: JobError | None
     warnings: tuple[str, ...]
+    webhook: str | None = None
     links: dict[str, str]
 
 
@@ -182,6 +186,7 @@ def job_view(job: Job, latest: Event | None) -> JobView:
         cached=job.cached,
         error=job.error,
         warnings=job.warnings,
+        webhook=job.webhook,
         links={
             "self": here,
             "events": f"{here}/events",

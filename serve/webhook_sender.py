@@ -47,7 +47,7 @@ class Sender:
         self._http = httpx.AsyncClient(
             headers={"User-Agent": f"mediaray/{version('mediaray')}"},
             verify=tls or httpx.create_ssl_context(),
-            timeout=limit_s,
+            timeout=2 * limit_s,  # the attempt as a whole has a shorter one, which this one must not meet
             follow_redirects=False,
             trust_env=False,
             # A connection that is kept would be taken for another name at the same address, whose certificate nobody

@@ -22,6 +22,7 @@ _JITTER = 0.2
 _LONGEST_S = 86_400.0  # that an endpoint may ask for
 _LOOK_S = 1.0
 _SURPLUS_EVERY_S = 60.0
+_END_S = 0.2
 _AT_ONCE = 8  # to one endpoint
 _PATIENCE = 1000  # tries while Redis is away
 _ATTEMPTS = Counter(
@@ -55,6 +56,7 @@ class Deliveries:
     ) -> None:
         self._settings, self._outbox, self._sender, self._schedule_s = settings, outbox, sender, schedule_s
         self._urls = endpoints_of(settings)
+        self._ended = False
         for outcome in ("taken", "again", "given_up"):
             _ATTEMPTS.labels(outcome)
 
@@ -62,13 +64,19 @@ class Deliveries:
         """Go on for ever. Raises what goes wrong in it; what is owed stays so."""
         for endpoint in await self._outbox.endpoints() - self._urls.keys() - {BY_JOB}:
             await self._outbox.retire(endpoint)
-        async with asyncio.TaskGroup() as group:
-            for endpoint in (*self._urls, BY_JOB):
-                group.create_task(self._serve(endpoint))
-            group.create_task(self._keep_small())
+        serving = [self._serve(endpoint) for endpoint in (*self._urls, BY_JOB)]
+        tasks = {asyncio.create_task(each) for each in (*serving, self._keep_small())}
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            self._ended = True
+            while tasks:  # the Redis client may swallow a cancel that comes while it talks
+                for task in tasks:
+                    task.cancel()
+                _, tasks = await asyncio.wait(tasks, timeout=_END_S)
 
     async def _serve(self, endpoint: str) -> None:
-        while True:
+        while not self._ended:
             due = await self._outbox.due(endpoint, _AT_ONCE)
             if not due:
                 await asyncio.sleep(_LOOK_S)
@@ -112,7 +120,7 @@ class Deliveries:
         _ATTEMPTS.labels(outcome).inc()
 
     async def _keep_small(self) -> None:
-        while True:
+        while not self._ended:
             await self._outbox.forget_surplus()
             await asyncio.sleep(_SURPLUS_EVERY_S)
 

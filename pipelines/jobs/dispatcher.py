@@ -21,6 +21,7 @@ from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Priority, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport
+from pipelines.jobs.owed import owed_at_end
 from pipelines.jobs.queue_facts import QueueFacts, facts_of
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.starting import Start, next_start, wanted_cpus
@@ -372,11 +373,21 @@ class Dispatcher:
         if state == State.SUCCEEDED and tracked.joined:
             fields["result"] = tracked.joined.result
             fields["artifacts"] = tracked.joined.artifacts
-        if state == State.FAILED and tracked.failure:
-            fields["error"] = tracked.failure.model_dump()
-        await self._store.move(self._epoch, tracked.job.id, state, **fields)
+        failure = tracked.failure if state == State.FAILED else None
+        if failure:
+            fields["error"] = failure.model_dump()
+        owed = owed_at_end(
+            self._settings,
+            tracked.job,
+            state,
+            tracked.priority,
+            error=failure,
+            warnings=len(tracked.warnings),
+            artifacts=len(fields.get("artifacts", ())),
+        )
+        await self._store.move(self._epoch, tracked.job.id, state, owed=owed, **fields)
         of = {"job": tracked.job.id, "operation": tracked.job.operation}
-        code = {"code": tracked.failure.code} if state == State.FAILED and tracked.failure else {}
+        code = {"code": failure.code} if failure else {}
         _log.info("a job %s", "was cancelled" if state == State.CANCELLED else state, extra={**of, **code})
         self._forget(tracked.job.id)
         self._busy_at = time.monotonic()

@@ -6,8 +6,9 @@ from typing import Any
 
 from pipelines.jobs.errors import StaleLeaderError
 from pipelines.jobs.models import Artifact, State, UnitStatus
+from pipelines.jobs.owed import Owed
 from pipelines.jobs.states import MOVES
-from pipelines.jobs.store import ARTIFACTS_WITH_JOB, PREFIX, JobStore
+from pipelines.jobs.store import ARTIFACTS_WITH_JOB, PREFIX, JobStore, owed_arguments
 
 
 class LeaderStore(JobStore):
@@ -30,11 +31,19 @@ class LeaderStore(JobStore):
         return int(await self._redis.incr(f"{PREFIX}:leader"))
 
     async def move(
-        self, epoch: int, job_id: str, to: State, *, artifacts: Sequence[Artifact] = (), **fields: Any
+        self,
+        epoch: int,
+        job_id: str,
+        to: State,
+        *,
+        artifacts: Sequence[Artifact] = (),
+        owed: Owed | None = None,
+        **fields: Any,
     ) -> bool:
         """Move a job; False where its state doesn't allow it.
 
-        ``fields`` are stored with it as JSON: result, error, warnings. Of many ``artifacts`` the first are, too.
+        ``fields`` are stored with it as JSON: result, error, warnings. Of many ``artifacts`` the first are, too. With
+        its end, what is ``owed`` to webhooks is, or neither.
 
         Raises:
             StaleLeaderError
@@ -46,7 +55,8 @@ class LeaderStore(JobStore):
         many = artifacts if len(artifacts) > ARTIFACTS_WITH_JOB else ()
         by_name = {artifact.name: artifact.model_dump_json() for artifact in many}
         encoded = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-        answer = await self._run("move", epoch, job_id, to, allowed, json.dumps(encoded), json.dumps(by_name))
+        told = owed_arguments(owed) if owed else ()
+        answer = await self._run("move", epoch, job_id, to, allowed, json.dumps(encoded), json.dumps(by_name), *told)
         _refuse_stale(answer)
         return bool(answer == "moved")
 

@@ -139,7 +139,7 @@ class JobError(Value):
 class Job(Value):
     """A job as the store has it. ``artifacts`` are the first that were made, of ``artifact_count``.
 
-    ``cached``: its result is what an earlier job came to.
+    ``cached``: its result is what an earlier job came to. ``webhook``: where its end is told, beside the settings' own.
     """
 
     id: str
@@ -161,6 +161,7 @@ class Job(Value):
     artifacts: tuple[Artifact, ...] = ()
     artifact_count: int = 0
     cached: bool = False
+    webhook: str | None = None
 
 
 class UnitStatus(BaseModel):

@@ -128,10 +128,7 @@ class Outbox(JobStore):
             await self.settle(delivery, "failed", "too_many")
         for state, most in (("failed", MOST_FAILED), ("delivered", MOST_DELIVERED)):
             if ids := await self._oldest(state, most):
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.delete(*(f"{_KEY}:delivery:{delivery_id}" for delivery_id in ids))
-                    pipe.zrem(f"{_KEY}:{state}", *ids)
-                    await pipe.execute()
+                await self._run("forget", state, *ids)
 
     async def _oldest(self, state: str, beyond: int) -> list[str]:
         surplus = await self._redis.zcard(f"{_KEY}:{state}") - beyond

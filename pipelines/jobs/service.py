@@ -24,6 +24,7 @@ from cluster.object_paths import ObjectPath, is_object_uri
 from cluster.roots import Roots
 from cluster.settings import Settings
 from cluster.sources import check_object_folder, open_source
+from cluster.webhook_urls import webhook_url
 from pipelines.jobs.asking import Asking
 from pipelines.jobs.catalogue import COLLECTION, Catalogue, Operation
 from pipelines.jobs.errors import ConflictError, InvalidError, UnknownError, wording
@@ -64,6 +65,7 @@ class Request:
     sources: tuple[str, ...]
     params: Mapping[str, Any]
     priority: Priority = Priority.NORMAL
+    webhook: str | None = None
 
 
 class JobService:
@@ -85,6 +87,7 @@ class JobService:
             UnknownError, InvalidError, ConflictError, StorageError: what is wrong with the request.
         """
         operation, params, output = self._checked(request)
+        _check_webhook(request.webhook, self._settings)
         job_id = str(uuid7())
         wanted = Submission(
             id=job_id,
@@ -99,6 +102,7 @@ class JobService:
             retry_of=retry_of.id if retry_of else None,
             idempotency_key=idempotency_key,
             fingerprint=_fingerprint(request),
+            webhook=request.webhook,
         )
         known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
         if known is None:
@@ -153,7 +157,7 @@ class JobService:
             )
         # What was to be done anew has been: a retry takes over what that finished.
         params = {**job.params, "fresh": False} if job.params.get("fresh") else job.params
-        request = Request(job.operation, job.sources, params, job.priority)
+        request = Request(job.operation, job.sources, params, job.priority, job.webhook)
         return await self.submit(request, owner=owner, idempotency_key=idempotency_key, retry_of=job)
 
     async def delete(self, job_id: str) -> None:
@@ -258,6 +262,19 @@ class JobService:
             raise StorageError(error.code, f"{error.message} {takes}") from error
         for source in request.sources:
             if output and operation.output == "file" and _resolved(output) == _resolved(location_of(source)):
+def _check_webhook(url: str | None, settings: Settings) -> None:
+    """Raise InvalidError where a job may not name this URL."""
+    if url is None:
+        return
+    try:
+        place = webhook_url(url).place
+    except ValueError as error:
+        raise InvalidError(f"Wrong webhook: {error}.", "webhook_invalid") from error
+    if place not in settings.webhook_hosts:
+        told = f"Jobs may name no webhook on {place}. Add it to MEDIARAY_WEBHOOK_HOSTS, with its port if it names one."
+        raise InvalidError(told, "webhook_refused")
+
+
                 raise StorageError("output_is_source", "The output is the source. Choose another name.")
         if output:
             check_output(output, roots, folder=operation.fills(output), overwrite=overwrite)
@@ -317,11 +334,8 @@ def _how_many(operation: Operation) -> str:
 
 
 def _fingerprint(request: Request) -> str:
-    body = json.dumps(
-        [request.operation, list(request.sources), dict(request.params), request.priority],
-        sort_keys=True,
-        default=str,
-    )
+    told = [request.operation, list(request.sources), dict(request.params), request.priority]
+    body = json.dumps(told if request.webhook is None else [*told, request.webhook], sort_keys=True, default=str)
     return hashlib.sha256(body.encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ Keys, under the prefix ``{mediaray}``:
     :idempotency:…     key → id and fingerprint                            :quarantine     hash: ID → reason
     :counts            hash: "submitted OPERATION", "succeeded OPERATION", … → how many ever, for metrics
     :log               stream: every transition                            :leader :fence :registry   counters
+    :webhook:…         what is owed to webhooks: see ``pipelines.jobs.outbox``
 """
 
 import json
@@ -28,6 +29,7 @@ from redis.backoff import ExponentialBackoff
 
 from pipelines.jobs.errors import ConflictError, UnknownError
 from pipelines.jobs.models import SCHEMA_VERSION, Artifact, Job, Joined, Plan, Priority, State, UnitStatus, Want
+from pipelines.jobs.owed import Owed
 from pipelines.jobs.states import JOIN, PLAN, TERMINAL
 
 PREFIX = "{mediaray}"
@@ -61,6 +63,7 @@ class Submission:
     retry_of: str | None = None
     idempotency_key: str | None = None
     fingerprint: str = ""
+    webhook: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ class JobStore:
             "attempt": wanted.attempt,
             "retry_of": wanted.retry_of,
             "targets": wanted.targets,
+            **({} if wanted.webhook is None else {"webhook": wanted.webhook}),
         }
         key = f"{wanted.owner}:{wanted.idempotency_key}" if wanted.idempotency_key else ""
         answer, job_id, *rest = await self._run(
@@ -354,6 +358,11 @@ class JobStore:
         if name not in self._scripts:
             self._scripts[name] = self._redis.register_script(script(name))
         return await self._scripts[name](keys=[PREFIX], args=[str(argument) for argument in arguments])
+
+
+def owed_arguments(owed: Owed) -> tuple[str, str, str, str]:
+    """What scripts take of a message: its id, its type, its data, and its endpoints."""
+    return owed.message, owed.type, json.dumps(owed.data), json.dumps(owed.endpoints)
 
 
 def _job(fields: Mapping[str, str], job_id: str) -> Job:

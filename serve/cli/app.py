@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from serve.cli import backup, cache, catalogues, collections, deploy, jobs, server
+from serve.cli import backup, cache, catalogues, collections, deploy, jobs, server, webhooks
 from serve.cli.capacity import capacity
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
@@ -83,6 +83,7 @@ app.command(rich_help_panel="Server")(server.renew_links)
 app.command(rich_help_panel="Server")(backup.backup)
 app.command(rich_help_panel="Server")(backup.restore)
 app.add_typer(cache.app, name="cache", rich_help_panel="Server")
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Server")
 app.command(rich_help_panel="Start here")(doctor)
 app.command(rich_help_panel="Start here")(demo)
 

@@ -21,6 +21,7 @@ _USAGE_CODES = frozenset(
     {
         *("params_invalid", "parameter_invalid", "request_invalid", "sources_invalid", "source_invalid"),
         *("operation_unknown", "profile_unknown", "profile_invalid", "output_extension"),
+        *("webhook_invalid", "webhook_refused", "webhooks_missing"),
     }
 )
 _AS_LIST = """write it as a list in JSON: '["one", "two"]'"""
@@ -76,9 +77,10 @@ def _end_without_stdout(error: render.OutputError) -> NoReturn:
 
 
 def settings_problems(error: ValidationError) -> str:
-    return "\n".join(
-        f"  MEDIARAY_{'__'.join(str(part).upper() for part in each['loc'])}: {each['msg']}" for each in error.errors()
-    )
+    def told(where: tuple[int | str, ...], what: str) -> str:
+        return f"  MEDIARAY_{'__'.join(str(part).upper() for part in where)}: {what}" if where else f"  {what}"
+
+    return "\n".join(told(each["loc"], each["msg"]) for each in error.errors())
 
 
 def warn_of_unknown_settings() -> None:

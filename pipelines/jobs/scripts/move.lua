@@ -1,6 +1,6 @@
 -- Move a job to another state, with what is known then. ARGV: epoch, id, to, allowed from (space separated), fields;
--- and, of a job that has many, its artifacts by name.
-local epoch, id, to, allowed, fields, artifacts = unpack(ARGV)
+-- of a job that has many, its artifacts by name; and what its end owes to webhooks: message, type, data, endpoints.
+local epoch, id, to, allowed, fields, artifacts, message, kind, data, endpoints = unpack(ARGV)
 if not leads(epoch) then return 'stale' end
 local from = redis.call('HGET', job(id), 'state')
 if not from then return 'missing' end
@@ -28,6 +28,7 @@ if TERMINAL[to] then
     redis.call('ZREM', P .. ':leases', lease_name(id, name))
   end
   redis.call('DEL', P .. ':units:' .. id, P .. ':manifests:' .. id)
+  if message then owe(message, kind, data, endpoints, at) end
 end
 log(id, 'state', to, redis.call('HGET', job(id), 'error') or '')
 return 'moved'

@@ -52,3 +52,19 @@ local function take(id, name, lease_ms, to)
   end
   return status.fence
 end
+
+-- Owe a message to endpoints (name → the URL of one that a job names): each is a delivery, which is tried until it is
+-- taken. See pipelines/jobs/outbox.py.
+local function owe(message, kind, data, endpoints, at)
+  for endpoint, url in pairs(cjson.decode(endpoints)) do
+    local id = message .. ':' .. endpoint
+    local key = P .. ':webhook:delivery:' .. id
+    if redis.call('EXISTS', key) == 0 then
+      redis.call('HSET', key, 'message', message, 'type', kind, 'data', data, 'at', text(at),
+        'endpoint', endpoint, 'url', url, 'state', 'pending', 'attempts', '0')
+      redis.call('ZADD', P .. ':webhook:pending', 0, id)
+      redis.call('ZADD', P .. ':webhook:due:' .. endpoint, at, id)
+      redis.call('SADD', P .. ':webhook:endpoints', endpoint)
+    end
+  end
+end

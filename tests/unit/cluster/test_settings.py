@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from cluster.settings import Settings
 
+WEBHOOK_SECRET = "whsec_" + "QUJD" * 8
 SECRET = "unix://:hunter2@/tmp/redis.sock"
 
 
@@ -63,3 +64,30 @@ def test_settings_don_t_change():
 def test_values_out_of_range_are_refused(name, value):
     with pytest.raises(ValidationError, match=name):
         Settings(**{name: value})
+
+
+def test_webhooks_come_from_the_environment_and_don_t_show(monkeypatch):
+    monkeypatch.setenv("MEDIARAY_WEBHOOK_URLS", '["https://hooks.example.com/hunter2"]')
+    monkeypatch.setenv("MEDIARAY_WEBHOOK_SECRET", WEBHOOK_SECRET)
+    settings = Settings()
+    assert settings.current_webhook_secrets() == [WEBHOOK_SECRET]
+    shown = repr(settings) + settings.model_dump_json()
+    assert "hunter2" not in shown
+    assert WEBHOOK_SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"webhook_urls": ["https://hooks.example.com/"]}, "set MEDIARAY_WEBHOOK_SECRET"),
+        ({"webhook_hosts": ["hooks.example.com"]}, "set MEDIARAY_WEBHOOK_SECRET"),
+        ({"webhook_urls": ["https://hunter2@example.com/"], "webhook_secret": WEBHOOK_SECRET}, "without a user"),
+        ({"webhook_secret": "hunter2"}, "24 to 64 random bytes"),
+        ({"webhook_secret": WEBHOOK_SECRET, "webhook_secret_file": "/run/secret"}, "not both"),
+        ({"webhook_secret": WEBHOOK_SECRET, "webhook_events": ["job.done"]}, "job.succeeded"),
+    ],
+)
+def test_webhooks_that_can_t_be_are_refused(given, told):
+    with pytest.raises(ValidationError, match=told) as refused:
+        Settings(**given)
+    assert "hunter2" not in str(refused.value)

@@ -23,6 +23,9 @@ TOKEN = "fake-token"
 ARTIFACT = {"name": "a.mp4", "size_bytes": 10, "media_type": "video/mp4", "path": "/out/a.mp4"}
 
 
+ENDPOINT = {"id": "ab12", "host": "hooks.example.com", "disabled_at": "2026-05-01T12:00:00.000Z"}
+
+
 def job_document(job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
     return {
         "id": job_id,
@@ -86,6 +89,7 @@ class FakeServer:
     told: dict[str, Any] = field(default_factory=dict)  # of its health
     backlog: dict[str, Any] = field(default_factory=dict)  # of its capacity
     purged: list[dict[str, str]] = field(default_factory=list)
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
     watched: dict[str, Any] | None = None  # of the only collection
     refused: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # by source: status, code, detail
 
@@ -105,10 +109,27 @@ class FakeServer:
                 Route("/v1/collections/{name}", lambda _: JSONResponse(self._collection())),
                 Route("/v1/collections/{name}/watch", self._watch, methods=["PUT", "DELETE"]),
                 Route("/v1/cache", self._purge, methods=["DELETE"]),
+                Route("/v1/webhooks", lambda _: JSONResponse({"endpoints": [ENDPOINT], "deliveries": {}})),
+                Route("/v1/webhooks/deliveries", self._deliveries),
+                Route("/v1/webhooks/deliveries/{id}/resend", self._resend, methods=["POST"]),
+                Route("/v1/webhooks/test", self._webhook_test, methods=["POST"]),
                 Route("/v1/health/ready", lambda _: JSONResponse({"ready": True})),
                 WebSocketRoute("/v1/jobs/{id}/events", self._events),
             ]
         )
+
+    def _deliveries(self, request: Request) -> Response:
+        found = [each for each in self.deliveries if each["state"] == request.query_params["state"]]
+        return JSONResponse({"deliveries": found, "next_cursor": None})
+
+    def _resend(self, request: Request) -> Response:
+        for each in self.deliveries:
+            if each["id"] == request.path_params["id"]:
+                return JSONResponse({**each, "state": "pending"}, 202)
+        return problem(404, "delivery_not_found", "There is no such delivery.")
+
+    def _webhook_test(self, _request: Request) -> Response:
+        return JSONResponse({"deliveries": self.deliveries, "next_cursor": None}, 202)
 
     def _capacity(self, request: Request) -> Response:
         return JSONResponse(capacity_document(request.query_params.get("nodes"), **self.backlog))
@@ -232,3 +253,4 @@ def edge(private_redis, tmp_path):
     with edge.client:
         yield edge
         edge.do(edge.store.close)
+        edge.do(edge.outbox.close)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from unit.pipelines.jobs.makers import pretend_catalogue
 
 from cluster.cache import Cache
@@ -22,6 +23,7 @@ from pipelines.jobs.board import Event, ProgressBoard
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import Artifact, JobError, Plan, Progress, State
+from pipelines.jobs.outbox import Outbox
 from pipelines.jobs.queue_facts import QueueFacts, facts_of
 from pipelines.jobs.served_media import MediaText
 from pipelines.jobs.served_pictures import ServedPicture
@@ -35,12 +37,14 @@ from serve.guard import accepted_hosts
 from serve.metrics import MetricsPage, PartAwayError
 from serve.signing import Signer
 from serve.views import BackupHealth, Health
+from serve.webhook_routes import webhook_routes
 
 with warnings.catch_warnings():  # Starlette asks for httpx2; what it does with httpx is all that's needed here
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
 TOKEN, SCRAPE_TOKEN = "right-token", "scrape-token"
+WEBHOOK, WEBHOOK_SECRET = "https://hooks.example.com:8443/secret-path", "whsec_" + "QUJD" * 8
 BASE, WS_BASE = "http://127.0.0.1:8420", "ws://127.0.0.1:8420"
 AT = 1_700_000_000_000
 NODES = (NodeClass(1, 2, 0, None, 1.0, 0.0, 8 << 30, 4 << 30),)
@@ -174,6 +178,7 @@ class Edge:
     store: LeaderStore
     registry: BoardRegistry
     lane: PretendLane
+    outbox: Outbox
     films: Path
     checks: dict[str, str]
     seen: dict[str, Status]
@@ -224,8 +229,16 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
     films.mkdir()
     (films / "film.mkv").write_bytes(b"film")
     home = Home.create(tmp_path / "home").path
-    settings = Settings(home=home, roots=(str(films),), output_roots=(str(films),))
+    settings = Settings(
+        home=home,
+        roots=(str(films),),
+        output_roots=(str(films),),
+        webhook_urls=(SecretStr(WEBHOOK),),
+        webhook_secret=SecretStr(WEBHOOK_SECRET),
+        webhook_hosts=("hooks.example.com",),
+    )
     store, registry, lane = LeaderStore(url, patience=1), BoardRegistry(), PretendLane()
+    outbox = Outbox(url, patience=1)
     jobs = service_of(settings, store, lane)
     names = frozenset(pretend_catalogue().names())
     media = MediaService(settings, lane, NearCache(url), Cache(url), names, partial(identities, home))
@@ -270,12 +283,13 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
         looks=look,
         capacity=capacity.view,
         metrics=page.text,
+        webhooks=webhook_routes(settings, outbox),
         scrape_token=SCRAPE_TOKEN,
         version="1",
     )
     headers = {"Authorization": f"Bearer {TOKEN}"}
     client = TestClient(app, base_url=BASE, headers=headers, raise_server_exceptions=False)
-    return Edge(client, store, registry, lane, films, checks, seen, waiting, backups)
+    return Edge(client, store, registry, lane, outbox, films, checks, seen, waiting, backups)
 
 
 def problem(answer: Any) -> tuple[int, str]:

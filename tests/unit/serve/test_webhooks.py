@@ -62,7 +62,7 @@ class Post:
         finally:
             while not going.done():  # the Redis client may swallow a cancel that comes while it talks
                 going.cancel()
-                await asyncio.wait([going], timeout=0.2)
+                await asyncio.wait([going], timeout=1.0)
             await sender.close()
             assert going.cancelled()
 

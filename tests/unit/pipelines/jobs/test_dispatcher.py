@@ -1,12 +1,14 @@
 """The dispatcher with lanes that only pretend, and a real store."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import redis
+from pydantic import SecretStr
 from unit.pipelines.jobs.makers import pretend_catalogue, submission
 from unit.pipelines.jobs.pretend import HEAVY, PretendLanes, Ticket, plan_of, until_state
 
@@ -14,8 +16,9 @@ from cluster.metrics import REGISTRY
 from cluster.settings import Settings
 from pipelines.jobs.dispatcher import Dispatcher
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import Artifact, Needs, Plan, Priority, State, Unit
+from pipelines.jobs.models import Artifact, Needs, Plan, Priority, State, Unit, rfc3339
 from pipelines.jobs.orders import UnitReport
+from pipelines.jobs.outbox import Outbox
 from pipelines.jobs.store import PREFIX
 from pipelines.jobs.unit_store import UnitStore
 
@@ -1299,3 +1302,39 @@ def test_playing_time_is_counted_once_as_units_are_done(play):
 
     play(body)
     assert counted() == before + 60.0
+
+
+# What its end owes
+
+
+WEBHOOKS = {"webhook_urls": (SecretStr("https://hooks.example.com/"),), "webhook_secret": SecretStr("whsec_")}
+
+
+def test_a_job_s_end_owes_a_message_in_the_same_step(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        outbox = Outbox(scene.url, patience=2)
+        async with scene.dispatcher():
+            job_id = await scene.submit("a", webhook="https://own.example.com/")
+            assert await scene.ended(job_id) == State.SUCCEEDED
+        found, _ = await outbox.deliveries("pending", limit=10, cursor=None)
+        await outbox.close()
+        assert {each.message for each in found} == {f"msg_{job_id}"}
+        assert {each.url for each in found} == {"", "https://own.example.com/"}
+        told = json.loads(found[0].body())
+        assert (told["type"], told["data"]["id"]) == ("job.succeeded", job_id)
+        assert told["timestamp"] == rfc3339((await scene.store.get(job_id)).finished_at)
+
+    play(body, **WEBHOOKS)
+
+
+def test_where_nobody_wants_it_nothing_is_owed(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.works = True
+        outbox = Outbox(scene.url, patience=2)
+        async with scene.dispatcher():
+            await scene.ended(await scene.submit("a", webhook="https://own.example.com/"))
+        assert (await outbox.owed_count())["pending"] == 0
+        await outbox.close()
+
+    play(body)
