@@ -56,7 +56,7 @@ def current_roots(settings: Settings) -> Roots:
     objects = ObjectAccess(
         read=_objects(read),
         write=_objects(write),
-        s3_endpoint=settings.s3_endpoint,
+        stores=settings.stores,
         fetched=Home(settings.home).fetched,
         fetched_bytes=settings.fetched_bytes,
     )

@@ -50,6 +50,7 @@ def _path_of_uri(uri: str) -> str:
             "scheme_unsupported",
             f"{parts.scheme}:// URIs aren't taken here; use a path."
             if known
-            else f"Sources of the kind {parts.scheme}:// are not supported; use a path, or s3://bucket/key.",
+            else f"Sources of the kind {parts.scheme}:// are not supported; use a path, or s3://bucket/key. "
+            "gs:// and az:// are taken likewise.",
         )
     return ""

@@ -1,4 +1,4 @@
-"""Objects in stores by their URIs, as ``s3://bucket/films/a.mkv``.
+"""Objects in stores by their URIs: ``s3://bucket/films/a.mkv``; ``gs://`` and ``az://`` likewise.
 
 A key is taken as it is written: nothing in it is decoded, so what is checked against the roots is what is asked for.
 """
@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from cluster.errors import StorageError
 
-SCHEMES = ("s3",)
+SCHEMES = ("s3", "gs", "az")
 _STARTS = tuple(f"{scheme}://" for scheme in SCHEMES)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]")
 _ODD = re.compile(r"%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f\\]")

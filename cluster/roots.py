@@ -9,18 +9,19 @@ from pathlib import Path
 
 from cluster.errors import StorageError
 from cluster.object_paths import ObjectPath
+from cluster.stores import StoreAddresses
 
 
 @dataclass(frozen=True)
 class ObjectAccess:
-    """Which objects may be read and written, those at or below some paths, and how S3 is reached.
+    """Which objects may be read and written, those at or below some paths, and how their stores are reached.
 
     What is read of them is kept in the folder ``fetched``, and takes about ``fetched_bytes`` there.
     """
 
     read: tuple[ObjectPath, ...]
     write: tuple[ObjectPath, ...]
-    s3_endpoint: str | None
+    stores: StoreAddresses
     fetched: Path
     fetched_bytes: int
 

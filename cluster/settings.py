@@ -8,8 +8,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cluster.errors import StorageError
 from cluster.object_paths import object_path
+from cluster.stores import StoreAddresses
 from cluster.webhook_urls import webhook_secrets, webhook_url
 
+_ENDPOINT = r"^https?://[^/@?#]+/?$"
 WebhookEvent = Literal["job.succeeded", "job.failed", "job.cancelled", "alert.firing", "alert.resolved"]
 _WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 
@@ -55,7 +57,17 @@ class Settings(BaseSettings):
         None, description="Folders and prefixes of objects jobs may write. Default as roots."
     )
     s3_endpoint: str | None = Field(
-        None, pattern=r"^https?://[^/@?#]+/?$", description="Of S3 other than Amazon's: http://127.0.0.1:9000."
+        None, pattern=_ENDPOINT, description="Of S3 other than Amazon's: http://127.0.0.1:9000."
+    )
+    gcs_endpoint: str | None = Field(
+        None, pattern=_ENDPOINT, description="Of a server that speaks as Google's store does: http://127.0.0.1:4443."
+    )
+    gcs_anonymous: bool = Field(False, description="Ask Google's store without credentials: for public buckets.")
+    azure_account: str | None = Field(
+        None, pattern=r"^[a-z0-9]{3,24}$", description="The account whose containers az://container/blob names."
+    )
+    azure_endpoint: str | None = Field(
+        None, pattern=_ENDPOINT, description="Of a server that speaks as Azure's blobs do: http://127.0.0.1:10000."
     )
     fetched_bytes: int = Field(20 << 30, ge=1 << 20, description="Disk for what was read of objects, about.")
 
@@ -107,6 +119,13 @@ class Settings(BaseSettings):
 
     @field_validator("host")
     @classmethod
+    @model_validator(mode="after")
+    def _azure_named(self) -> Self:
+        roots = (*(self.roots or ()), *(self.output_roots or ()))
+        if self.azure_account is None and any(root.startswith("az://") for root in roots):
+            raise ValueError("az:// among the roots needs the name of an account: MEDIARAY_AZURE_ACCOUNT")
+        return self
+
     def _loopback(cls, host: str) -> str:
         if host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("only loopback (127.0.0.1) is allowed as long as there are no API keys")
@@ -147,4 +166,15 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
+    @property
+    def stores(self) -> StoreAddresses:
+        """How object storage is reached."""
+        return StoreAddresses(
+            s3_endpoint=self.s3_endpoint,
+            gcs_endpoint=self.gcs_endpoint,
+            gcs_anonymous=self.gcs_anonymous,
+            azure_account=self.azure_account,
+            azure_endpoint=self.azure_endpoint,
+        )
+
         return f"http://{self.host}:{self.port}"

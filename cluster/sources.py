@@ -22,7 +22,7 @@ class OpenObject:
     """An object that may be read, as it was when it was opened. ``close`` it."""
 
     def __init__(self, path: ObjectPath, access: ObjectAccess) -> None:
-        self._store = object_store(access.s3_endpoint)
+        self._store = object_store(access.stores)
         self._source = self._store.open(path)
         self._access = access
         self._fetched: FetchedObject | None = None
@@ -162,7 +162,7 @@ def each_below(folder: ObjectPath, roots: Roots) -> Iterator[ListedObject]:
             ``ObjectStore.open``.
     """
     access = check_object_below(folder, roots.objects, "source_outside_roots")
-    for number, listed in enumerate(object_store(access.s3_endpoint).below(folder), start=1):
+    for number, listed in enumerate(object_store(access.stores).below(folder), start=1):
         if number > _LISTED_MOST:
             raise StorageError("source_too_many", f"{folder} holds more than {_LISTED_MOST} objects. Name subfolders.")
         if "/." not in listed.uri.removeprefix(str(folder)):

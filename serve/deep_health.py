@@ -58,7 +58,7 @@ class DeepHealth:
         objects = current_roots(self._settings).objects
         if objects is None:
             return objects_check((), object)
-        return objects_check((*objects.read, *objects.write), object_store(objects.s3_endpoint).version)
+        return objects_check((*objects.read, *objects.write), object_store(objects.stores).version)
 
     async def _looked(self, name: str, look: Callable[..., Check], *arguments: object) -> Check:
         """What a look finds that may block; its thread is left alone where it takes too long."""

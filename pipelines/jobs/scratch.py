@@ -3,16 +3,22 @@
 import json
 import logging
 import shutil
+import time
 from pathlib import Path
 
+from cluster.errors import StorageError
 from cluster.fetched import sweep_fetched
+from cluster.grants import current_roots
 from cluster.home import Home, write_private
 from cluster.kept import Kept
 from cluster.object_paths import is_object_uri
 from cluster.settings import Settings
 from cluster.staging import remove_staged
+from cluster.uploading import sweep_staged
 
 _STAGING = "staging.json"
+_DAY_S = 86_400.0
+_UPLOAD_DAYS = 7.0  # that no upload takes
 _log = logging.getLogger("mediaray.scratch")
 
 
@@ -64,9 +70,14 @@ def _noted_staging(scratch: Path) -> set[Path]:
 
 
 def sweep_kept(settings: Settings) -> None:
-    """Forget what was kept for retries that didn't come, and what was fetched and isn't used any more."""
-    kept_work(settings).sweep(settings.kept_days * 86_400)
-    sweep_fetched(Home(settings.home).fetched, settings.kept_days * 86_400)
+    """Forget what was kept for retries that didn't come, what was fetched and isn't used any more, killed uploads."""
+    kept_work(settings).sweep(settings.kept_days * _DAY_S)
+    sweep_fetched(Home(settings.home).fetched, settings.kept_days * _DAY_S)
+    if (objects := current_roots(settings).objects) is not None:
+        try:
+            sweep_staged(objects, time.time() - _UPLOAD_DAYS * _DAY_S)
+        except StorageError as error:
+            _log.warning("what killed uploads left can't be removed: %s", error.message)
 
 
 def sweep_scratch(settings: Settings, active: set[str]) -> None:

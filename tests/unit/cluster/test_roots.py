@@ -5,10 +5,12 @@ import pytest
 from cluster.errors import StorageError
 from cluster.object_paths import object_path
 from cluster.roots import ObjectAccess, check_object_below
+from cluster.stores import StoreAddresses
 
 
 def access(*, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> ObjectAccess:
-    return ObjectAccess(tuple(map(object_path, read)), tuple(map(object_path, write)), None, Path("/nowhere"), 1)
+    roots = [tuple(map(object_path, each)) for each in (read, write)]
+    return ObjectAccess(*roots, StoreAddresses(), Path("/nowhere"), 1)
 
 
 def test_what_may_be_read_may_not_be_written():

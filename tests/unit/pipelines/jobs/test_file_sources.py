@@ -17,7 +17,7 @@ HERE = f"s3://{BUCKET}/photos/"
 def roots(s3: ObjectServer, tmp_path: Path) -> Roots:
     for key in ("photos/2019/a.jpg", "photos/2019/a.png", "photos/b.webp", "photos/raw.nef", "photos/made/c.jpg"):
         s3.put(key, b"content")
-    return Roots((tmp_path,), (), ObjectAccess((object_path(HERE),), (), s3.url, tmp_path / "fetched", 1 << 30))
+    return Roots((tmp_path,), (), ObjectAccess((object_path(HERE),), (), s3.addresses, tmp_path / "fetched", 1 << 30))
 
 
 def test_a_folder_of_objects_is_a_tree_of_entries(roots):

@@ -26,7 +26,7 @@ def scratch(tmp_path: Path) -> Path:
 @pytest.fixture
 def roots(s3: ObjectServer, films: Path, tmp_path: Path) -> Roots:
     folder = object_path(f"s3://{BUCKET}/out")
-    return Roots((), (films,), ObjectAccess((), (folder,), s3.url, tmp_path / "fetched", 1 << 30))
+    return Roots((), (films,), ObjectAccess((), (folder,), s3.addresses, tmp_path / "fetched", 1 << 30))
 
 
 def joined(made: list[Path], targets: list[Location], roots: Roots, scratch: Path) -> Joined:

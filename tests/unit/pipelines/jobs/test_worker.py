@@ -311,7 +311,7 @@ def checked(monkeypatch, tmp_path, s3):
     def has_room(scratch_mib: int, *, fetched_mib: int = 1 << 10, output_mib: int = 0, apart: bool = False) -> bool:
         uri = s3.put("films/film.mkv", b"film" * 750_000)
         folder = object_path(f"s3://{BUCKET}/films/")
-        access = ObjectAccess((folder,), (), s3.url, tmp_path / "fetched", fetched_mib << 20)
+        access = ObjectAccess((folder,), (), s3.addresses, tmp_path / "fetched", fetched_mib << 20)
         made = Workbench(
             params=SimpleNamespace(output=str(tmp_path / "out.mp4")),
             sources=(uri,),
