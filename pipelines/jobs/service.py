@@ -262,6 +262,11 @@ class JobService:
             raise StorageError(error.code, f"{error.message} {takes}") from error
         for source in request.sources:
             if output and operation.output == "file" and _resolved(output) == _resolved(location_of(source)):
+                raise StorageError("output_is_source", "The output is the source. Choose another name.")
+        if output:
+            check_output(output, roots, folder=operation.fills(output), overwrite=overwrite)
+
+
 def _check_webhook(url: str | None, settings: Settings) -> None:
     """Raise InvalidError where a job may not name this URL."""
     if url is None:
@@ -273,11 +278,6 @@ def _check_webhook(url: str | None, settings: Settings) -> None:
     if place not in settings.webhook_hosts:
         told = f"Jobs may name no webhook on {place}. Add it to MEDIARAY_WEBHOOK_HOSTS, with its port if it names one."
         raise InvalidError(told, "webhook_refused")
-
-
-                raise StorageError("output_is_source", "The output is the source. Choose another name.")
-        if output:
-            check_output(output, roots, folder=operation.fills(output), overwrite=overwrite)
 
 
 def _resolved(location: Location) -> str:
