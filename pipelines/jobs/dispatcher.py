@@ -227,11 +227,11 @@ class Dispatcher:
             name, fence = await self._catch_up(tracked, name, fence)
             tracked.cleaned_up = isinstance(report, UnitReport) and report.cleaned_up
         if isinstance(report, Exception):
-            await self._release(tracked, name, fence, "lost", _PLACE_LOST)
+            await self._release(tracked, name, fence, "lost", _PLACE_LOST, flight=flight)
         elif report.outcome == "failed":
-            await self._release(tracked, name, fence, "failed", report.error)
+            await self._release(tracked, name, fence, "failed", report.error, flight=flight)
         elif report.outcome == "dropped" or (flight.through and tracked.status(name).state == "running"):
-            await self._release(tracked, name, fence, "dropped")
+            await self._release(tracked, name, fence, "dropped", flight=flight)
         elif not flight.through:
             await self._done(tracked, name)
         if name in tracked.batches and tracked.status(name).state == "done":
@@ -257,12 +257,24 @@ class Dispatcher:
                 return unit, status.fence
         return name, fence
 
-    async def _release(self, tracked: Tracked, name: str, fence: int, why: str, error: JobError | None = None) -> None:
+    async def _release(
+        self,
+        tracked: Tracked,
+        name: str,
+        fence: int,
+        why: str,
+        error: JobError | None = None,
+        *,
+        flight: Flight | None = None,
+    ) -> None:
         """Take a unit back, and see what follows: it is done after all, it is tried again, or its job fails."""
         status = await self._store.release(self._epoch, tracked.job.id, name, fence, why)
         tracked.units[name] = status
         if status.state != "done":
             RETURNED.labels(tracked.job.operation, why).inc()
+        if flight is not None and status.state != "done" and not status.began:  # a place that was lost costs nobody
+            self._shares.give_back(tracked.job.owner, tracked.job.id, flight.charged_s)
+            flight.charged_s = 0.0
         if status.state == "done" or name == JOIN:  # committed just before; or the join wants something else done
             await self._done(tracked, name)
         if status.state != "done" and error is not None:
@@ -350,7 +362,7 @@ class Dispatcher:
             if at[0] == PUBLISH:  # some of it may be seen already: it is done to its end
                 return
             flight.dropped_at = time.monotonic()
-            await self._release(tracked, *at, "dropped")
+            await self._release(tracked, *at, "dropped", flight=flight)
             self._spawn(self._force(tracked, name, flight))
 
     async def _force(self, tracked: Tracked, name: str, flight: Flight) -> None:
@@ -408,7 +420,8 @@ class Dispatcher:
             self._inbox.put_nowait(self._advance(tracked))
             return False
         self._served += 1
-        self._shares.begin(job.owner, job.id, start.cpus * unit.needs.seconds)
+        cost_s = start.cpus * unit.needs.seconds
+        self._shares.begin(job.owner, job.id, cost_s)
         tracked.last_served, tracked.launched, tracked.state = self._served, True, state
         tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
         module = self._catalogue.module_of(job.operation)
@@ -437,6 +450,7 @@ class Dispatcher:
             through=through,
             drives=unit.needs.drives,
             estimate_s=unit.needs.seconds,
+            charged_s=cost_s,
         )
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True

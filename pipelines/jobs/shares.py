@@ -23,6 +23,10 @@ class _Level:
         if name in self.served:
             self.served[name] = self.of(name) + cost_s
 
+    def give_back(self, name: str, cost_s: float) -> None:
+        if name in self.served:
+            self.served[name] -= cost_s
+
 
 class Shares:
     """CPU-seconds that owners, and jobs of each owner, have been given, as plans estimate what units take.
@@ -58,6 +62,12 @@ class Shares:
         self._owners.begin(owner, cost_s)
         if owner in self._jobs:
             self._jobs[owner].begin(job_id, cost_s)
+
+    def give_back(self, owner: str, job_id: str, cost_s: float) -> None:
+        """A unit that was begun with this cost was taken back before anybody worked on it."""
+        self._owners.give_back(owner, cost_s)
+        if owner in self._jobs:
+            self._jobs[owner].give_back(job_id, cost_s)
 
     def of_owner(self, owner: str) -> float:
         return self._owners.of(owner)

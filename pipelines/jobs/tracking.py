@@ -17,7 +17,7 @@ class Flight:
     """A unit on its way: its fence, the CPUs it may use, the CPUs and the memory it holds, the lane's ticket for it.
 
     0 CPUs: it is interactive, or ``drives``. ``through``: its worker goes on with what follows. ``began`` by the
-    monotonic clock.
+    monotonic clock. ``charged_s`` is what its job has been given with it, in CPU-seconds.
     """
 
     fence: int
@@ -29,6 +29,7 @@ class Flight:
     drives: bool = False
     dropped_at: float | None = None
     estimate_s: float = 0.0
+    charged_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
 
 

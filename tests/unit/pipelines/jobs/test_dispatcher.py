@@ -306,6 +306,26 @@ def test_a_job_whose_unit_takes_long_waits_until_the_other_has_had_as_much(play)
     play(body)
 
 
+def test_a_job_doesn_t_pay_for_a_unit_that_was_lost_before_it_began(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher():
+            await scene.submit("hold")
+            await scene.lanes.start_of(1, "hold")
+            await scene.submit("other-1", "other-2", needs=HEAVY.model_copy(update={"seconds": 9}))
+            first = await scene.lanes.start_of(1, "other-1")
+            await scene.submit("unlucky-1", "unlucky-2")
+            await planned(scene, 3)
+            scene.lanes.placed = False
+            scene.lanes.done(first)
+            lost = await scene.lanes.start_of(1, "unlucky-1")
+            scene.lanes.placed = True
+            scene.lanes.lost(lost)
+            await scene.lanes.until(lambda: len([name for name in names(scene) if name[-1].isdigit()]) == 3)
+            assert [name for name in names(scene) if name[-1].isdigit()] == ["other-1", "unlucky-1", "unlucky-1"]
+
+    play(body)
+
+
 # Failures
 
 

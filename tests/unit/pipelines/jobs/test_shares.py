@@ -55,6 +55,18 @@ def test_a_job_that_left_counts_no_more_and_its_owner_is_forgotten_with_the_last
     assert made.of_owner("anna") == 3.0, "behind the owner whose turn it was last"
 
 
+def test_what_was_taken_back_before_it_began_costs_nothing():
+    made = shares(a=3.0, b=4.0)
+    made.begin("anna", "a", 30.0)
+    made.give_back("anna", "a", 30.0)
+    assert (made.of_job("anna", "a"), made.of_job("anna", "b"), made.of_owner("anna")) == (3.0, 4.0, 7.0)
+    made.leave("anna", "a")
+    made.give_back("anna", "a", 30.0)
+    made.give_back("ben", "c", 30.0)
+    made.enter("anna", "a")
+    assert made.of_job("anna", "a") == 3.0
+
+
 def test_of_what_was_never_there_nothing_is_known():
     made = Shares()
     made.leave("ben", "a")
