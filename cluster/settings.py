@@ -117,8 +117,6 @@ class Settings(BaseSettings):
                 raise ValueError(error.message) from error
         return roots
 
-    @field_validator("host")
-    @classmethod
     @model_validator(mode="after")
     def _azure_named(self) -> Self:
         roots = (*(self.roots or ()), *(self.output_roots or ()))
@@ -126,6 +124,8 @@ class Settings(BaseSettings):
             raise ValueError("az:// among the roots needs the name of an account: MEDIARAY_AZURE_ACCOUNT")
         return self
 
+    @field_validator("host")
+    @classmethod
     def _loopback(cls, host: str) -> str:
         if host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("only loopback (127.0.0.1) is allowed as long as there are no API keys")
@@ -165,8 +165,6 @@ class Settings(BaseSettings):
         return webhook_secrets(self.webhook_secret.get_secret_value()) if self.webhook_secret else []
 
     @property
-    def url(self) -> str:
-    @property
     def stores(self) -> StoreAddresses:
         """How object storage is reached."""
         return StoreAddresses(
@@ -177,4 +175,6 @@ class Settings(BaseSettings):
             azure_endpoint=self.azure_endpoint,
         )
 
+    @property
+    def url(self) -> str:
         return f"http://{self.host}:{self.port}"
