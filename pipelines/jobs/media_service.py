@@ -7,10 +7,10 @@ from functools import partial
 from typing import Protocol
 
 from cluster.cache import Cache, operation_tag, source_tag
-from cluster.files import open_file
 from cluster.grants import current_roots
 from cluster.identity import Identity
 from cluster.near_cache import NearCache
+from cluster.object_paths import is_object_uri
 from cluster.settings import Settings
 from cluster.sources import open_source
 from pipelines.jobs.asking import Asking
@@ -71,12 +71,13 @@ class MediaService:
         """Technical metadata of a source, JSON of MediaInfo.
 
         A file is known again by what the file system notes of it, so it isn't read; one that was changed is another.
+        So is an object, by what its store notes.
 
         Raises:
-            StorageError: see ``open_file``.
+            StorageError: see ``open_source``; ``storage_unavailable``: its store doesn't tell in time.
             RefusedError: it can't be read as media.
         """
-        stamped, name = self._look(source)
+        stamped, name = await self._look_aside(source) if is_object_uri(source) else self._look(source)
         key = f"{stamped.digest}:{name}"
         if stamped.settled and (known := self._near.get(key)) is not None:
             return known
@@ -94,7 +95,7 @@ class MediaService:
         """A rendition of a picture. Nothing is read or made for one whose ETag is among ``known``.
 
         Raises:
-            StorageError: see ``open_file``.
+            StorageError: see ``open_source``; ``storage_unavailable``: nothing tells of it in time.
             RefusedError: it can't be made.
         """
         stamped, _ = await self._look_aside(source)
@@ -107,7 +108,7 @@ class MediaService:
         return answer
 
     async def check_source(self, source: str) -> None:
-        """Raises StorageError where ``source`` can't be read: see ``open_file``."""
+        """Raises StorageError where ``source`` can't be read: see ``open_source``."""
         await self._look_aside(source)
 
     async def purge(
@@ -148,8 +149,8 @@ class MediaService:
         return await self._looks.ask(partial(self._look, source), _STORAGE, _LIMIT_S)
 
     def _look(self, source: str) -> tuple[Identity, str]:
-        """The stamp of a file, and its name."""
-        with open_file(source, current_roots(self._settings).read) as opened:
+        """The stamp of a file or an object, and its name."""
+        with open_source(source, current_roots(self._settings)) as opened:
             return opened.stamp(), opened.path.name
 
     def _identity(self, source: str) -> str:

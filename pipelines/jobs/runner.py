@@ -92,14 +92,14 @@ class Runner:
     def media(self, source: str) -> MediaText | JobError:
         """Technical metadata of a source, from the cache or read now."""
         try:
-            return self._media.get(source, current_roots(self._config.settings).read)
+            return self._media.get(source, current_roots(self._config.settings))
         except (BusyError, ChildError, StorageError) as error:
             return job_error(error, "probe")
 
     def picture(self, source: str, spec: ThumbnailSpec) -> ServedPicture | JobError:
         """A rendition for a page, from the cache or made now."""
         try:
-            return self._pictures.get(source, spec, current_roots(self._config.settings).read)
+            return self._pictures.get(source, spec, current_roots(self._config.settings))
         except (BusyError, ChildError, StorageError, OSError) as error:
             return job_error(error, "picture")
 

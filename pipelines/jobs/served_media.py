@@ -6,16 +6,16 @@ It is what a job ``probe`` without more tells, and is kept as its result: what o
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 from cluster.cache import Cache, Version
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
-from cluster.files import OpenFile, open_file
+from cluster.roots import Roots
+from cluster.sources import OpenSource, open_source
 from pipelines.jobs.cached_results import found_in, keep_found, result_address
 from pipelines.jobs.models import Found, JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault
-from pipelines.jobs.workbench import changed
+from pipelines.jobs.workbench import place_fault
 from pipelines.media.info import MediaInfo
 from pipelines.media.probing.probe_result import ProbeResult
 from pipelines.media.probing.probe_spec import ProbeSpec
@@ -39,13 +39,13 @@ class ServedMedia:
         self._cache = cache
         self._lend = lend
 
-    def get(self, source: str, roots: tuple[Path, ...]) -> MediaText | JobError:
-        """What is in the file; or what is wrong with the file itself.
+    def get(self, source: str, roots: Roots) -> MediaText | JobError:
+        """What is in the file or the object; or what is wrong with that itself.
 
         Raises:
             StorageError, ChildError: as a job of it would fail.
         """
-        with open_file(source, roots) as opened:
+        with open_source(source, roots) as opened:
             stamped = opened.stamp()
             if not stamped.settled:  # nobody is told what another was, a moment ago
                 return MediaText(self._read(opened).model_dump_json(), stamped.digest)
@@ -71,17 +71,17 @@ class ServedMedia:
             found = self._cache.once(at.key, find, make)
             return found if isinstance(found, JobError) else MediaText(found, stamped.digest)
 
-    def _read(self, source: OpenFile) -> MediaInfo:
+    def _read(self, source: OpenSource) -> MediaInfo:
         try:
             with self._lend() as child:
                 function = "pipelines.media.probing.probe:probe"
                 found = child.call(function, {"source": source.for_child()}, MediaInfo, limit_s=_LIMIT_S)
-        except ChildFailedError as error:  # a file that is being written looks damaged
-            if source.is_other():
-                raise changed(source) from error
+        except ChildFailedError as error:  # one that is being written, or can't be had, looks damaged
+            if fault := place_fault(source):
+                raise fault from error
             raise
-        if source.is_other():
-            raise changed(source)
+        if fault := place_fault(source):
+            raise fault
         return found
 
 

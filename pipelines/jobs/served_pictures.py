@@ -11,13 +11,14 @@ from cluster.cache import Address, Cache, operation_tag, source_tag
 from cluster.child import MediaChild
 from cluster.errors import ChildFailedError
 from cluster.file_cache import FileCache
-from cluster.files import OpenFile, open_file
 from cluster.identity import Identity
+from cluster.roots import Roots
+from cluster.sources import OpenSource, open_source
 from pipelines.jobs.build import build_id
 from pipelines.jobs.errors import BusyError
 from pipelines.jobs.models import JobError, Value
 from pipelines.jobs.own_fault import kept_fault, known_fault
-from pipelines.jobs.workbench import changed
+from pipelines.jobs.workbench import place_fault
 from pipelines.media.images.info import MEDIA_TYPES
 from pipelines.media.images.room import Room
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult
@@ -56,14 +57,14 @@ class ServedPictures:
         self._lend, self._lend_slow = lend, lend_slow
         self._giants = threading.Lock()
 
-    def get(self, source: str, spec: ThumbnailSpec, roots: tuple[Path, ...]) -> ServedPicture | JobError:
+    def get(self, source: str, spec: ThumbnailSpec, roots: Roots) -> ServedPicture | JobError:
         """The rendition of ``source`` that ``spec`` asks for, whose first size counts; or what is wrong with the file.
 
         Raises:
             StorageError, ChildError: as a job of it would fail.
             BusyError: others as large are being made, for too long.
         """
-        with open_file(source, roots) as opened:
+        with open_source(source, roots) as opened:
             identity = opened.identity().digest
             key = _key(identity, opened.stamp(), spec)
             # What is told of a broken one names it.
@@ -77,8 +78,8 @@ class ServedPictures:
                 try:
                     return self._make(key, spec, opened)
                 except ChildFailedError as error:
-                    if opened.is_other():  # a file that is being written looks damaged
-                        raise changed(opened) from error
+                    if fault := place_fault(opened):  # one that is being written, or can't be had, looks damaged
+                        raise fault from error
                     return kept_fault(self._cache, fault_at, look, error, _UNIT)
 
             found = self._cache.once(fault_at.key, find, make, "picture")
@@ -95,17 +96,17 @@ class ServedPictures:
         if beginnings := of_all | sources:
             self._files.forget(beginnings)
 
-    def _make(self, key: str, spec: ThumbnailSpec, source: OpenFile) -> Path:
+    def _make(self, key: str, spec: ThumbnailSpec, source: OpenSource) -> Path:
         while (kept := self._made(key, spec, source, self._files.forgets)) is None:
             pass  # it was purged meanwhile, and somebody still waits for it
         return kept
 
-    def _made(self, key: str, spec: ThumbnailSpec, source: OpenFile, forgets: bytes) -> Path | None:
+    def _made(self, key: str, spec: ThumbnailSpec, source: OpenSource, forgets: bytes) -> Path | None:
         target = self._files.place()
         try:
             made = self._thumbnails({"source": source.for_child(), "target": str(target), "spec": spec})
-            if source.is_other():  # what was made may be of the new content, and the key is of the old
-                raise changed(source)
+            if fault := place_fault(source):  # what was made may be of the new content, and the key is of the old
+                raise fault
             return self._files.keep(key, target.with_name(target.name + made.files[0].name), forgets)
         finally:
             for left in target.parent.glob(f"{target.name}*"):

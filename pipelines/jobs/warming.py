@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from cluster.cache import Cache, CacheStats
 from cluster.child import MediaChild
 from cluster.errors import ChildError, ChildKilledError, StorageError
 from cluster.file_cache import FileCache
+from cluster.roots import Roots
 from pipelines.jobs.errors import CacheAwayError, job_error
 from pipelines.jobs.models import JobError
 from pipelines.jobs.served_media import ServedMedia
@@ -34,11 +34,11 @@ class Warmer:
             raise CacheAwayError
         return stats
 
-    def media(self, source: str, roots: tuple[Path, ...]) -> JobError | None:
+    def media(self, source: str, roots: Roots) -> JobError | None:
         """Have the metadata of a source in the cache; or what is wrong with it."""
         return _told(lambda: self._media.get(source, roots))
 
-    def picture(self, source: str, spec: ThumbnailSpec, roots: tuple[Path, ...]) -> JobError | None:
+    def picture(self, source: str, spec: ThumbnailSpec, roots: Roots) -> JobError | None:
         """Have a rendition of a picture on disk; or what is wrong with it."""
         return _told(lambda: self._pictures.get(source, spec, roots))
 

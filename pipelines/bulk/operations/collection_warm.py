@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.errors import StorageError
 from pipelines.bulk.choosing import chosen, once
-from pipelines.bulk.collection import Collection, are_objects
+from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import ATTEMPTS, RUN, batch_size, driven, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.processing import failed_report
@@ -119,11 +119,10 @@ def _warm(bench: Workbench, collection: Collection, runner: Runner) -> WarmResul
 
 
 def _files(bench: Workbench, collection: Collection) -> pa.Table:
-    """Those that can be asked for; what was unpacked of archives can't, nor can objects."""
+    """Those that can be asked for; what was unpacked of archives can't."""
     rows = collection.files.read(("uri", "identity", "kind", "state"))
     wanted = pc.and_(pc.equal(rows["state"], "present"), pc.is_in(rows["kind"], pa.array(_KINDS)))
     wanted = pc.and_(wanted, pc.invert(pc.starts_with(rows["uri"], f"{collection.folder}/")))
-    wanted = pc.and_(wanted, pc.invert(are_objects(rows)))
     among = chosen(bench, collection, bench.params.where)
     if among is not None:
         wanted = pc.and_(wanted, pc.is_in(rows["identity"], among))
@@ -141,9 +140,9 @@ def _do_batch(bench: Workbench, unit: Unit) -> BatchManifest:
 
 def _outcome(bench: Workbench, uri: str, kind: str) -> dict[str, Any]:
     specs = _specs(bench.params.thumbnails) if kind == "image" else []
-    made = [bench.warmer.picture(uri, spec, bench.read_roots) for spec in specs]
+    made = [bench.warmer.picture(uri, spec, bench.roots) for spec in specs]
     told = {"uri": uri, "pictures": made.count(None)}
-    media = bench.warmer.media(uri, bench.read_roots)
+    media = bench.warmer.media(uri, bench.roots)
     if kind == "image" and media is not None and media.code == NotMediaError.code:
         media = None  # that it's a picture is what is told of it
     error = next((each for each in (media, *made) if each is not None), None)

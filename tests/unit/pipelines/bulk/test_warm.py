@@ -1,7 +1,6 @@
 """A collection that was warmed is asked for without anything being read or made: real child, real cache, real files."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from cluster import identity
 from cluster.cache import Cache
 from cluster.errors import StorageError
 from cluster.file_cache import FileCache
-from pipelines.bulk.collection import FILES
+from cluster.object_paths import object_path
+from cluster.roots import ObjectAccess, Roots
 from pipelines.bulk.driving import MOST_ATTEMPTS, RUN
 from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
 from pipelines.bulk.operations.collection_warm import OPERATION as WARM
@@ -57,12 +57,12 @@ class Warming(Desk):
     def warm(self, **params: Any):
         return self.do(WARM, "collection:all", **params)
 
-    def media(self, path: Path) -> Any:
-        return ServedMedia(Cache(self.url), _nothing_lent).get(str(path), (self.library,))
+    def media(self, path: Path | str) -> Any:
+        return ServedMedia(Cache(self.url), _nothing_lent).get(str(path), Roots((self.library,), (), self.objects))
 
-    def picture(self, path: Path, width: int, format_: str) -> Path:
+    def picture(self, path: Path | str, width: int, format_: str) -> Path:
         served = ServedPictures(self.pictures, Cache(self.url), _nothing_lent, _nothing_lent)
-        found = served.get(str(path), spec_of(width, format_), (self.library,))
+        found = served.get(str(path), spec_of(width, format_), Roots((self.library,), (), self.objects))
         assert not isinstance(found, JobError)
         return Path(found.path)
 
@@ -115,11 +115,16 @@ def test_only_what_meets_the_condition_is_warmed(desk):
         desk.media(desk.library / "picture.jpg")
 
 
-def test_objects_are_left_out(desk):
-    there = desk.collection().files.read().to_pylist()[0]
-    row = {**there, "uri": "s3://bucket/film.mkv", "at": datetime.now(UTC)}
-    desk.collection().files.append("object", pa.Table.from_pylist([row], FILES))
-    assert desk.warm().result.files == 3
+def test_objects_are_warmed_as_files_are(desk, s3, tmp_path):
+    desk.objects = ObjectAccess((object_path(s3.uri()),), (), s3.addresses, tmp_path / "fetched", 1 << 30)
+    for name in ("film.mkv", "picture.jpg"):
+        s3.put(name, desk.library / name)
+    desk.do(IMPORT, f"{s3.uri()}/", into="all")
+    result = desk.warm(thumbnails=(80,)).result
+    assert (result.files, result.warmed, result.pictures) == (5, 4, 4)
+    assert not isinstance(desk.media(s3.uri("film.mkv")), JobError)
+    with Image.open(desk.picture(s3.uri("picture.jpg"), 80, "webp")) as made:
+        assert made.width == 80
 
 
 def test_after_a_kill_only_the_rest_is_done(desk, monkeypatch):

@@ -21,7 +21,7 @@ from pipelines.jobs.errors import CacheAwayError, InvalidError, UnknownError
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.models import JobError
 from pipelines.jobs.served_media import MediaText
-from pipelines.jobs.served_pictures import ServedPicture
+from pipelines.jobs.served_pictures import KnownPicture, ServedPicture, etag_of
 from pipelines.jobs.service import RefusedError
 from pipelines.jobs.single_flight import SingleFlight
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
@@ -36,6 +36,7 @@ class Lane:
     def __init__(self) -> None:
         self.asked = 0
         self.answer: JobError | None = None
+        self.stamp: str | None = None  # of what it looked at; that of a file
         self.forgotten: list[str] = []
         self.before: Callable[[], object] = lambda: None
         self.open, self.reached = asyncio.Event(), asyncio.Event()
@@ -48,7 +49,8 @@ class Lane:
     async def media(self, source: str) -> MediaText | JobError:
         number = await self._turn()
         self.before()
-        return self.answer or MediaText(f'{{"asked": {number}}}', identity.stamp_of(Path(source).stat()).digest)
+        stamp = self.stamp or identity.stamp_of(Path(source).stat()).digest
+        return self.answer or MediaText(f'{{"asked": {number}}}', stamp)
 
     async def _turn(self) -> int:
         self.asked += 1
@@ -244,7 +246,7 @@ def test_what_was_found_out_about_an_object_is_purged_by_its_uri(run, media, set
 def hung(media, monkeypatch):
     """A share on which an open doesn't come back, until the test ends."""
     back = threading.Event()
-    monkeypatch.setattr(media_service, "open_file", lambda *_: back.wait(20))
+    monkeypatch.setattr(media_service, "open_source", lambda *_: back.wait(20))
     yield
     back.set()
 
@@ -302,3 +304,30 @@ def test_without_the_cache_files_are_read_and_nothing_is_purged(run, settings, l
     with pytest.raises(CacheAwayError):
         run(media.purge(operation="probe"))
     assert run(media.stats()) is None
+
+
+@pytest.mark.parametrize("what", ["media", "picture"])
+def test_an_object_is_known_again_by_what_its_store_notes(run, media, settings, lane, s3, what):
+    s3.put("films/film.mkv", b"a film")
+    uri = f"s3://{BUCKET}/films/film.mkv"
+    media._settings = settings.model_copy(update={"roots": (f"s3://{BUCKET}/films/",), "s3_endpoint": s3.url})
+    with open_source(uri, current_roots(media._settings)) as opened:
+        stamp = opened.stamp()
+    lane.stamp = stamp.digest
+    if what == "media":
+        assert [run(media.media(uri)) for _ in range(2)] == ['{"asked": 1}'] * 2
+        s3.put("films/film.mkv", b"another")
+        assert run(media.media(uri)) == '{"asked": 2}'
+    else:
+        etag = etag_of(stamp, SPEC)
+        assert run(media.picture(uri, SPEC, {etag})) == KnownPicture(etag=etag)
+        s3.put("films/film.mkv", b"another")
+        assert isinstance(run(media.picture(uri, SPEC, {etag})), ServedPicture)
+
+
+@pytest.mark.parametrize("ask", ["media", "picture"])
+def test_a_store_that_says_nothing_holds_up_who_asks_for_its_objects_alone(run, media, settings, silent_store, ask):
+    roots = {"roots": ("s3://films/",), "s3_endpoint": silent_store}
+    media._settings = settings.model_copy(update=roots)
+    arguments = ("s3://films/a.mkv",) if ask == "media" else ("s3://films/a.mkv", SPEC)
+    assert run(held(lambda: getattr(media, ask)(*arguments)))

@@ -17,6 +17,7 @@ from cluster.cache import Cache, operation_tag
 from cluster.child import MediaChild
 from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildFailedError, StorageError
+from cluster.roots import Roots
 from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.models import Found, JobError, Joined, Plan
 from pipelines.jobs.operations.probe import OPERATION as PROBE
@@ -40,7 +41,7 @@ class Desk:
         yield self.child
 
     def get(self, source: Path) -> str | JobError:
-        found = self.media.get(str(source), (self.folder,))
+        found = self.media.get(str(source), Roots((self.folder,), ()))
         return found if isinstance(found, JobError) else found.text
 
 
@@ -147,7 +148,7 @@ def test_many_who_ask_at_once_wait_for_one(desk, clip, redis_url, monkeypatch):
     other = ServedMedia(Cache(redis_url), desk.lend)
     desk.gate.clear()
     with ThreadPoolExecutor(20) as pool:
-        asked = [pool.submit(at.get, str(clip), (desk.folder,)) for at in [desk.media, other] * 10]
+        asked = [pool.submit(at.get, str(clip), Roots((desk.folder,), ())) for at in [desk.media, other] * 10]
         assert desk.asked.wait(20)
         desk.gate.set()
         assert len({each.result(20) for each in asked}) == 1

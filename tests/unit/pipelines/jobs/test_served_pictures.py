@@ -16,6 +16,7 @@ from cluster.cache import Cache, operation_tag, source_tag
 from cluster.child import MediaChild
 from cluster.errors import StorageError
 from cluster.file_cache import FileCache
+from cluster.roots import Roots
 from pipelines.jobs import served_pictures
 from pipelines.jobs.errors import BusyError
 from pipelines.jobs.models import JobError
@@ -51,7 +52,7 @@ class Shop:
         yield self._child
 
     def ask(self, source: Path, spec: ThumbnailSpec = SPEC) -> ServedPicture | JobError:
-        return self.pictures.get(str(source), spec, (self.folder,))
+        return self.pictures.get(str(source), spec, Roots((self.folder,), ()))
 
     def get(self, source: Path, spec: ThumbnailSpec = SPEC) -> ServedPicture:
         made = self.ask(source, spec)
