@@ -16,7 +16,8 @@ from cluster.errors import StorageError
 from cluster.identity import listed_stamp_of
 from pipelines.bulk.choosing import began
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.driving import ATTEMPTS, batch_size, earlier_tries, have_all_done, of_tries
+from pipelines.bulk.driving import ATTEMPTS, earlier_tries, have_all_done, of_tries
+from pipelines.bulk.pace import SIZE, batch_size
 from pipelines.bulk.streaming import ROWS, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.tasks import task_of
@@ -71,7 +72,9 @@ def digests(
             size = batch_size(each_s)
             needs = Needs(cpus=1, max_cpus=1, seconds=max(1.0, size * each_s), memory_bytes=_MEMORY_BYTES)
             batching = Batching(table, "uri", size, needs, "failed", {DIGESTED: collection.name})
-            have_all_done(bench, pa.table({"uri": pa.array(todo, pa.string())}), batching, runner, tried)
+            sizes = pa.array([files[uri].st_size for uri in todo], pa.int64())
+            rows = pa.table({"uri": pa.array(todo, pa.string()), SIZE: sizes})
+            have_all_done(bench, rows, batching, runner, tried)
             table.compact()
         return {key: each.digest for key, each in _known(table, since).items()}
 

@@ -20,7 +20,6 @@ _PAUSE_S = 1.0  # before the second try; before each one after it four times as 
 _MOMENTARY = frozenset({"source_changed", "limit_exceeded"})  # a moment later it may be well
 _PACKED_AT_ONCE = 256  # parts: where a batch is a film, there are as many parts as films
 _A_LONG_TIME_S = 3600.0
-_BATCH_S, _MOST_ROWS = 3.0, 256
 
 
 def driven(explain: Mapping[str, object]) -> Plan:
@@ -67,11 +66,6 @@ def have_all_done(
         for key in {*due}.difference(again):
             del tries[key]
         tries |= dict.fromkeys(again, attempt)
-
-
-def batch_size(each_s: float) -> int:
-    """How many rows make a batch of some seconds, where one takes ``each_s``."""
-    return max(1, min(_MOST_ROWS, int(_BATCH_S / each_s)))
 
 
 def earlier_tries(

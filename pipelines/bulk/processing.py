@@ -16,10 +16,11 @@ from pydantic import BaseModel
 from cluster.errors import ChildError, StorageError
 from pipelines.bulk.choosing import Began, noted_once
 from pipelines.bulk.collection import RESULTS, Collection
-from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, batch_size, earlier_tries, have_all_done
+from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, earlier_tries, have_all_done
 from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, output_folder_of, place_faults
 from pipelines.bulk.name_template import names_by
 from pipelines.bulk.naming import stable_names
+from pipelines.bulk.pace import SIZE, batch_size
 from pipelines.bulk.streaming import THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT, Table, newest
 from pipelines.bulk.tasks import Task
@@ -32,7 +33,7 @@ from pipelines.jobs.workbench import Workbench
 FAILED = "failed.jsonl"
 _SAMPLES = 3
 _CHILD_BYTES = 256 << 20
-_COLUMNS = ("uri", "path", "identity", "stamp")
+_COLUMNS = ("uri", "path", "identity", "stamp", SIZE)
 
 
 class Processed(BaseModel, frozen=True, extra="forbid"):

@@ -1,7 +1,8 @@
 """Rows of a listing, streamed through Ray Data in batches, each of which a dispatcher has done in its turn.
 
 Ray Data reads the listing and holds back what is ahead; the work itself is done where all work is, by batches of the
-job. What passes through the object store are a few columns of each row. One process drives all batches: it only waits.
+job. What passes through the object store are a few columns of each row. One process drives all batches: it only waits,
+and cuts them by how long those before have taken.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from cluster.errors import StorageError
+from pipelines.bulk.pace import Pace, block_size
 from pipelines.bulk.tables import AT, Table
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import CacheAwayError, UnitDroppedError
@@ -35,7 +37,9 @@ _AHEAD = 2  # batches asked for at once, for each slot: the next one waits for i
 
 @dataclass(frozen=True)
 class Batching:
-    """How rows are done in batches: ``size`` rows in each, which claims ``needs``; its payload has ``common``, too.
+    """How rows are done in batches, of which the first have ``size`` rows, and claim ``needs``.
+
+    The payload of each has ``common``, too.
 
     A batch appends its outcomes to ``table``, under its own name: a row for each of its rows, told by ``key``. The
     ``state`` of one that couldn't be done is ``failed``. What isn't to be kept with the others goes ``aside``.
@@ -50,8 +54,8 @@ class Batching:
     aside: Table | None = None
 
     def told(self, name: str, keys: Sequence[str]) -> pa.Table:
-        """What came of a batch: of each row its key, ``state`` and ``code``."""
-        columns = (self.key, STATE, CODE)
+        """What came of the rows with these keys in a batch: of each its key, ``state`` and ``code``."""
+        columns = self._columns
         try:
             parts = [self.table.part(name, columns)]
         except FileNotFoundError:  # the driver has packed it with others this moment
@@ -61,6 +65,17 @@ class Batching:
             with contextlib.suppress(FileNotFoundError):  # nothing was
                 parts.append(self.aside.part(name, columns))
         return pa.concat_tables(parts)
+
+    def told_since(self, at: datetime) -> pa.Table:
+        """What came of all batches since then, as ``told``."""
+        tables = [self.table] if self.aside is None else [self.table, self.aside]
+        parts = [table.read((*self._columns, AT)) for table in tables]
+        since = [rows.filter(pc.greater_equal(rows[AT], pa.scalar(at, rows[AT].type))) for rows in parts]
+        return pa.concat_tables([rows.select(self._columns) for rows in since])
+
+    @property
+    def _columns(self) -> list[str]:
+        return [self.key, STATE, CODE]
 
 
 class BatchManifest(BaseModel):
@@ -89,14 +104,14 @@ class Runner:
 
         from pipelines.bulk.listing import Listing
 
-        pq.write_table(rows, listing, row_group_size=batching.size)
+        at_once = max(2, slots * _AHEAD)
+        pq.write_table(rows, listing, row_group_size=block_size(batching.size, len(rows), at_once))
         context = DataContext.get_current()
         context.execution_options.preserve_order = False
         context.execution_no_progress_timeout_s = -1  # films take their time, a paused job for ever
         context.raise_original_map_exception = True  # what was wrong is told by its class
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        at_once = max(2, slots * _AHEAD)
         source = Listing(listing)
         dataset = ray.data.read_datasource(source, num_cpus=0, override_num_blocks=source.batches).map_batches(
             BatchMapper,
@@ -109,7 +124,7 @@ class Runner:
                 enable_true_multi_threading=True,
             ),
             num_cpus=0,
-            fn_constructor_args=(batching, driver),
+            fn_constructor_args=(batching, driver, datetime.now(UTC)),
         )
         try:
             yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
@@ -127,19 +142,31 @@ THROUGH_RAY = Runner()
 
 
 class BatchMapper:
-    """What Ray Data calls, from several threads."""
+    """What Ray Data calls with blocks of rows, from several threads. It ``began`` then, maybe in an earlier process."""
 
-    def __init__(self, batching: Batching, driver: Driver) -> None:
+    def __init__(self, batching: Batching, driver: Driver, began: datetime) -> None:
         self._batching = batching
         self._driver = driver
+        self._pace = Pace(batching.size)
+        # With what an earlier one had begun Ray Data comes again; now it may be cut into other batches.
+        self._earlier = batching.told_since(began) if _started_anew() else None
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        return pa.concat_tables(self._done(rows.to_pylist()))
+        told, key = [], self._batching.key
+        if self._earlier is not None:
+            told.append(self._earlier.filter(pc.is_in(self._earlier[key], rows[key].combine_chunks())))
+            rows = rows.filter(pc.invert(pc.is_in(rows[key], told[0][key].combine_chunks())))
+        left = rows.to_pylist()
+        while left:
+            count = self._pace.cut(left)
+            told += self._done(left[:count])
+            left = left[count:]
+        return pa.concat_tables(told)
 
     def _done(self, rows: Sequence[dict[str, Any]]) -> list[pa.Table]:
         """A batch that fails again and again is halved, down to the row that is to blame."""
         name = f"{BATCH}-{self._driver.fence}-{_digest([self._batching.common, *rows])}"
-        unit = Unit(name=name, needs=self._batching.needs, payload={**self._batching.common, ROWS: list(rows)})
+        unit = Unit(name=name, needs=self._needs(rows), payload={**self._batching.common, ROWS: list(rows)})
         report = self._driver.do(unit)
         if report.outcome == "dropped":
             raise UnitDroppedError
@@ -149,15 +176,30 @@ class BatchMapper:
             half = len(rows) // 2
             return [*self._done(rows[:half]), *self._done(rows[half:])]
         if report.outcome == "failed":
-            self._batching.table.append(name, self._blamed(rows[0], report.error))
+            return [self._blamed(name, rows[0], report.error)]
+        if report.took_s is not None:
+            self._pace.learn(rows, report.took_s)
         return [self._batching.told(name, [row[self._batching.key] for row in rows])]
 
-    def _blamed(self, row: dict[str, Any], error: JobError | None) -> pa.Table:
+    def _needs(self, rows: Sequence[Mapping[str, Any]]) -> Needs:
+        """What a batch of these rows claims: it is heavy, however short."""
+        seconds, needs = self._pace.seconds_of(rows), self._batching.needs
+        return needs if seconds is None else needs.model_copy(update={"seconds": max(1.0, seconds)})
+
+    def _blamed(self, name: str, row: dict[str, Any], error: JobError | None) -> pa.Table:
+        """What is told of a row that is to blame for the failure of the unit with this name."""
         told = {STATE: self._batching.failed, AT: datetime.now(UTC)}
         if error is not None:
             told |= {CODE: error.code, MESSAGE: error.message}
-        schema = self._batching.table.schema
-        return pa.Table.from_pylist([{**row, **self._batching.common, **told}], schema=schema)
+        table = self._batching.table
+        table.append(name, pa.Table.from_pylist([{**row, **self._batching.common, **told}], schema=table.schema))
+        return self._batching.told(name, [row[self._batching.key]])
+
+
+def _started_anew() -> bool:
+    import ray  # only an actor of Ray Data can be
+
+    return ray.is_initialized() and bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 def _digest(rows: Sequence[Mapping[str, Any]]) -> str:

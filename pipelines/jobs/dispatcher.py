@@ -235,7 +235,8 @@ class Dispatcher:
         elif not flight.through:
             await self._done(tracked, name)
         if name in tracked.batches and tracked.status(name).state == "done":
-            tracked.batches.settle(name, UnitReport("done"))
+            took_s = report.took_s if isinstance(report, UnitReport) else None
+            tracked.batches.settle(name, UnitReport("done", took_s=took_s))
         if flight.drives:
             for batch in tracked.batches.forget():
                 await self._drop(tracked, batch)

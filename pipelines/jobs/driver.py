@@ -20,6 +20,8 @@ class Driver:
     def do(self, batch: Unit) -> UnitReport:
         """Have a batch done, and wait for it: ``done`` once it is committed, ``failed`` after all tries.
 
+        How long it took is told where its worker could tell. One that was done before is ``done``.
+
         ``dropped``: the driver was taken away, and nobody waits for it any more. Raises RayError where the dispatcher
         is gone.
         """

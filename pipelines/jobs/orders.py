@@ -51,9 +51,11 @@ class UnitOrder:
 class UnitReport:
     """How it went, with the last unit where it went through several. ``done`` means: committed.
 
-    ``cleaned_up``: it was the last unit of its job, which has left nothing behind.
+    ``cleaned_up``: it was the last unit of its job, which has left nothing behind. ``took_s``: how long it was worked
+    on, where the worker has told.
     """
 
     outcome: Literal["done", "failed", "dropped"]
     error: JobError | None = None
     cleaned_up: bool = False
+    took_s: float | None = field(default=None, compare=False)

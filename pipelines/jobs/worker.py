@@ -84,7 +84,9 @@ def do_unit(
                 keys += [order.unit.key] if order.unit.key else []
                 publishes = stage_of(order.unit.name) == "publish"
                 with _unstarted(settings) if publishes else lend() as child, minder.minding(child):
+                    began = time.monotonic()
                     made = _do(config, order, child)
+                    took_s = time.monotonic() - began
                 following = _commit(config, order, store, made)
     except (UnitDroppedError, ChildKilledError):
         return UnitReport("dropped")
@@ -94,7 +96,7 @@ def do_unit(
         _log.warning("a unit failed", extra=of, exc_info=failure.code == "internal")
         return UnitReport("failed", failure)
     if not (order.through and made.last):
-        return UnitReport("done")
+        return UnitReport("done", took_s=took_s)
     clean_up(settings, order.job_id, [], keys, artifacts=False)  # should that fail, the dispatcher has it done
     return UnitReport("done", cleaned_up=True)
 

@@ -13,7 +13,8 @@ from cluster.errors import StorageError
 from pipelines.bulk.choosing import chosen, once
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
-from pipelines.bulk.driving import ATTEMPTS, RUN, batch_size, driven, earlier_tries, have_all_done, of_tries
+from pipelines.bulk.driving import ATTEMPTS, RUN, driven, earlier_tries, have_all_done, of_tries
+from pipelines.bulk.pace import batch_size
 from pipelines.bulk.processing import failed_report
 from pipelines.bulk.streaming import DISK_FULL, ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT, Table

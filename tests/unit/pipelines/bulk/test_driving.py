@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.bulk.collection import RESULTS
-from pipelines.bulk.driving import ATTEMPTS, batch_size, have_all_done
+from pipelines.bulk.driving import ATTEMPTS, have_all_done
 from pipelines.bulk.operations.collection_process import OPERATION
 from pipelines.bulk.streaming import Batching, Runner
 from pipelines.bulk.tables import AT, Table
@@ -76,11 +76,6 @@ def test_a_file_s_own_fault_isn_t_tried_again(drive):
 def test_rows_go_on_from_the_try_that_an_earlier_driver_came_to(drive):
     runner = drive(lambda _key, _: "child_crashed", tried={"a": 2, "c": 1})
     assert runner.tried == [(1, ["b"]), (2, ["b", "c"]), (3, ["a", "b", "c"])]
-
-
-@pytest.mark.parametrize(("each_s", "size"), [(0.0001, 256), (0.1, 30), (3.0, 1), (500.0, 1)])
-def test_a_batch_is_some_seconds_of_work(each_s, size):
-    assert batch_size(each_s) == size
 
 
 class OneByOne(Runner):

@@ -24,19 +24,24 @@ class Dispatcher:
 
     fence = 7
 
-    def __init__(self, table: Table, goes_wrong: Callable[[Sequence[str]], UnitReport | None]) -> None:
+    def __init__(
+        self, table: Table, goes_wrong: Callable[[Sequence[str]], UnitReport | None], each_s: float | None = None
+    ) -> None:
         self._table = table
         self._goes_wrong = goes_wrong
+        self._each_s = each_s
         self.asked: list[list[str]] = []
+        self.expected_s: list[float] = []
 
     def do(self, batch: Unit) -> UnitReport:
         keys = [row["identity"] for row in batch.payload[ROWS]]
         self.asked.append(keys)
+        self.expected_s.append(batch.needs.seconds)
         report = self._goes_wrong(keys)
         if report is None:
             rows = [{"identity": key, "state": "done", AT: datetime.now(UTC)} for key in keys]
             self._table.append(batch.name, pa.Table.from_pylist(rows, RESULTS))
-        return report or UnitReport("done")
+        return report or UnitReport("done", took_s=self._each_s and self._each_s * len(keys))
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def mapper(table: Table, dispatcher: Any) -> BatchMapper:
-    return BatchMapper(Batching(table, "identity", 4, Needs(), "failed", {}), dispatcher)
+    return BatchMapper(Batching(table, "identity", 4, Needs(), "failed", {}), dispatcher, datetime.now(UTC))
 
 
 def test_a_batch_that_fails_is_halved_down_to_the_row_that_is_to_blame(table):
@@ -79,4 +84,29 @@ def test_a_driver_that_was_taken_away_asks_no_more(table):
     dispatcher = Dispatcher(table, lambda _: UnitReport("dropped"))
     with pytest.raises(UnitDroppedError):
         mapper(table, dispatcher)(ROWS_ASKED)
+    assert len(dispatcher.asked) == 1
+
+
+def test_batches_grow_to_some_seconds_where_rows_are_faster_than_estimated(table):
+    dispatcher = Dispatcher(table, lambda _: None, each_s=0.1)
+    keys = [f"{number:03d}" for number in range(120)]
+    told = mapper(table, dispatcher)(pa.table({"identity": keys}))
+    sizes = [len(each) for each in dispatcher.asked]
+    assert sizes[0] == 4
+    assert sizes[-2] >= 20
+    assert [key for each in dispatcher.asked for key in each] == keys
+    assert sorted(told["identity"].to_pylist()) == keys
+    assert dispatcher.expected_s[-2] == pytest.approx(3.0, rel=0.3)
+
+
+def test_what_a_process_had_done_that_was_killed_isn_t_done_again(table, monkeypatch):
+    began = datetime.now(UTC)
+    first = mapper(table, Dispatcher(table, lambda _: None))
+    first(pa.table({"identity": ["a", "b"]}))
+    monkeypatch.setattr("pipelines.bulk.streaming._started_anew", lambda: True)
+    dispatcher = Dispatcher(table, lambda _: None)
+    again = BatchMapper(Batching(table, "identity", 4, Needs(), "failed", {}), dispatcher, began)
+    assert sorted(again(ROWS_ASKED)["identity"].to_pylist()) == ["a", "b", "c", "d"]
+    assert dispatcher.asked == [["c", "d"]]
+    assert again(pa.table({"identity": ["a"]})).to_pylist() == [{"identity": "a", "state": "done", "code": None}]
     assert len(dispatcher.asked) == 1

@@ -51,6 +51,19 @@ def test_a_batch_that_is_asked_for_again_is_done_already(play):  # noqa: F811
     play(body)
 
 
+def test_a_driver_is_told_how_long_a_batch_was_worked_on(play):  # noqa: F811
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            driver = await driving(scene)
+            asked = asyncio.ensure_future(dispatcher.do_batch(driver, Unit(name="b", needs=HEAVY)))
+            ticket = await scene.lanes.start_of(1, "b")
+            scene.lanes.units.commit(driver.job_id, "b", ticket.order.fence, "{}")
+            scene.lanes.report(ticket, UnitReport("done", took_s=1.5))
+            assert (await asked).took_s == 1.5
+
+    play(body)
+
+
 def test_a_driver_takes_no_cpu_and_no_interactive_slot(play):  # noqa: F811
     async def body(scene: Scene) -> None:
         scene.lanes.interactive_slots = 1

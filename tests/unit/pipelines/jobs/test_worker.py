@@ -111,6 +111,12 @@ def test_a_unit_sees_what_its_plan_shares_and_the_slots_of_the_cluster(bench):
     assert job.manifests()["a"]["manifest"] == {"text": "a", "slots": 2, "shared": {"index": "17"}}
 
 
+def test_how_long_a_unit_was_worked_on_is_told(bench):
+    told = bench().do("a")
+    assert told.took_s is not None
+    assert told.took_s > 0
+
+
 def test_a_plan_that_isn_t_submitted_is_made_for_the_cpus_there_are(bench):
     job = bench()
     config = WorkerConfig(job.config.settings.model_copy(update={"cpus": 7}), "", job.config.cache_url)
