@@ -38,6 +38,8 @@ class Settings(BaseSettings):
 
     ray_address: str | None = Field(None, description="A running Ray cluster. Without it one is started here.")
     cpus: int | None = Field(None, ge=1, description="CPUs for work on this machine; default all.")
+    most_cpus: int = Field(1000, ge=1, description="CPUs that an autoscaler is asked for, at most.")
+    node_rest_s: float = Field(60.0, ge=1.0, description="Without work for this long, other nodes may be given back.")
     object_store_bytes: int = Field(128 << 20, ge=80 << 20, description="Media never goes through it.")
     serve_path: Literal["haproxy", "proxy"] = Field(
         "haproxy", description="What stands before the API: HAProxy, or Serve's Python proxy, which is slower."

@@ -166,11 +166,15 @@ class LiveServer:
         ]
 
     def _event_log(self) -> list[dict[str, str]]:
+        with contextlib.closing(self._job_store()) as store:
+            return [fields for _, fields in store.xrange("{mediaray}:log")]
+
+    def _job_store(self) -> redis.Redis:
+        if url := self.env.get("MEDIARAY_REDIS_URL"):
+            return redis.Redis.from_url(url, decode_responses=True)
         folder = Path((self.home / "run" / "folder").read_text())
         password = (self.home / "redis" / "password").read_text().strip()
-        store = redis.Redis(unix_socket_path=str(folder / "redis.sock"), password=password, decode_responses=True)
-        with contextlib.closing(store):
-            return [fields for _, fields in store.xrange("{mediaray}:log")]
+        return redis.Redis(unix_socket_path=str(folder / "redis.sock"), password=password, decode_responses=True)
 
     def all_events(self) -> ClientConnection:
         """Changes of state of all jobs."""

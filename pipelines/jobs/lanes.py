@@ -4,20 +4,22 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
 from ray.actor import ActorHandle
-from ray.autoscaler.sdk import request_resources
 
+from cluster.machine import contradictions
+from cluster.ray_nodes import Node, ask_for_cpus, drain, living_nodes, refused_cpus
+from pipelines.jobs.cpu_request import CpuRequest
 from pipelines.jobs.orders import NAMESPACE, UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.runner import CONCURRENCY, CONTROL, RunnerActor, runner_name
 from pipelines.jobs.starting import Capacity
 from pipelines.jobs.worker import run_heavy, warm_heavy
 
-_REST_S = 60.0
-_MOST_CPUS = 1000  # to ask for: more than any cluster that this is for
 _log = logging.getLogger("mediaray.lanes")
 _heavy_task: Any = ray.remote(run_heavy)
 _warm_task: Any = ray.remote(warm_heavy)
@@ -42,8 +44,8 @@ class Lanes(Capacity, Protocol):
 @dataclass(frozen=True)
 class _Ticket:
     ref: Any
-    heavy: bool
     lease_name: str
+    node_id: str | None = None  # of the runner that has it; None: it is heavy
 
 
 class RayLanes:
@@ -57,8 +59,14 @@ class RayLanes:
         self.interactive_slots = 0
         self.nodes = 0
         self._config = config
+        self._able: tuple[str, ...] = ()  # nodes with CPUs
         self._runners: dict[str, ActorHandle[Any]] = {}
+        self._starting: dict[str, ActorHandle[Any]] = {}  # they get no units until they are ready
+        self._leaving: dict[str, ActorHandle[Any]] = {}  # they get no more units, and end when theirs have
+        self._calls: Counter[str] = Counter()  # units on their way, by the node of their runner
+        self._checks: set[asyncio.Task[None]] = set()
         self._turn = itertools.count()
+        self._request = CpuRequest()
         self._asked_cpus: int | None = None  # what another dispatcher asked for is unknown
         self._wanted_at = time.monotonic()
 
@@ -76,64 +84,118 @@ class RayLanes:
 
     async def refresh(self) -> None:
         """Look which nodes there are."""
-        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        able = [node for node in nodes if node["Resources"].get("CPU", 0) >= 1]
-        cpus = [int(node["Resources"]["CPU"]) for node in able]
-        memory = [int(node["Resources"].get("memory", 0)) for node in able]
-        self.cpus, self.largest_cpus = sum(cpus), max(cpus, default=0)
-        self.memory_bytes, self.largest_memory_bytes = sum(memory), max(memory, default=0)
-        working = {node["NodeID"] for node in able or nodes}
-        if resting := time.monotonic() - self._wanted_at > _REST_S:
-            working = {ray.get_runtime_context().get_node_id()}
-        alive = {node["NodeID"] for node in nodes}
-        for node_id in self._runners.keys() - working:
-            runner = self._runners.pop(node_id)
-            if resting or node_id not in alive:  # it would wait for its node, or keep it from being given back
-                ray.kill(runner)
-        for node_id in working - self._runners.keys():
-            self._runners[node_id] = _runner_actor.options(
-                name=runner_name(node_id),
-                namespace=NAMESPACE,
-                lifetime="detached",
-                get_if_exists=True,
-                num_cpus=0,
-                max_restarts=-1,
-                max_concurrency=CONCURRENCY,
-                label_selector={"ray.io/node-id": node_id},
-            ).remote(self._config)
+        nodes = living_nodes()
+        usable = [node for node in nodes if not node.draining] or nodes
+        able = [node for node in usable if node.cpus >= 1]
+        self._able = tuple(node.id for node in able)
+        self.cpus, self.largest_cpus = _sum_and_most([node.cpus for node in able])
+        self.memory_bytes, self.largest_memory_bytes = _sum_and_most([node.memory_bytes for node in able])
+        here = ray.get_runtime_context().get_node_id()
+        resting = time.monotonic() - self._wanted_at > self._config.settings.node_rest_s
+        working = {here} if resting else {node.id for node in able or usable}
+        if not working & self._runners.keys():
+            working.add(here)  # as long as no other is ready
+        known = self._runners | self._starting
+        for node_id in known.keys() - working:
+            self._runners.pop(node_id, None)
+            self._starting.pop(node_id, None)
+            # It would keep its node from being given back; that of a head that does no work is kept for the next time.
+            if resting or node_id not in {node.id for node in usable}:
+                self._leaving[node_id] = known[node_id]
+        self._dismiss({node.id for node in nodes})
+        for node in nodes:
+            if node.id in working - known.keys():
+                self._leaving.pop(node.id, None)
+                runner = self._start_runner(node.id)
+                if node.id == here:
+                    self._runners[here] = runner
+                else:
+                    self._starting[node.id] = runner
+                    self._spawn(self._check(node, runner))
 
         # Twice as many as there are children: the next is there when one is done.
         self.interactive_slots = 2 * len(self._runners) * self._config.settings.interactive_slots
         self.nodes = len(self._runners)
 
+    def _start_runner(self, node_id: str) -> ActorHandle[Any]:
+        runner: ActorHandle[Any] = _runner_actor.options(
+            name=runner_name(node_id),
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_concurrency=CONCURRENCY,
+            label_selector={"ray.io/node-id": node_id},
+        ).remote(self._config)
+        return runner
+
+    def _dismiss(self, alive: set[str]) -> None:
+        """End runners that are to leave: of a node that is gone at once, since it would wait for its node."""
+        for node_id in list(self._leaving):
+            if node_id not in alive or not self._calls[node_id]:
+                ray.kill(self._leaving.pop(node_id))
+
+    def _spawn(self, check: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(check)
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def _check(self, node: Node, runner: ActorHandle[Any]) -> None:
+        """Let a runner have units when it is ready; drain its node if the machine isn't what the node is said to be.
+
+        Such a node would be given too much.
+        """
+        try:
+            wrong = contradictions(await _control(runner.machine).remote(), node.resources, node.labels)
+            if wrong:
+                _log.error("node %s isn't what it is said to be, and is drained: %s", node.id[:12], "; ".join(wrong))
+                await asyncio.to_thread(drain, node.id, "; ".join(wrong))
+            elif self._starting.pop(node.id, None) is not None:
+                self._runners[node.id] = runner
+                runner.warm.remote()
+        except ray.exceptions.RayError as error:
+            _log.warning("node %s can't be looked at: %s", node.id[:12], type(error).__name__)
+            self._starting.pop(node.id, None)
+
     async def want(self, cpus: int) -> None:
         """Tell how many CPUs all that is to do could use: an autoscaler, where there is one, brings as many.
 
-        Where it has been 0 for a minute, only the runner of this node stays: a node that has one counts as in use.
+        Where it has been 0 for a while, only the runner of this node stays: a node that has one counts as in use.
         """
         if cpus:
             self._wanted_at = time.monotonic()
-        cpus = min(cpus, _MOST_CPUS)
+        refused = await asyncio.to_thread(refused_cpus) if self._request.asked > self.cpus else None
+        cpus = min(cpus, self._config.settings.most_cpus)
+        cpus = self._request.next(cpus, self.cpus, refused, time.monotonic())
         if cpus != self._asked_cpus:
-            await asyncio.to_thread(request_resources, num_cpus=cpus)
+            await asyncio.to_thread(ask_for_cpus, cpus)
             self._asked_cpus = cpus
 
     def start_unit(self, order: UnitOrder) -> _Ticket:
         if order.unit.needs.interactive:
-            return _Ticket(self._one_runner().run.remote(order), heavy=False, lease_name=order.lease_name)
+            node_id = self._next_node()
+            self._calls[node_id] += 1
+            return _Ticket(self._runners[node_id].run.remote(order), order.lease_name, node_id)
         task = _heavy_task.options(
             num_cpus=order.claimed_cpus,
             memory=order.memory_bytes,
             # One that claims no CPU could be placed on a node that has none, too.
-            label_selector={} if order.claimed_cpus else {"ray.io/node-id": f"in({','.join(self._runners)})"},
+            label_selector={}
+            if order.claimed_cpus
+            else {"ray.io/node-id": f"in({','.join(self._able or self._runners)})"},
             max_retries=0,
             name=f"{order.module.rpartition('.')[2]}:{order.unit.name}",
         )
-        return _Ticket(task.remote(self._config, order), heavy=True, lease_name=order.lease_name)
+        return _Ticket(task.remote(self._config, order), order.lease_name)
 
     async def result(self, ticket: _Ticket) -> UnitReport:
         """The unit's report. Raises what Ray says where the worker, the actor or the node is gone."""
-        report: UnitReport = await ticket.ref
+        try:
+            report: UnitReport = await ticket.ref
+        finally:
+            if ticket.node_id is not None:
+                self._calls[ticket.node_id] -= 1
         return report
 
     def abandon(self, ticket: _Ticket) -> None:
@@ -141,9 +203,9 @@ class RayLanes:
 
         Ray asks the worker to exit, which one that is stopped or stuck can't; its node's runner kills it.
         """
-        if ticket.heavy:
+        if ticket.node_id is None:
             ray.cancel(ticket.ref, force=True)
-            for runner in self._runners.values():
+            for runner in (*self._runners.values(), *self._leaving.values()):
                 _control(runner.end_worker_of).remote(ticket.lease_name)
 
     async def clean_up(self, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
@@ -165,8 +227,14 @@ class RayLanes:
         _control(self._one_runner().sweep_kept).remote()
 
     def _one_runner(self) -> ActorHandle[Any]:
-        runners = list(self._runners.values())
-        return runners[next(self._turn) % len(runners)]
+        return self._runners[self._next_node()]
+
+    def _next_node(self) -> str:
+        return list(self._runners)[next(self._turn) % len(self._runners)]
+
+
+def _sum_and_most(counts: list[int]) -> tuple[int, int]:
+    return sum(counts), max(counts, default=0)
 
 
 def _control(method: Any) -> Any:

@@ -12,6 +12,7 @@ from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
 from cluster.logs import keep_small, log_to
+from cluster.machine import Machine, this_machine
 from cluster.metrics import push_to
 from cluster.node_facts import NodeFacts, node_facts
 from cluster.node_metrics import watch_node
@@ -109,6 +110,10 @@ class Runner:
 
     def clean_up(self, job_id: str, targets: list[str], keys: list[str], artifacts: bool) -> None:
         clean_up(self._config.settings, job_id, targets, keys, artifacts=artifacts)
+
+    def machine(self) -> Machine:
+        """What this node's machine has."""
+        return this_machine()
 
     def end_worker_of(self, lease_name: str) -> bool:
         """End the process that does a unit on this node, however stuck it is."""

@@ -18,6 +18,12 @@ def node(
     ip: Annotated[
         str | None, typer.Option(help="Address at which other nodes reach this machine.  [default: found out]")
     ] = None,
+    dashboard_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Have a new head take Ray's jobs, on this port of loopback.  [default: none]"
+        ),
+    ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs for work.  [default: all]")] = None,
     json_output: Json = False,  # noqa: ARG001 errors are told by it
 ) -> None:
@@ -27,6 +33,8 @@ def node(
 
     if head == (join is not None):
         raise typer.BadParameter("say either --join HOST:PORT or --head")
+    if dashboard_port is not None and not head:
+        raise typer.BadParameter("--dashboard-port goes with --head")
     settings = Settings() if cpus is None else Settings(cpus=cpus)
     warn_of_unknown_settings()
-    become_node(NodeSpec(join or f"{ip or '127.0.0.1'}:{port}", head, ip), settings)
+    become_node(NodeSpec(join or f"{ip or '127.0.0.1'}:{port}", head, ip, dashboard_port), settings)

@@ -2,7 +2,7 @@
 
 python -m tests.bench [NAME…]     start latency events flood cancel transcode codecs seams films eta memory slots fsync
                                   images pictures analysis storyboard thumbnails compare scenes validation damages
-                                  quality upgrades inspect cache
+                                  quality upgrades inspect cache autoscale
 """
 
 import argparse
@@ -28,6 +28,7 @@ from tests.bench import (
     images,
     inspection,
     quality,
+    scaling,
     scenes,
     storyboard,
     thumbnails,
@@ -66,6 +67,7 @@ BENCHES: dict[str, Callable[[], list[Figure]]] = {
     "library": bulk.library,
     "bulk": bulk.bulk,
     "cache": cache.cache,
+    "autoscale": scaling.autoscale,
 }
 
 

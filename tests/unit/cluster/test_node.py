@@ -4,7 +4,7 @@ from importlib.metadata import version
 import pytest
 
 from cluster.errors import StartupError
-from cluster.node import NodeSpec, check_node, node_command
+from cluster.node import NodeSpec, check_node, node_command, node_environment
 from cluster.settings import Settings
 
 JOINS = NodeSpec("10.0.0.5:6379", head=False)
@@ -13,6 +13,7 @@ JOINS = NodeSpec("10.0.0.5:6379", head=False)
 @pytest.fixture
 def settings(tmp_path, monkeypatch) -> Settings:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 32)
+    monkeypatch.setattr("cluster.node.usable_cpus", lambda: 4)
     return Settings(home=tmp_path, cpus=3)
 
 
@@ -63,6 +64,16 @@ def test_a_node_without_the_shared_home_is_refused(settings):
         check_node(JOINS, elsewhere)
 
 
+def test_a_node_that_would_give_more_cpus_than_there_are_is_refused(settings):
+    with pytest.raises(StartupError, match="has 4 CPUs for work, not 5"):
+        check_node(JOINS, settings.model_copy(update={"cpus": 5}))
+
+
+def test_a_node_that_works_is_given_time_to_finish_and_a_head_is_not():
+    waits = [node_environment(NodeSpec("0:1", head=head))["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] for head in (0, 1)]
+    assert waits == ["50", "0"]
+
+
 def test_a_node_has_the_cpus_of_the_settings_and_a_head_has_none(settings):
     assert "--num-cpus=3" in node_command(JOINS, settings)
     assert {"--head", "--num-cpus=0", "--port=6379"} <= set(node_command(NodeSpec("0:6379", head=True), settings))
@@ -70,3 +81,15 @@ def test_a_node_has_the_cpus_of_the_settings_and_a_head_has_none(settings):
 
 def test_others_reach_a_node_at_the_address_that_is_given(settings):
     assert "--node-ip-address=10.0.0.7" in node_command(NodeSpec("10.0.0.5:6379", head=False, ip="10.0.0.7"), settings)
+
+
+@pytest.mark.parametrize(
+    ("port", "arguments"),
+    [
+        (None, ["--include-dashboard=false"]),
+        (8265, ["--include-dashboard=true", "--dashboard-host=127.0.0.1", "--dashboard-port=8265"]),
+    ],
+)
+def test_a_head_takes_jobs_of_ray_s_only_where_asked_to_and_on_loopback(settings, port, arguments):
+    command = node_command(NodeSpec("0:6379", head=True, dashboard_port=port), settings)
+    assert [each for each in command if "dashboard" in each and "agent" not in each] == arguments
