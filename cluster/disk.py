@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,17 +48,26 @@ def flush_files(folder: Path) -> None:
     """Bring the files in a folder to the disk: before it is said that they are there."""
     with disk_errors(folder):
         files = list(folder.iterdir())
-        # Side by side: the file system writes down what waits together at once.
-        with ThreadPoolExecutor(max(1, min(_FLUSHED_AT_ONCE, len(files)))) as pool:
-            for _ in pool.map(flush, files):
-                pass
-        flush(folder)
+    flush_all(files)
+    flush_folder(folder)
+
+
+def flush_all(paths: Collection[Path]) -> None:
+    """Bring files, and folders' names, to the disk."""
+    # Side by side: the file system writes down what waits together at once.
+    with ThreadPoolExecutor(max(1, min(_FLUSHED_AT_ONCE, len(paths)))) as pool:
+        for _ in pool.map(_flush_told, paths):
+            pass
 
 
 def flush_folder(folder: Path) -> None:
     """Bring a folder's names to the disk."""
-    with disk_errors(folder):
-        flush(folder)
+    _flush_told(folder)
+
+
+def _flush_told(path: Path) -> None:
+    with disk_errors(path):
+        flush(path)
 
 
 def flush(path: Path) -> None:

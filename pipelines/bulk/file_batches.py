@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.errors import StorageError
-from cluster.sources import open_source
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS
 from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
@@ -18,7 +18,7 @@ from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.task_outputs import OutputFolder, flush_made, flush_names, published
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import Each
-from pipelines.jobs.inline import each_of
+from pipelines.jobs.inline import parts_of
 from pipelines.jobs.models import JobError, Unit
 from pipelines.jobs.workbench import PlaceError, Workbench, place_error
 
@@ -50,27 +50,51 @@ def do_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     bench = bench.reading(collection.folder)
     rows = {row["uri"]: row for row in payload[ROWS]}
     output = output_folder_of(bench, collection, task, overwrite=payload[OVERWRITE])
-    outdated = {uri: error for uri, row in rows.items() if (error := _place_fault(bench, row))}
-    current = [uri for uri in rows if uri not in outdated]
-    made = list(each_of(task.declared, bench, task.checked_params(), current)) if current else []
-    flush_made([file for each in made for file in each.made])
-    outcomes = [_outcome(bench, each, rows[each.source], output) for each in made]
+    with bench.holding(rows) as held:
+        outdated = {uri: error for uri, row in rows.items() if (error := _place_fault(held, row))}
+        current = [uri for uri in rows if uri not in outdated]
+        outcomes = _outcomes(bench, parts_of(task.declared, held, task.checked_params(), current), rows, output)
     outcomes += [_failed(rows[uri], error) for uri, error in outdated.items()]
+    manifest = keep_outcomes(bench, collection, unit, task, outcomes)
+    shutil.rmtree(bench.scratch, ignore_errors=True)  # thousands of files would wait there for the job's end
+    return manifest
+
+
+def keep_outcomes(
+    bench: Workbench, collection: Collection, unit: Unit, task: Task, outcomes: Sequence[Mapping[str, Any]]
+) -> BatchManifest:
+    """Put what came of some files into the collection, or beside the job where a place was at fault."""
     flush_names([artifact["path"] for outcome in outcomes for artifact in outcome["artifacts"]])
-    told = [{**outcome, ATTEMPTS: payload[ATTEMPTS], AT: datetime.now(UTC)} for outcome in outcomes]
+    told = [{**outcome, ATTEMPTS: unit.payload[ATTEMPTS], AT: datetime.now(UTC)} for outcome in outcomes]
     aside = [row for row in told if row[OF_PLACE]]
     if aside:
         place_faults(bench, task).append(unit.name, pa.Table.from_pylist(aside, RESULTS))
     kept = [row for row in told if not row[OF_PLACE]]
     collection.results(task).append(unit.name, pa.Table.from_pylist(kept, RESULTS))
-    shutil.rmtree(bench.scratch, ignore_errors=True)  # thousands of files would wait there for the job's end
     return BatchManifest(rows=len(told))
+
+
+def _outcomes(
+    bench: Workbench, parts: Iterator[Sequence[Each]], rows: Mapping[str, Mapping[str, Any]], output: OutputFolder
+) -> list[dict[str, Any]]:
+    """Publish what was made of some files while the child works on the next; what came of each. Raises as ``publish``.
+
+    All that is on its way is published, or given up, when this returns or raises.
+    """
+    outcomes: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="publisher") as publisher:
+        before: Future[list[dict[str, Any]]] | None = None
+        for part in parts:
+            outcomes += before.result() if before else []
+            before = publisher.submit(publish, bench, part, rows, output)
+        outcomes += before.result() if before else []
+    return outcomes
 
 
 def _place_fault(bench: Workbench, row: Mapping[str, Any]) -> PlaceError | None:
     """Why the file isn't, or can't be seen to be, what the collection says."""
     try:
-        with open_source(row["uri"], bench.roots) as opened:
+        with bench.opened(row["uri"]) as opened:
             if row["stamp"] is None or opened.listed_stamp().digest == row["stamp"]:
                 return None
     except StorageError as error:
@@ -78,8 +102,21 @@ def _place_fault(bench: Workbench, row: Mapping[str, Any]) -> PlaceError | None:
     return PlaceError(code="source_outdated", message=f"{row['uri']} changed since it was imported. Import it again.")
 
 
+def publish(
+    bench: Workbench, made: Sequence[Each], rows: Mapping[str, Mapping[str, Any]], output: OutputFolder
+) -> list[dict[str, Any]]:
+    """Publish what was made of some files, whose ``rows`` are by URI, once it is on the disk; what came of each.
+
+    ``keep_outcomes`` makes it last.
+
+    Raises:
+        StorageError: ``disk_full``.
+    """
+    flush_made([file for each in made for file in each.made])
+    return [_outcome(bench, each, rows[each.source], output) for each in made]
+
+
 def _outcome(bench: Workbench, each: Each, row: Mapping[str, Any], output: OutputFolder) -> dict[str, Any]:
-    """Raises StorageError: ``disk_full``."""
     if each.error is not None:
         return _failed(row, _place_fault(bench, row) or each.error)
     try:

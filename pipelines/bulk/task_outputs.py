@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.disk import flush_files, flush_folder
+from cluster.disk import flush_all
 from cluster.errors import StorageError
 from cluster.staging import check_target, publish, remove_staged, stage
 from pipelines.jobs.catalogue import Made
@@ -68,12 +68,10 @@ def published(output: OutputFolder, name: str, identity: str, made: Sequence[Mad
 
 
 def flush_made(made: Sequence[Made]) -> None:
-    """Bring finished files to the disk: before they are published."""
-    for folder in {each.path.parent for each in made}:
-        flush_files(folder)
+    """Bring finished files to the disk: before they are published. Their names in scratch need not last."""
+    flush_all([each.path for each in made])
 
 
 def flush_names(paths: Sequence[str]) -> None:
-    """Bring the names of published files to the disk."""
-    for folder in {Path(path).parent for path in paths}:
-        flush_folder(folder)
+    """Bring the names of published files to the disk, once for each folder."""
+    flush_all({Path(path).parent for path in paths})

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from cluster.child import MediaChild
 from cluster.disk import file_system_of, free_space
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
 from cluster.fetched import SPARE_BYTES, held_bytes
-from cluster.files import source_changed
+from cluster.files import OpenFile, open_file, source_changed
 from cluster.identity import Identity
 from cluster.locations import location_of
 from cluster.object_paths import is_object_uri
@@ -89,12 +89,14 @@ class Workbench:
         self.home = home
         self.driver = driver
         self._warmer = warmer
+        self._held: Mapping[str, OpenFile] = {}
+        self._keeps = True
 
     def of(
         self, params: Any, sources: Sequence[str], scratch: Path, shared: Mapping[str, Any], estimate_s: float
     ) -> "Workbench":
         """A place in this one, for another operation that is done here and now."""
-        return Workbench(
+        place = Workbench(
             params=params,
             sources=tuple(sources),
             scratch=scratch,
@@ -109,6 +111,39 @@ class Workbench:
             driver=self.driver,
             warmer=self._warmer,
         )
+        place._held, place._keeps = self._held, self._keeps
+        return place
+
+    @contextlib.contextmanager
+    def holding(self, sources: Iterable[str]) -> Iterator["Workbench"]:
+        """This place, with those of ``sources`` that are files open meanwhile: each is opened once.
+
+        One that can't be opened is told when it is used. The child reads each from its start, whatever it read before.
+        """
+        place = copy.copy(self)
+        with contextlib.ExitStack() as stack:
+            held = {}
+            for source in sources:
+                if not is_object_uri(source):
+                    with contextlib.suppress(StorageError):
+                        held[source] = stack.enter_context(open_file(source, self._roots.read))
+            place._held = held
+            yield place
+
+    def keeping_nothing(self) -> "Workbench":
+        """This place, for work of which no other job takes anything over."""
+        place = copy.copy(self)
+        place._keeps = False
+        return place
+
+    @contextlib.contextmanager
+    def opened(self, source: str) -> Iterator[OpenSource]:
+        """A source, open for reading. Raises as ``open_source``."""
+        if (held := self._held.get(source)) is not None:
+            yield held
+        else:
+            with open_source(source, self._roots) as opened:
+                yield opened
 
     def part(self, number: int, count: int) -> "Workbench":
         """This place, for one of ``count`` equal parts of the work: what it reports is progress of the whole."""
@@ -154,17 +189,17 @@ class Workbench:
 
     def identity(self, source: str) -> Identity:
         """What tells a source's content from any other's."""
-        with open_source(source, self._roots) as opened:
+        with self.opened(source) as opened:
             return opened.identity()
 
     def stamp(self, source: str) -> Identity:
         """What tells a file from any other, and from itself once it was changed, without reading it."""
-        with open_source(source, self._roots) as opened:
+        with self.opened(source) as opened:
             return opened.stamp()
 
     def listed_stamp(self, source: str) -> Identity:
         """A ``stamp`` as collections keep it."""
-        with open_source(source, self._roots) as opened:
+        with self.opened(source) as opened:
             return opened.listed_stamp()
 
     def settled_stamps(self, sources: Sequence[str]) -> tuple[str, ...] | None:
@@ -176,12 +211,15 @@ class Workbench:
         return tuple(stamp.digest for stamp in stamps) if all(stamp.settled for stamp in stamps) else None
 
     def content_key(self, sources: Sequence[str], *parts: str) -> str | None:
-        """The address of what ``parts`` make of ``sources``; None where they have no ``settled_stamps``."""
-        stamps = self.settled_stamps(sources)
+        """The address of what ``parts`` make of ``sources``.
+
+        None where they have no ``settled_stamps``, and where nothing is kept.
+        """
+        stamps = self.settled_stamps(sources) if self._keeps else None
         return None if stamps is None else hashlib.sha256("\n".join((*parts, *stamps)).encode()).hexdigest()
 
     def size_bytes(self, source: str) -> int:
-        with open_source(source, self._roots) as opened:
+        with self.opened(source) as opened:
             return opened.size_bytes
 
     def check_space(self, scratch_bytes: int, output_bytes: int = 0, read_share: float = 1.0) -> None:
@@ -250,7 +288,7 @@ class Workbench:
     def call_with(self, function: str, result: type[T], sources: Mapping[str, str], **arguments: Any) -> T:
         """``call`` a media function that takes several sources, by the names of its arguments."""
         with contextlib.ExitStack() as stack:
-            opened = {name: stack.enter_context(open_source(one, self._roots)) for name, one in sources.items()}
+            opened = {name: stack.enter_context(self.opened(one)) for name, one in sources.items()}
             for name, source in sources.items():
                 planned = self.shared.get("identities", {}).get(source)
                 if planned is not None and opened[name].identity().digest != planned:
@@ -297,7 +335,7 @@ class Workbench:
             opened: dict[int, OpenSource] = {}
             for number, source in enumerate(sources):
                 try:
-                    opened[number] = stack.enter_context(open_source(source, self._roots))
+                    opened[number] = stack.enter_context(self.opened(source))
                 except StorageError as error:
                     made[number] = place_error(error)
             threads = min(max(1, self.cpus), most_threads)

@@ -1,7 +1,10 @@
 """A task done with each file: what is wrong with a content is kept, what is wrong with a place only told."""
 
 import os
+import threading
+from collections import Counter
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from PIL import Image
 from unit.pipelines.bulk.desk import HereAndNow, report, settle
 
 from cluster.errors import StorageError
+from pipelines.bulk import file_batches
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.name_template import names_by
@@ -19,6 +23,7 @@ from pipelines.bulk.operations.collection_process import OPERATION, ProcessResul
 from pipelines.bulk.tasks import task_of
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Unit
+from pipelines.jobs.operations import image_thumbnails
 
 THUMBNAILS = {"task": "image-thumbnails", "task_params": {"sizes": ["16"]}}
 
@@ -163,6 +168,51 @@ def test_what_might_do_better_a_moment_later_is_tried_three_times(desk, library,
     assert sorted((row["code"], row["attempts"]) for row in kept(desk) if row["state"] == "failed") == [
         *(("limit_exceeded", 3), ("source_unreadable", 1))
     ]
+
+
+def test_a_batch_opens_each_of_its_files_once(desk, library, imported, monkeypatch):
+    imported()
+    opened: Counter[str] = Counter()
+    real_open, real_batch = os.open, file_batches.do_batch
+
+    def counted(path: Any, *given: Any, **named: Any) -> int:
+        opened[os.fspath(path)] += 1
+        return real_open(path, *given, **named)
+
+    def batch(*given: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", counted)
+            return real_batch(*given)
+
+    monkeypatch.setattr("pipelines.bulk.operations.collection_process.do_batch", batch)
+    assert process(desk).done == 3
+    assert {opened[str(library / name)] for name in ("a.jpg", "b.jpg", "disk/c.jpg")} == {1}
+
+
+def test_what_is_made_is_published_while_the_child_works_on_the_next(desk, library, imported, monkeypatch):
+    """The first files wait, on their way, for the second unit to begin."""
+    for number in range(16):
+        Image.effect_noise((32, 24), 100 + number).save(library / f"{number:02d}.jpg")
+    settle(library)
+    imported()
+    units, begun = count(), threading.Event()
+    real_flush, real_run = file_batches.flush_made, image_thumbnails.OPERATION.run
+
+    def flush_made(made: Any) -> None:
+        assert begun.wait(20)
+        real_flush(made)
+
+    def run(at: Any, unit: Unit) -> Any:
+        if next(units):
+            begun.set()
+        return real_run(at, unit)
+
+    monkeypatch.setattr(file_batches, "flush_made", flush_made)
+    object.__setattr__(task_of("image-thumbnails", {}).declared, "run", run)
+    try:
+        assert process(desk).done == 19
+    finally:
+        object.__setattr__(task_of("image-thumbnails", {}).declared, "run", real_run)
 
 
 def test_a_full_disk_ends_the_job_and_is_no_file_s_fault(desk, library, imported, monkeypatch):

@@ -1,17 +1,20 @@
 """Operations done here and now with each of some sources: as jobs of them would come out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import media_factory as factory
 import pytest
 from PIL import Image
+from pydantic import BaseModel
 from unit.pipelines.jobs.operating import bench
 
 from cluster.errors import ChildFailedError
 from pipelines.jobs.catalogue import Each, Operation
-from pipelines.jobs.inline import each_of, seconds_of
+from pipelines.jobs.inline import each_of, parts_of, seconds_of
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.operations import image_thumbnails, probe, storyboard, thumbnails
+from pipelines.jobs.workbench import Workbench
 
 
 @pytest.fixture
@@ -41,6 +44,46 @@ def test_of_many_sources_each_has_its_result_or_its_error(child, photos):
     assert Image.open(first.made[0].path).size == (30, 20)
     assert first.result is not None
     assert first.result["files"][0]["width"] == 30
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> list[str]:
+    """So many that they are two units."""
+    for number in range(16):
+        Image.new("RGB", (90, 60), (number, 50, 50)).save(tmp_path / f"many-{number:02d}.jpg")
+    return sorted(map(str, tmp_path.glob("many-*.jpg")))
+
+
+def test_what_a_unit_made_is_told_before_the_next_one_begins(child, many):
+    begun: list[str] = []
+    operation = watched(begun)
+    parts = parts_of(operation, bench(operation, Path(many[0]), child), operation.params(sizes=["30"]), many)
+    first = next(parts)
+    assert begun == ["pictures-0000"]
+    assert [each.source for part in (first, *parts) for each in part] == many
+    assert begun == ["pictures-0000", "pictures-0001"]
+
+
+def test_of_many_whose_second_unit_fails_only_its_own_are_done_one_by_one(child, many):
+    begun: list[str] = []
+    operation = watched(begun, fails="pictures-0001")
+    made = list(each_of(operation, bench(operation, Path(many[0]), child), operation.params(sizes=["30"]), many))
+    assert [each.source for each in made] == many
+    assert not any(each.error for each in made)
+    assert begun == ["pictures-0000", "pictures-0001", *["pictures-0000"] * 8]
+
+
+def watched(begun: list[str], fails: str = "") -> Operation:
+    """``image-thumbnails``, whose units are noted as they begin."""
+    real = image_thumbnails.OPERATION
+
+    def run(at: Workbench, unit: Unit) -> BaseModel:
+        begun.append(unit.name)
+        if unit.name == fails:
+            raise ChildFailedError("encode_failed", "No.", {})
+        return real.run(at, unit)
+
+    return replace(real, run=run)
 
 
 def test_a_source_alone_is_done_as_one_of_many(child, photos):
@@ -75,7 +118,7 @@ def test_a_full_disk_is_no_source_s_fault(child, photos, monkeypatch):
         raise ChildFailedError("disk_full", "No space left.", {})
 
     operation = image_thumbnails.OPERATION
-    monkeypatch.setattr("pipelines.jobs.inline._done", full)
+    monkeypatch.setattr("pipelines.jobs.inline._unit", full)
     with pytest.raises(ChildFailedError, match="No space left"):
         done(operation, child, photos[:1])
 
