@@ -18,23 +18,26 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from cluster.disk import disk_errors, flush_folder, make_folder
-from cluster.staging import check_target, publish, remove_staged, staged_name
+from cluster.staging import publish, remove_staged, staged_name
 from pipelines.bulk.archive_formats import FORMATS, Entry, laid_out, write_entry
 from pipelines.bulk.archiving import ARCHIVE, FORMAT, WRITTEN
 from pipelines.bulk.choosing import noted_once
 from pipelines.bulk.copying import FAILED, TABLE
 from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
 from pipelines.bulk.export_catalogue import CATALOGUE, named_rows
-from pipelines.bulk.export_plan import Export, batches_of, copyable, planned_once, size_of
+from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
 from pipelines.bulk.folder_export import Exported, codes_of, failures_in, target_by_uri
 from pipelines.bulk.row_formats import write_rows
+from pipelines.bulk.stored_folder import StoredFolder
 from pipelines.bulk.streaming import Batching, Runner
 from pipelines.bulk.tables import Table
 from pipelines.bulk.view import CollectionView, Query
+from pipelines.jobs.publishing import check_output
 from pipelines.jobs.scratch import note_staging, tag_of
 from pipelines.jobs.workbench import Workbench
 
 _PACKED = "packed.json"  # in the job's scratch
+_MEDIA_TYPES = {".zip": "application/zip", ".tar": "application/x-tar"}
 _CHUNK_BYTES = 1 << 20
 
 
@@ -51,24 +54,32 @@ def pack_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
     """Write all files and the catalogue into an archive, and tell which failed.
 
     Raises:
-        StorageError: ``collection_busy``, ``output_exists``, ``output_outside_roots``, ``disk_full``.
+        StorageError: ``collection_busy``, ``output_exists``, ``output_outside_roots``, ``disk_full``,
+            ``storage_unavailable``.
         UnitDroppedError: this driver was taken away.
     """
     with export.collection.alone(export.key, bench.driver.job_id):
         packed = noted_once(bench.scratch.parent / _PACKED, _Packed, lambda: _packed(bench, export, runner))
-        publish(packed.staged, export.output, overwrite=export.overwrite, size_bytes=packed.size_bytes)
-        flush_folder(export.output.parent)
-        remove_staged(export.output.parent, tag_of(bench.driver.job_id))
+        if isinstance(export.output, Path):
+            publish(packed.staged, export.output, overwrite=export.overwrite, size_bytes=packed.size_bytes)
+            flush_folder(export.output.parent)
+            remove_staged(export.output.parent, tag_of(bench.driver.job_id))
+        else:
+            media_type = _MEDIA_TYPES[export.output.suffix.lower()]
+            folder = StoredFolder(export.output.parent, export.granted)
+            folder.put(packed.staged, export.output.name, media_type, overwrite=export.overwrite)
     return packed.figures, packed.failed
 
 
 def _packed(bench: Workbench, export: Export, runner: Runner) -> _Packed:
     began = time.monotonic()
-    check_target(export.output, bench.write_roots, overwrite=export.overwrite)
-    note_staging(bench.scratch.parent, {export.output.parent})
+    check_output(export.output, bench.roots, folder=False, overwrite=export.overwrite)
+    if isinstance(export.output, Path):
+        note_staging(bench.scratch.parent, {export.output.parent})
     format_ = FORMATS[export.output.suffix.lower()]
-    rows, failed = copyable(planned_once(bench, export))
-    files = len(rows) + len(failed)
+    rows = planned_once(bench, export)
+    files = len(rows)
+    failed: list[dict[str, Any]] = []
     while True:
         entries, end = laid_out(format_, _entries(rows))
         staged = _staged(bench, export, entries)
@@ -101,8 +112,17 @@ def _entries(rows: pa.Table) -> list[Entry]:
 
 
 def _staged(bench: Workbench, export: Export, entries: Sequence[Entry]) -> Path:
-    """Named by what goes where, too: nobody who is late writes into one that is laid out otherwise."""
-    return staged_name(export.output, f"{tag_of(bench.driver.job_id)}{_digest(entries)}")
+    """Named by what goes where, too: nobody who is late writes into one that is laid out otherwise.
+
+    One that goes to object storage lies in the job's scratch until it is uploaded.
+    """
+    at = export.output if isinstance(export.output, Path) else bench.scratch.parent / export.output.name
+    return staged_name(at, f"{tag_of(bench.driver.job_id)}{_digest(entries)}")
+
+
+def _told(export: Export, staged: Path) -> Path:
+    """What is named where the disk fails."""
+    return export.output if isinstance(export.output, Path) else staged
 
 
 def _digest(entries: Sequence[Entry]) -> str:
@@ -122,7 +142,7 @@ def _have_written(
     folder = bench.scratch.parent / f"written-{_digest(entries)}"
     if not staged.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        with disk_errors(export.output):
+        with disk_errors(_told(export, staged)):
             make_folder(staged.parent)
             with staged.open("xb") as file:
                 file.truncate(end)
@@ -145,7 +165,7 @@ def _finish(bench: Workbench, export: Export, staged: Path, rows: pa.Table, entr
         told = named_rows(view.batches(Query(export.condition)), target_by_uri(rows), export.collection.name)
         write_rows("parquet", told, file)
     catalogue = Entry(CATALOGUE, made.stat().st_size, time.time_ns() // 1000, at=end)
-    with disk_errors(export.output), made.open("rb") as data, staged.open("r+b") as archive:
+    with disk_errors(_told(export, staged)), made.open("rb") as data, staged.open("r+b") as archive:
         crc32 = write_entry(archive, format_, catalogue, iter(lambda: data.read(_CHUNK_BYTES), b""))
         archive.seek(laid_out(format_, [catalogue])[1] + end)
         format_.end(archive, [*entries, replace(catalogue, crc32=crc32)])

@@ -9,7 +9,8 @@ from typing import IO, Any
 import pyarrow as pa
 
 from cluster.disk import disk_errors
-from cluster.files import OpenFile
+from cluster.objects import PART_BYTES
+from cluster.sources import OpenSource
 from cluster.staging import check_target
 from pipelines.bulk.archive_formats import FORMATS, Entry, Format, write_entry
 from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
@@ -20,13 +21,12 @@ from pipelines.jobs.workbench import Workbench, changed
 
 WRITTEN = OUTCOMES.append(pa.field("crc32", pa.int64()))  # of a file's data
 ARCHIVE, FORMAT = "archive", "format"  # in a batch's payload: the path, and of which kind it is
-_CHUNK_BYTES = 1 << 20
 
 
 def archive_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     """Write the files of a batch, each to where it begins, and tell what came of each."""
     payload, archive = unit.payload, Path(unit.payload[ARCHIVE])
-    check_target(archive, bench.write_roots, overwrite=True)
+    check_target(archive, (*bench.write_roots, bench.scratch.parent), overwrite=True)
     format_ = FORMATS[payload[FORMAT]]
     with disk_errors(archive), archive.open("r+b") as file:
         outcomes = [outcome_of(bench, payload, row, partial(_written, file, format_, row)) for row in payload[ROWS]]
@@ -36,7 +36,7 @@ def archive_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     return BatchManifest(rows=len(outcomes))
 
 
-def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: OpenFile) -> dict[str, Any]:
+def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: OpenSource) -> dict[str, Any]:
     entry = Entry(row["target"], row["size_bytes"], row["modified_us"], row["at"])
     crc32 = write_entry(file, format_, entry, _chunks(opened, entry.size_bytes))
     if opened.is_other():
@@ -44,7 +44,7 @@ def _written(file: IO[bytes], format_: Format, row: Mapping[str, Any], opened: O
     return {"state": COPIED, "crc32": crc32}
 
 
-def _chunks(opened: OpenFile, size_bytes: int) -> Iterator[bytes]:
-    """So many bytes of a file. Raises as ``OpenFile.read``."""
-    for begin in range(0, size_bytes, _CHUNK_BYTES):
-        yield opened.read(min(_CHUNK_BYTES, size_bytes - begin), begin)
+def _chunks(opened: OpenSource, size_bytes: int) -> Iterator[bytes]:
+    """So many bytes of a file. Raises as ``read`` of an open source."""
+    for begin in range(0, size_bytes, PART_BYTES):
+        yield opened.read(min(PART_BYTES, size_bytes - begin), begin)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,26 +11,33 @@ import pyarrow.parquet as pq
 
 from cluster.errors import StorageError
 from pipelines.bulk.row_formats import write_rows
+from pipelines.bulk.stored_folder import StoredFolder
 
 CATALOGUE = "catalogue.parquet"
+PARQUET = "application/vnd.apache.parquet"
+Folder = Path | StoredFolder
 _URI, _EXPORTED = "uri", "exported"  # columns: of where a file is from, and of its name below the folder
 _MARK = b"mediaray.collection"  # in the schema: who wrote it
 
 
-def check_catalogue(folder: Path, *, overwrite: bool) -> None:
+def check_catalogue(folder: Folder, *, overwrite: bool) -> None:
     """Refuse a folder with a catalogue of another program. Raises StorageError: ``output_exists``."""
-    target = folder / CATALOGUE
-    if target.exists() and not overwrite and not _is_ours(target):
-        raise StorageError("output_exists", f"{target} exists already. Choose another folder, or set overwrite.")
+    there = _catalogue(folder)
+    if there is not None and not overwrite and not _is_ours(there):
+        at = folder.path if isinstance(folder, StoredFolder) else folder
+        raise StorageError(
+            "output_exists", f"{at / CATALOGUE} exists already. Choose another folder, or set overwrite."
+        )
 
 
-def exported_names(folder: Path) -> dict[str, str]:
+def exported_names(folder: Folder) -> dict[str, str]:
     """The files in a folder that earlier exports put there: the URI of each by its name."""
-    if not _is_ours(folder / CATALOGUE):
+    there = _catalogue(folder)
+    if there is None or not _is_ours(there):
         return {}
-    rows = pq.read_table(folder / CATALOGUE, columns=[_URI, _EXPORTED], partitioning=None)
+    rows = pq.read_table(_opened(there), columns=[_URI, _EXPORTED], partitioning=None)
     named = zip(rows[_EXPORTED].to_pylist(), rows[_URI].to_pylist(), strict=True)
-    return {name: uri for name, uri in named if name and os.path.lexists(folder / name)}
+    return {name: uri for name, uri in named if name and _holds(folder, name)}
 
 
 def named_rows(batches: Iterator[pa.RecordBatch], targets: Mapping[str, str], name: str) -> Iterator[pa.RecordBatch]:
@@ -40,18 +48,18 @@ def named_rows(batches: Iterator[pa.RecordBatch], targets: Mapping[str, str], na
         yield rows.replace_schema_metadata({_MARK: name.encode()})
 
 
-def write_catalogue(rows: Iterator[pa.RecordBatch], file: Path, folder: Path) -> None:
+def write_catalogue(rows: Iterator[pa.RecordBatch], file: Path, folder: Folder) -> None:
     """Write these rows, the first batch of which may have none, and those that ``folder`` has of its other files.
 
     Raises:
         StorageError: ``output_exists``: columns there have other types.
     """
-    there = folder / CATALOGUE
+    there = _catalogue(folder)
     with file.open("wb") as out:
-        if not _is_ours(there):
+        if there is None or not _is_ours(there):
             write_rows("parquet", rows, out)
             return
-        with pq.ParquetFile(there) as known:
+        with pq.ParquetFile(_opened(there)) as known:
             write_rows("parquet", _merged(rows, known, exported_names(folder)), out)
 
 
@@ -83,9 +91,25 @@ def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _is_ours(path: Path) -> bool:
+def _catalogue(folder: Folder) -> Path | pa.Buffer | None:
+    """What has that name there."""
+    if isinstance(folder, StoredFolder):
+        return folder.content(CATALOGUE)
+    return folder / CATALOGUE if (folder / CATALOGUE).exists() else None
+
+
+def _opened(catalogue: Path | pa.Buffer) -> Any:
+    """For Arrow, which reads one once."""
+    return catalogue if isinstance(catalogue, Path) else pa.BufferReader(catalogue)
+
+
+def _holds(folder: Folder, name: str) -> bool:
+    return name in folder.names if isinstance(folder, StoredFolder) else os.path.lexists(folder / name)
+
+
+def _is_ours(catalogue: Path | pa.Buffer) -> bool:
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(_opened(catalogue))
     except (pa.ArrowException, OSError):
         return False
     texts = all(name in schema.names and schema.field(name).type == pa.string() for name in (_URI, _EXPORTED))

@@ -10,14 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import StorageError
+from cluster.locations import Location
+from cluster.object_paths import ObjectPath, is_object_uri
+from cluster.roots import ObjectAccess
 from pipelines.bulk.archive_formats import FORMATS
 from pipelines.bulk.choosing import once
-from pipelines.bulk.collection import Collection, are_objects
+from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import check_condition
-from pipelines.bulk.export_catalogue import CATALOGUE, exported_names
+from pipelines.bulk.export_catalogue import CATALOGUE, Folder, exported_names
 from pipelines.bulk.facts import micros_of
 from pipelines.bulk.name_template import columns_of, name_of
 from pipelines.bulk.safe_names import apart, forms_of
+from pipelines.bulk.stored_folder import StoredFolder
 from pipelines.bulk.view import CollectionView
 from pipelines.jobs.models import Needs
 from pipelines.jobs.workbench import Workbench
@@ -30,14 +34,18 @@ _MEMORY_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Export:
-    """What is asked for. An ``output`` with the extension of an archive is one; else it is a folder."""
+    """What is asked for. An ``output`` with the extension of an archive is one; else it is a folder.
+
+    ``access`` is how objects are written, where it is one.
+    """
 
     collection: Collection
     where: str | None
     template: str
-    output: Path
+    output: Location
     overwrite: bool
     link: bool
+    access: ObjectAccess | None = None
 
     @property
     def condition(self) -> str:
@@ -46,6 +54,19 @@ class Export:
     @property
     def packs(self) -> bool:
         return self.output.suffix.lower() in FORMATS
+
+    @property
+    def folder(self) -> Folder:
+        """Where files go, as its catalogue is asked for there."""
+        if isinstance(self.output, Path):
+            return self.output
+        return StoredFolder(self.output, self.granted)
+
+    @property
+    def granted(self) -> ObjectAccess:
+        """How objects are written."""
+        assert self.access is not None
+        return self.access
 
     @property
     def key(self) -> str:
@@ -83,8 +104,9 @@ def planned(export: Export) -> pa.Table:
 
 def _names(export: Export, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What each file is called below the output."""
-    names, uris = [name_of(export.template, row) for row in rows], [row["uri"] for row in rows]
-    there = exported_names(export.output)
+    keys = isinstance(export.output, ObjectPath)
+    names, uris = [name_of(export.template, row, key=keys) for row in rows], [row["uri"] for row in rows]
+    there = {} if export.packs else exported_names(export.folder)
     kept = {
         uri: name
         for uri, path in zip(uris, names, strict=True)
@@ -97,24 +119,16 @@ def _names(export: Export, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _check_sources(export: Export, targets: Sequence[str]) -> None:
     """By whatever links the folders are named."""
     files = export.collection.files.read(("root", "path"))
-    folders = {root: Path(root).resolve() for root in set(files["root"].to_pylist())}
-    pairs = zip(files["root"].to_pylist(), files["path"].to_pylist(), strict=True)
+    pairs = list(zip(files["root"].to_pylist(), files["path"].to_pylist(), strict=True))
+    folders = {root: root if is_object_uri(root) else Path(root).resolve() for root, _ in pairs}
     sources = {f"{folders[root]}/{path}" for root, path in pairs}
-    output = export.output.resolve()
+    output = export.output.resolve() if isinstance(export.output, Path) else export.output
     if export.packs and any(each == str(output) or each.startswith(f"{output}!") for each in sources):
         raise StorageError("output_is_source", f"{output} is one of the collection's own sources. Name another file.")
     for target in targets:
         if f"{output}/{target}" in sources:
             told = f"{output}/{target} is one of the collection's own files. Choose another folder."
             raise StorageError("output_is_source", told)
-
-
-def copyable(rows: pa.Table) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """The planned files that can be copied, and what is told of the others: objects aren't."""
-    objects = rows.filter(are_objects(rows)).select(["uri", "target"]).to_pylist()
-    told = "It is in object storage; only files on disks are exported."
-    failed = [{**row, "code": "source_unsupported", "message": told} for row in objects]
-    return rows.filter(pc.invert(are_objects(rows))), failed
 
 
 def size_of(rows: pa.Table) -> int:

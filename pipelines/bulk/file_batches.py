@@ -5,12 +5,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from cluster.errors import StorageError
+from cluster.locations import location_of
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS
 from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
@@ -33,12 +33,13 @@ def place_faults(bench: Workbench, task: Task) -> Table:
 
 def output_folder_of(bench: Workbench, collection: Collection, task: Task, *, overwrite: bool) -> OutputFolder:
     return OutputFolder(
-        Path(task.output) if task.output else collection.artifacts(task),
+        location_of(task.output) if task.output else collection.artifacts(task),
         named=task.output is not None,
         overwrite=overwrite,
         roots=(*bench.write_roots, collection.folder),
         job_id=bench.driver.job_id,
         fence=bench.driver.fence,
+        objects=bench.roots.objects,
     )
 
 

@@ -11,14 +11,16 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from cluster.disk import flush_files, flush_folder
-from cluster.staging import check_target_folder, publish, remove_staged, stage
+from cluster.staging import publish, remove_staged, stage
 from pipelines.bulk.copying import COPIED, FAILED, KNOWN, LINK, OUTCOMES, OUTPUT, OVERWRITE, TABLE
 from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
-from pipelines.bulk.export_catalogue import CATALOGUE, check_catalogue, named_rows, write_catalogue
-from pipelines.bulk.export_plan import Export, batches_of, copyable, planned_once, size_of
+from pipelines.bulk.export_catalogue import CATALOGUE, PARQUET, check_catalogue, named_rows, write_catalogue
+from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
+from pipelines.bulk.stored_folder import StoredFolder
 from pipelines.bulk.streaming import Batching, Runner
 from pipelines.bulk.tables import Table
 from pipelines.bulk.view import CollectionView, Query
+from pipelines.jobs.publishing import check_output
 from pipelines.jobs.scratch import note_staging, tag_of
 from pipelines.jobs.workbench import Workbench
 
@@ -43,18 +45,18 @@ def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
     """Copy all files, put the catalogue beside them, and tell which failed.
 
     Raises:
-        StorageError: ``collection_busy``, ``output_outside_roots``, ``disk_full``; ``output_exists``: a catalogue that
-            isn't ours.
+        StorageError: ``collection_busy``, ``output_outside_roots``, ``disk_full``, ``storage_unavailable``;
+            ``output_exists``: a catalogue that isn't ours.
         UnitDroppedError: this driver was taken away.
     """
     began = time.monotonic()
-    check_target_folder(export.output, bench.write_roots)
-    check_catalogue(export.output, overwrite=export.overwrite)
+    check_output(export.output, bench.roots, folder=True, overwrite=export.overwrite)
+    check_catalogue(export.folder, overwrite=export.overwrite)
     with export.collection.alone(export.key, bench.driver.job_id):
-        rows, objects = copyable(planned_once(bench, export))
+        rows = planned_once(bench, export)
         outcomes_at = bench.scratch.parent / "outcomes"  # there for a driver that follows this one
         table = Table(outcomes_at, OUTCOMES, "uri")
-        folders = {(export.output / target).parent for target in rows["target"].to_pylist()} | {export.output}
+        folders = _folders(export, rows)
         note_staging(bench.scratch.parent, folders)
         through, tried = earlier_tries(table.read(of_tries("uri")), "uri", FAILED)
         todo = rows.filter(pc.invert(pc.is_in(rows["uri"], pa.array([*through], pa.string()))))
@@ -73,10 +75,9 @@ def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
         failed = failures_in(outcomes)
         done = rows.filter(pc.invert(pc.is_in(rows["uri"], pa.array([row["uri"] for row in failed], pa.string()))))
         _publish_catalogue(bench, export, done)
-    failed += objects
     states = Counter(outcomes["state"].to_pylist())
     figures = Exported(
-        files=len(rows) + len(objects),
+        files=len(rows),
         copied=states[COPIED],
         known=states[KNOWN],
         failed=len(failed),
@@ -86,6 +87,13 @@ def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
         elapsed_s=round(time.monotonic() - began, 3),
     )
     return figures, failed
+
+
+def _folders(export: Export, rows: pa.Table) -> set[Path]:
+    """All on the disk that files go into."""
+    if not isinstance(export.output, Path):
+        return set()
+    return {(export.output / target).parent for target in rows["target"].to_pylist()} | {export.output}
 
 
 def failures_in(outcomes: pa.Table) -> list[dict[str, Any]]:
@@ -104,11 +112,15 @@ def target_by_uri(rows: pa.Table) -> dict[str, str]:
 
 
 def _publish_catalogue(bench: Workbench, export: Export, done: pa.Table) -> None:
-    made, target = bench.scratch / CATALOGUE, export.output / CATALOGUE
+    made, folder = bench.scratch / CATALOGUE, export.folder
     with CollectionView(export.collection) as view:
         rows = named_rows(view.batches(Query(export.condition)), target_by_uri(done), export.collection.name)
-        write_catalogue(rows, made, export.output)
+        write_catalogue(rows, made, folder)
+    if isinstance(folder, StoredFolder):
+        folder.put(made, CATALOGUE, PARQUET, overwrite=True)
+        return
     flush_files(bench.scratch)
+    target = folder / CATALOGUE
     staged = stage(made, target, bench.write_roots, f"{tag_of(bench.driver.job_id)}{bench.driver.fence}")
     publish(staged, target, overwrite=True, size_bytes=made.stat().st_size)
-    flush_folder(export.output)
+    flush_folder(folder)

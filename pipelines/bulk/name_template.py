@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from cluster.object_paths import writable_key
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.safe_names import apart, safe_path
 from pipelines.bulk.technical import TECHNICAL
@@ -37,8 +38,11 @@ def columns_of(template: str) -> tuple[str, ...]:
     return tuple(sorted(named - set(_DERIVED)))
 
 
-def name_of(template: str, row: Mapping[str, Any]) -> str:
-    """The safe path of a file, of whose row at least ``path`` and ``modified_at`` are known, below the export."""
+def name_of(template: str, row: Mapping[str, Any], *, key: bool = False) -> str:
+    """The safe path of a file, of whose row at least ``path`` and ``modified_at`` are known, below the export.
+
+    As a ``key``, it is one that objects are taken with.
+    """
     fields = {**row, **_derived(row)}
     told = []
     for literal, field, _, _ in string.Formatter().parse(template):
@@ -46,16 +50,17 @@ def name_of(template: str, row: Mapping[str, Any]) -> str:
         if field is not None:
             text = _text(fields.get(field))
             told.append(text if field in _PATHS else text.replace("/", "_"))
-    return safe_path("".join(told))
+    safe = safe_path("".join(told))
+    return writable_key(safe) if key else safe
 
 
-def names_by(template: str, collection: Collection) -> dict[str, str]:
-    """What each file of a collection is called, by its URI: no two the same."""
+def names_by(template: str, collection: Collection, *, keys: bool = False) -> dict[str, str]:
+    """What each file of a collection is called, by its URI: no two the same. With ``keys``, as objects are."""
     columns = ", ".join(dict.fromkeys(("uri", "path", "root", "modified_at", *columns_of(template))))
     with CollectionView(collection, columns) as view:
         rows = view.told(f"SELECT {columns} FROM files").to_pylist()  # noqa: S608 of names that are ours
     uris = [row["uri"] for row in rows]
-    return dict(zip(uris, apart([name_of(template, row) for row in rows], uris), strict=True))
+    return dict(zip(uris, apart([name_of(template, row, key=keys) for row in rows], uris), strict=True))
 
 
 def _derived(row: Mapping[str, Any]) -> dict[str, Any]:

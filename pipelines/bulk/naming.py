@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from cluster.object_paths import writable_key
 from pipelines.jobs.file_sources import writable_name
 
 
-def stable_names(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def stable_names(files: Sequence[Mapping[str, Any]], *, keys: bool = False) -> dict[str, str]:
     """The names by ``uri``, of files with ``uri``, ``path`` and ``identity``: where they lie, without the extension.
 
     Of ``beach.jpg`` and ``Beach.png`` they are ``beach-jpg`` and ``Beach-png``; of two of the same path each has a part
     of the digest of its URI. A name that another file might ever have had isn't given: one that is imported later takes
-    none from the files before it. Copies don't count: what is made of one is made of all.
+    none from the files before it. Copies don't count: what is made of one is made of all. With ``keys``, names are as
+    those of objects are written.
     """
-    forms = {file["uri"]: _forms(file["path"], file["uri"]) for file in files}
+    forms = {file["uri"]: _forms(file["path"], file["uri"], keys=keys) for file in files}
     claims: defaultdict[str, set[str | None]] = defaultdict(set)
     for file in files:
         for form in forms[file["uri"]]:
@@ -26,8 +28,9 @@ def stable_names(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _forms(path: str, uri: str) -> tuple[str, str, str]:
+def _forms(path: str, uri: str, *, keys: bool) -> tuple[str, str, str]:
     """From the one that is nicest to the one that no other file has."""
+    path = writable_key(path) if keys else path
     with_extension = path.replace(".", "-")
     digest = hashlib.sha256(uri.encode()).hexdigest()[:12]
     stem = PurePosixPath(path).with_suffix("").as_posix()

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from cluster.errors import ChildError, StorageError
+from cluster.object_paths import is_object_uri
 from pipelines.bulk.choosing import Began, noted_once
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, earlier_tries, have_all_done
@@ -120,9 +121,10 @@ def _names(collection: Collection, task: Task, files: pa.Table) -> dict[str, str
     """
     if task.output is None:
         return {}
-    names = names_by(task.template, collection) if task.template is not None else {}
+    keys = is_object_uri(task.output)
+    names = names_by(task.template, collection, keys=keys) if task.template is not None else {}
     rows = files.select(["uri", "path", "identity"]).to_pylist()
-    return {**names, **stable_names([row for row in rows if row["uri"] not in names])}
+    return {**names, **stable_names([row for row in rows if row["uri"] not in names], keys=keys)}
 
 
 def _have_done(

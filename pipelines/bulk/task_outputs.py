@@ -7,7 +7,12 @@ from pathlib import Path
 
 from cluster.disk import flush_all
 from cluster.errors import StorageError
+from cluster.locations import Location
+from cluster.object_paths import ObjectPath, is_object_uri
+from cluster.roots import ObjectAccess, check_object_below
 from cluster.staging import check_target, publish, remove_staged, stage
+from cluster.uploader import Upload
+from cluster.uploading import upload_each
 from pipelines.jobs.catalogue import Made
 from pipelines.jobs.scratch import tag_of
 
@@ -19,21 +24,24 @@ class OutputFolder:
     ``fence`` is that of the unit that publishes: another try of it may be on its way still.
     """
 
-    folder: Path
+    folder: Location
     named: bool
     overwrite: bool
     roots: tuple[Path, ...]
     job_id: str
     fence: int
+    objects: ObjectAccess | None = None
 
-    def target(self, name: str, identity: str, made: Made) -> Path:
+    def target(self, name: str, identity: str, made: Made) -> Location:
         """Of a file made of the one that is called ``name``, without its extension, and holds ``identity``."""
         if self.named:
             return self.folder / f"{name}{made.name}"
         return self.folder / identity[:2] / f"{identity}{made.name}"
 
     def folders(self, names: Iterable[str], identities: Iterable[str]) -> set[Path]:
-        """All that ``target`` may lie in of these files."""
+        """All on the disk that ``target`` may lie in of these files."""
+        if isinstance(self.folder, ObjectPath):
+            return set()
         if self.named:
             return {each for name in names for each in (self.folder / name, (self.folder / name).parent)}
         return {self.folder / identity[:2] for identity in identities}
@@ -45,26 +53,46 @@ class OutputFolder:
 
 
 def published(output: OutputFolder, name: str, identity: str, made: Sequence[Made]) -> list[dict[str, object]]:
-    """Give finished files that are on the disk their names; what is known of each. ``flushed`` makes the names last.
+    """Give finished files that are on the disk their names; what is known of each. ``flush_names`` makes these last.
 
-    What an earlier try of the same work published is left as it is.
+    What an earlier try of the same work published is left as it is; in object storage as far as samples tell.
 
     Raises:
         StorageError: a target can't be written, or holds something else.
     """
-    known = []
-    for each in made:
-        target = output.target(name, identity, each)
-        check_target(target, output.roots, overwrite=True)
-        size_bytes = each.path.stat().st_size
-        if not (target.exists() and filecmp.cmp(each.path, target, shallow=False)):
-            if target.exists() and output.named and not output.overwrite:
-                told = f"{target} exists already. Choose another folder, or set overwrite."
-                raise StorageError("output_exists", told)
-            staged = stage(each.path, target, output.roots, f"{tag_of(output.job_id)}{output.fence}")
-            publish(staged, target, overwrite=True, size_bytes=size_bytes)
-        known.append({"path": str(target), "size_bytes": size_bytes, "media_type": each.media_type})
-    return known
+    targets = [output.target(name, identity, each) for each in made]
+    if isinstance(output.folder, ObjectPath):
+        _upload(output, output.folder, made, targets)
+    else:
+        for each, target in zip(made, targets, strict=True):
+            assert isinstance(target, Path)
+            _name(output, each, target)
+    return [
+        {"path": str(target), "size_bytes": each.path.stat().st_size, "media_type": each.media_type}
+        for each, target in zip(made, targets, strict=True)
+    ]
+
+
+def _name(output: OutputFolder, made: Made, target: Path) -> None:
+    check_target(target, output.roots, overwrite=True)
+    if target.exists() and filecmp.cmp(made.path, target, shallow=False):
+        return
+    if target.exists() and output.named and not output.overwrite:
+        raise StorageError("output_exists", f"{target} exists already. Choose another folder, or set overwrite.")
+    size_bytes = made.path.stat().st_size
+    staged = stage(made.path, target, output.roots, f"{tag_of(output.job_id)}{output.fence}")
+    publish(staged, target, overwrite=True, size_bytes=size_bytes)
+
+
+def _upload(output: OutputFolder, folder: ObjectPath, made: Sequence[Made], targets: Sequence[Location]) -> None:
+    access = check_object_below(folder, output.objects, "output_outside_roots")
+    uploads = [
+        Upload(made=each.path, target=str(target), media_type=each.media_type)
+        for each, target in zip(made, targets, strict=True)
+    ]
+    for told in upload_each(uploads, access, overwrite=output.overwrite) if uploads else ():
+        if told.code is not None:
+            raise StorageError(told.code, told.message)
 
 
 def flush_made(made: Sequence[Made]) -> None:
@@ -73,5 +101,5 @@ def flush_made(made: Sequence[Made]) -> None:
 
 
 def flush_names(paths: Sequence[str]) -> None:
-    """Bring the names of published files to the disk, once for each folder."""
-    flush_all({Path(path).parent for path in paths})
+    """Bring the names of published files to the disk, once for each folder; those of objects last."""
+    flush_all({Path(path).parent for path in paths if not is_object_uri(path)})

@@ -90,7 +90,6 @@ class Operation:
     ``suffix`` the extension of the file for given parameters. ``many``: it takes any number of sources, and folders;
     else what ``sources`` names, in that order; a ``collection`` is named as ``collection:NAME``. ``kinds`` are those of
     a collection's files that it is done with, and ``each`` tells what finished units of ``many`` made of each source.
-    What is ``on_disk`` of it can't be in object storage.
     ``interactive`` operations are planned at once, even behind a long queue. ``told`` picks what of the result a person
     is shown when the job is done; all of it, where there is none.
     ``cached``: the result of a job that made no files is kept in the cache, as what. Not of one that looks for damage:
@@ -112,7 +111,6 @@ class Operation:
     sources: Sequence[str] = ("source",)
     kinds: frozenset[str] = frozenset({"video"})
     output: Literal["none", "file", "folder"] = "none"
-    on_disk: frozenset[Literal["sources", "output"]] = frozenset()
     packs: frozenset[str] = frozenset()
     interactive: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None

@@ -224,11 +224,6 @@ class JobService:
         if operation.suffix:
             operation.suffix(params, self.profiles())  # raises where the profile is unknown, or contradicts them
         output = resolved_output(operation, params, request.sources, self.profiles())
-        stored = {"sources": any(map(is_object_uri, request.sources)), "output": isinstance(output, ObjectPath)}
-        for what in sorted(operation.on_disk):
-            if stored[what]:
-                told = f"{operation.name} takes no {what} in object storage. Name a path on a disk."
-                raise StorageError("scheme_unsupported", told)
         values = params.model_dump(mode="json", exclude_unset=True)
         if output:
             values["output"] = str(output)

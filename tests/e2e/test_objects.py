@@ -1,5 +1,6 @@
-"""Jobs from and to S3, over a real server whose media processes have neither network nor credentials."""
+"""Jobs from and to object storage, over a real server whose media processes have neither network nor credentials."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import av
 import pytest
+from azure_server import AzureServer
 from clips import make_clip
+from gcs_server import GcsServer
 from live_server import LiveServer, live_server, until
-from object_server import BUCKET, ENVIRONMENT, ObjectServer, object_server
+from object_server import BUCKET, ObjectServer, object_server
 from PIL import Image
 
 IN, OUT = f"s3://{BUCKET}/in", f"s3://{BUCKET}/out"
@@ -23,13 +26,26 @@ def s3() -> Iterator[ObjectServer]:
 
 
 @pytest.fixture(scope="module")
-def server(s3: ObjectServer) -> Iterator[LiveServer]:
+def gcs() -> Iterator[ObjectServer]:
+    with object_server(GcsServer()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def azure() -> Iterator[ObjectServer]:
+    with object_server(AzureServer()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(s3: ObjectServer, gcs: ObjectServer, azure: ObjectServer) -> Iterator[LiveServer]:
     settings = {
-        "MEDIARAY_ROOTS": json.dumps([f"{IN}/", f"{OUT}/"]),
-        "MEDIARAY_OUTPUT_ROOTS": json.dumps([f"{OUT}/"]),
-        "MEDIARAY_S3_ENDPOINT": s3.url,
+        "MEDIARAY_ROOTS": json.dumps([f"{IN}/", f"{OUT}/", gcs.uri(), azure.uri()]),
+        "MEDIARAY_OUTPUT_ROOTS": json.dumps([f"{OUT}/", gcs.uri("out"), azure.uri("out")]),
     }
-    with live_server(**settings, **ENVIRONMENT) as running:
+    for store in (s3, gcs, azure):
+        settings |= {**store.settings, **store.environment}
+    with live_server(**settings) as running:
         yield running
 
 
@@ -95,9 +111,35 @@ def test_a_collection_of_objects_is_imported_and_worked_on(server, s3, tmp_path)
     job = done(server, "collection-process", "collection:album", task="checksum")
     assert job["state"] == "succeeded", job["error"]
     assert (job["result"]["done"], job["result"]["failed"]) == (3, 0)
-    elsewhere = {"operation": "collection-export", "source": "collection:album", "params": {"output": f"{OUT}/album/"}}
-    answer = server.post("/v1/jobs", elsewhere)
-    assert (answer.status_code, answer.json()["code"]) == (422, "scheme_unsupported")
+    job = done(server, "collection-export", "collection:album", output=f"{OUT}/album/", template="{name}")
+    assert job["state"] == "succeeded", job["error"]
+    assert (job["result"]["copied"], job["result"]["failed"]) == (3, 0)
+    assert s3.get("out/album/2.png").content == (tmp_path / "a.png").read_bytes()
+
+
+def test_other_stores_are_read_and_written(server, gcs, azure, film, tmp_path):
+    gcs.put("film.mkv", film)
+    job = done(server, "transcode", gcs.uri("film.mkv"), profile="mobile-480p", output=azure.uri("out/film.mp4"))
+    assert job["state"] == "succeeded", job["error"]
+    (tmp_path / "film.mp4").write_bytes(azure.get("out/film.mp4").content)
+    with av.open(tmp_path / "film.mp4") as container:
+        assert container.duration / av.time_base == pytest.approx(10, abs=0.1)
+    job = done(server, "thumbnails", azure.uri("out/film.mp4"), count=2, output=gcs.uri("out/stills/"))
+    assert job["state"] == "succeeded", job["error"]
+    assert len(gcs.keys("out/stills")) == 2
+
+
+def test_pages_are_told_of_objects_and_shown_them(server, s3, film, tmp_path):
+    told = server.get("/v1/media", params={"source": f"{IN}/film.mkv"})
+    assert told.json()["duration_s"] == pytest.approx(10, abs=0.1)
+    Image.new("RGB", (400, 300), (200, 30, 30)).save(tmp_path / "red.png")
+    s3.put("in/red.png", tmp_path / "red.png")
+    shown = server.get("/v1/images", params={"source": f"{IN}/red.png", "w": 80})
+    assert shown.status_code == 200, shown.text
+    with Image.open(io.BytesIO(shown.content)) as picture:
+        assert picture.width == 80
+    refused = server.get("/v1/media", params={"source": f"s3://{BUCKET}/secret.mkv"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "source_outside_roots")
 
 
 def test_what_isn_t_there_or_may_not_be_read_is_refused_at_once(server, s3):
@@ -133,7 +175,7 @@ def test_media_processes_have_no_credentials(server, film):
     children = [each for each in server.tree() if "pipelines.media.child" in " ".join(each.cmdline())]
     assert children
     for each in children:
-        assert not [name for name in each.environ() if name.startswith(("AWS_", "MEDIARAY_"))]
+        assert not [name for name in each.environ() if name.startswith(("AWS_", "AZURE_", "MEDIARAY_"))]
         assert not each.net_connections("inet")
 
 

@@ -1,13 +1,13 @@
 """``collection-export``: files of a collection in a folder or an archive, named by a template, and what is known."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from cluster.disk import free_space
-from cluster.locations import local_path
-from cluster.staging import check_target, check_target_folder
+from cluster.locations import location_of
 from pipelines.bulk.archive_export import pack_all
 from pipelines.bulk.archive_formats import FORMATS
 from pipelines.bulk.archiving import archive_batch
@@ -15,7 +15,7 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.copying import copy_batch
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.export_plan import Export, copyable, planned, size_of
+from pipelines.bulk.export_plan import Export, planned, size_of
 from pipelines.bulk.folder_export import Exported, copy_all
 from pipelines.bulk.name_template import checked_template
 from pipelines.bulk.processing import FAILED, failed_report
@@ -23,6 +23,7 @@ from pipelines.bulk.streaming import THROUGH_RAY, Runner
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Plan, Unit
+from pipelines.jobs.publishing import check_output
 from pipelines.jobs.workbench import Finished, Workbench
 
 _SHOWN = 5
@@ -56,23 +57,21 @@ def _export(bench: Workbench) -> Export:
         collection=Collection.of_job(bench),
         where=params.where,
         template=params.template,
-        output=local_path(params.output),
+        output=location_of(params.output),
         overwrite=params.overwrite,
         link=params.link,
+        access=bench.roots.objects,
     )
-    if export.packs and export.link:
-        raise InvalidError("An archive holds copies. Leave link out, or name a folder.")
+    if export.link and (export.packs or not isinstance(export.output, Path)):
+        raise InvalidError("An archive and object storage hold copies. Leave link out, or name a folder on a disk.")
     return export
 
 
 def plan(bench: Workbench) -> Plan:
     export = _export(bench)
-    if export.packs:
-        check_target(export.output, bench.write_roots, overwrite=export.overwrite)
-    else:
-        check_target_folder(export.output, bench.write_roots)
-    rows, objects = copyable(planned(export))
-    size_bytes, free_bytes = size_of(rows), free_space(export.output.parent if export.packs else export.output)
+    check_output(export.output, bench.roots, folder=not export.packs, overwrite=export.overwrite)
+    rows, place = planned(export), _place(bench, export)
+    size_bytes, free_bytes = size_of(rows), None if place is None else free_space(place)
     made = driven(
         {
             "collection": export.collection.name,
@@ -82,12 +81,17 @@ def plan(bench: Workbench) -> Plan:
             "first": rows["target"].to_pylist()[:_SHOWN],
         }
     )
-    warnings = []
-    if objects:
-        warnings.append(f"{len(objects)} more are in object storage, and aren't exported.")
-    if size_bytes > free_bytes and not export.link:
-        warnings.append(f"The files take {size_bytes >> 20} MiB; in {export.output} {free_bytes >> 20} MiB are free.")
-    return made.model_copy(update={"warnings": tuple(warnings)})
+    if free_bytes is None or size_bytes <= free_bytes or export.link:
+        return made
+    told = f"The files take {size_bytes >> 20} MiB; in {place} {free_bytes >> 20} MiB are free."
+    return made.model_copy(update={"warnings": (told,)})
+
+
+def _place(bench: Workbench, export: Export) -> Path | None:
+    """The folder on a disk that takes the files; none takes those that go to object storage one by one."""
+    if isinstance(export.output, Path):
+        return export.output.parent if export.packs else export.output
+    return bench.scratch if export.packs else None
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
@@ -114,9 +118,9 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
 
 OPERATION = Operation(
     name="collection-export",
-    summary="Copy files of a collection to a folder, or into an archive (.zip, .tar), by a template of names that "
-    "every file system takes, with a Parquet catalogue of what is known of them. What is in the folder already isn't "
-    "copied again; no source is changed.",
+    summary="Copy files of a collection to a folder, on a disk or in object storage, or into an archive (.zip, .tar), "
+    "by a template of names that every file system takes, with a Parquet catalogue of what is known of them. What is "
+    "in the folder already isn't copied again; no source is changed.",
     params=Params,
     result=ExportResult,
     plan=plan,
@@ -124,7 +128,6 @@ OPERATION = Operation(
     join=join,
     sources=("collection",),
     output="folder",
-    on_disk=frozenset({"output"}),
     packs=frozenset(FORMATS),
     interactive=True,
     examples=(

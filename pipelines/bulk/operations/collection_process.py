@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from cluster.locations import local_path
+from cluster.locations import location_of
 from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
@@ -63,7 +63,7 @@ class ProcessResult(Processed):
 
 def _task(bench: Workbench) -> Task:
     params = bench.params
-    output = str(local_path(params.output)) if params.output else None
+    output = str(location_of(params.output)) if params.output else None
     return task_of(params.task, params.task_params, output, params.template)
 
 
@@ -109,7 +109,6 @@ OPERATION = Operation(
     join=join,
     sources=("collection",),
     output="folder",
-    on_disk=frozenset({"output"}),
     interactive=True,
     examples=(
         {"sources": ["collection:photos"], "params": {"task": "image-thumbnails", "task_params": {"sizes": ["320"]}}},

@@ -10,7 +10,6 @@ from unit.pipelines.bulk.desk import HereAndNow, settle
 from pipelines.bulk.collection import FILES
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.operations.collection_duplicates import OPERATION as DUPLICATES
-from pipelines.bulk.operations.collection_export import OPERATION as EXPORT
 from pipelines.jobs.models import Unit
 
 
@@ -26,16 +25,6 @@ def mixed(desk, imported):
         row = {**row, **place, "identity": name, "stamp": None, "at": datetime.now(UTC)}
         collection.files.append(name, pa.Table.from_pylist([row], FILES))
     return desk
-
-
-@pytest.mark.parametrize("name", ["copies", "copies.zip"])
-def test_an_export_says_that_objects_aren_t_copied_and_does_without(mixed, name):
-    bench = mixed.begin(EXPORT, "collection:all", output=str(mixed.out / name))
-    assert EXPORT.plan(bench).warnings == ("2 more are in object storage, and aren't exported.",)
-    runner = HereAndNow(EXPORT, bench)
-    result = EXPORT.run(bench, Unit(name=RUN), runner)
-    assert (result.files, result.copied, result.codes) == (3, 1, {"source_unsupported": 2})
-    assert runner.sizes == [1]
 
 
 @pytest.mark.parametrize(("kinds", "unknown"), [(("exact", "picture"), 2), (("picture",), 2), (("film",), 0)])

@@ -495,13 +495,3 @@ def test_a_store_that_says_nothing_is_told(run, silent, monkeypatch):
 
 def test_a_store_that_says_nothing_holds_nothing_but_who_asks_it(run, silent):
     assert run(held(silent))
-
-
-@pytest.mark.parametrize("operation", ["collection_export", "collection_process"])
-def test_an_output_that_can_t_be_in_object_storage_is_refused_at_once(run, settings, store, lane, operation):
-    service = JobService(settings, store, Catalogue.load([f"pipelines.bulk.operations.{operation}"]), lane)
-    params = {"output": "s3://films/out/", **({"task": "probe"} if operation == "collection_process" else {})}
-    request = Request(operation.replace("_", "-"), ("collection:all",), params)
-    with pytest.raises(StorageError, match="takes no output in object storage") as refused:
-        run(service.submit(request, owner="local", idempotency_key=None))
-    assert refused.value.code == "scheme_unsupported"
