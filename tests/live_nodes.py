@@ -15,7 +15,6 @@ import yaml
 from live_server import PROCESSES, LiveServer, free_port, until
 
 from cluster.deploy.platforms import Aws, rendered
-from cluster.home import end_tree
 from cluster.node import NodeSpec, node_command, node_environment
 from cluster.redis_server import PrivateRedis, cache_options
 from cluster.settings import Settings
@@ -121,7 +120,8 @@ class Nodes:
 
     def end(self) -> None:
         for process in reversed(self.running):
-            end_tree(process.pid)
+            if process.poll() is None:
+                kill_tree(process.pid)
             process.wait()
 
 
