@@ -80,6 +80,8 @@ def node_command(spec: NodeSpec, settings: Settings) -> list[str]:
     if spec.head:
         command += ["--head", f"--port={spec.address.rpartition(':')[2]}", "--num-cpus=0"]
         command.append(f"--include-dashboard={'false' if spec.dashboard_port is None else 'true'}")
+        if password := os.environ.get("RAY_REDIS_PASSWORD"):  # of RAY_REDIS_ADDRESS, which Ray reads itself
+            command.append(f"--redis-password={password}")
     else:
         command += [f"--address={spec.address}", f"--num-cpus={settings.cpus or usable_cpus()}"]
     if spec.ip:

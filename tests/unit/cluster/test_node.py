@@ -93,3 +93,9 @@ def test_others_reach_a_node_at_the_address_that_is_given(settings):
 def test_a_head_takes_jobs_of_ray_s_only_where_asked_to_and_on_loopback(settings, port, arguments):
     command = node_command(NodeSpec("0:6379", head=True, dashboard_port=port), settings)
     assert [each for each in command if "dashboard" in each and "agent" not in each] == arguments
+
+
+def test_a_head_asks_ray_s_redis_with_its_password(settings, monkeypatch):
+    monkeypatch.setenv("RAY_REDIS_PASSWORD", "secret")
+    given = ["--redis-password=secret" in node_command(NodeSpec("0:1", head=head), settings) for head in (True, False)]
+    assert given == [True, False]
