@@ -90,6 +90,7 @@ class Workbench:
         self.driver = driver
         self._warmer = warmer
         self._held: Mapping[str, OpenFile] = {}
+        self._used: dict[str, None] = {}
         self._keeps = True
 
     def of(
@@ -111,7 +112,7 @@ class Workbench:
             driver=self.driver,
             warmer=self._warmer,
         )
-        place._held, place._keeps = self._held, self._keeps
+        place._held, place._used, place._keeps = self._held, self._used, self._keeps
         return place
 
     @contextlib.contextmanager
@@ -218,6 +219,16 @@ class Workbench:
         stamps = self.settled_stamps(sources) if self._keeps else None
         return None if stamps is None else hashlib.sha256("\n".join((*parts, *stamps)).encode()).hexdigest()
 
+    def contents_read(self) -> dict[str, str]:
+        """Which content the files have that the child was given here, by their names; without those the plan tells.
+
+        Raises:
+            StorageError: as ``opened``, and ``source_unreadable``.
+        """
+        planned = self.shared.get("identities", {})
+        files = (source for source in self._used if source not in planned and not is_object_uri(source))
+        return {source: self.identity(source).digest for source in files}
+
     def size_bytes(self, source: str) -> int:
         with self.opened(source) as opened:
             return opened.size_bytes
@@ -295,6 +306,7 @@ class Workbench:
                     raise changed(opened[name])
             descriptors = {name: one.for_child() for name, one in opened.items()}
             size_bytes = sum(one.size_bytes for one in opened.values())
+            self._used |= dict.fromkeys(sources.values())
             try:
                 made = self._child.call(
                     function,
@@ -331,6 +343,7 @@ class Workbench:
             ChildFailedError: no space is left.
         """
         made: dict[int, T | JobError] = {}
+        self._used |= dict.fromkeys(sources)
         with contextlib.ExitStack() as stack:
             opened: dict[int, OpenSource] = {}
             for number, source in enumerate(sources):

@@ -169,6 +169,24 @@ def test_a_fresh_job_takes_over_nothing_and_what_it_makes_takes_the_place_of_wha
     assert pieces_of[0] == pieces_of[1]
 
 
+def test_what_was_made_of_another_content_isn_t_taken_over(bench):
+    """As where a file system draws other inode numbers when it is mounted: its key, by the stamp, may be the same."""
+    calls = {"calls": "pipelines.media.x:y"}
+    assert bench(**calls).do(Unit(name="a", key=pieces.KEY)).outcome == "done"
+    again = bench(**calls)
+    assert again.do(Unit(name="a", key=pieces.KEY)).outcome == "done"
+    assert again.manifests()["a"]["reused"] is True
+    before = Path(again.source).stat()
+    Path(again.source).write_bytes(b"too empty")
+    os.utime(again.source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other = bench(**calls)
+    assert other.do(Unit(name="a", key=pieces.KEY)).outcome == "done"
+    assert (other.manifests()["a"]["reused"], len(other.child.calls)) == (False, 1)
+    last = bench(**calls)
+    assert last.do(Unit(name="a", key=pieces.KEY)).outcome == "done"
+    assert last.manifests()["a"]["reused"] is True
+
+
 def test_a_unit_without_a_key_isn_t_kept(bench):
     job = bench()
     job.do("plan")
