@@ -24,8 +24,9 @@ from cluster.staging import check_target, publish, staged_name
 from cluster.uploader import Upload
 from cluster.uploading import upload_each
 from pipelines.bulk.driving import ATTEMPTS
-from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
+from pipelines.bulk.streaming import ROWS, BatchManifest
 from pipelines.bulk.tables import AT, Table
+from pipelines.bulk.turns import DISK_FULL
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import Unit
 from pipelines.jobs.scratch import tag_of

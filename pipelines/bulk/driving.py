@@ -1,12 +1,15 @@
 """What the driver of a bulk job does: all rows are done, and what may do better is tried again after a pause."""
 
-from collections.abc import Mapping
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.bulk.long_plans import LongPlans
 from pipelines.bulk.streaming import CODE, STATE, THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT
 from pipelines.jobs.errors import told_error
@@ -20,6 +23,7 @@ _PAUSE_S = 1.0  # before the second try; before each one after it four times as 
 _MOMENTARY = frozenset({"source_changed", "limit_exceeded"})  # a moment later it may be well
 _PACKED_AT_ONCE = 256  # parts: where a batch is a film, there are as many parts as films
 _A_LONG_TIME_S = 3600.0
+_TOLD_EVERY_S = 1.0
 
 
 def driven(explain: Mapping[str, object]) -> Plan:
@@ -44,6 +48,7 @@ def have_all_done(
         StorageError: ``disk_full``.
     """
     total, settled = len(rows), 0
+    progress = _Progress(bench, total, batching.plans)
     tries = {key: (tried or {}).get(key, 0) for key in rows[batching.key].to_pylist()}
     for attempt in range(1, MOST_ATTEMPTS + 1):
         due = [key for key, tried_times in tries.items() if tried_times < attempt]
@@ -55,17 +60,53 @@ def have_all_done(
         this = replace(batching, common={**batching.common, ATTEMPTS: attempt})
         listing = bench.scratch / f"listing-{attempt}.parquet"
         wanted = rows.filter(pc.is_in(rows[batching.key], pa.array(due)))
-        for number, outcomes in enumerate(runner.stream(listing, wanted, this, bench.driver, bench.slots), 1):
-            if number % _PACKED_AT_ONCE == 0:
-                batching.table.pack()
-            if attempt < MOST_ATTEMPTS:
-                again += worth_a_try(outcomes, batching.key, batching.failed)
-            settled += len(outcomes)
-            bench.tell(max(0.0, (settled - len(again)) / total))
+        with progress.of_long_rows():
+            for number, outcomes in enumerate(runner.stream(listing, wanted, this, bench.driver, bench.slots), 1):
+                if number % _PACKED_AT_ONCE == 0:
+                    batching.table.pack()
+                if attempt < MOST_ATTEMPTS:
+                    again += worth_a_try(outcomes, batching.key, batching.failed)
+                settled += len(outcomes)
+                progress.tell(settled - len(again))
         settled -= len(again)
         for key in {*due}.difference(again):
             del tries[key]
         tries |= dict.fromkeys(again, attempt)
+
+
+class _Progress:
+    """Of ``total`` rows so many are settled; those that take long count in part, and tell so now and then."""
+
+    def __init__(self, bench: Workbench, total: int, plans: LongPlans | None) -> None:
+        self._bench = bench
+        self._total = total
+        self._plans = plans
+        self._settled = 0
+
+    def tell(self, settled: int) -> None:
+        self._settled = max(0, settled)
+        under_way = self._plans.under_way() if self._plans else 0.0
+        self._bench.tell(min(1.0, (self._settled + under_way) / self._total))
+
+    @contextlib.contextmanager
+    def of_long_rows(self) -> Iterator[None]:
+        """While rows are done: tell of those that take long."""
+        if self._plans is None:
+            yield
+            return
+        ended = threading.Event()
+        thread = threading.Thread(target=self._tell_on, args=(ended,), name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _tell_on(self, ended: threading.Event) -> None:
+        while not ended.wait(_TOLD_EVERY_S):
+            if self._plans and self._plans.under_way():
+                self.tell(self._settled)
 
 
 def earlier_tries(

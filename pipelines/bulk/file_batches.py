@@ -13,10 +13,13 @@ from cluster.errors import StorageError
 from cluster.locations import location_of
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS
-from pipelines.bulk.streaming import DISK_FULL, ROWS, BatchManifest
+from pipelines.bulk.long_plans import LongPlans
+from pipelines.bulk.pace import LONG_S
+from pipelines.bulk.streaming import ROWS, BatchManifest
 from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.task_outputs import OutputFolder, flush_made, flush_names, published
 from pipelines.bulk.tasks import Task
+from pipelines.bulk.turns import DISK_FULL
 from pipelines.jobs.catalogue import Each
 from pipelines.jobs.inline import parts_of
 from pipelines.jobs.models import JobError, Unit
@@ -54,11 +57,24 @@ def do_batch(bench: Workbench, unit: Unit) -> BatchManifest:
     with bench.holding(rows) as held:
         outdated = {uri: error for uri, row in rows.items() if (error := _place_fault(held, row))}
         current = [uri for uri in rows if uri not in outdated]
-        outcomes = _outcomes(bench, parts_of(task.declared, held, task.checked_params(), current), rows, output)
+        parts = parts_of(task.declared, held, task.checked_params(), current, LONG_S)
+        outcomes = _outcomes(bench, _but_long(bench, unit.name, parts, rows), rows, output)
     outcomes += [_failed(rows[uri], error) for uri, error in outdated.items()]
     manifest = keep_outcomes(bench, collection, unit, task, outcomes)
     shutil.rmtree(bench.scratch, ignore_errors=True)  # thousands of files would wait there for the job's end
     return manifest
+
+
+def _but_long(
+    bench: Workbench, unit: str, parts: Iterator[Sequence[Each]], rows: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Sequence[Each]]:
+    """Note the plans of files that take long, of which nothing came yet; all others."""
+    plans = LongPlans.of_job(bench.scratch)
+    for part in parts:
+        for each in part:
+            if each.plan is not None:
+                plans.note(unit, rows[each.source]["identity"], each.plan)
+        yield [each for each in part if each.plan is None]
 
 
 def keep_outcomes(

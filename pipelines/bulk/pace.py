@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 BATCH_S = 3.0
+LONG_S = 10.0  # what takes longer for one file isn't done in a batch, but unit by unit
 MOST_ROWS = 256
 SIZE = "size_bytes"  # of a row, where that tells how long it takes
 _NEWEST = 0.5  # how much the newest batch counts: the first one of a process has to start a child

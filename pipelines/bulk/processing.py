@@ -19,9 +19,10 @@ from pipelines.bulk.choosing import Began, noted_once
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, earlier_tries, have_all_done
 from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, output_folder_of, place_faults
+from pipelines.bulk.long_plans import LongPlans
 from pipelines.bulk.name_template import names_by
 from pipelines.bulk.naming import stable_names
-from pipelines.bulk.pace import SIZE, batch_size
+from pipelines.bulk.pace import LONG_S, SIZE, batch_size
 from pipelines.bulk.streaming import THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT, Table, newest
 from pipelines.bulk.tasks import Task
@@ -145,7 +146,9 @@ def _have_done(
     note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
     output.sweep(folders)  # of an earlier driver's batches
     table, aside = collection.results(task), place_faults(bench, task)
-    have_all_done(bench, files, Batching(table, "identity", size, needs, "failed", common, aside), runner, tried)
+    plans = LongPlans.of_job(bench.scratch)
+    batching = Batching(table, "identity", size, needs, "failed", common, aside, plans)
+    have_all_done(bench, files, batching, runner, tried)
     output.sweep(folders)
 
 
@@ -223,7 +226,7 @@ def _batches(bench: Workbench, task: Task, rows: pa.Table) -> tuple[int, Needs]:
     each_s = sum(seconds) / len(seconds) if seconds else 0.1
     size = batch_size(each_s)
     return size, Needs(
-        cpus=1, max_cpus=1, seconds=max(1.0, size * each_s), memory_bytes=max(_CHILD_BYTES, *memory_bytes)
+        cpus=1, max_cpus=1, seconds=max(1.0, size * min(each_s, LONG_S)), memory_bytes=max(_CHILD_BYTES, *memory_bytes)
     )
 
 

@@ -21,17 +21,18 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from cluster.errors import StorageError
+from pipelines.bulk.long_plans import LongPlans
+from pipelines.bulk.long_rows import LongRows
 from pipelines.bulk.pace import Pace, block_size
 from pipelines.bulk.tables import AT, Table
+from pipelines.bulk.turns import done_in_turn
 from pipelines.jobs.driver import Driver
-from pipelines.jobs.errors import CacheAwayError, UnitDroppedError
+from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import JobError, Needs, Unit
 
 BATCH = "batch"  # what the names of batches begin with
 ROWS = "rows"  # in a batch's payload
 STATE, CODE, MESSAGE = "state", "code", "message"  # columns that every table of outcomes has
-DISK_FULL = "disk_full"
-_ENDING = frozenset({DISK_FULL, CacheAwayError.code})  # codes that end a job instead of a row
 _AHEAD = 2  # batches asked for at once, for each slot: the next one waits for its turn when one is done
 
 
@@ -42,7 +43,8 @@ class Batching:
     The payload of each has ``common``, too.
 
     A batch appends its outcomes to ``table``, under its own name: a row for each of its rows, told by ``key``. The
-    ``state`` of one that couldn't be done is ``failed``. What isn't to be kept with the others goes ``aside``.
+    ``state`` of one that couldn't be done is ``failed``. What isn't to be kept with the others goes ``aside``. Where
+    there is room for ``plans``, a batch may note one of a row instead, which is then carried out unit by unit.
     """
 
     table: Table
@@ -52,6 +54,7 @@ class Batching:
     failed: str
     common: Mapping[str, Any]
     aside: Table | None = None
+    plans: LongPlans | None = None
 
     def told(self, name: str, keys: Sequence[str]) -> pa.Table:
         """What came of the rows with these keys in a batch: of each its key, ``state`` and ``code``."""
@@ -124,7 +127,7 @@ class Runner:
                 enable_true_multi_threading=True,
             ),
             num_cpus=0,
-            fn_constructor_args=(batching, driver, datetime.now(UTC)),
+            fn_constructor_args=(batching, driver, datetime.now(UTC), at_once),
         )
         try:
             yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
@@ -144,9 +147,11 @@ THROUGH_RAY = Runner()
 class BatchMapper:
     """What Ray Data calls with blocks of rows, from several threads. It ``began`` then, maybe in an earlier process."""
 
-    def __init__(self, batching: Batching, driver: Driver, began: datetime) -> None:
+    def __init__(self, batching: Batching, driver: Driver, began: datetime, at_once: int) -> None:
         self._batching = batching
         self._driver = driver
+        plans, common, key = batching.plans, batching.common, batching.key
+        self._long = LongRows(driver, plans, common, key, at_once) if plans else None
         self._pace = Pace(batching.size)
         # With what an earlier one had begun Ray Data comes again; now it may be cut into other batches.
         self._earlier = batching.told_since(began) if _started_anew() else None
@@ -167,19 +172,23 @@ class BatchMapper:
         """A batch that fails again and again is halved, down to the row that is to blame."""
         name = f"{BATCH}-{self._driver.fence}-{_digest([self._batching.common, *rows])}"
         unit = Unit(name=name, needs=self._needs(rows), payload={**self._batching.common, ROWS: list(rows)})
-        report = self._driver.do(unit)
-        if report.outcome == "dropped":
-            raise UnitDroppedError
-        if report.error is not None and report.error.code in _ENDING:  # of fewer rows it's no less so
-            raise StorageError(report.error.code, report.error.message)
+        report = done_in_turn(self._driver, unit)
         if report.outcome == "failed" and len(rows) > 1:
             half = len(rows) // 2
             return [*self._done(rows[:half]), *self._done(rows[half:])]
         if report.outcome == "failed":
             return [self._blamed(name, rows[0], report.error)]
-        if report.took_s is not None:
+        long = self._long.planned_by(name, rows) if self._long else []
+        if report.took_s is not None and not long:
             self._pace.learn(rows, report.took_s)
-        return [self._batching.told(name, [row[self._batching.key] for row in rows])]
+        told = self._batching.told(name, [row[self._batching.key] for row in rows if row not in long])
+        return [told, *(self._carried_out(row, name) for row in long)]
+
+    def _carried_out(self, row: dict[str, Any], plan_of: str) -> pa.Table:
+        """What came of a row that takes long."""
+        assert self._long is not None
+        name, error = self._long.carry_out(row, plan_of)
+        return self._blamed(name, row, error) if error else self._batching.told(name, [row[self._batching.key]])
 
     def _needs(self, rows: Sequence[Mapping[str, Any]]) -> Needs:
         """What a batch of these rows claims: it is heavy, however short."""

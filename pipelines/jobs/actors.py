@@ -67,6 +67,9 @@ class DispatcherActor:
     async def do_batch(self, driver: Driver, batch: Unit) -> UnitReport:
         return await self._dispatcher.do_batch(driver, batch)
 
+    async def forget_batches(self, driver: Driver, names: Sequence[str]) -> None:
+        await self._dispatcher.forget_batches(driver, names)
+
     async def idle_s(self) -> float:
         return self._dispatcher.idle_s()
 

@@ -66,7 +66,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Each:
-    """What came of one of many sources: a result, or what was wrong with it.
+    """What came of one of many sources: a result, or what was wrong with it; or a ``plan``, where it takes long.
 
     The names of what was ``made`` are what follows the source's: ``-720w.jpg``, or ``/0001.jpg`` in a folder of it.
     """
@@ -75,6 +75,7 @@ class Each:
     result: Mapping[str, Any] | None = None
     error: JobError | None = None
     made: Sequence[Made] = ()
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)

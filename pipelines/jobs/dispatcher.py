@@ -7,7 +7,7 @@ queue, and after each the next units are started. So no state needs a lock, and 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import redis
@@ -99,6 +99,10 @@ class Dispatcher:
         answer: asyncio.Future[UnitReport] = asyncio.get_running_loop().create_future()
         self._inbox.put_nowait(self._ask(driver, batch, answer))
         return await answer
+
+    async def forget_batches(self, driver: Driver, names: Sequence[str]) -> None:
+        """Forget batches that were done, and that their driver needs no more."""
+        self._inbox.put_nowait(self._forget_batches(driver, names))
 
     async def warm(self) -> None:
         """Get the lanes ready for the first jobs."""
@@ -214,6 +218,15 @@ class Dispatcher:
             answer.set_result(UnitReport("done"))
         else:
             tracked.batches.ask(batch, answer)
+
+    async def _forget_batches(self, driver: Driver, names: Sequence[str]) -> None:
+        tracked = self._jobs.get(driver.job_id)
+        if tracked is None or tracked.status(driver.unit).fence != driver.fence:
+            return
+        names = [name for name in names if name not in tracked.flights]
+        await self._store.forget_units(self._epoch, driver.job_id, names)
+        for name in names:
+            tracked.units.pop(name, None)
 
     async def _landed(self, tracked: Tracked, name: str, fence: int, report: UnitReport | Exception) -> None:
         flight = tracked.flights.get(name)

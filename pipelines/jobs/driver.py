@@ -1,5 +1,6 @@
 """A driver's end of its batches: it asks the dispatcher to have them done, each in its turn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,16 @@ class Driver:
         ``dropped``: the driver was taken away, and nobody waits for it any more. Raises RayError where the dispatcher
         is gone.
         """
-        dispatcher: Any = ray.get_actor(DISPATCHER, namespace=NAMESPACE)
-        report: UnitReport = ray.get(dispatcher.do_batch.remote(self, batch))
+        report: UnitReport = ray.get(_dispatcher().do_batch.remote(self, batch))
         return report
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Have the store forget batches that were done: there may be thousands of a film, and their results are kept.
+
+        Raises RayError as ``do``.
+        """
+        ray.get(_dispatcher().forget_batches.remote(self, names))
+
+
+def _dispatcher() -> Any:
+    return ray.get_actor(DISPATCHER, namespace=NAMESPACE)

@@ -23,11 +23,14 @@ def each_of(operation: Operation, bench: Workbench, params: Any, sources: Sequen
         yield from part
 
 
-def parts_of(operation: Operation, bench: Workbench, params: Any, sources: Sequence[str]) -> Iterator[Sequence[Each]]:
+def parts_of(
+    operation: Operation, bench: Workbench, params: Any, sources: Sequence[str], most_s: float | None = None
+) -> Iterator[Sequence[Each]]:
     """What comes of some of the sources, in the scratch of ``bench``, as soon as it is done.
 
     What is wrong with one stands in its place. It is a PlaceError where that was certainly the place. A source among
-    many that can't be opened isn't told so.
+    many that can't be opened isn't told so. One that is done by itself, and takes longer than ``most_s``, is but
+    planned.
 
     Raises:
         ChildKilledError: the work was taken away.
@@ -43,7 +46,7 @@ def parts_of(operation: Operation, bench: Workbench, params: Any, sources: Seque
         if source in told:
             continue
         try:
-            yield [_alone(operation, bench, params, source, bench.scratch / f"{number:04d}")]
+            yield [_alone(operation, bench, params, source, bench.scratch / f"{number:04d}", most_s)]
         except _OF_SOURCE as error:
             if not tells_of_source(error):
                 raise
@@ -82,8 +85,12 @@ def outcome_of(source: str, outcome: Outcome) -> Each:
     return Each(source, outcome.result.model_dump(mode="json"), None, made)
 
 
-def _alone(operation: Operation, bench: Workbench, params: Any, source: str, scratch: Path) -> Each:
+def _alone(
+    operation: Operation, bench: Workbench, params: Any, source: str, scratch: Path, most_s: float | None
+) -> Each:
     plan = operation.plan(bench.of(params, (source,), scratch / "plan", {}, 1.0))
+    if operation.each is None and most_s is not None and seconds_of(plan) > most_s:
+        return Each(source, plan=plan)
     units = _units(operation, bench, params, (source,), scratch, plan, {})
     if operation.each is not None:
         (each,) = operation.each(units)

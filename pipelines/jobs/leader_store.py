@@ -76,6 +76,10 @@ class LeaderStore(JobStore):
         _refuse_stale("stale" if answer is None else "")
         return UnitStatus.model_validate_json(answer)
 
+    async def forget_units(self, epoch: int, job_id: str, units: Sequence[str]) -> None:
+        """Remove what is known of units that don't run. Raises StaleLeaderError."""
+        _refuse_stale(await self._run("forget_units", epoch, job_id, json.dumps(list(units))))
+
     async def unit(self, job_id: str, unit: str) -> UnitStatus:
         """Where a unit stands."""
         text = await self._redis.hget(f"{PREFIX}:units:{job_id}", unit)

@@ -61,6 +61,11 @@ class UnitStore:
         """Let finished units wait anew, while ``unit`` is held; False where its fence has moved on."""
         return bool(self._redo(keys=[PREFIX], args=[job_id, unit, fence, json.dumps(list(names))]))
 
+    def manifests_of(self, job_id: str, names: Sequence[str]) -> dict[str, Any]:
+        """Those of some units, without those that have none."""
+        found = self._redis.hmget(f"{PREFIX}:manifests:{job_id}", list(names)) if names else []
+        return {name: json.loads(text) for name, text in zip(names, found, strict=True) if text is not None}
+
     def manifests(self, job_id: str) -> dict[str, Any]:
         found = self._redis.hgetall(f"{PREFIX}:manifests:{job_id}")
         return {name: json.loads(text) for name, text in found.items()}

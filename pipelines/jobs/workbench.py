@@ -24,7 +24,7 @@ from cluster.roots import Roots
 from cluster.sources import OpenSource, open_source
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
-from pipelines.jobs.models import JobError
+from pipelines.jobs.models import JobError, Unit
 from pipelines.media.profiles import Profile
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Workbench:
         driver: Driver,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
         warmer: "Warmer | None" = None,
+        manifests: Callable[[Sequence[str]], Mapping[str, Any]] | None = None,
     ) -> None:
         self.params = params
         self.sources = sources
@@ -89,6 +90,7 @@ class Workbench:
         self.home = home
         self.driver = driver
         self._warmer = warmer
+        self._manifests = manifests
         self._held: Mapping[str, OpenFile] = {}
         self._used: dict[str, None] = {}
         self._keeps = True
@@ -113,6 +115,11 @@ class Workbench:
             warmer=self._warmer,
         )
         place._held, place._used, place._keeps = self._held, self._used, self._keeps
+        return place
+
+    def telling(self, place: "Workbench") -> "Workbench":
+        """``place``, whose progress is this one's: it is all that is done here."""
+        place._on_progress = self._on_progress
         return place
 
     @contextlib.contextmanager
@@ -145,6 +152,21 @@ class Workbench:
         else:
             with open_source(source, self._roots) as opened:
                 yield opened
+
+    def finished(self, units: Sequence[Unit], names: Sequence[str]) -> dict[str, Finished]:
+        """Units of another operation's plan that were done under these names, as units of this job."""
+        if self._manifests is None:
+            raise ValueError("this place has no store")
+        told = self._manifests(names)
+        return {
+            unit.name: Finished(
+                self._scratch.parent / told[name]["folder"],
+                told[name]["manifest"],
+                unit.payload,
+                bool(told[name]["reused"]),
+            )
+            for unit, name in zip(units, names, strict=True)
+        }
 
     def part(self, number: int, count: int) -> "Workbench":
         """This place, for one of ``count`` equal parts of the work: what it reports is progress of the whole."""

@@ -322,6 +322,7 @@ def _bench(
         driver=Driver(order.job_id, order.unit.name, order.fence),
         on_progress=_reporting(config, order, work) if work else None,
         warmer=Warmer(_cache(config.cache_url), _pictures(config.settings.home, config.settings.pictures_bytes), child),
+        manifests=lambda names: _store(config.redis_url).manifests_of(order.job_id, names),
     )
 
 

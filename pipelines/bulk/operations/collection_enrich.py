@@ -10,7 +10,7 @@ from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.file_batches import do_batch
+from pipelines.bulk.long_files import do_unit
 from pipelines.bulk.processing import Processed, failed_report, failures, process
 from pipelines.bulk.sidecars import PREFER, Prefer, SidecarsRead, do_sidecar_batch, read_sidecars, sidecar_task
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
@@ -74,7 +74,7 @@ def plan(bench: Workbench) -> Plan:
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name == RUN:
         return _enrich(bench, Collection.of_job(bench), runner)
-    return do_sidecar_batch(bench, unit) if PREFER in unit.payload else do_batch(bench, unit)
+    return do_sidecar_batch(bench, unit) if PREFER in unit.payload else do_unit(bench, unit)
 
 
 def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichResult:

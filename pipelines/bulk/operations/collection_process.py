@@ -11,7 +11,7 @@ from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.file_batches import do_batch
+from pipelines.bulk.long_files import do_unit
 from pipelines.bulk.name_template import checked_template
 from pipelines.bulk.processing import Processed, failed_report, failures, process
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
@@ -75,7 +75,7 @@ def plan(bench: Workbench) -> Plan:
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     if unit.name != RUN:
-        return do_batch(bench, unit)
+        return do_unit(bench, unit)
     collection, params = Collection.of_job(bench), bench.params
     processed = process(
         bench,

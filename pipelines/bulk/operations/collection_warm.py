@@ -16,8 +16,9 @@ from pipelines.bulk.conditions import Condition
 from pipelines.bulk.driving import ATTEMPTS, RUN, driven, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.pace import batch_size
 from pipelines.bulk.processing import failed_report
-from pipelines.bulk.streaming import DISK_FULL, ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
+from pipelines.bulk.streaming import ROWS, THROUGH_RAY, Batching, BatchManifest, Runner
 from pipelines.bulk.tables import AT, Table
+from pipelines.bulk.turns import DISK_FULL
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench

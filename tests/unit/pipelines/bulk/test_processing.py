@@ -184,7 +184,7 @@ def test_a_batch_opens_each_of_its_files_once(desk, library, imported, monkeypat
             patch.setattr(os, "open", counted)
             return real_batch(*given)
 
-    monkeypatch.setattr("pipelines.bulk.operations.collection_process.do_batch", batch)
+    monkeypatch.setattr("pipelines.bulk.long_files.do_batch", batch)
     assert process(desk).done == 3
     assert {opened[str(library / name)] for name in ("a.jpg", "b.jpg", "disk/c.jpg")} == {1}
 

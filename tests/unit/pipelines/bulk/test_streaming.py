@@ -50,7 +50,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def mapper(table: Table, dispatcher: Any) -> BatchMapper:
-    return BatchMapper(Batching(table, "identity", 4, Needs(), "failed", {}), dispatcher, datetime.now(UTC))
+    return BatchMapper(Batching(table, "identity", 4, Needs(), "failed", {}), dispatcher, datetime.now(UTC), 2)
 
 
 def test_a_batch_that_fails_is_halved_down_to_the_row_that_is_to_blame(table):
@@ -105,7 +105,7 @@ def test_what_a_process_had_done_that_was_killed_isn_t_done_again(table, monkeyp
     first(pa.table({"identity": ["a", "b"]}))
     monkeypatch.setattr("pipelines.bulk.streaming._started_anew", lambda: True)
     dispatcher = Dispatcher(table, lambda _: None)
-    again = BatchMapper(Batching(table, "identity", 4, Needs(), "failed", {}), dispatcher, began)
+    again = BatchMapper(Batching(table, "identity", 4, Needs(), "failed", {}), dispatcher, began, 2)
     assert sorted(again(ROWS_ASKED)["identity"].to_pylist()) == ["a", "b", "c", "d"]
     assert dispatcher.asked == [["c", "d"]]
     assert again(pa.table({"identity": ["a"]})).to_pylist() == [{"identity": "a", "state": "done", "code": None}]

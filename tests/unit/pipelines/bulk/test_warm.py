@@ -200,7 +200,7 @@ def test_a_cache_that_goes_meanwhile_ends_the_job_and_no_batch_is_halved(tmp_pat
     batching = Batching(Table(tmp_path, schema, "uri"), "uri", 256, Needs(), "failed", {})
     rows = pa.table({"uri": ["/a", "/b", "/c"]})
     with pytest.raises(StorageError) as ended:
-        BatchMapper(batching, Away(), datetime.now(UTC))(rows)  # type: ignore[arg-type]
+        BatchMapper(batching, Away(), datetime.now(UTC), 2)(rows)  # type: ignore[arg-type]
     assert (ended.value.code, len(asked)) == ("cache_unavailable", 1)
 
 

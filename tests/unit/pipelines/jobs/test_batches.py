@@ -64,6 +64,29 @@ def test_a_driver_is_told_how_long_a_batch_was_worked_on(play):  # noqa: F811
     play(body)
 
 
+def test_batches_that_are_forgotten_are_gone_unless_they_run(play):  # noqa: F811
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            driver = await driving(scene)
+            done, runs = Unit(name="done", needs=HEAVY), Unit(name="runs", needs=HEAVY)
+            asked = asyncio.ensure_future(dispatcher.do_batch(driver, done))
+            waits = asyncio.ensure_future(dispatcher.do_batch(driver, runs))
+            scene.lanes.done(await scene.lanes.start_of(1, "done"))
+            assert await asked == UnitReport("done")
+            ticket = await scene.lanes.start_of(1, "runs")
+            assert "done" in scene.lanes.units.manifests_of(driver.job_id, ["done", "runs"])
+            await dispatcher.forget_batches(driver, ["done", "runs"])
+            scene.lanes.done(ticket)
+            assert await waits == UnitReport("done")
+            assert not scene.lanes.units.manifests_of(driver.job_id, ["done"])
+            assert {"done", "runs"} & (await scene.store.load(driver.job_id)).units.keys() == {"runs"}
+            again = asyncio.ensure_future(dispatcher.do_batch(driver, done))
+            scene.lanes.done(await scene.lanes.start_of(2, "done"))
+            assert await again == UnitReport("done")
+
+    play(body)
+
+
 def test_a_driver_takes_no_cpu_and_no_interactive_slot(play):  # noqa: F811
     async def body(scene: Scene) -> None:
         scene.lanes.interactive_slots = 1

@@ -7,7 +7,7 @@ import media_factory as factory
 import pytest
 from PIL import Image
 from pydantic import BaseModel
-from unit.pipelines.jobs.operating import bench
+from unit.pipelines.jobs.operating import bench, planned
 
 from cluster.errors import ChildFailedError
 from pipelines.jobs.catalogue import Each, Operation
@@ -84,6 +84,16 @@ def watched(begun: list[str], fails: str = "") -> Operation:
         return real.run(at, unit)
 
     return replace(real, run=run)
+
+
+def test_one_that_takes_long_is_but_planned(child, film):
+    at = bench(probe.OPERATION, Path(film), child)
+    ((each,),) = parts_of(probe.OPERATION, at, probe.OPERATION.params(), [film], most_s=0.0)
+    assert each.plan is not None
+    assert [unit.name for unit in each.plan.units] == [
+        unit.name for unit in planned(probe.OPERATION, Path(film), child).units
+    ]
+    assert (each.result, each.error) == (None, None)
 
 
 def test_a_source_alone_is_done_as_one_of_many(child, photos):
