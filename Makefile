@@ -12,6 +12,9 @@ MADE := $(VENV)/.made
 RUN := $(VENV)/.run-time
 DEV := $(VENV)/.dev
 
+# Most unit tests use one core. All others have a whole server, which takes what there is: they run one by one.
+UNIT := tests/unit -n 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -34,14 +37,15 @@ demo: $(RUN) ## Take the tour on a sample clip, or on yours: make demo FILE=film
 	@$(BIN)/mediaray demo $(if $(FILE),"$(FILE)")
 
 test: $(DEV) ## Run all tests but the slow ones; some of them: make test ARGS="-k cancel"
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(if $(ARGS),,$(BIN)/python -m pytest $(UNIT) -m "not slow")
+	@$(BIN)/python -m pytest -m "not slow" $(or $(ARGS),--ignore=tests/unit)
 
 check: $(DEV) ## Formatting, lint, types, layers, unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest $(UNIT) $(ARGS)
 
 audit: $(DEV) ## Look up known weaknesses of the pinned packages (needs the network)
 	$(BIN)/pip-audit --requirement requirements-dev.lock --no-deps --disable-pip --strict --progress-spinner off
