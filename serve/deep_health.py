@@ -55,10 +55,9 @@ class DeepHealth:
         return [nodes_check(answers, gone), versions_check(answers), clocks_check(answers), disks_check(answers)]
 
     def _objects(self) -> Check:
-        objects = current_roots(self._settings).objects
-        if objects is None:
-            return objects_check((), object)
-        return objects_check((*objects.read, *objects.write), object_store(objects.stores).version)
+        access = current_roots(self._settings).objects
+        roots = (*access.read, *access.write) if access else ()
+        return objects_check(roots, lambda path: object_store(self._settings.stores).version(path))
 
     async def _looked(self, name: str, look: Callable[..., Check], *arguments: object) -> Check:
         """What a look finds that may block; its thread is left alone where it takes too long."""
