@@ -28,10 +28,10 @@ class Store:
     """An object's bytes; notes what is read of it."""
 
     content: bytes = CONTENT
-    read: list[tuple[int, int]] = field(default_factory=list)
+    parts: list[tuple[int, int]] = field(default_factory=list)
 
-    def read_at(self, count: int, offset: int) -> bytes:
-        self.read.append((offset, count))
+    def read(self, count: int, offset: int) -> bytes:
+        self.parts.append((offset, count))
         return self.content[offset : offset + count]
 
 
@@ -60,7 +60,7 @@ def entries(tmp_path: Path) -> list[Path]:
 
 def test_only_the_blocks_that_are_asked_for_are_read(fetch, store):
     assert fetch().read(10, BLOCK_BYTES - 5) == CONTENT[BLOCK_BYTES - 5 : BLOCK_BYTES + 5]
-    assert store.read == [(0, 2 * BLOCK_BYTES)]
+    assert store.parts == [(0, 2 * BLOCK_BYTES)]
 
 
 def confirmed(there: FetchedObject) -> None:
@@ -74,7 +74,7 @@ def test_what_is_there_isn_t_read_again_by_any_process(fetch, store):
     other = fetch()
     assert other.read(BLOCK_BYTES, 3 * BLOCK_BYTES) == CONTENT[3 * BLOCK_BYTES : 4 * BLOCK_BYTES]
     other.read(3 * BLOCK_BYTES, 2 * BLOCK_BYTES)
-    assert store.read == [
+    assert store.parts == [
         (3 * BLOCK_BYTES, BLOCK_BYTES),
         (2 * BLOCK_BYTES, BLOCK_BYTES),
         (4 * BLOCK_BYTES, BLOCK_BYTES),
@@ -83,7 +83,7 @@ def test_what_is_there_isn_t_read_again_by_any_process(fetch, store):
 
 def test_a_large_part_comes_in_pieces_to_the_last_byte(fetch, store):
     assert fetch().read(len(CONTENT), 0) == CONTENT
-    assert [count for _, count in store.read] == [PART_BYTES, PART_BYTES, 5 * BLOCK_BYTES + 17]
+    assert [count for _, count in store.parts] == [PART_BYTES, PART_BYTES, 5 * BLOCK_BYTES + 17]
 
 
 def test_what_is_there_is_told_as_far_as_it_goes(fetch):
@@ -120,9 +120,9 @@ def test_what_may_be_of_another_version_is_read_by_who_fetched_it_alone(fetch, s
     first.read(BLOCK_BYTES, 2 * BLOCK_BYTES)
     first.read(3 * BLOCK_BYTES, 0)
     first.confirm(known)
-    assert len(store.read) == 2
+    assert len(store.parts) == 2
     fetch().read(3 * BLOCK_BYTES, 0)
-    assert store.read[2:] == [(2 * BLOCK_BYTES, BLOCK_BYTES)]
+    assert store.parts[2:] == [(2 * BLOCK_BYTES, BLOCK_BYTES)]
 
 
 def test_what_is_confirmed_after_it_was_closed_is_not_marked(fetch, store, tmp_path):
@@ -131,7 +131,7 @@ def test_what_is_confirmed_after_it_was_closed_is_not_marked(fetch, store, tmp_p
     first.close()
     confirmed(first)
     fetch().read(10, 0)
-    assert len(store.read) == 2
+    assert len(store.parts) == 2
 
 
 def test_an_object_that_became_shorter_is_told(fetch, store):
@@ -147,9 +147,9 @@ def test_what_is_forgotten_is_read_anew_and_who_has_it_open_keeps_it(fetch, stor
     there.forget()
     assert entries(tmp_path) == []
     assert there.read(10, 0) == CONTENT[:10]
-    assert len(store.read) == 1
+    assert len(store.parts) == 1
     fetch().read(10, 0)
-    assert len(store.read) == 2
+    assert len(store.parts) == 2
 
 
 def test_what_wasn_t_used_for_long_goes(fetch, tmp_path):
@@ -213,7 +213,7 @@ def test_a_disk_that_is_nearly_full_is_not_filled(fetch, store, tmp_path, monkey
     with pytest.raises(StorageError) as told:
         there.read(BLOCK_BYTES, 0)
     assert told.value.code == "disk_full"
-    assert len(store.read) == 1
+    assert len(store.parts) == 1
     assert old not in entries(tmp_path)
 
 
@@ -244,7 +244,7 @@ def test_what_isn_t_wanted_any_more_isn_t_fetched(fetch, store):
     there.stop()
     with pytest.raises(StorageError, match="isn't wanted"):
         there.bring(0, 10)
-    assert store.read == []
+    assert store.parts == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "storage_unavailable")])

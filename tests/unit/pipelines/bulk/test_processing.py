@@ -138,10 +138,10 @@ def test_a_row_that_is_dropped_meanwhile_fails_no_other(desk, library, imported,
     out = library / "out"
     out.mkdir()
 
-    def dropped(template: str, of: Collection) -> dict[str, str]:
+    def dropped(template: str, of: Collection, *, keys: bool) -> dict[str, str]:
         (library / "a.jpg").unlink()
         of.files.drop(pa.array([str(library / "a.jpg")]), datetime.now(UTC))
-        return names_by(template, of)
+        return names_by(template, of, keys=keys)
 
     monkeypatch.setattr("pipelines.bulk.processing.names_by", dropped)
     result = process(desk, output=str(out), template="{stem}")

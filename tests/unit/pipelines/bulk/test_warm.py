@@ -129,7 +129,7 @@ def test_objects_are_warmed_as_files_are(desk, s3, tmp_path):
 
 
 def test_after_a_kill_only_the_rest_is_done(desk, monkeypatch):
-    monkeypatch.setattr("pipelines.bulk.driving._MOST_ROWS", 1)
+    monkeypatch.setattr("pipelines.bulk.pace.MOST_ROWS", 1)
     bench = desk.begin(WARM, "collection:all")
     with pytest.raises(UnitDroppedError):
         WARM.run(bench, Unit(name=RUN), HereAndNow(WARM, bench, most=2))

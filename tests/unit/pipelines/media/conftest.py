@@ -24,6 +24,11 @@ REPO = Path(__file__).parents[4]
 Transcode = Callable[..., tuple[Path, TranscodeResult]]
 
 
+@pytest.fixture
+def _no_ray_and_no_sleep() -> None:
+    """Here Ray isn't known anyway, and the ends of programs are waited for."""
+
+
 @pytest.fixture(scope="session")
 def profiles() -> dict[str, Profile]:
     return load_profiles(REPO / "configs" / "profiles")
