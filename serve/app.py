@@ -28,6 +28,7 @@ from serve.media import media_routes
 from serve.metrics import Timed, metrics_route, note_push
 from serve.pictures import pictures
 from serve.problems import handle_errors
+from serve.shedding import Shedding
 from serve.signing import Signer
 from serve.views import (
     V1,
@@ -107,6 +108,7 @@ def build_app(
     app.include_router(capacity_route(capacity), prefix=V1)
     app.include_router(metrics_route(metrics), prefix=V1)
     app.add_middleware(Guard, token=token, hosts=hosts, signer=signer, scrape_token=scrape_token)
+    app.add_middleware(Shedding)
     app.add_middleware(Timed)
     return app
 

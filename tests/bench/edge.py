@@ -63,7 +63,7 @@ def events() -> list[Figure]:
     """100 sockets, each on a job of its own at one event a second: from the worker's report to the client."""
     with live_server(MEDIARAY_CPUS="3") as server:
         clip = make_clip(server.folder / "clip.mkv", seconds=60, width=640, height=360)
-        jobs = _quiet_jobs(server, clip)
+        jobs = quiet_jobs(server, clip, CLIENTS)
         idle = _measure(server, jobs)
         long_clip = make_clip(server.folder / "long.mkv", seconds=120, width=1280, height=720)
         busy_ids = [server.submit("transcode", long_clip, preset="veryslow")["id"] for _ in range(2)]
@@ -83,11 +83,11 @@ def events() -> list[Figure]:
     return figures
 
 
-def _quiet_jobs(server: LiveServer, clip: Path) -> list[str]:
+def quiet_jobs(server: LiveServer, clip: Path, count: int) -> list[str]:
     """Jobs that the board knows and that do nothing themselves: paused ones."""
     ids = []
     with httpx.Client(base_url=server.url, headers=server.headers, timeout=30) as client:
-        for number in range(CLIENTS):
+        for number in range(count):
             body = {
                 "operation": "transcode",
                 "source": str(clip),
@@ -106,7 +106,7 @@ def _measure(server: LiveServer, jobs: list[str]) -> list[float]:
     """Report from a Ray task inside the cluster, receive here. CLOCK_MONOTONIC is one for all processes."""
     with ThreadPoolExecutor(1) as pool:
         receiving = pool.submit(asyncio.run, _receive(server, jobs))
-        reporter = _start_reporter(server, jobs)
+        reporter = start_reporter(server, jobs, EVENT_SECONDS)
         samples = receiving.result(EVENT_SECONDS + 60)
         reporter.wait(60)
     assert len(samples) > CLIENTS * EVENT_SECONDS * 0.9, f"{len(samples)} events came"
@@ -138,8 +138,12 @@ async def _receive(server: LiveServer, jobs: list[str]) -> list[float]:
     return samples
 
 
-def _start_reporter(server: LiveServer, jobs: list[str]) -> subprocess.Popen[bytes]:
-    """The reporter is a driver of its own, so that Ray isn't started in this process."""
+def start_reporter(server: LiveServer, jobs: list[str], seconds: int) -> subprocess.Popen[bytes]:
+    """The reporter is a driver of its own, so that Ray isn't started in this process.
+
+    It begins when the file ``watching`` in the server's folder has a character for each job, and takes the time from
+    the file ``base``.
+    """
     record = json.loads((server.home / "run" / "server.json").read_text())
     environment = {
         **server.env,
@@ -148,6 +152,5 @@ def _start_reporter(server: LiveServer, jobs: list[str]) -> subprocess.Popen[byt
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.reporter", record["ray_address"], str(server.root), *jobs], env=environment
-    )
+    told = [record["ray_address"], str(server.root), str(seconds), *jobs]
+    return subprocess.Popen([sys.executable, "-m", "tests.bench.reporter", *told], env=environment)
