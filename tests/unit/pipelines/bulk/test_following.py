@@ -105,11 +105,17 @@ def test_what_no_import_sees_is_not_told(follow, library, name):
 
 
 def test_files_of_a_new_folder_are_told_and_what_comes_into_it_later(follow, library):
-    following = follow(library)
+    watched: list[str] = []
+
+    def watch(*folders, **more):
+        watched[:] = folders
+        return watchfiles.watch(*folders, **more)
+
+    following = follow(library, watch=watch)
     next(following.news)
     (library / "2026" / "may").mkdir(parents=True)
-    following.until_changed(library)
-    next(following.news)  # by now it's watched, too
+    told = following.until(lambda _: str(library / "2026" / "may") in watched)
+    assert told.changed == {str(library)}
     (library / "2026" / "may" / "late.jpg").write_bytes(b"late")
     following.until(lambda _: str(library / "2026" / "may" / "late.jpg") in following.follower._recent)
 
