@@ -7,15 +7,16 @@ store takes. With Azure's it ends the process where it can't get a token for an 
 import atexit
 import contextlib
 import subprocess
-import sys
 import threading
 from typing import Any
 
 from cluster.errors import StorageError
 from cluster.object_paths import ObjectPath
+from cluster.side_process import end, started
 from cluster.store_asker import Answer, Question
 from cluster.stores import Noted, StoreAddresses
 
+_ASKER = "cluster.store_asker"
 _IDLE = 2  # askers that wait for the next question
 
 
@@ -36,7 +37,7 @@ class Askers:
             asker = self._idle.pop() if self._idle else None
         told = self._asked(asker, question) if asker else None
         if told is None:  # there was none, or it ended for want of work
-            told = self._asked(_started(), question)
+            told = self._asked(started(_ASKER), question)
         if told is None:
             raise StorageError(
                 "storage_unavailable",
@@ -52,7 +53,7 @@ class Askers:
         with self._alone:
             idle, self._idle = self._idle, []
         for asker in idle:
-            _end(asker)
+            end(asker)
 
     def _asked(self, asker: subprocess.Popen[bytes], question: Question) -> tuple[Answer, bytes] | None:
         assert asker.stdin is not None
@@ -72,23 +73,12 @@ class Askers:
                 if kept:
                     self._idle.append(asker)
             if not kept:
-                _end(asker)
+                end(asker)
         return told
 
 
 ASKERS = Askers()
 atexit.register(ASKERS.end)
-
-
-def _started() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-m", "cluster.store_asker"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
-
-
-def _end(asker: subprocess.Popen[bytes]) -> None:
-    asker.kill()
-    with contextlib.suppress(BrokenPipeError):  # what it wasn't told yet
-        asker.communicate()
 
 
 class ApartReader:

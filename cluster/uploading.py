@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import logging
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -13,9 +12,11 @@ from cluster.errors import StorageError
 from cluster.object_paths import ObjectPath
 from cluster.objects import STAGING, object_store
 from cluster.roots import ObjectAccess, Roots
+from cluster.side_process import end, started
 from cluster.stores import KINDS
 from cluster.uploader import Upload, Uploaded, Uploads
 
+_UPLOADER = "cluster.uploader"
 _LOOK_S = 0.4  # how often it is asked whether they are still wanted: a cancel is done in under 2 s
 _log = logging.getLogger("mediaray.uploading")
 
@@ -41,7 +42,7 @@ def upload_all(files: Sequence[Upload], access: ObjectAccess, *, overwrite: bool
     uploads = Uploads(files=tuple(files), overwrite=overwrite, renew=overwrite, access=access)
     dropped = threading.Event()
     done: set[int] = set()
-    process = _uploader()
+    process = started(_UPLOADER)
     try:
         with _watched(process, wanted, dropped):
             for uploaded in _outcomes(process, uploads):
@@ -49,7 +50,7 @@ def upload_all(files: Sequence[Upload], access: ObjectAccess, *, overwrite: bool
                     raise StorageError(uploaded.code, uploaded.message)
                 done.add(uploaded.number)
     finally:
-        _end(process)
+        end(process)
     if not dropped.is_set() and len(done) < len(files):
         raise _ended_early()
     return not dropped.is_set()
@@ -100,10 +101,10 @@ class _Kept:
     def end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            _end(process)
+            end(process)
 
     def _told(self, uploads: Uploads) -> list[Uploaded]:
-        self._process = self._process or _uploader()
+        self._process = self._process or started(_UPLOADER)
         told: list[Uploaded] = []
         try:
             told += _outcomes(self._process, uploads)
@@ -129,18 +130,6 @@ def _outcomes(process: subprocess.Popen[bytes], uploads: Uploads) -> Iterator[Up
 
 def _ended_early() -> StorageError:
     return StorageError("storage_unavailable", "The process that uploads ended early; the server's log has more.")
-
-
-def _uploader() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-m", "cluster.uploader"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """At once, whatever it does."""
-    process.kill()
-    with contextlib.suppress(BrokenPipeError):  # what it wasn't told yet
-        process.communicate()
 
 
 @contextlib.contextmanager

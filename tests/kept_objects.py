@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
@@ -29,7 +30,7 @@ class Kept:
 
 
 @dataclass
-class KeepingServer(ObjectServer):
+class KeepingServer(ObjectServer, ABC):
     """One with a bucket, whose ``objects`` are by key."""
 
     objects: dict[str, Kept] = field(default_factory=dict)
@@ -47,8 +48,9 @@ class KeepingServer(ObjectServer):
     def application(self) -> Application:
         return Request.application(self.answer)
 
+    @abstractmethod
     def answer(self, request: Request) -> Response:
-        raise NotImplementedError
+        """What the store answers, as its protocol has it."""
 
     def page(self, prefix: str, begin: str, delimiter: str, most: int) -> tuple[list[str], list[str], str]:
         """Keys and folders below ``prefix`` from ``begin`` on, and where the next page begins; none: ''."""

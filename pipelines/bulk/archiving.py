@@ -17,7 +17,8 @@ from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
 from pipelines.bulk.streaming import ROWS, BatchManifest
 from pipelines.bulk.tables import Table
 from pipelines.jobs.models import Unit
-from pipelines.jobs.workbench import Workbench, changed
+from pipelines.jobs.place_faults import changed
+from pipelines.jobs.workbench import Workbench
 
 WRITTEN = OUTCOMES.append(pa.field("crc32", pa.int64()))  # of a file's data
 ARCHIVE, FORMAT = "archive", "format"  # in a batch's payload: the path, and of which kind it is

@@ -29,8 +29,9 @@ from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.turns import DISK_FULL
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import Unit
+from pipelines.jobs.place_faults import changed
 from pipelines.jobs.scratch import tag_of
-from pipelines.jobs.workbench import Workbench, changed
+from pipelines.jobs.workbench import Workbench
 
 OUTCOMES = pa.schema(
     {

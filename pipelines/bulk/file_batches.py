@@ -23,7 +23,8 @@ from pipelines.bulk.turns import DISK_FULL
 from pipelines.jobs.catalogue import Each
 from pipelines.jobs.inline import parts_of
 from pipelines.jobs.models import JobError, Unit
-from pipelines.jobs.workbench import PlaceError, Workbench, place_error
+from pipelines.jobs.place_faults import PlaceError, place_error
+from pipelines.jobs.workbench import Workbench
 
 TASK, COLLECTION, OVERWRITE = "task", "collection", "overwrite"  # in a batch's payload
 OF_PLACE = "of_place"  # of an outcome: not the content is at fault, but a place

@@ -16,15 +16,15 @@ from cluster.settings import Settings
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.cleaning import clean_up_after, forget_old
 from pipelines.jobs.driver import Driver
+from pipelines.jobs.ending import end_of
 from pipelines.jobs.errors import StaleLeaderError, UnknownError
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Priority, State, Unit
-from pipelines.jobs.orders import UnitOrder, UnitReport
-from pipelines.jobs.owed import owed_at_end
+from pipelines.jobs.orders import UnitReport
 from pipelines.jobs.queue_facts import QueueFacts, facts_of
 from pipelines.jobs.shares import Shares
-from pipelines.jobs.starting import Start, next_start, wanted_cpus
+from pipelines.jobs.starting import Start, next_start, order_of, wanted_cpus
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
 from pipelines.jobs.store import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
@@ -395,25 +395,10 @@ class Dispatcher:
         self._inbox.put_nowait(self._say_end(tracked, state))
 
     async def _say_end(self, tracked: Tracked, state: State) -> None:
-        fields: dict[str, Any] = {"warnings": list(tracked.warnings)}
-        if state == State.SUCCEEDED and tracked.joined:
-            fields["result"] = tracked.joined.result
-            fields["artifacts"] = tracked.joined.artifacts
-        failure = tracked.failure if state == State.FAILED else None
-        if failure:
-            fields["error"] = failure.model_dump()
-        owed = owed_at_end(
-            self._settings,
-            tracked.job,
-            state,
-            tracked.priority,
-            error=failure,
-            warnings=len(tracked.warnings),
-            artifacts=len(fields.get("artifacts", ())),
-        )
-        await self._store.move(self._epoch, tracked.job.id, state, owed=owed, **fields)
+        end = end_of(self._settings, tracked, state)
+        await self._store.move(self._epoch, tracked.job.id, state, owed=end.owed, **end.fields)
         of = {"job": tracked.job.id, "operation": tracked.job.operation}
-        code = {"code": failure.code} if failure else {}
+        code = {"code": end.failure.code} if end.failure else {}
         _log.info("a job %s", "was cancelled" if state == State.CANCELLED else state, extra={**of, **code})
         self._forget(tracked.job.id)
         self._busy_at = time.monotonic()
@@ -440,32 +425,9 @@ class Dispatcher:
         tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
         module = self._catalogue.module_of(job.operation)
         through = unit.name == PLAN and not tracked.heavy
-        order = UnitOrder(
-            job_id=job.id,
-            module=module,
-            sources=job.sources,
-            params=job.params,
-            unit=unit,
-            fence=fence,
-            cpus=start.cpus,
-            claimed_cpus=start.claimed_cpus,
-            slots=max(1, self._lanes.cpus),
-            memory_bytes=start.memory_bytes,
-            shared=tracked.plan.shared if tracked.plan else {},
-            through=through,
-        )
+        order = order_of(start, module, fence, slots=max(1, self._lanes.cpus), through=through)
         ticket = self._lanes.start_unit(order)
-        tracked.flights[unit.name] = Flight(
-            fence,
-            start.cpus,
-            start.claimed_cpus,
-            start.memory_bytes,
-            ticket,
-            through=through,
-            drives=unit.needs.drives,
-            estimate_s=unit.needs.seconds,
-            charged_s=cost_s,
-        )
+        tracked.flights[unit.name] = Flight.of(order, ticket, charged_s=cost_s)
         self._spawn(self._await(tracked, unit.name, fence, ticket))
         return True
 

@@ -11,7 +11,8 @@ from cluster.locations import location_of
 from pipelines.jobs.catalogue import Each, Operation, Outcome
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError, Plan, Unit
-from pipelines.jobs.workbench import Finished, Workbench, place_error
+from pipelines.jobs.place_faults import place_error
+from pipelines.jobs.workbench import Finished, Workbench
 
 _OF_SOURCE = (ChildFailedError, ChildCrashedError, ChildLimitError, StorageError)  # what one of the sources may cause
 _NOT_OF_SOURCE = frozenset({"disk_full"})

@@ -22,8 +22,9 @@ from pipelines.jobs.models import JobError, Plan, Unit
 from pipelines.jobs.picture_claims import MOST_THREADS, claims_of, largest, room_of, typical
 from pipelines.jobs.picture_outputs import check_outputs
 from pipelines.jobs.picture_report import PICTURES, Failure, Manifest, Pictures, each_of, join, told
+from pipelines.jobs.place_faults import PlaceError
 from pipelines.jobs.work_metrics import PICTURES as PICTURES_DONE
-from pipelines.jobs.workbench import Finished, PlaceError, Workbench
+from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.images.info import ImageInfo, ImageResult
 
 R = TypeVar("R", bound=ImageResult)

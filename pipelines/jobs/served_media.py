@@ -15,7 +15,7 @@ from cluster.sources import OpenSource, open_source
 from pipelines.jobs.cached_results import found_in, keep_found, result_address
 from pipelines.jobs.models import Found, JobError
 from pipelines.jobs.own_fault import kept_fault, known_fault
-from pipelines.jobs.workbench import place_fault
+from pipelines.jobs.place_faults import place_fault
 from pipelines.media.info import MediaInfo
 from pipelines.media.probing.probe_result import ProbeResult
 from pipelines.media.probing.probe_spec import ProbeSpec

@@ -18,7 +18,7 @@ from pipelines.jobs.build import build_id
 from pipelines.jobs.errors import BusyError
 from pipelines.jobs.models import JobError, Value
 from pipelines.jobs.own_fault import kept_fault, known_fault
-from pipelines.jobs.workbench import place_fault
+from pipelines.jobs.place_faults import place_fault
 from pipelines.media.images.info import MEDIA_TYPES
 from pipelines.media.images.room import Room
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec, ThumbnailsResult

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipelines.jobs.models import Needs, State, Unit
+from pipelines.jobs.orders import UnitOrder
 from pipelines.jobs.schedule import class_of, effective_class, grant_cpus, in_order, share_of_cpus
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.states import PLAN, next_units
@@ -37,6 +38,25 @@ class Start:
     cpus: int
     claimed_cpus: int
     memory_bytes: int
+
+
+def order_of(start: Start, module: str, fence: int, *, slots: int, through: bool) -> UnitOrder:
+    """What a worker is told: ``module`` is the operation's, ``fence`` that of the unit's lease."""
+    job, plan = start.tracked.job, start.tracked.plan
+    return UnitOrder(
+        job_id=job.id,
+        module=module,
+        sources=job.sources,
+        params=job.params,
+        unit=start.unit,
+        fence=fence,
+        cpus=start.cpus,
+        claimed_cpus=start.claimed_cpus,
+        slots=slots,
+        memory_bytes=start.memory_bytes,
+        shared=plan.shared if plan else {},
+        through=through,
+    )
 
 
 def next_start(

@@ -2,10 +2,11 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from pipelines.jobs.batches import Batches
 from pipelines.jobs.models import Job, JobError, Joined, Plan, Priority, State, UnitStatus, Want
+from pipelines.jobs.orders import UnitOrder
 from pipelines.jobs.schedule import Candidate
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.states import PUBLISH
@@ -31,6 +32,18 @@ class Flight:
     estimate_s: float = 0.0
     charged_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, order: UnitOrder, ticket: Any, charged_s: float) -> Self:
+        """The flight of what was ordered just now."""
+        needs = order.unit.needs
+        return cls(
+            *(order.fence, order.cpus, order.claimed_cpus, order.memory_bytes, ticket),
+            through=order.through,
+            drives=needs.drives,
+            estimate_s=needs.seconds,
+            charged_s=charged_s,
+        )
 
 
 @dataclass

@@ -16,7 +16,7 @@ from cluster.child import MediaChild
 from cluster.disk import file_system_of, free_space
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
 from cluster.fetched import SPARE_BYTES, held_bytes
-from cluster.files import OpenFile, open_file, source_changed
+from cluster.files import OpenFile, open_file
 from cluster.identity import Identity
 from cluster.locations import location_of
 from cluster.object_paths import is_object_uri
@@ -25,6 +25,7 @@ from cluster.sources import OpenSource, open_source
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError, Unit
+from pipelines.jobs.place_faults import changed, place_error, place_fault
 from pipelines.media.profiles import Profile
 
 if TYPE_CHECKING:
@@ -48,10 +49,6 @@ class Finished:
     manifest: dict[str, Any]
     payload: dict[str, Any]
     reused: bool = False
-
-
-class PlaceError(JobError):
-    """What was wrong with where a source is: it couldn't be opened, or changed. Its content is at no fault."""
 
 
 class Workbench:
@@ -434,23 +431,3 @@ class Workbench:
 
 def _wants_more(made: BaseModel) -> bool:
     return isinstance(made, JobError) and made.code == "limit_exceeded"
-
-
-def place_error(error: StorageError) -> PlaceError:
-    """What the client is told about it."""
-    return PlaceError.model_validate(job_error(error).model_dump())
-
-
-def place_fault(opened: OpenSource) -> StorageError | None:
-    """Why what was made of an open source is worth nothing: a part couldn't be had, or it has changed since."""
-    if opened.failure:
-        return opened.failure
-    try:
-        return changed(opened) if opened.is_other() else None
-    except StorageError as error:  # nobody knows
-        return error
-
-
-def changed(opened: OpenSource) -> StorageError:
-    """``source_changed``, to be raised of one that ``is_other``."""
-    return source_changed(opened.path)

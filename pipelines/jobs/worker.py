@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -19,11 +18,10 @@ from typing import Any
 from cluster.cache import Cache
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.disk import flush_files
-from cluster.errors import ChildFailedError, ChildKilledError, StorageError
+from cluster.errors import ChildFailedError, ChildKilledError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
 from cluster.home import Home
-from cluster.kept import Kept
 from cluster.locations import Location, location_of
 from cluster.logs import about, log_to
 from cluster.metrics import push_to
@@ -32,6 +30,7 @@ from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError, job_error
+from pipelines.jobs.kept_units import keep, taken_over
 from pipelines.jobs.live import Reporter
 from pipelines.jobs.minder import Minder
 from pipelines.jobs.models import Joined, Plan, Progress, Unit
@@ -48,7 +47,6 @@ from pipelines.jobs.workbench import Finished, Workbench
 
 CHILD_MODULE = "pipelines.media.child"
 _REPORT_S = 0.1
-_CONTENTS, _MANIFEST = "contents", "manifest"  # of what is kept: identities by source, and what the unit told
 _log = logging.getLogger("mediaray.worker")
 
 
@@ -194,42 +192,13 @@ def _run(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Wo
     kept, key = kept_work(config.settings), order.unit.key
     if key is not None and order.params.get("fresh"):
         kept.discard([key])
-    if key is not None and (manifest := _taken_over(kept, key, bench)) is not None:
+    if key is not None and (manifest := taken_over(kept, key, bench)) is not None:
         return {"folder": bench.scratch_name, "manifest": manifest, "reused": True}
     made = operation.run(bench, order.unit)
     manifest, lasting = made.model_dump(mode="json"), getattr(made, "lasting", True)
-    if not (key and lasting and _keep(kept, key, bench, manifest)) and bench.used_scratch:
+    if not (key and lasting and keep(kept, key, bench, manifest)) and bench.used_scratch:
         flush_files(bench.scratch)
     return {"folder": bench.scratch_name, "manifest": manifest, "reused": False}
-
-
-def _keep(kept: Kept, key: str, bench: Workbench, manifest: dict[str, Any]) -> bool:
-    """Keep what a unit made, and of which contents: now they are at hand, when the unit was planned they weren't."""
-    try:
-        contents = bench.contents_read()
-    except StorageError:
-        return False
-    return kept.keep(key, bench.scratch, {_CONTENTS: contents, _MANIFEST: manifest})
-
-
-def _taken_over(kept: Kept, key: str, bench: Workbench) -> dict[str, Any] | None:
-    """What is kept of a unit, if its sources still have the contents that it was made of.
-
-    The stamps in its key don't tell it: where a file system has no inode numbers of its own, they are drawn at each
-    mount.
-    """
-    if (found := kept.fetch(key, bench.scratch)) is None:
-        return None
-    try:
-        same = all(bench.identity(source).digest == digest for source, digest in found[_CONTENTS].items())
-    except (StorageError, KeyError):
-        same = False
-    if not same:
-        kept.discard([key])
-        shutil.rmtree(bench.scratch)
-        return None
-    manifest: dict[str, Any] = found[_MANIFEST]
-    return manifest
 
 
 def _join(

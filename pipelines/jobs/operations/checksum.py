@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from cluster.sources import open_source
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
-from pipelines.jobs.workbench import Finished, Workbench, changed
+from pipelines.jobs.place_faults import changed
+from pipelines.jobs.workbench import Finished, Workbench
 
 _UNIT = "read"
 _CHUNK_BYTES = 4 << 20

@@ -19,7 +19,8 @@ from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.file_sources import FILMS, Entry, entries_of, left_out_warning
 from pipelines.jobs.models import JobError, Needs, Plan, Unit
 from pipelines.jobs.picture_report import Failure
-from pipelines.jobs.workbench import Finished, PlaceError, Workbench
+from pipelines.jobs.place_faults import PlaceError
+from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.info import MediaInfo
 from pipelines.media.profiles import TranscodeParams, TranscodeSettings, merge
 from pipelines.media.quality.quality_spec import memory_bytes

@@ -1,8 +1,9 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cluster.redis_server import PrivateRedis
 from pipelines.media.sample import make_sample
 
 
@@ -26,6 +27,23 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     with short_folder() as folder:
         yield folder
+
+
+@pytest.fixture
+def start(short: Path) -> Iterator[Callable[..., PrivateRedis]]:
+    """Start a private Redis of these options; it ends with the test."""
+    started: list[PrivateRedis] = []
+
+    def start(*options: str) -> PrivateRedis:
+        server = PrivateRedis("redis", short, short, list(options))
+        started.append(server)
+        server.spawn()
+        server.wait_ready()
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
 
 
 @pytest.fixture

@@ -5,28 +5,11 @@ import pytest
 from cluster.errors import StartupError
 from cluster.home import Home
 from cluster.redis_checks import cache_check, store_check, tables_check
-from cluster.redis_server import PrivateRedis, RedisServers, check_cache, check_durable
+from cluster.redis_server import RedisServers, check_cache, check_durable
 from cluster.settings import Settings
 
 DURABLE = ("appendonly yes", "appendfsync always", "maxmemory-policy noeviction")
 WRONG = "unix://:hunter2@"
-
-
-@pytest.fixture
-def start(short):
-    """Start a private Redis of these options; it ends with the test."""
-    started = []
-
-    def start(*options: str) -> PrivateRedis:
-        server = PrivateRedis("redis", short, short, list(options))
-        started.append(server)
-        server.spawn()
-        server.wait_ready()
-        return server
-
-    yield start
-    for server in started:
-        server.stop()
 
 
 def test_a_store_that_keeps_each_write_is_well(start):

@@ -33,23 +33,6 @@ def servers(home, short):
     servers.stop()
 
 
-@pytest.fixture
-def start(short):
-    """Start a private Redis of these options on one folder; it ends with the test."""
-    started = []
-
-    def start(*options: str) -> PrivateRedis:
-        server = PrivateRedis("redis", short, short, list(options))
-        started.append(server)
-        server.spawn()
-        server.wait_ready()
-        return server
-
-    yield start
-    for server in started:
-        server.stop()
-
-
 def client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, decode_responses=True)
 
