@@ -30,6 +30,8 @@ NODE_ENVIRONMENT = {
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",  # with fewer files it looks for new ones ten times a second
     # A worker that holds a warm child is worth keeping while it idles.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
+    # Of what a table needs that is put together, Arrow's own choice keeps far more: docs/decisions/0026.
+    "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
 }
 _LOOPBACK = ("127.", "localhost:", "[::1]:")
 

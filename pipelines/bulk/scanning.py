@@ -24,7 +24,7 @@ _KINDS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Seen:
     """A file that was found, or a folder or name that can't be read: then ``problem`` tells why.
 

@@ -24,7 +24,7 @@ AT = "at"  # the column of when a row was written
 _SUFFIX = ".parquet"
 _BASE, _PACK = "base-", "pack-"  # what the names of parts begin with that are made of all others, or of some
 _ROWS_READ = 1024
-_GROUP_BYTES = 16 << 20  # of what is held while parts are put into one, which makes a row group of it
+_GROUP_BYTES = 2 << 20  # of what is held while parts are put into one, which makes a row group of it
 _TRIES = 5  # of reading while another compacts
 
 
@@ -141,7 +141,7 @@ def newest_of(rows: pa.Table, key: str) -> npt.NDArray[np.int64]:
 
 
 def _groups(parts: Iterable[Path], kept: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
-    """The rows of the parts that are kept, some megabytes at a time: of a large table the rows don't fit."""
+    """The rows of the parts that are kept, a few megabytes at a time: of a large table the rows don't fit."""
     held, held_bytes, start = [], 0, 0
     for part in parts:
         with pq.ParquetFile(part) as file:

@@ -91,6 +91,7 @@ class _Watch:
     server: LiveServer
     following: str | None = None
     samples: dict[str, list[dict[int, float]]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     def follow(self, operation: str) -> None:
         self.following = operation
@@ -118,9 +119,11 @@ class _Watch:
         assert self.server.process is not None
         for process in psutil.Process(self.server.process.pid).children(recursive=True):
             try:
-                if any(name in " ".join(process.cmdline()) for name in ("collection_", "_Batches", "MapWorker")):
+                name = process.cmdline()[0].strip()
+                if any(part in name for part in ("collection_", "MapWorker")):
                     mib[process.pid] = process.memory_full_info().uss / (1 << 20)
-            except psutil.Error:
+                    self.names[process.pid] = name
+            except (psutil.Error, IndexError):  # it has ended
                 continue
         return mib
 
@@ -134,7 +137,7 @@ class _Watch:
             if grown:
                 pid = max(grown, key=lambda each: grown[each])
                 what = f"{operation}: memory of a driver or worker at its end (bar 1.10 x that after a quarter)"
-                how = f"the one of {len(grown)} that grew most; it had {early[pid]:.0f} MiB"
+                how = f"{self.names[pid][:40]}, the one of {len(grown)} that grew most; it had {early[pid]:.0f} MiB"
                 figures.append(Figure(what, late[pid], "MiB", early[pid] * 1.1, how))
         return figures
 

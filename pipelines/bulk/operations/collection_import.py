@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -112,8 +112,7 @@ def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportR
     looked = Looked.of(bench.sources, seen, kinds)
     if todo:
         batching = Batching(collection.files, "uri", _BATCH, _NEEDS, _UNREADABLE, {_INTO: collection.name})
-        rows = [_with_held(each, known.get(each.uri)) for each in todo]
-        have_all_done(bench, pa.Table.from_pylist(rows), batching, runner, tried)
+        have_all_done(bench, _listed(todo, known), batching, runner, tried)
     changes = [*problems, *_missing(collection, _gone(known, found, looked)), *_remounted(collection, known, seen)]
     if changes:
         collection.files.append(f"changes-{bench.driver.job_id}", pa.Table.from_pylist(changes, FILES))
@@ -161,10 +160,12 @@ def _held(row: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: row[name] if row else None for name in ("identity", "stamp")}
 
 
-def _with_held(seen: Seen, row: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A batch's row; where the batch fails as a whole, a row of the collection is made of it."""
-    held = _held(row)
-    return {**asdict(seen), "identity": held["identity"], _HELD: held["stamp"]}
+def _listed(seen: Sequence[Seen], known: Mapping[str, Mapping[str, Any]]) -> pa.Table:
+    """The rows of batches; where one fails as a whole, rows of the collection are made of them."""
+    held = [_held(known.get(each.uri)) for each in seen]
+    columns = {field.name: [getattr(each, field.name) for each in seen] for field in fields(Seen)}
+    columns |= {"identity": [each["identity"] for each in held], _HELD: [each["stamp"] for each in held]}
+    return pa.table(columns)
 
 
 def _missing(collection: Collection, gone: Sequence[str]) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def test_what_is_imported_by_another_job_meanwhile_is_read_by_neither_twice(desk
 def test_a_batch_is_done_twice_with_the_same_rows(desk, library):
     bench = desk.begin(OPERATION, library, into="all")
     seen = next(seen_in(bench, desk.collection(), frozenset({"image"})))
-    row = collection_import._with_held(seen, None)
+    [row] = collection_import._listed([seen], {}).to_pylist()
     unit = Unit(name="batch", payload={"rows": [row], "into": "all", "attempts": 1})
     assert OPERATION.run(bench, unit) == OPERATION.run(bench, unit)
     assert desk.collection().files.read()["uri"].to_pylist() == [str(library / "0.png")]
