@@ -44,7 +44,14 @@ class Settings(BaseSettings):
     serve_path: Literal["haproxy", "proxy"] = Field(
         "haproxy", description="What stands before the API: HAProxy, or Serve's Python proxy, which is slower."
     )
-    api_replicas: int = Field(1, ge=1, le=64)
+    api_replicas: int = Field(1, ge=1, le=64, description="Replicas of the API, at least.")
+    api_replicas_max: int | None = Field(
+        None, ge=1, le=64, description="…and at most: more come with requests and sockets. Default: a fixed number."
+    )
+    api_target_requests: int = Field(
+        100, ge=1, le=4000, description="Requests and sockets at once that a replica is meant for."
+    )
+    api_rest_s: float = Field(600.0, ge=1.0, description="A replica that isn't needed for so long goes.")
     scrape_token: SecretStr | None = Field(
         None, min_length=16, description="A token that is good for GET /v1/metrics and nothing else, for Prometheus."
     )
@@ -133,6 +140,15 @@ class Settings(BaseSettings):
             raise ValueError("only loopback (127.0.0.1) is allowed as long as there are no API keys")
         return host
 
+    @model_validator(mode="after")
+    def _replicas_in_order(self) -> Self:
+        if self.most_api_replicas < self.api_replicas:
+            raise ValueError(
+                "MEDIARAY_API_REPLICAS_MAX is less than MEDIARAY_API_REPLICAS: raise it, or leave it out for a fixed "
+                "number of replicas"
+            )
+        return self
+
     @field_validator("webhook_urls")
     @classmethod
     def _webhooks(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -162,6 +178,10 @@ class Settings(BaseSettings):
 
     def current_webhook_secrets(self) -> list[str]:
         """The secrets, the newest first; of a file, as it is now. Raises OSError, ValueError."""
+    @property
+    def most_api_replicas(self) -> int:
+        return self.api_replicas if self.api_replicas_max is None else self.api_replicas_max
+
         if self.webhook_secret_file is not None:
             return webhook_secrets(self.webhook_secret_file.read_text())
         return webhook_secrets(self.webhook_secret.get_secret_value()) if self.webhook_secret else []

@@ -16,6 +16,7 @@ import redis
 from ray import serve as ray_serve
 from ray.actor import ActorHandle
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+from ray.serve.config import AutoscalingConfig
 from starlette.types import ASGIApp
 
 from cluster.cache import Cache
@@ -56,6 +57,9 @@ _EDGE_TIMEOUT_S = 2.0
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 _NEXT_PROXY_LIMIT_S = 60.0
 # What goes on in the dispatcher's process.
+_LOOK_BACK_S = 15.0  # the mean of so long counts; replicas tell what they have every 10 s, which has to be less
+_SCALE_UP_S = 5.0
+_SOCKETS_LEAVE_S = 30.0
 _BESIDE = ("serve.watching", "serve.scheduled_backups", "serve.webhooks", "serve.alerts")
 _log = logging.getLogger("mediaray.up")
 
@@ -158,19 +162,36 @@ def edge_application(settings: Settings, urls: RedisUrls, token: str) -> ray_ser
     """The HTTP edge, to be run."""
     deployment = ray_serve.deployment(
         name="edge",
-        num_replicas=settings.api_replicas,
         # A socket is one ongoing request for all its life.
         max_ongoing_requests=4000,
         ray_actor_options={"num_cpus": 0, "resources": ON_HEAD},
         health_check_period_s=2,
         health_check_timeout_s=10,
-        graceful_shutdown_timeout_s=1,
         graceful_shutdown_wait_loop_s=0.1,
     )(ray_serve.ingress()(Edge))
+        **_replicas(settings),
     return deployment.bind(settings, urls, token)
 
 
 class Edge:
+def _replicas(settings: Settings) -> dict[str, Any]:
+    """How many replicas there are, and how long one that goes waits for its sockets, which never end by themselves.
+
+    Before HAProxy Serve gives it 30 s in any case, then closes what is left with 1012 (service restart).
+    """
+    if settings.most_api_replicas == settings.api_replicas:
+        return {"num_replicas": settings.api_replicas, "graceful_shutdown_timeout_s": 1}
+    scaling = AutoscalingConfig(
+        min_replicas=settings.api_replicas,
+        max_replicas=settings.most_api_replicas,
+        target_ongoing_requests=settings.api_target_requests,
+        look_back_period_s=_LOOK_BACK_S,
+        upscale_delay_s=_SCALE_UP_S,
+        downscale_delay_s=settings.api_rest_s,
+    )
+    return {"autoscaling_config": scaling, "graceful_shutdown_timeout_s": _SOCKETS_LEAVE_S}
+
+
     """One replica."""
 
     def __init__(self, settings: Settings, urls: RedisUrls, token: str) -> None:

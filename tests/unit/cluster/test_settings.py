@@ -93,6 +93,12 @@ def test_webhooks_that_can_t_be_are_refused(given, told):
     assert "hunter2" not in str(refused.value)
 
 
+def test_fewer_replicas_at_most_than_at_least_are_refused_with_what_to_do():
+    with pytest.raises(ValidationError, match=r"MEDIARAY_API_REPLICAS_MAX is less than .*raise it, or leave it out"):
+        Settings(api_replicas=3, api_replicas_max=2)
+    assert Settings(api_replicas=3).most_api_replicas == 3
+
+
 @pytest.mark.parametrize("setting", ["roots", "output_roots"])
 def test_azure_s_blobs_need_the_name_of_an_account(setting):
     with pytest.raises(ValidationError, match="MEDIARAY_AZURE_ACCOUNT"):
