@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipelines.jobs.board import Event
+from pipelines.jobs.models import State
 from pipelines.jobs.service import JobService
 from pipelines.jobs.states import TERMINAL
 from serve.views import event_of
@@ -21,6 +22,7 @@ from serve.views import event_of
 QUEUE = 64
 LOOK_S = 15.0  # how often a silent job is looked up in the store: the truth, should an event be lost
 LATEST = 10_000
+LATEST_DONE = 500  # of jobs that succeeded, for who has just read them: after that the store tells all of them
 _log = logging.getLogger("mediaray.feed")
 
 
@@ -72,6 +74,7 @@ class Feed:
         self._jobs = jobs
         self._subscriptions: dict[str, set[Subscription]] = {}
         self._latest: OrderedDict[str, Event] = OrderedDict()
+        self._done: deque[str] = deque()  # those of them that succeeded, in order of their ends
         self._task: asyncio.Task[None] | None = None
         self.epoch = 0
         self.connected = False
@@ -162,6 +165,10 @@ class Feed:
         job_id = event["job_id"]
         self._latest[job_id] = event
         self._latest.move_to_end(job_id)
+        if event["state"] == State.SUCCEEDED:
+            self._done.append(job_id)
+            if len(self._done) > LATEST_DONE:
+                self._latest.pop(self._done.popleft(), None)
         if len(self._latest) > LATEST:
             self._latest.popitem(last=False)
         watching = self._subscriptions.get(job_id)

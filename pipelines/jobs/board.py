@@ -15,8 +15,8 @@ from pipelines.jobs.states import JOIN, TERMINAL
 
 MIN_GAP_S = 0.25
 RING = 256
-TAIL = 16_384
-KEEP_FINISHED_S = 120.0
+TAIL = 4096
+KEEP_FINISHED_S, KEEP_FINISHED = 120.0, 500  # so long, and so many at most: in that time thousands may end
 SILENT_S = 3.0  # a unit that hasn't reported for this long, or for three of its usual gaps, isn't counted as running
 WINDOW_S = 30.0  # how far back the number of slots is measured that a job has
 _FEWEST_SLOTS = 0.1
@@ -59,7 +59,7 @@ class _Job:
     reported_at_ms: int | None = None  # of the newest report that the next event tells
     worked_s: float = 0.0  # seconds of all units together, also of those done again
     window: deque[tuple[float, float]] = field(default_factory=deque)  # (when, worked_s) of the last ``WINDOW_S``
-    finished_at: float | None = None
+    finished: bool = False
 
 
 class ProgressBoard:
@@ -68,6 +68,7 @@ class ProgressBoard:
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self._jobs: dict[str, _Job] = {}
+        self._finished: deque[tuple[float, str]] = deque()  # (when, id), in order of their ends
         self._tail: deque[Event] = deque(maxlen=TAIL)
         self._count = 0
 
@@ -106,9 +107,12 @@ class ProgressBoard:
             job.window.clear()
             for unit in job.units.values():
                 unit.running = False
-        if state in TERMINAL:
-            job.finished_at = now
         self._emit(job_id, job, "state", at_ms, now)
+        if state in TERMINAL and not job.finished:
+            job.finished, job.weights, job.units = True, {}, {}
+            self._finished.append((now, job_id))
+            if len(self._finished) > KEEP_FINISHED:
+                self._forget_first()
 
     def unit_done(self, job_id: str, unit: str, at_ms: int, now: float) -> None:
         job = self._jobs.get(job_id)
@@ -149,8 +153,8 @@ class ProgressBoard:
                     self._emit(job_id, job, "progress", at_ms, now)
                 else:
                     next_at = min(next_at or float("inf"), job.emitted_at + MIN_GAP_S)
-            if job.finished_at is not None and now - job.finished_at > KEEP_FINISHED_S:
-                del self._jobs[job_id]
+        while self._finished and now - self._finished[0][0] > KEEP_FINISHED_S:
+            self._forget_first()
         return next_at
 
     def after(self, cursor: int) -> tuple[int, list[Event]] | None:
@@ -178,6 +182,10 @@ class ProgressBoard:
         """What stands for all events so far."""
         job = self._jobs.get(job_id)
         return None if job is None else self._event(job_id, job, "snapshot", job.at_ms)
+
+    def _forget_first(self) -> None:
+        _, job_id = self._finished.popleft()
+        del self._jobs[job_id]
 
     def _finish(self, unit: _Unit) -> None:
         unit.fraction, unit.running, unit.done = 1.0, False, True

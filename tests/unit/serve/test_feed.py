@@ -12,7 +12,7 @@ from cluster.settings import Settings
 from pipelines.jobs.errors import UnknownError
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import State
-from serve.feed import QUEUE, Feed, parse_since
+from serve.feed import LATEST_DONE, QUEUE, Feed, parse_since
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +241,19 @@ def test_the_newest_event_of_a_job_is_at_hand(play):
         await wait_until(lambda: scene.feed.latest(scene.job))
         assert (scene.feed.latest(scene.job) or {})["state"] == "running"
         assert scene.feed.latest("none") is None
+
+    play(body)
+
+
+def test_of_jobs_that_succeeded_only_the_newest_events_are_at_hand(play):
+    async def body(scene: Scene) -> None:
+        scene.registry.state("stopped", "cancelled")
+        for number in range(LATEST_DONE + 1):
+            scene.registry.state(f"short-{number}", "succeeded")
+        await wait_until(lambda: scene.feed.latest(f"short-{LATEST_DONE}"))
+        assert scene.feed.latest("short-0") is None
+        assert scene.feed.latest("short-1")
+        assert (scene.feed.latest("stopped") or {})["state"] == "cancelled"
 
     play(body)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.jobs.board import KEEP_FINISHED_S, MIN_GAP_S, RING, SILENT_S, TAIL, ProgressBoard
+from pipelines.jobs.board import KEEP_FINISHED, KEEP_FINISHED_S, MIN_GAP_S, RING, SILENT_S, TAIL, ProgressBoard
 from pipelines.jobs.models import Needs, Plan, Progress, Unit, rfc3339
 from pipelines.jobs.registry import weights_of
 
@@ -480,6 +480,31 @@ def test_a_finished_job_is_forgotten_after_a_while(board):
     assert board.knows("job")
     board.due(AT, now=10.1 + KEEP_FINISHED_S)
     assert not board.knows("job")
+
+
+def test_of_finished_jobs_only_the_newest_are_kept(board):
+    board.state("failed", "failed", AT, now=1.0)
+    for number in range(KEEP_FINISHED - 1):
+        board.state(f"short-{number}", "succeeded", AT, now=2.0)
+    assert board.knows("failed")
+    board.state("job", "succeeded", AT, now=3.0)
+    assert not board.knows("failed")
+    assert newest(board)["state"] == "succeeded"
+
+
+def test_an_end_that_is_told_twice_counts_once(board):
+    for _ in range(KEEP_FINISHED + 1):
+        board.state("job", "succeeded", AT, now=1.0)
+    assert board.knows("job")
+    board.due(AT, now=1.1 + KEEP_FINISHED_S)
+    assert not board.knows("job")
+
+
+def test_the_end_of_a_job_tells_how_far_it_came(board):
+    board.report(report(0.2), AT, now=1.0)
+    board.report(report(0.8), AT, now=1.01)
+    board.state("job", "failed", AT, now=1.02)
+    assert newest(board)["progress"] == 0.4
 
 
 def test_a_job_s_ring_is_bounded(board):
