@@ -30,6 +30,8 @@ EnvFile = Annotated[str, _form(r"(?:~/|/)?[A-Za-z0-9._/-]+")]
 Group = Annotated[str, _form(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,88}[A-Za-z0-9_-]")]
 Uuid = Annotated[str, _form(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")]
 Profile = Annotated[str, _form(r"arn:aws[a-z-]*:iam::[0-9]{12}:instance-profile/[A-Za-z0-9+=,.@/_-]+")]
+Container = Annotated[str, _form(r"[a-z0-9](?:-?[a-z0-9]){2,62}"), Field(max_length=63)]
+ServiceAccount = Annotated[str, _form(r"[a-z0-9][a-z0-9-]{0,62}@[a-z0-9.-]+\.gserviceaccount\.com")]
 MachineImage = Annotated[str, _form(r"ami-[0-9a-f]{8,17}")]
 Size = Annotated[str, _form(r"[1-9][0-9]{0,5}(?:Mi|Gi|Ti)")]
 
@@ -88,6 +90,24 @@ class Gcp(RayUp):
 
     zone: Place = Field(description="Of the region.")
     project: Place = Field(description="Id of the project.")
+    bucket: Bucket | None = Field(None, description="Google Cloud Storage: jobs may read and write all of it.")
+    worker_account: ServiceAccount | None = Field(
+        None, description="Service account of machines that work: reads and writes the bucket."
+    )
+
+    @model_validator(mode="after")
+    def _readable(self) -> "Gcp":
+        if (self.bucket is None) is not (self.worker_account is None):
+            raise ValueError("a bucket needs worker_account, and the account a bucket")
+        return self
+
+    def roots(self) -> list[str]:
+        return [*([f"gs://{self.bucket}/"] if self.bucket else []), *super().roots()]
+
+    def values(self) -> dict[str, str]:
+        account = {"email": self.worker_account, "scopes": ["https://www.googleapis.com/auth/cloud-platform"]}
+        access = f"serviceAccounts: [{json.dumps(account)}]" if self.worker_account else "# no service account"
+        return {**super().values(), "worker_access": access}
 
 
 class Azure(RayUp):
@@ -95,6 +115,12 @@ class Azure(RayUp):
 
     resource_group: Group = Field(description="Is made where there is none.")
     subscription: Uuid = Field(description="Id of the subscription.")
+    container: Container | None = Field(
+        None, description="Of the account MEDIARAY_AZURE_ACCOUNT: jobs may read and write all of it."
+    )
+
+    def roots(self) -> list[str]:
+        return [*([f"az://{self.container}/"] if self.container else []), *super().roots()]
 
 
 class Kubernetes(Platform):

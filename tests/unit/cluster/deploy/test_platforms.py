@@ -24,8 +24,12 @@ AWS = Aws(
     head_profile="arn:aws:iam::123456789012:instance-profile/head",
     worker_profile="arn:aws:iam::123456789012:instance-profile/work",
 )
-GCP = Gcp(**RAY_UP, zone="europe-west3-a", project="films-1234")
-AZURE = Azure(**RAY_UP, resource_group="films", subscription="01234567-89ab-cdef-0123-456789abcdef")
+ON_GCP = {**RAY_UP, "zone": "europe-west3-a", "project": "films-1234"}
+WORKER = "work@films-1234.iam.gserviceaccount.com"
+GCP = Gcp(**ON_GCP, bucket="films", worker_account=WORKER)
+AZURE = Azure(
+    **RAY_UP, resource_group="films", subscription="01234567-89ab-cdef-0123-456789abcdef", container="films-in"
+)
 CLOUDS = pytest.mark.parametrize("cloud", [AWS, GCP, AZURE], ids=["aws", "gcp", "azure"])
 KUBERNETES = Kubernetes(
     image="registry.example/mediaray@sha256:" + "0a" * 32, bucket="films", host="media.example", min_workers=1
@@ -69,6 +73,47 @@ def test_what_is_to_be_read_and_written_reaches_the_server_as_json(cloud):
     (line,) = [line for line in config(cloud)["head_start_ray_commands"] if "MEDIARAY_ROOTS" in line]
     (roots,) = re.findall(r" MEDIARAY_ROOTS='([^']*)'", line)
     assert json.loads(roots) == cloud.roots()
+
+
+@pytest.mark.parametrize(
+    ("cloud", "root"), [(AWS, "s3://films.example/"), (GCP, "gs://films/"), (AZURE, "az://films-in/")]
+)
+def test_a_cloud_s_own_storage_is_a_root(cloud, root):
+    assert cloud.roots() == [root, "/mnt/mediaray/media"]
+
+
+def test_without_a_bucket_media_lies_on_the_share_alone():
+    plain = Gcp(**ON_GCP)
+    validate_config(prepare_config(config(plain)))
+    assert plain.roots() == ["/mnt/mediaray/media"]
+
+
+def test_only_machines_that_work_get_the_account_that_reads_the_bucket():
+    types = config(GCP)["available_node_types"]
+    accounts = {name: kind["node_config"].get("serviceAccounts") for name, kind in types.items()}
+    assert accounts["head"] is None  # Ray gives it one of its own
+    assert [each["email"] for name in ("spot", "on_demand") for each in accounts[name]] == [WORKER, WORKER]
+
+
+@pytest.mark.parametrize("given", [{"bucket": "films"}, {"worker_account": WORKER}])
+def test_a_bucket_that_no_machine_could_read_is_refused(given):
+    with pytest.raises(ValidationError, match="needs worker_account"):
+        Gcp(**ON_GCP, **given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (Gcp, "worker_account", "me@example.com"),
+        (Gcp, "worker_account", f"{WORKER}\n"),
+        (Gcp, "bucket", "films/*"),
+        (Azure, "container", "Films"),
+        (Azure, "container", "a--b"),
+    ],
+)
+def test_storage_is_named_as_its_cloud_names_it(kind, field, value):
+    with pytest.raises(ValidationError, match=field):
+        kind(**{**(GCP if kind is Gcp else AZURE).model_dump(), field: value})
 
 
 @pytest.mark.parametrize("file", sorted({platform.file for platform in PLATFORMS.values()}))
