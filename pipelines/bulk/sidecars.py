@@ -7,7 +7,7 @@ its folder and those above, up to the one that was imported. What is nearer coun
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ _TABLE, _SUFFIXES = "metadata.csv", (".nfo", ".json")
 _READ, _PROBE = "pipelines.media.collecting.sidecars:read_sidecar", "pipelines.media.probing.probe:probe"
 _FILE = "file"  # the origin of a field that the file itself has
 _BATCH = 256
+_ROWS_HELD = 1024  # of the files, as objects, of which there may be a million
 _NEEDS = Needs(cpus=1, max_cpus=1, seconds=2.0, memory_bytes=256 << 20)
 
 
@@ -81,7 +82,7 @@ def read_sidecars(
         there = pc.and_(pc.equal(files["state"], "present"), pc.not_equal(files["kind"], "other"))
         files = files.filter(there if among is None else pc.and_(there, pc.is_in(files["identity"], among)))
         files = files.sort_by("uri")
-        found = list(_found(files.to_pylist()))
+        found = list(_found(row for some in files.to_batches(_ROWS_HELD) for row in some.to_pylist()))
         through, tried = earlier_tries(table.read(of_tries("identity")), "identity", "failed", began(bench, task.key))
         todo = [
             row
@@ -120,7 +121,7 @@ def _stamp_in(result: str | None) -> str:
     return told
 
 
-def _found(files: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _found(files: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """The files that have side-cars, each content once; ``sidecars`` in the order in which they are to count."""
     listings: dict[str, dict[str, tuple[str, str]]] = {}
     seen: set[str] = set()
