@@ -1,6 +1,8 @@
 """``make load``: many people at once on a server that encodes; past its limit; and against work in the request.
 
-python -m tests.load [users | watchers | stress | baseline]… [--scale S] [--users N] [--trial] [--folder DIR]
+python -m tests.load [users | watchers | stress | baseline | soak]… [--scale S] [--users N] [--trial] [--folder DIR]
+
+``soak`` is done only where it is named: ten thousand jobs one after another take half an hour.
 
 Starts a server of its own on loopback, and writes ``report.md`` with plots. Ends with 1 where a bar is missed, with 2
 where a request or a job failed, or an event was lost.
@@ -11,7 +13,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.live_server import LiveServer, live_server
@@ -20,10 +22,12 @@ from tests.load.crowd import Given, crowd
 from tests.load.helpers import cancel_all
 from tests.load.material import material
 from tests.load.report import Section
+from tests.load.soak import Lot, soak
 from tests.load.stress import stress
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "load"
-PROFILES = ("users", "watchers", "stress", "baseline")
+DEFAULT = ("users", "watchers", "stress", "baseline")
+PROFILES = (*DEFAULT, "soak")
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,16 @@ class Size:
     clips: int = 40
     photos: int = 60
     pause: float = 1.0  # of the time that people think
+    soak: Lot = field(default_factory=lambda: Lot(warm_up=500, probes=10_000, transcodes=500))
 
     def scaled(self, by: float) -> "Size":
-        return replace(self, seconds=self.seconds * by, stress_s=self.stress_s * by, steps_scale=by)
+        return replace(
+            self,
+            seconds=self.seconds * by,
+            stress_s=self.stress_s * by,
+            steps_scale=by,
+            soak=self.soak.scaled(by),
+        )
 
 
 _TRIAL = Size(
@@ -60,6 +71,7 @@ _TRIAL = Size(
     clips=4,
     photos=6,
     pause=0.02,
+    soak=Lot(warm_up=10, probes=28, transcodes=2, settle_s=0.0),
 )
 
 
@@ -67,8 +79,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="make load", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("profiles", nargs="*", metavar="PROFILE", help=f"which of {', '.join(PROFILES)}; default all")
-    parser.add_argument("--scale", type=float, default=1.0, help="all durations times this")
+    parser.add_argument(
+        "profiles", nargs="*", metavar="PROFILE", help=f"which of {', '.join(PROFILES)}; default all but soak"
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="all durations, and jobs of soak, times this")
     parser.add_argument("--users", type=int, default=Size.users, help="people, and sockets of the watchers")
     parser.add_argument("--trial", action="store_true", help="five people for three seconds; no bar counts")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"of the report; default {FOLDER}")
@@ -80,7 +94,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     size = _TRIAL if given.trial else replace(Size(), users=given.users).scaled(given.scale)
     given.folder.mkdir(parents=True, exist_ok=True)
-    sections = run(set(given.profiles) or set(PROFILES), size, given.folder)
+    sections = run(set(given.profiles) or set(DEFAULT), size, given.folder)
     print(f"\nThe report is {given.folder / 'report.md'}")
     if any(section.failures for section in sections):
         return 2
@@ -97,6 +111,7 @@ def run(chosen: set[str], size: Size, folder: Path) -> list[Section]:
         "users": lambda server: crowd(server, made, calm),
         "stress": lambda server: [stress(server, made, size.scripts, min(size.users, 100), size.stress_s, size.pause)],
         "baseline": lambda server: [comparison.baseline(server, made, steps)],
+        "soak": lambda server: [soak(server, made, size.soak)],
     }
     if watchers:
         chosen = chosen - {"watchers"} | {"users"}

@@ -29,9 +29,10 @@ _FEW_PHOTOS = 16
 _numbers = itertools.count()  # of the files that helpers get and leave
 _KINDS = {
     **PROCESSES,
+    "worker": re.compile(r"^ray::(transcode:|IDLE)"),
     "interactive child": re.compile(r"-m pipelines\.media\.child"),
     "reporter of the load": re.compile(r"^ray::report"),
-    "Ray and Serve": re.compile(r"gcs_server|raylet|ray/dashboard|ray/_private|^ray::"),
+    "Ray and Serve": re.compile(r"gcs_server|raylet|ray/dashboard|ray/autoscaler|ray/_private|^ray::"),
 }
 
 
@@ -205,13 +206,26 @@ def cancel_all(server: LiveServer) -> None:
         until(lambda: not active(client), _START_S, lambda: "jobs aren't cancelled")
 
 
+def processes(server: LiveServer) -> dict[psutil.Process, str]:
+    """Each process of the server, and what it is."""
+    found = {}
+    for process in [*server.tree(), psutil.Process(server.process.pid if server.process else 0)]:
+        try:
+            command = " ".join(process.cmdline())
+        except psutil.ZombieProcess:
+            command = ""
+        except psutil.Error:  # it has just ended
+            continue
+        found[process] = next((kind for kind, pattern in _KINDS.items() if pattern.search(command)), "others")
+    return found
+
+
 def cpu_seconds(server: LiveServer) -> dict[int, tuple[str, float]]:
     """CPU time of each process of the server so far, and what it is."""
     found = {}
-    for process in [*server.tree(), psutil.Process(server.process.pid if server.process else 0)]:
+    for process, kind in processes(server).items():
         with contextlib.suppress(psutil.Error):
-            command, times = " ".join(process.cmdline()), process.cpu_times()
-            kind = next((kind for kind, pattern in _KINDS.items() if pattern.search(command)), "others")
+            times = process.cpu_times()
             found[process.pid] = kind, times.user + times.system
     return found
 

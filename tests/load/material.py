@@ -11,6 +11,7 @@ from tests.clips import make_clip
 from tests.live_server import settled
 from tests.media_factory import rich_film
 
+SHORT_S = 1
 _SEED = 6
 _SIDES = ((1600, 1067), (1067, 1600), (1280, 960))
 _NOISE = 4.0  # levels: what a camera adds
@@ -18,13 +19,17 @@ _NOISE = 4.0  # levels: what a camera adds
 
 @dataclass(frozen=True)
 class Material:
-    """``film``, of ``film_s``, is transcoded; ``clips`` are asked about; ``photos`` have one to two megapixels."""
+    """``film``, of ``film_s``, is transcoded; ``clips`` are asked about; ``photos`` have one to two megapixels.
+
+    ``short`` lasts ``SHORT_S`` and has 160x90 pixels: what is done with it takes about as long as any job does.
+    """
 
     folder: Path
     film: Path
     film_s: float
     clips: tuple[Path, ...]
     photos: tuple[Path, ...]
+    short: Path
 
 
 def material(folder: Path, film_s: int, clips: int, photos: int) -> Material:
@@ -38,6 +43,7 @@ def material(folder: Path, film_s: int, clips: int, photos: int) -> Material:
         tuple(
             _made(folder / f"photo-{number:02}.jpg", lambda path, n=number: _photo(path, n)) for number in range(photos)
         ),
+        _made(folder / "short.mkv", lambda path: make_clip(path, seconds=SHORT_S, width=160, height=90)),
     )
 
 
