@@ -133,13 +133,6 @@ class Settings(BaseSettings):
             raise ValueError("az:// among the roots needs the name of an account: MEDIARAY_AZURE_ACCOUNT")
         return self
 
-    @field_validator("host")
-    @classmethod
-    def _loopback(cls, host: str) -> str:
-        if host not in ("127.0.0.1", "localhost", "::1"):
-            raise ValueError("only loopback (127.0.0.1) is allowed as long as there are no API keys")
-        return host
-
     @model_validator(mode="after")
     def _replicas_in_order(self) -> Self:
         if self.most_api_replicas < self.api_replicas:
@@ -148,6 +141,13 @@ class Settings(BaseSettings):
                 "number of replicas"
             )
         return self
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("only loopback (127.0.0.1) is allowed as long as there are no API keys")
+        return host
 
     @field_validator("webhook_urls")
     @classmethod
@@ -172,16 +172,16 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def most_api_replicas(self) -> int:
+        return self.api_replicas if self.api_replicas_max is None else self.api_replicas_max
+
+    @property
     def webhooks_signed(self) -> bool:
         """Whether there is something to sign webhooks with: else none is sent."""
         return self.webhook_secret is not None or self.webhook_secret_file is not None
 
     def current_webhook_secrets(self) -> list[str]:
         """The secrets, the newest first; of a file, as it is now. Raises OSError, ValueError."""
-    @property
-    def most_api_replicas(self) -> int:
-        return self.api_replicas if self.api_replicas_max is None else self.api_replicas_max
-
         if self.webhook_secret_file is not None:
             return webhook_secrets(self.webhook_secret_file.read_text())
         return webhook_secrets(self.webhook_secret.get_secret_value()) if self.webhook_secret else []

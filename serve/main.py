@@ -56,10 +56,10 @@ APPLICATION = "mediaray"
 _EDGE_TIMEOUT_S = 2.0
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 _NEXT_PROXY_LIMIT_S = 60.0
-# What goes on in the dispatcher's process.
 _LOOK_BACK_S = 15.0  # the mean of so long counts; replicas tell what they have every 10 s, which has to be less
 _SCALE_UP_S = 5.0
 _SOCKETS_LEAVE_S = 30.0
+# What goes on in the dispatcher's process.
 _BESIDE = ("serve.watching", "serve.scheduled_backups", "serve.webhooks", "serve.alerts")
 _log = logging.getLogger("mediaray.up")
 
@@ -168,12 +168,11 @@ def edge_application(settings: Settings, urls: RedisUrls, token: str) -> ray_ser
         health_check_period_s=2,
         health_check_timeout_s=10,
         graceful_shutdown_wait_loop_s=0.1,
-    )(ray_serve.ingress()(Edge))
         **_replicas(settings),
+    )(ray_serve.ingress()(Edge))
     return deployment.bind(settings, urls, token)
 
 
-class Edge:
 def _replicas(settings: Settings) -> dict[str, Any]:
     """How many replicas there are, and how long one that goes waits for its sockets, which never end by themselves.
 
@@ -192,6 +191,7 @@ def _replicas(settings: Settings) -> dict[str, Any]:
     return {"autoscaling_config": scaling, "graceful_shutdown_timeout_s": _SOCKETS_LEAVE_S}
 
 
+class Edge:
     """One replica."""
 
     def __init__(self, settings: Settings, urls: RedisUrls, token: str) -> None:
