@@ -21,13 +21,13 @@ Format = Literal["text", "json"]
 MOST_BYTES = 10 << 20
 _KEPT = 3
 _EVERY_S = 60.0
-_ABOUT = ("job", "unit", "operation", "code")
+_ABOUT = ("job", "unit", "operation", "code", "trace_id")
 _about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
 
 
 @contextlib.contextmanager
 def about(**of: str) -> Iterator[None]:
-    """Lines that this thread, or task, writes meanwhile are about this: ``job``, ``unit``, ``operation``."""
+    """Lines that this thread, or task, writes meanwhile are about this: ``job``, ``unit`` and so on."""
     token = _about.set({**(_about.get() or {}), **of})
     try:
         yield

@@ -1,5 +1,6 @@
 """Every setting, in one place. Read once by the entry points and passed down."""
 
+import os
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -12,6 +13,7 @@ from cluster.stores import StoreAddresses
 from cluster.webhook_urls import webhook_secrets, webhook_url
 
 _ENDPOINT = r"^https?://[^/@?#]+/?$"
+_COLLECTOR = r"^https?://[^/@?#\s]+(/[^?#\s]*)?$"
 WebhookEvent = Literal["job.succeeded", "job.failed", "job.cancelled", "alert.firing", "alert.resolved"]
 _WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 
@@ -56,6 +58,11 @@ class Settings(BaseSettings):
         None, min_length=16, description="A token that is good for GET /v1/metrics and nothing else, for Prometheus."
     )
     log_format: Literal["text", "json"] = Field("text", description="Of the lines in logs/.")
+    otlp_endpoint: str | None = Field(
+        default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        pattern=_COLLECTOR,
+        description="Where traces are sent, by OTLP over HTTP. Default: OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere.",
+    )
 
     roots: tuple[str, ...] | None = Field(
         None,

@@ -11,6 +11,7 @@ import anyio
 import redis
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.telemetry import TelemetryConfig
 
 from cluster.checks import Check
 from pipelines.jobs.errors import UnknownError
@@ -50,6 +51,15 @@ MAX_KEY_LENGTH = 200
 _STORE_AWAY = (1013, "The job store is away. Connect again in a moment, with since.")
 _LOG_BLOCK_MS = 1_000  # below the store's time-out
 _CURSOR_PATTERN = r"^\d{1,15}(-\d{1,15})?$"
+_UNTRACED = (f"{V1}/health", f"{V1}/metrics")  # asked again and again
+# Requests are traced where the process is (cluster.tracing), and told nowhere else.
+_TRACES: TelemetryConfig = {
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+    "exclude": lambda scope: scope["type"] == "websocket" or scope["path"].startswith(_UNTRACED),
+}
 IdempotencyKey = Annotated[
     str | None,
     Header(max_length=MAX_KEY_LENGTH, description="The same key and body: the same job, for 24 hours."),
@@ -94,6 +104,7 @@ def build_app(
         docs_url=None,  # its page loads scripts of third parties
         redoc_url=None,
         openapi_url=f"{V1}/openapi.json",
+        telemetry=_TRACES,
     )
     handle_errors(app)
     app.include_router(_jobs(jobs, feed), prefix=V1)

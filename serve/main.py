@@ -28,6 +28,7 @@ from cluster.near_cache import NearCache
 from cluster.node_classes import NodeClass, node_classes
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
+from cluster.tracing import trace_to
 from pipelines.bulk.upkeep import identities
 from pipelines.jobs.actors import replace_other_version, start_dispatcher, start_registry
 from pipelines.jobs.media_service import MediaService
@@ -205,6 +206,7 @@ def replica_app(settings: Settings, urls: RedisUrls, token: str) -> ASGIApp:
     """The application of one replica, with everything it needs."""
     log_to(Home(settings.home).log, settings.log_format)
     push_to(urls.cache)
+    trace_to(settings.otlp_endpoint, "edge")
     tell_at_zero(catalogue().names())
     store = JobStore(urls.jobs, patience=_EDGE_PATIENCE, timeout_s=_EDGE_TIMEOUT_S)
     cache = Cache(urls.cache)

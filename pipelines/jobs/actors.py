@@ -13,6 +13,7 @@ from ray.actor import ActorHandle
 from cluster.home import Home
 from cluster.logs import log_to
 from cluster.metrics import push_to
+from cluster.tracing import trace_to
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.dispatcher import Dispatcher
 from pipelines.jobs.driver import Driver
@@ -33,6 +34,7 @@ class DispatcherActor:
         self._version = version
         log_to(Home(config.settings.home).log, config.settings.log_format)
         push_to(config.cache_url)
+        trace_to(config.settings.otlp_endpoint, "dispatcher")
         lanes, catalogue = RayLanes(config), Catalogue.load(modules)
         self._dispatcher = Dispatcher(config.settings, config.redis_url, catalogue, lanes)
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 from cluster.settings import Settings
+from cluster.tracing import trace_id
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.cleaning import clean_up_after, forget_old
 from pipelines.jobs.driver import Driver
@@ -235,7 +236,8 @@ class Dispatcher:
         tracked.land(name)
         if isinstance(report, Exception):
             of = {"job": tracked.job.id, "unit": name, "operation": tracked.job.operation}
-            _log.warning("a unit lost its place: %s", type(report).__name__, extra=of)
+            extra = {**of, **trace_id(tracked.job.trace)}
+            _log.warning("a unit lost its place: %s", type(report).__name__, extra=extra)
         if flight.through:
             name, fence = await self._catch_up(tracked, name, fence)
             tracked.cleaned_up = isinstance(report, UnitReport) and report.cleaned_up
@@ -397,7 +399,7 @@ class Dispatcher:
     async def _say_end(self, tracked: Tracked, state: State) -> None:
         end = end_of(self._settings, tracked, state)
         await self._store.move(self._epoch, tracked.job.id, state, owed=end.owed, **end.fields)
-        of = {"job": tracked.job.id, "operation": tracked.job.operation}
+        of = {"job": tracked.job.id, "operation": tracked.job.operation, **trace_id(tracked.job.trace)}
         code = {"code": end.failure.code} if end.failure else {}
         _log.info("a job %s", "was cancelled" if state == State.CANCELLED else state, extra={**of, **code})
         self._forget(tracked.job.id)

@@ -140,6 +140,7 @@ class Job(Value):
     """A job as the store has it. ``artifacts`` are the first that were made, of ``artifact_count``.
 
     ``cached``: its result is what an earlier job came to. ``webhook``: where its end is told, beside the settings' own.
+    ``trace``: the span it was submitted in, as ``cluster.tracing`` writes it.
     """
 
     id: str
@@ -162,6 +163,7 @@ class Job(Value):
     artifact_count: int = 0
     cached: bool = False
     webhook: str | None = None
+    trace: str | None = None
 
 
 class UnitStatus(BaseModel):

@@ -26,7 +26,7 @@ class UnitOrder:
     """One unit to do. ``fence`` is its lease's; ``module`` names the operation's module.
 
     ``cpus`` it may use, of them ``claimed_cpus`` alone; ``slots`` are the CPUs of the whole cluster; ``shared`` is the
-    plan's. ``through``: go on with what follows it.
+    plan's. ``through``: go on with what follows it. ``trace`` is the job's.
     """
 
     job_id: str
@@ -41,6 +41,7 @@ class UnitOrder:
     shared: dict[str, Any] = field(default_factory=dict)
     through: bool = False
     claimed_cpus: int = 0
+    trace: str | None = None
 
     @property
     def lease_name(self) -> str:

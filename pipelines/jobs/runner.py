@@ -16,6 +16,7 @@ from cluster.machine import Machine, this_machine
 from cluster.metrics import push_to
 from cluster.node_facts import NodeFacts, node_facts
 from cluster.node_metrics import watch_node
+from cluster.tracing import trace_to
 from pipelines.jobs.errors import BusyError, JobsError, job_error
 from pipelines.jobs.models import JobError, Plan
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
@@ -138,6 +139,7 @@ class RunnerActor(Runner):
         log_to(log, config.settings.log_format)
         keep_small(log)
         push_to(config.cache_url)
+        trace_to(config.settings.otlp_endpoint, "runner")
         watch_node(config.settings.home)
 
 

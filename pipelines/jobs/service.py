@@ -24,6 +24,7 @@ from cluster.object_paths import ObjectPath, is_object_uri
 from cluster.roots import Roots
 from cluster.settings import Settings
 from cluster.sources import check_object_folder, open_source
+from cluster.tracing import span, traceparent
 from cluster.webhook_urls import webhook_url
 from pipelines.jobs.asking import Asking
 from pipelines.jobs.catalogue import COLLECTION, Catalogue, Operation
@@ -89,28 +90,30 @@ class JobService:
         operation, params, output = self._checked(request)
         _check_webhook(request.webhook, self._settings)
         job_id = str(uuid7())
-        wanted = Submission(
-            id=job_id,
-            operation=operation.name,
-            sources=request.sources,
-            params=params,
-            priority=request.priority,
-            owner=owner,
-            created_at=int(time.time() * 1000),
-            targets=(str(output),) if output else (),
-            attempt=retry_of.attempt + 1 if retry_of else 1,
-            retry_of=retry_of.id if retry_of else None,
-            idempotency_key=idempotency_key,
-            fingerprint=_fingerprint(request),
-            webhook=request.webhook,
-        )
-        known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
-        if known is None:
-            await self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
-            if output and not retry_of:  # a retry's was accepted before
-                check_extension(operation, operation.params.model_validate(params), output, self.profiles())
-            known, _ = await self._store.submit(wanted)
-        return await self._store.get(known)
+        with span(f"submit {operation.name}", {"operation": operation.name}):
+            wanted = Submission(
+                id=job_id,
+                operation=operation.name,
+                sources=request.sources,
+                params=params,
+                priority=request.priority,
+                owner=owner,
+                created_at=int(time.time() * 1000),
+                targets=(str(output),) if output else (),
+                attempt=retry_of.attempt + 1 if retry_of else 1,
+                retry_of=retry_of.id if retry_of else None,
+                idempotency_key=idempotency_key,
+                fingerprint=_fingerprint(request),
+                webhook=request.webhook,
+                trace=traceparent(),
+            )
+            known = await self._store.known(owner, idempotency_key, wanted.fingerprint) if idempotency_key else None
+            if known is None:
+                await self._check_files(request, operation, output, overwrite=bool(params.get("overwrite")))
+                if output and not retry_of:  # a retry's was accepted before
+                    check_extension(operation, operation.params.model_validate(params), output, self.profiles())
+                known, _ = await self._store.submit(wanted)
+            return await self._store.get(known)
 
     async def plan(self, request: Request) -> Plan:
         """What would be done; a warning tells where ``submit`` would refuse its files.

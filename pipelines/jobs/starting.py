@@ -56,6 +56,7 @@ def order_of(start: Start, module: str, fence: int, *, slots: int, through: bool
         memory_bytes=start.memory_bytes,
         shared=plan.shared if plan else {},
         through=through,
+        trace=job.trace,
     )
 
 

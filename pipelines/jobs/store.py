@@ -64,6 +64,7 @@ class Submission:
     idempotency_key: str | None = None
     fingerprint: str = ""
     webhook: str | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class JobStore:
         Raises:
             ConflictError: the idempotency key came with another body, or another active job writes the same target.
         """
-        record = {
+        record: dict[str, Any] = {
             "v": SCHEMA_VERSION,
             "id": wanted.id,
             "operation": wanted.operation,
@@ -154,8 +155,9 @@ class JobStore:
             "attempt": wanted.attempt,
             "retry_of": wanted.retry_of,
             "targets": wanted.targets,
-            **({} if wanted.webhook is None else {"webhook": wanted.webhook}),
         }
+        given = {"webhook": wanted.webhook, "trace": wanted.trace}
+        record |= {name: value for name, value in given.items() if value is not None}
         key = f"{wanted.owner}:{wanted.idempotency_key}" if wanted.idempotency_key else ""
         answer, job_id, *rest = await self._run(
             "submit",

@@ -26,6 +26,7 @@ from cluster.locations import Location, location_of
 from cluster.logs import about, log_to
 from cluster.metrics import push_to
 from cluster.settings import Settings
+from cluster.tracing import span, trace_id, trace_to
 from pipelines.jobs.cached_results import CachedResults
 from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
 from pipelines.jobs.driver import Driver
@@ -47,6 +48,7 @@ from pipelines.jobs.workbench import Finished, Workbench
 
 CHILD_MODULE = "pipelines.media.child"
 _REPORT_S = 0.1
+_DROPPED = (UnitDroppedError, ChildKilledError)
 _log = logging.getLogger("mediaray.worker")
 
 
@@ -84,22 +86,28 @@ def do_unit(
                 minder.keep(order)  # from now on, while it waits for a child
                 keys += [order.unit.key] if order.unit.key else []
                 publishes = stage_of(order.unit.name) == "publish"
-                with _unstarted(settings) if publishes else lend() as child, minder.minding(child):
-                    began = time.monotonic()
-                    made = _do(config, order, child)
-                    took_s = time.monotonic() - began
-                following = _commit(config, order, store, made)
-    except (UnitDroppedError, ChildKilledError):
+                with _span_of(order):
+                    with _unstarted(settings) if publishes else lend() as child, minder.minding(child):
+                        began = time.monotonic()
+                        made = _do(config, order, child)
+                        took_s = time.monotonic() - began
+                    following = _commit(config, order, store, made)
+    except _DROPPED:
         return UnitReport("dropped")
     except Exception as error:  # noqa: BLE001 whatever went wrong becomes the unit's failure
         failure = job_error(error, order.unit.name)
-        of = {"job": order.job_id, "unit": order.unit.name, "code": failure.code}
+        of = {"job": order.job_id, "unit": order.unit.name, "code": failure.code, **trace_id(order.trace)}
         _log.warning("a unit failed", extra=of, exc_info=failure.code == "internal")
         return UnitReport("failed", failure)
     if not (order.through and made.last):
         return UnitReport("done", took_s=took_s)
     clean_up(settings, order.job_id, [], keys, artifacts=False)  # should that fail, the dispatcher has it done
     return UnitReport("done", cleaned_up=True)
+
+
+def _span_of(order: UnitOrder) -> AbstractContextManager[None]:
+    of = {"job": order.job_id, "unit": order.unit.name, "operation": _operation(order.module).name}
+    return span(f"unit {order.unit.name}", of, order.trace, _DROPPED)
 
 
 def _unstarted(settings: Settings) -> AbstractContextManager[MediaChild]:
@@ -133,7 +141,7 @@ def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Mad
 
 def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
     operation, stage_name = _operation(order.module), stage_of(order.unit.name)
-    of = about(job=order.job_id, unit=order.unit.name, operation=operation.name)
+    of = about(job=order.job_id, unit=order.unit.name, operation=operation.name, **trace_id(order.trace))
     needs = order.unit.needs
     with of, at_work(operation.name, "drive" if needs.drives else stage_name, child, needs.seconds) as work:
         return _done(config, order, operation, _bench(config, order, operation, child, work))
@@ -377,6 +385,7 @@ def _tell(config: WorkerConfig) -> None:
     """Have this process tell what it does, from its first unit on."""
     log_to(Home(config.settings.home).log, config.settings.log_format)
     push_to(config.cache_url)
+    trace_to(config.settings.otlp_endpoint, "worker")
 
 
 def warm_heavy(config: WorkerConfig) -> None:

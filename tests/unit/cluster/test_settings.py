@@ -112,3 +112,22 @@ def test_azure_s_blobs_need_the_name_of_an_account(setting):
 def test_an_endpoint_is_a_protocol_and_a_host(name, value):
     with pytest.raises(ValidationError):
         Settings(**{name: value})
+
+
+def test_traces_go_where_opentelemetry_s_own_variable_says_unless_ours_does(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    assert Settings().otlp_endpoint is None
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example.com/otlp")
+    assert Settings().otlp_endpoint == "https://collector.example.com/otlp"
+    monkeypatch.setenv("MEDIARAY_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    assert Settings().otlp_endpoint == "http://127.0.0.1:4318"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://hunter2@127.0.0.1", "http://", "http://a/?key=hunter2"],
+)
+def test_traces_go_to_a_url_without_secrets(endpoint):
+    with pytest.raises(ValidationError, match="otlp_endpoint") as refused:
+        Settings(otlp_endpoint=endpoint)
+    assert "hunter2" not in str(refused.value)
