@@ -7,7 +7,8 @@ ClusterError
 │   ├── ChildLimitError     it ran past its time or memory
 │   └── ChildFailedError    the media function raised: carries its code
 ├── StorageError            a path is outside the roots, missing, in the way, or the disk is full
-└── StartupError            something of ours can't start; the message says what to do
+├── StartupError            something of ours can't start; the message says what to do
+└── RayLostError            the Ray that this process belongs to is gone, and this process has to go, too
 """
 
 import signal
@@ -78,3 +79,7 @@ class StorageError(ClusterError):
 
 class StartupError(ClusterError):
     """Something of ours can't start; the message says what to do."""
+
+
+class RayLostError(ClusterError):
+    """The Ray that this process belongs to is gone: it can ask it for nothing more, nor join another."""

@@ -200,16 +200,16 @@ class Home:
         return True
 
     def end_leftovers(self) -> list[int]:
-        """End processes that an earlier server of this home started and left behind; returns their ids."""
-        ended = []
+        """End processes that a server of this home started and left behind; returns their ids."""
+        left = []
         for file in self.run.glob("*.pid"):
             with contextlib.suppress(OSError, ValueError):
                 record = json.loads(file.read_text())
                 if _alive(record):
-                    end_tree(record["pid"])
-                    ended.append(record["pid"])
+                    left.append(record["pid"])
             file.unlink(missing_ok=True)
-        return ended
+        end_tree(*left)
+        return left
 
 
 def write_private(path: Path, text: str) -> None:
@@ -220,13 +220,14 @@ def write_private(path: Path, text: str) -> None:
     Path(temporary).replace(path)
 
 
-def end_tree(pid: int, grace_s: float = 3.0) -> None:
-    """End a process and its children: SIGTERM, then SIGKILL after ``grace_s``."""
-    try:
-        process = psutil.Process(pid)
-        tree = [*process.children(recursive=True), process]
-    except psutil.NoSuchProcess:
-        return
+def end_tree(*pids: int, grace_s: float = 3.0) -> None:
+    """End processes and their children, all at once: SIGTERM, then SIGKILL after ``grace_s``."""
+    found: dict[psutil.Process, None] = {}
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            found |= dict.fromkeys([*process.children(recursive=True), process])
+    tree = list(found)
     for each in tree:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.send_signal(signal.SIGTERM)

@@ -1,13 +1,16 @@
 """Ray for one machine, private to this server; or a running cluster by address."""
 
+import atexit
 import contextlib
 import os
 import shutil
+import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.errors import StartupError
+from cluster.errors import RayLostError, StartupError
 from cluster.settings import Settings
 
 # Of every process of a node. Set before Ray is imported: Ray reads them then.
@@ -30,12 +33,13 @@ NODE_ENVIRONMENT = {
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",  # with fewer files it looks for new ones ten times a second
     # A worker that holds a warm child is worth keeping while it idles.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
-    # Of what a table needs that is put together, Arrow's own choice keeps far more: docs/decisions/0026.
-    "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
-}
     # glibc gives a process up to eight arenas for each CPU, and what a thread has freed in one of them is nothing to
     # the others: on two CPUs a runner, of a hundred threads, came to hold 20 MB that nothing was in.
     "MALLOC_ARENA_MAX": "2",
+    # Of what a table needs that is put together, Arrow's own choice keeps far more: docs/decisions/0026.
+    "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
+}
+_KNOCK_S = 2.0
 _LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
@@ -77,6 +81,7 @@ def connected(settings: Settings, folder: Path) -> Iterator[None]:
 
     Raises:
         StartupError: the cluster doesn't answer, or has nodes that don't reach a private Redis.
+        RayLostError: it is gone when it is to be left.
     """
     import ray
 
@@ -100,13 +105,52 @@ def connected(settings: Settings, folder: Path) -> Iterator[None]:
         check_reachable(settings, sum(node["Alive"] for node in ray.nodes()))  # type: ignore[no-untyped-call]
         yield
     finally:
-        ray.shutdown()
+        if ray_answers():
+            ray.shutdown()
+        else:
+            atexit.register(_end_at_once)
+            raise ray_lost(settings)
+
+
+def ray_lost(settings: Settings) -> RayLostError:
+    """What to say when Ray is gone."""
+    after = "" if settings.ray_address is None else ", after the head of the cluster"
+    return RayLostError(
+        "The Ray that this server ran on is gone, so it ends. No job is lost: they go on when the server is started "
+        f"again{after}."
+    )
+
+
+def _end_at_once() -> None:
+    """End this process before Ray's own clean-up, which would wait for what is gone, and then crash."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def check_reachable(settings: Settings, nodes: int) -> None:
     """Refuse a cluster of several nodes with a private Redis, which has no port. Raises StartupError."""
     if nodes > 1 and (settings.redis_url is None or settings.cache_url is None):
         raise StartupError("Other nodes must reach both Redises: set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL.")
+
+
+def ray_answers() -> bool:
+    """Whether the Ray that this process belongs to is still there: its tables, and the raylet of this node.
+
+    They are knocked at, no more: who asks Ray for something waits for them, up to a minute and longer.
+    """
+    import ray
+
+    node = ray._private.worker.global_worker.node
+    host, _, port = address().rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+        with socket.socket(socket.AF_UNIX) as raylet:
+            raylet.settimeout(_KNOCK_S)
+            raylet.connect(node.raylet_socket_name)  # type: ignore[union-attr]  # there is one while it is connected
+    except OSError:
+        return False
+    return True
 
 
 def keep_logs(folder: Path, target: Path) -> None:

