@@ -67,11 +67,22 @@ def open_file(target: Path, muxer: str, options: Mapping[str, str] | None = None
 
 def _muxer_options(plan: TranscodePlan) -> dict[str, str]:
     options = dict(_MUXER_OPTIONS.get(plan.container, {}))
-    time_base = plan.source.video.time_base if plan.source.video is not None else None
-    ticks = Fraction(time_base).denominator if time_base is not None else 0
-    if plan.container == "mp4" and _MOVIE_TICKS <= ticks <= _MAX_MOVIE_TICKS:
-        options["movie_timescale"] = str(ticks)  # a late start is kept in these; the default rounds it to 1 ms
+    if plan.container == "mp4":
+        options["movie_timescale"] = str(_movie_ticks(plan))
     return options
+
+
+def _movie_ticks(plan: TranscodePlan) -> int:
+    """What the edit lists of MP4 count by, in a second: where each track begins, and how long it is shown.
+
+    A whole number for each tick of the picture, whose late start is exact then; and two for each sample or more: in
+    milliseconds a last packet of a few samples would lie behind the end, and players leave it out.
+    """
+    video, rates = plan.source.video, [audio.sample_rate_hz for audio in plan.source.audio]
+    rates += [stream.audio.sample_rate_hz for stream in plan.kept if stream.audio]
+    fewest = max([_MOVIE_TICKS, *(2 * rate for rate in rates)])
+    ticks = Fraction(video.time_base).denominator if video is not None and video.time_base is not None else 1
+    return fewest if ticks > _MAX_MOVIE_TICKS else ticks * -(-fewest // ticks)
 
 
 @contextmanager

@@ -56,6 +56,15 @@ def test_long_still_frames_of_mp4_may_be_reordered(tmp_path: Path, transcoded: T
     assert factory.frame_times(target) == factory.frame_times(slides)
 
 
+@pytest.mark.parametrize("samples", [1, 10])
+def test_a_last_packet_of_a_few_samples_is_within_the_film(tmp_path: Path, transcoded: Transcode, samples: int) -> None:
+    film = factory.rich_film(tmp_path / "film.mkv", duration_s=1.5)
+    target, _ = transcoded(film, end=(46 * 1024 + samples) / factory.SAMPLE_RATE_HZ, **QUICK)
+    with av.open(str(target)) as output:
+        packets = [packet for packet in output.demux(audio=0) if packet.size]
+    assert (packets[-1].duration, len(packets)) == (samples, 48)  # one of them is the encoder's delay
+
+
 def test_a_late_picture_stays_late(tmp_path: Path, transcoded: Transcode) -> None:
     film = factory.rich_film(tmp_path / "late.mkv", video_start_s=0.52)
     target, _ = transcoded(film, **QUICK)
