@@ -9,6 +9,7 @@ the last seconds before it is killed is lost with it. A gauge counts as long as 
 import functools
 import json
 import logging
+import math
 import threading
 import time
 import uuid
@@ -65,23 +66,28 @@ class Pusher:
         return True
 
     def run(self) -> None:
-        """Send again and again, for as long as the process lives."""
-        away = False
+        """Send again and again, for as long as the process lives, whatever fails."""
+        before = "are sent again"
         while True:
             time.sleep(PUSH_S)
-            if self.push() is away:
-                away = not away
-                _log.info("metrics %s", "wait until the cache is back" if away else "are sent again")
+            error = None
+            try:
+                now = "are sent again" if self.push() else "wait until the cache is back"
+            except Exception as raised:  # of whatever is counted here: the rest is still to be told
+                now, error = "can't be told", raised
+            if now != before:
+                _log.log(logging.ERROR if error else logging.INFO, "metrics %s", now, exc_info=error)
+                before = now
 
     def _now(self) -> tuple[dict[Series, float], dict[Series, float]]:
-        """What was counted, and what gauges show other than 0."""
+        """What was counted, and what gauges show other than 0; NaN: it can't be told now."""
         counted: dict[Series, float] = {}
         shown: dict[Series, float] = {}
         for family in self._registry.collect():
             for sample in family.samples:
                 if family.type != "gauge":
                     counted[_series(sample)] = sample.value
-                elif sample.value:
+                elif sample.value and not math.isnan(sample.value):
                     shown[_series(sample)] = sample.value
         return counted, shown
 

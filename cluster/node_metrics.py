@@ -1,6 +1,7 @@
 """What a node has and what of ours lies on it: memory, disk, the folders of MEDIARAY_HOME. Its runner tells."""
 
 import functools
+import math
 import os
 import shutil
 import socket
@@ -33,8 +34,8 @@ def watch_node(home: Path) -> None:
     node = socket.gethostname()
     _MEMORY.labels(node).set_function(lambda: float(psutil.virtual_memory().total))
     _AVAILABLE.labels(node).set_function(lambda: float(psutil.virtual_memory().available))
-    _DISK.labels(node).set_function(lambda: float(shutil.disk_usage(home).total))
-    _FREE.labels(node).set_function(lambda: float(shutil.disk_usage(home).free))
+    _DISK.labels(node).set_function(lambda: disk_bytes(home)[0])
+    _FREE.labels(node).set_function(lambda: disk_bytes(home)[1])
     threading.Thread(target=_watch, args=(node, home), name="storage", daemon=True).start()
 
 
@@ -43,6 +44,15 @@ def _watch(node: str, home: Path) -> None:
         for folder in FOLDERS:
             _STORED.labels(node, folder).set(stored_bytes(home / folder))
         time.sleep(_EVERY_S)
+
+
+def disk_bytes(folder: Path) -> tuple[float, float]:
+    """Of the disk that it lies on, and what is free of it; NaN where it can't be reached, as a share that fails."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return math.nan, math.nan
+    return float(usage.total), float(usage.free)
 
 
 def stored_bytes(folder: Path) -> int:

