@@ -124,10 +124,11 @@ class Outbox(JobStore):
 
     async def forget_surplus(self) -> None:
         """Keep no more than so many in each state, the newest: the store must not fill."""
-        for delivery in await self._deliveries(await self._oldest("pending", MOST_PENDING)):
-            await self.settle(delivery, "failed", "too_many")
+        while ids := await self._oldest("pending", MOST_PENDING):
+            for delivery in await self._deliveries(ids):
+                await self.settle(delivery, "failed", "too_many")
         for state, most in (("failed", MOST_FAILED), ("delivered", MOST_DELIVERED)):
-            if ids := await self._oldest(state, most):
+            while ids := await self._oldest(state, most):
                 await self._run("forget", state, *ids)
 
     async def _oldest(self, state: str, beyond: int) -> list[str]:

@@ -386,6 +386,23 @@ def test_no_more_is_kept_than_so_many(post, monkeypatch):
     post(body)
 
 
+def test_all_that_is_too_much_is_forgotten_however_much_it_is(post, monkeypatch):
+    monkeypatch.setattr(outbox_module, "_AT_ONCE", 2)
+    for most in ("MOST_PENDING", "MOST_FAILED", "MOST_DELIVERED"):
+        monkeypatch.setattr(outbox_module, most, 1)
+
+    async def body(office: Post) -> None:
+        for _ in range(14):
+            await office.end()
+        waiting, _ = await office.outbox.deliveries("pending", limit=14, cursor=None)
+        for each in waiting[:7]:
+            await office.outbox.settle(each, "delivered", "204")
+        await office.outbox.forget_surplus()
+        assert await office.outbox.owed_count() == {"pending": 1, "failed": 1, "delivered": 1}
+
+    post(body)
+
+
 # Receivers that a job names
 
 
