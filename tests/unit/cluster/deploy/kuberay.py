@@ -94,6 +94,7 @@ class Volume(_Strict):
 
 class PodSpec(_Strict):
     serviceAccountName: str
+    automountServiceAccountToken: bool = True
     terminationGracePeriodSeconds: int
     securityContext: PodSecurity
     containers: list[Container] = Field(min_length=1, max_length=1)

@@ -239,3 +239,12 @@ def test_the_api_answers_to_its_name_and_to_that_of_its_service():
     head = service.spec.rayClusterConfig.headGroupSpec.template.spec.containers[0]
     (hosts,) = [each.value for each in head.env if each.name == "MEDIARAY_ALLOWED_HOSTS"]
     assert {"media.example", "mediaray-serve-svc:8000"} <= set(json.loads(hosts))
+
+
+def test_workers_have_neither_the_account_of_the_head_nor_a_token():
+    """KubeRay lets the head's account change the cluster, for the autoscaler."""
+    (service,) = ray_services(documents(KUBERNETES))
+    cluster = service.spec.rayClusterConfig
+    (worker,) = cluster.workerGroupSpecs
+    assert worker.template.spec.serviceAccountName != cluster.headGroupSpec.template.spec.serviceAccountName
+    assert not worker.template.spec.automountServiceAccountToken
