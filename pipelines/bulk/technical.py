@@ -5,6 +5,8 @@ from dataclasses import dataclass
 # What results hold: a document, by the operations that tell it and its place in their results.
 DOCUMENTS = {
     "media": (("probe", "$"), ("inspect", "$.probe")),
+    # By itself, since not every ``probe`` listens; of the first sound.
+    "sound": (("probe", "$.sound.tracks[0]"), ("inspect", "$.probe.sound.tracks[0]")),
     "quality": (("quality", "$"), ("inspect", "$.quality")),
     "validation": (("validate", "$"), ("inspect", "$.validation")),
     "analysis": (("image-analyze", "$"),),
@@ -15,14 +17,13 @@ DOCUMENTS = {
         *(("image-convert", "$.source"), ("image-enhance", "$.source")),
     ),
 }
-# Parts of the document ``media``: the picture of a film, which is no cover, its first sound, and what that sounds like.
+# Parts of the document ``media``: the picture of a film, which is no cover, and its first sound.
 PARTS = {
     "video": "list_filter(json_extract(media, '$.streams[*]'), lambda stream: "
     "json_extract_string(stream, '$.kind') = 'video' "
     "AND json_extract_string(stream, '$.attached_picture') IS DISTINCT FROM 'true')[1]",
     "audio": "list_filter(json_extract(media, '$.streams[*]'), lambda stream: "
     "json_extract_string(stream, '$.kind') = 'audio')[1]",
-    "sound": "json_extract(media, '$.sound.tracks[0]')",
 }
 
 

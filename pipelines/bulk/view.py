@@ -219,9 +219,11 @@ def _view(tasks: Mapping[str, Task]) -> str:
 
 
 def _document(tasks: Mapping[str, Task], places: tuple[tuple[str, str], ...]) -> str:
+    """What tells a document of a row first: of an operation's tasks, which may differ in what they tell, the newest."""
     told = [
-        f"CASE WHEN json_valid({name}_{_RESULT}) THEN json_extract({name}_{_RESULT}, '{path}') END"
-        for name, path in ((operation.replace("-", "_"), path) for operation, path in places)
-        if name in tasks
+        f"CASE WHEN json_valid({prefix}_{_RESULT}) THEN json_extract({prefix}_{_RESULT}, '{path}') END"
+        for operation, path in places
+        for prefix, task in tasks.items()
+        if task.operation == operation
     ]
     return f"coalesce({', '.join(told)})" if told else "NULL::JSON"

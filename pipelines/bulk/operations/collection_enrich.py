@@ -114,7 +114,8 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         return Outcome(result)
     tasks = _tasks(bench) + ([sidecar_task(bench.params.prefer)] if result.sidecars else [])
     collection = Collection.of_job(bench)
-    rows = [{"task": task.operation, **row} for task in tasks for row in failures(bench, collection, task)]
+    among = chosen(bench, collection, bench.params.where)
+    rows = [{"task": task.operation, **row} for task in tasks for row in failures(bench, collection, task, among)]
     report = failed_report(bench, rows)
     told = f"{result.failed} times something could not be found out of a file; {report.name} tells what and why."
     return Outcome(result, (report,), (told,))

@@ -94,7 +94,9 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     result = ProcessResult.model_validate(units[RUN].manifest)
     if not result.failed:
         return Outcome(result)
-    report = failed_report(bench, failures(bench, Collection.of_job(bench), _task(bench)))
+    collection = Collection.of_job(bench)
+    among = chosen(bench, collection, bench.params.where)
+    report = failed_report(bench, failures(bench, collection, _task(bench), among))
     told = f"{result.failed} of {result.files} files could not be done; {report.name} tells why."
     return Outcome(result, (report,), (told,))
 

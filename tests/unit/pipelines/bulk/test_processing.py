@@ -72,6 +72,15 @@ def test_a_disk_that_is_away_is_told_and_its_files_are_done_when_it_is_back(desk
     assert (again.done, again.known, again.failed, again.place_faults) == (1, 3, 1, 0)
 
 
+def test_only_failures_that_were_asked_for_are_told(desk, library, imported):
+    (library / "no picture.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture either")
+    settle(library)
+    imported()
+    assert process(desk).failed == 2
+    outcome = desk.do(OPERATION, "collection:all", **THUMBNAILS, where="path = 'broken.jpg'")
+    assert [row["uri"] for row in report(outcome, "failed.jsonl")] == [str(library / "broken.jpg")]
+
+
 def test_a_file_that_changed_since_its_import_isn_t_kept_as_failed(desk, library, imported, monkeypatch):
     monkeypatch.setattr("cluster.identity.SETTLED_S", -1.0)  # what was written this moment has a stamp, too
     imported()

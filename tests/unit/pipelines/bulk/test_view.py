@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from unit.pipelines.bulk.shelves import ANALYSIS, FILM, NOON, PICTURE, PROBE, row, shelf, tell
+from unit.pipelines.bulk.shelves import ANALYSIS, FILM, NOON, PICTURE, PROBE, SOUND, row, shelf, tell
 
 from pipelines.bulk.tasks import Task, task_of
 from pipelines.bulk.view import CollectionView, Query, selected, task_prefixes
@@ -82,15 +82,21 @@ def test_the_last_of_several_tasks_of_an_operation_has_its_name(tmp_path):
     assert told(collection, "a.mkv")["format"] == "new"
 
 
+def test_what_the_last_task_of_an_operation_doesn_t_tell_of_a_file_an_earlier_one_does(tmp_path):
+    collection = shelf(tmp_path)
+    tell(collection, task_of("probe", {"deep": True}), {"e.flac": {**SOUND, "container": "new"}})
+    assert [told(collection, each)["format"] for each in ("a.mkv", "e.flac")] == ["matroska,webm", "new"]
+    tell(collection, task_of("probe", {"packets": True}), {"e.flac": {**SOUND, "container": "newer", "sound": None}})
+    sound = told(collection, "e.flac")
+    assert (sound["format"], sound["loudness_lufs"]) == ("newer", -14.2)
+
+
 def test_results_are_told_as_json(tmp_path):
     assert len(asked(shelf(tmp_path), "(probe_result->>'$.tags.title') = 'Nosferatu'")) == 1
 
 
 def test_a_result_that_is_no_json_tells_nothing(tmp_path):
     collection = shelf(tmp_path, [row("c.jpg")])
-    tell(collection, task_of("image-analyze", {}), {"c.jpg": PICTURE})
-    part = tmp_path / "collections" / "shelf" / "results"
-    assert part.is_dir()
     tell(collection, task_of("image-analyze", {"frame": 1}), {"c.jpg": float("nan")})
     assert told(collection, "c.jpg")["format"] is None
 
