@@ -1,7 +1,7 @@
 """The dispatcher: a named actor that hands units of all running jobs to the cluster, and rebuilds itself from Redis.
 
 It does one thing at a time: everything that happens (a line of the log, a unit that came back, a tick) is put on one
-queue, and after each the next units are started. So no state needs a lock, and Redis has every change before Ray does.
+queue, and after some the next units are started. So no state needs a lock, and Redis has every change before Ray does.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from pipelines.jobs.tracking import Flight, Tracked
 from pipelines.jobs.work_metrics import MEDIA_SECONDS, RETURNED
 
 _TICK_S = 1.0
+_AT_ONCE = 100  # events that are dealt with before units are started
 _RETENTION_EVERY_S = 60.0
 _SILENT_S = 2.0
 _UNPLACED_S = 120.0  # Ray looks for room, or starts a process on a machine that is busy
@@ -71,7 +72,7 @@ class Dispatcher:
             self._spawn(self._tick())
             while True:
                 await self._do(await self._inbox.get())
-                while not self._inbox.empty():
+                for _ in range(min(self._inbox.qsize(), _AT_ONCE)):
                     await self._do(self._inbox.get_nowait())
                 await self._do(self._pump())
         except StaleLeaderError:
@@ -159,7 +160,15 @@ class Dispatcher:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
-            self._inbox.put_nowait(self._look_around())
+            looked = asyncio.Event()  # one at a time: while Redis is away they would pile up
+            self._inbox.put_nowait(self._look(looked))
+            await looked.wait()
+
+    async def _look(self, looked: asyncio.Event) -> None:
+        try:
+            await self._look_around()
+        finally:
+            looked.set()
 
     async def _take(self, entry: LogEntry) -> None:
         tracked = self._jobs.get(entry.job_id)

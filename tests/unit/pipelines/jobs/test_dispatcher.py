@@ -760,6 +760,43 @@ def test_what_fails_beside_the_queue_ends_the_dispatcher_and_a_new_one_goes_on(p
     play(body)
 
 
+def test_looks_don_t_pile_up_while_one_takes_long(play, monkeypatch):
+    monkeypatch.setattr("pipelines.jobs.dispatcher._TICK_S", 0.0)
+
+    async def body(scene: Scene) -> None:
+        looking, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def want(_cpus: int) -> None:
+            looking.set()
+            await goes_on.wait()
+
+        scene.lanes.want = want
+        async with scene.dispatcher() as dispatcher:
+            async with asyncio.timeout(10):
+                await looking.wait()
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert dispatcher._inbox.empty()
+            goes_on.set()
+
+    play(body)
+
+
+def test_units_are_started_though_something_happens_all_the_time(play):
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+
+            async def happen() -> None:
+                dispatcher._inbox.put_nowait(happen())
+                await asyncio.sleep(0)
+
+            dispatcher._inbox.put_nowait(happen())
+            await scene.submit()
+            await scene.lanes.start_of(1)
+
+    play(body)
+
+
 def test_a_job_deleted_while_old_ones_are_forgotten_harms_nothing(play, monkeypatch):
     async def body(scene: Scene) -> None:
         clean_up = scene.lanes.clean_up
