@@ -1,10 +1,12 @@
 """What a machine has, whatever its node is said to have."""
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.ray_cluster import usable_cpus
+import psutil
 
 GPU_ROLE = "gpu"  # of a node's label mediaray.io/role
 ROLE = "mediaray.io/role"
@@ -22,9 +24,27 @@ class Machine:
 
 def this_machine() -> Machine:
     """The one this process is on; of a container what it may use."""
-    from ray._common.utils import get_system_memory  # as Ray counts, with the limits of a container
+    return Machine(usable_cpus(), memory_bytes()[0], len(list(Path("/dev").glob("nvidia[0-9]*"))))
 
-    return Machine(usable_cpus(), get_system_memory(), len(list(Path("/dev").glob("nvidia[0-9]*"))))
+
+def usable_cpus() -> int:
+    """CPUs this process may use, by its affinity and, rounded up, by its container's quota."""
+    from ray._private.utils import _get_docker_cpus  # of cgroups v1 and v2
+
+    mine = len(os.sched_getaffinity(0))
+    quota = _get_docker_cpus(cpuset_file_name="")  # a set of CPUs is in the affinity
+    return mine if quota is None else max(1, min(mine, math.ceil(quota)))
+
+
+def memory_bytes() -> tuple[int, int]:
+    """What there is, and what of it can be had: of a container with a limit its own."""
+    from ray._common.utils import get_system_memory
+    from ray._private.utils import get_cgroup_mem_stats
+
+    host, total, contained = psutil.virtual_memory(), get_system_memory(), get_cgroup_mem_stats()
+    if contained is None or total >= host.total:
+        return total, host.available
+    return total, max(0, min(host.available, total - contained[0]))
 
 
 def contradictions(machine: Machine, resources: Mapping[str, float], labels: Mapping[str, str]) -> list[str]:

@@ -73,7 +73,7 @@ class Pusher:
             error = None
             try:
                 now = "are sent again" if self.push() else "wait until the cache is back"
-            except Exception as raised:  # of whatever is counted here: the rest is still to be told
+            except Exception as raised:  # noqa: BLE001 of whatever is counted here: the rest is still to be told
                 now, error = "can't be told", raised
             if now != before:
                 _log.log(logging.ERROR if error else logging.INFO, "metrics %s", now, exc_info=error)

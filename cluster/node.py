@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from cluster.errors import StartupError
 from cluster.home import Home
-from cluster.ray_cluster import NODE_ENVIRONMENT, usable_cpus
+from cluster.machine import usable_cpus
+from cluster.ray_cluster import NODE_ENVIRONMENT
 from cluster.settings import Settings
 
 # A unit takes up to about a minute, and a node that is stopped gets a minute (mediaray-node.service).

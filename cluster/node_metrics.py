@@ -9,9 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 from prometheus_client import Gauge
 
+from cluster.machine import memory_bytes
 from cluster.metrics import REGISTRY
 
 FOLDERS = ("artifacts", "backups", "cache", "collections", "fetched", "kept", "logs", "pictures", "redis", "scratch")
@@ -32,8 +32,8 @@ _STORED = Gauge(
 def watch_node(home: Path) -> None:
     """Have this process tell of its node from now on."""
     node = socket.gethostname()
-    _MEMORY.labels(node).set_function(lambda: float(psutil.virtual_memory().total))
-    _AVAILABLE.labels(node).set_function(lambda: float(psutil.virtual_memory().available))
+    _MEMORY.labels(node).set_function(lambda: float(memory_bytes()[0]))
+    _AVAILABLE.labels(node).set_function(lambda: float(memory_bytes()[1]))
     _DISK.labels(node).set_function(lambda: disk_bytes(home)[0])
     _FREE.labels(node).set_function(lambda: disk_bytes(home)[1])
     threading.Thread(target=_watch, args=(node, home), name="storage", daemon=True).start()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.errors import RayLostError, StartupError
+from cluster.machine import usable_cpus
 from cluster.settings import Settings
 
 # Of every process of a node. Set before Ray is imported: Ray reads them then.
@@ -165,7 +166,3 @@ def address() -> str:
     import ray
 
     return str(ray.get_runtime_context().gcs_address)
-
-
-def usable_cpus() -> int:
-    return len(os.sched_getaffinity(0))

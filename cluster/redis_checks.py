@@ -14,8 +14,11 @@ _FULL = 0.8
 _UNLIMITED = 0  # what Redis tells of a limit where there is none
 
 
-def store_check(url: str, fsync: str) -> Check:
-    """The job store: it answers, keeps each write as ``fsync`` says, never evicts, and can write to its disk."""
+def store_check(url: str, fsync: str, *, private: bool) -> Check:
+    """The job store: it answers, keeps each write as ``fsync`` says, never evicts, and can write to its disk.
+
+    One that isn't the server's own (``private``) is to have a limit, too.
+    """
     try:
         with redis.Redis.from_url(
             url, decode_responses=True, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S
@@ -36,6 +39,9 @@ def store_check(url: str, fsync: str) -> Check:
     if facts["maxmemory"] != _UNLIMITED and facts["used_memory"] > _FULL * facts["maxmemory"]:
         advice = "At its limit it refuses new jobs: raise maxmemory, or keep less. See MediarayStoreMemory."
         return Check("store", "warn", found, advice)
+    if facts["maxmemory"] == _UNLIMITED and not private:
+        advice = "It grows until its machine has no memory left, and MediarayStoreMemory can't warn. Set maxmemory."
+        return Check("store", "warn", f"{found}, no limit", advice)
     return Check("store", "ok", found)
 
 

@@ -17,6 +17,7 @@ from pipelines.jobs.backlog import Bound, Done, Needed, done_in, needed
 from pipelines.jobs.models import rfc3339
 from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.work_metrics import costs_of
+from serve.parts import answered
 
 MORE_NODES = (1, 2, 4)  # what is told without being asked
 MOST_NODES = 1000
@@ -118,9 +119,9 @@ class CapacityPage:
         self._queue, self._pushed, self._classes = queue, pushed, classes
 
     async def view(self, more: Sequence[int]) -> Capacity:
-        """``more``: for so many more nodes. Raises PartAwayError where the dispatcher doesn't answer."""
+        """``more``: for so many more nodes. Raises PartAwayError where the dispatcher or Ray doesn't answer in 2 s."""
         queue, counted, classes = await asyncio.gather(
-            self._queue(), asyncio.to_thread(self._pushed), asyncio.to_thread(self._classes)
+            answered(self._queue()), asyncio.to_thread(self._pushed), answered(asyncio.to_thread(self._classes))
         )
         return capacity_of(queue, counted or (), classes, more, datetime.now(UTC))
 

@@ -3,8 +3,8 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 
 from cluster.checks import Check, Status, worst
 from cluster.grants import current_roots
@@ -15,6 +15,7 @@ from cluster.redis_checks import cache_check, store_check, tables_check
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from cluster.unknown_settings import unknown_settings
+from serve.looks import Looks
 from serve.nodes import NodeAnswer
 from serve.scheduled_backups import backup_health
 from serve.views import BackupHealth
@@ -23,8 +24,7 @@ _LIMIT_S = 10.0
 _CLOCKS_S = 1.0  # how much clocks of nodes may differ
 _LITTLE, _FULL = 0.1, 0.02  # of a disk, free: as the alerts have it
 _DAY_S = 86_400.0
-_THREADS = 8  # of their own: what hangs is in the way of nothing but the next look
-AskNodes = Callable[[Executor], Awaitable[tuple[list[NodeAnswer], int]]]
+AskNodes = Callable[[Looks], Awaitable[tuple[list[NodeAnswer], int]]]
 
 
 class DeepHealth:
@@ -32,15 +32,16 @@ class DeepHealth:
 
     def __init__(self, settings: Settings, urls: RedisUrls, ask_nodes: AskNodes) -> None:
         self._settings, self._urls, self._ask_nodes = settings, urls, ask_nodes
-        self._pool = ThreadPoolExecutor(_THREADS, "look")
+        self._looks = Looks()
 
     async def checks(self) -> list[Check]:
         """All of them, side by side; what doesn't answer in 10 s is told as such."""
         settings = self._settings
         # A private store flushes as it was asked to.
-        fsync = settings.redis_fsync if settings.redis_url is None else "always"
+        private = settings.redis_url is None
+        fsync = settings.redis_fsync if private else "always"
         store, cache, tables, nodes, objects = await asyncio.gather(
-            self._looked("store", store_check, self._urls.jobs, fsync),
+            self._looked("store", partial(store_check, self._urls.jobs, fsync, private=private)),
             self._looked("cache", cache_check, self._urls.cache),
             self._looked("ray tables", tables_check, os.environ),
             self._nodes(),
@@ -51,7 +52,12 @@ class DeepHealth:
         return [store, cache, tables, *nodes, objects, backup, settings_check(unknown_settings(os.environ))]
 
     async def _nodes(self) -> list[Check]:
-        answers, gone = await self._ask_nodes(self._pool)
+        try:
+            answers, gone = await asyncio.wait_for(self._ask_nodes(self._looks), _LIMIT_S)
+        except TimeoutError:
+            return [
+                Check("nodes", "fail", f"Ray tells of none in {_LIMIT_S:.0f} s", "Is its head up, and not too busy?")
+            ]
         return [nodes_check(answers, gone), versions_check(answers), clocks_check(answers), disks_check(answers)]
 
     def _objects(self) -> Check:
@@ -61,9 +67,8 @@ class DeepHealth:
 
     async def _looked(self, name: str, look: Callable[..., Check], *arguments: object) -> Check:
         """What a look finds that may block; its thread is left alone where it takes too long."""
-        looking = asyncio.get_running_loop().run_in_executor(self._pool, look, *arguments)
         try:
-            return await asyncio.wait_for(looking, _LIMIT_S)
+            return await self._looks.look(name, _LIMIT_S, partial(look, *arguments))
         except TimeoutError:
             return Check(name, "fail", f"no answer in {_LIMIT_S:.0f} s", "Is it up, and reached from here?")
 

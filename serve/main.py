@@ -45,8 +45,9 @@ from serve.catalogue import catalogue
 from serve.deep_health import DeepHealth
 from serve.feed import Feed
 from serve.guard import accepted_hosts
-from serve.metrics import MetricsPage, PartAwayError
+from serve.metrics import MetricsPage
 from serve.nodes import ask_nodes
+from serve.parts import PartAwayError, answered
 from serve.scheduled_backups import backup_health
 from serve.signing import Signer
 from serve.views import V1, Health
@@ -280,8 +281,8 @@ def _health(settings: Settings, store: JobStore, jobs: JobService, media: MediaS
         except redis.RedisError:
             checks["store"] = "away"
         try:
-            await actor(DISPATCHER).idle_s.remote()
-        except (ValueError, ray.exceptions.RayError):
+            await answered(actor(DISPATCHER).idle_s.remote())
+        except (ValueError, ray.exceptions.RayError, PartAwayError):
             checks["dispatcher"] = "away"
         backup = backup_health(settings, datetime.now(UTC))
         if backup is not None and backup.state != "waiting":

@@ -25,11 +25,11 @@ from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.states import TERMINAL
 from pipelines.jobs.store import JobStore, Totals
 from serve.capacity import MORE_NODES, Capacity, capacity_of
+from serve.parts import PartAwayError, answered
 from serve.views import BackupHealth
 
 T = TypeVar("T")
 
-_ASK_S = 2.0  # of a part of the server, before it counts as away
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUESTS = Histogram(
     "mediaray_http_request_seconds",
@@ -202,13 +202,9 @@ class _Families(Collector):
 async def _had(asked: Awaitable[T]) -> T | None:
     """What a part answers; None: it's away."""
     try:
-        return await asyncio.wait_for(asked, _ASK_S)
-    except (PartAwayError, redis.RedisError, TimeoutError):
+        return await answered(asked)
+    except (PartAwayError, redis.RedisError):
         return None
-
-
-class PartAwayError(Exception):
-    """A part of the server isn't there to be asked."""
 
 
 def _of_store(totals: Totals, operations: Collection[str]) -> Iterator[Metric]:

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import ray
 from cluster.node_facts import NodeFacts, node_facts
 from pipelines.jobs.runner import CONTROL, runner_name
 from serve.actors import actor
+from serve.looks import Looks
 
 _ANSWER_S = 3.0
+_NODES_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -33,31 +35,46 @@ class NodeAnswer:
     resting: bool = False
 
 
-async def ask_nodes(home: Path, pool: Executor) -> tuple[list[NodeAnswer], int]:
+async def ask_nodes(home: Path, looks: Looks) -> tuple[list[NodeAnswer], int]:
     """Each node that is alive, and how many were there and are gone. A node with nothing to do has nobody to ask.
 
-    What may block runs in ``pool``.
+    Raises:
+        TimeoutError: Ray doesn't tell which there are.
     """
     own = ray.get_runtime_context().get_node_id()
-    nodes: list[Mapping[str, Any]] = await asyncio.get_running_loop().run_in_executor(pool, ray.nodes)
-    alive = [node for node in nodes if node["Alive"]]
-    answers = await asyncio.gather(*(_ask(node, home if node["NodeID"] == own else None, pool) for node in alive))
-    return sorted(answers, key=lambda each: each.name), len(nodes) - len(alive)
+    nodes, runners = await looks.look("nodes", _NODES_S, partial(_nodes, own))
+    answers = await asyncio.gather(
+        *(_ask(node, runner, home if node["NodeID"] == own else None, looks) for node, runner in runners)
+    )
+    return sorted(answers, key=lambda each: each.name), nodes - len(runners)
 
 
-async def _ask(node: Mapping[str, Any], own_home: Path | None, pool: Executor) -> NodeAnswer:
+def _nodes(own: str) -> tuple[int, Sequence[tuple[Mapping[str, Any], Any]]]:
+    """How many there are, and those alive, each with its runner; None: this one, or one that rests."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return len(nodes), [(node, _runner(node["NodeID"], own)) for node in nodes if node["Alive"]]
+
+
+def _runner(node: str, own: str) -> Any:
+    try:
+        return None if node == own else actor(runner_name(node))
+    except ValueError:  # no actor of that name
+        return None
+
+
+async def _ask(node: Mapping[str, Any], runner: Any, own_home: Path | None, looks: Looks) -> NodeAnswer:
     name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    if runner is None and own_home is None:
+        return NodeAnswer(name, silent="it rests: nothing of this server's runs there now", resting=True)
     asked = time.time()
     try:
         if own_home:
-            asking: Awaitable[NodeFacts] = asyncio.get_running_loop().run_in_executor(pool, node_facts, own_home)
+            facts = await looks.look("disks", _ANSWER_S, partial(node_facts, own_home))
         else:
-            asking = _facts_of(actor(runner_name(node["NodeID"])))
-        facts = await asyncio.wait_for(asking, _ANSWER_S)
-    except ValueError:  # no actor of that name
-        return NodeAnswer(name, silent="it rests: nothing of this server's runs there now", resting=True)
+            facts = await asyncio.wait_for(_facts_of(runner), _ANSWER_S)
     except TimeoutError:
-        return NodeAnswer(name, silent=f"no answer in {_ANSWER_S:.0f} s")
+        why = ": does a disk of its hang?" if own_home else ""
+        return NodeAnswer(name, silent=f"no answer in {_ANSWER_S:.0f} s{why}")
     except (ray.exceptions.RayError, AttributeError) as error:  # as of a runner of a version that can't be asked
         return NodeAnswer(name, silent=f"no answer ({type(error).__name__}): is another version of mediaray there?")
     answered = time.time()

@@ -16,7 +16,7 @@ from pipelines.jobs.errors import InvalidError, JobsError, wording
 from pipelines.jobs.service import RefusedError
 from pipelines.jobs.store import UnreadableRecordError
 from pipelines.media.errors import MediaError
-from serve.metrics import PartAwayError
+from serve.parts import PartAwayError
 
 RETRY_AFTER_S = 1
 _log = logging.getLogger("mediaray.edge")

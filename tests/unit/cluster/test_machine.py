@@ -1,7 +1,11 @@
-import pytest
+import os
+from functools import partial
 
-from cluster.machine import Machine, contradictions, this_machine
-from cluster.ray_cluster import usable_cpus
+import psutil
+import pytest
+import ray._private.utils as ray_utils
+
+from cluster.machine import Machine, contradictions, memory_bytes, this_machine, usable_cpus
 
 MACHINE = Machine(cpus=8, memory_bytes=16 << 30, gpus=1)
 
@@ -39,3 +43,32 @@ def test_this_machine_is_what_it_is():
     found = this_machine()
     assert found.cpus == usable_cpus()
     assert found.memory_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [("50000 100000", 1), ("250000 100000", 3), ("400000 100000", 4), ("1600000 100000", 8), ("max 100000", 8)],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_s_quota_bounds_its_cpus(tmp_path, monkeypatch, version, quota, cpus):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    names = ["quota", "period"] if version == 1 else ["max"]
+    texts = quota.replace("max", "-1").split() if version == 1 else [quota]
+    for name, text in zip(names, texts, strict=True):
+        (tmp_path / name).write_text(f"{text}\n")
+    of_container = partial(
+        ray_utils._get_docker_cpus,
+        cpu_quota_file_name=str(tmp_path / "quota"),
+        cpu_period_file_name=str(tmp_path / "period"),
+        cpu_max_file_name=str(tmp_path / "max"),
+    )
+    monkeypatch.setattr(ray_utils, "_get_docker_cpus", of_container)
+    assert usable_cpus() == cpus
+
+
+def test_a_container_with_a_limit_has_that_memory_and_what_it_left_of_it(monkeypatch):
+    limit = psutil.virtual_memory().total // 8
+    monkeypatch.setattr("ray._common.utils.get_system_memory", lambda: limit)
+    monkeypatch.setattr(ray_utils, "get_cgroup_mem_stats", lambda: (limit - 1000, limit))
+    assert memory_bytes() == (limit, 1000)
+    assert this_machine().memory_bytes == limit

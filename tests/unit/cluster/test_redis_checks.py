@@ -13,30 +13,37 @@ WRONG = "unix://:hunter2@"
 
 
 def test_a_store_that_keeps_each_write_is_well(start):
-    found = store_check(start(*DURABLE).url, "always")
+    found = store_check(start(*DURABLE).url, "always", private=True)
     assert (found.status, found.advice) == ("ok", "")
 
 
 def test_a_private_store_is_held_to_what_was_asked_for(start):
     server = start("appendonly yes", "appendfsync everysec")
-    assert store_check(server.url, "everysec").status == "ok"
-    found = store_check(server.url, "always")
+    assert store_check(server.url, "everysec", private=True).status == "ok"
+    found = store_check(server.url, "always", private=True)
     assert (found.status, "appendfsync always" in found.advice) == ("fail", True)
 
 
 def test_a_store_that_evicts_or_has_no_file_fails_with_what_to_set(start):
-    found = store_check(start("appendonly no", "maxmemory 100mb", "maxmemory-policy allkeys-lru").url, "always")
+    url = start("appendonly no", "maxmemory 100mb", "maxmemory-policy allkeys-lru").url
+    found = store_check(url, "always", private=False)
     assert found.status == "fail"
     for option in ("appendonly yes", "appendfsync always", "maxmemory-policy noeviction"):
         assert option in found.advice
 
 
 def test_a_store_near_its_limit_is_told(start):
-    found = store_check(start(*DURABLE, "maxmemory 1mb").url, "always")
+    found = store_check(start(*DURABLE, "maxmemory 1mb").url, "always", private=False)
     assert (found.status, "maxmemory" in found.advice) == ("warn", True)
 
 
-@pytest.mark.parametrize("check", [lambda url: store_check(url, "always"), cache_check])
+@pytest.mark.parametrize(("options", "status"), [([], "warn"), (["maxmemory 64mb"], "ok")])
+def test_a_store_of_one_s_own_without_a_limit_is_told(start, options, status):
+    found = store_check(start(*DURABLE, *options).url, "always", private=False)
+    assert (found.status, "Set maxmemory" in found.advice) == (status, status == "warn")
+
+
+@pytest.mark.parametrize("check", [lambda url: store_check(url, "always", private=False), cache_check])
 def test_one_that_isn_t_there_fails_without_its_password(check, short):
     found = check(f"{WRONG}{short}/none.sock")
     assert found.status == "fail"
@@ -46,7 +53,7 @@ def test_one_that_isn_t_there_fails_without_its_password(check, short):
 def test_a_wrong_password_is_told_as_one_and_not_shown(start, short):
     start(*DURABLE)
     wrong = f"{WRONG}{short}/redis.sock"
-    for found in (store_check(wrong, "always"), cache_check(wrong)):
+    for found in (store_check(wrong, "always", private=False), cache_check(wrong)):
         assert (found.status, "refuses the password" in found.found) == ("fail", True)
     for check in (check_durable, check_cache):
         with pytest.raises(StartupError, match="refuses the password") as refused:

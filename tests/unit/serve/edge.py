@@ -34,7 +34,8 @@ from serve.app import build_app
 from serve.capacity import CapacityPage
 from serve.feed import Feed
 from serve.guard import accepted_hosts
-from serve.metrics import MetricsPage, PartAwayError
+from serve.metrics import MetricsPage
+from serve.parts import PartAwayError
 from serve.signing import Signer
 from serve.views import BackupHealth, Health
 from serve.webhook_routes import webhook_routes
@@ -253,6 +254,8 @@ def make_edge(url: str, tmp_path: Path) -> Edge:
     async def queue() -> QueueFacts:
         if checks.get("dispatcher") == "away":
             raise PartAwayError
+        if checks.get("dispatcher") == "silent":
+            await asyncio.Event().wait()
         return facts_of(waiting, Capacity(), 0.0, 0.0)
 
     async def look() -> list[Check]:

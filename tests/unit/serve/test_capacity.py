@@ -76,8 +76,9 @@ def test_jobs_of_which_nothing_is_known_are_told(edge):
     assert value(edge, "mediaray_backlog_unknown_jobs") == 1
 
 
-def test_without_the_dispatcher_it_says_so(edge):
-    edge.checks["dispatcher"] = "away"
+@pytest.mark.parametrize("how", ["away", "silent"])
+def test_without_the_dispatcher_it_says_so(edge, how):
+    edge.checks["dispatcher"] = how
     answer = edge.client.get("/v1/capacity")
     assert problem(answer) == (503, "dispatcher_unavailable")
     assert answer.headers["retry-after"]

@@ -1,6 +1,7 @@
 """What is made of what nodes and backups tell; and how it is told by HTTP and by the command."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from serve.deep_health import (
     settings_check,
     versions_check,
 )
+from serve.looks import Looks
 from serve.nodes import NodeAnswer
 from serve.views import BackupHealth
 
@@ -123,7 +125,7 @@ def test_a_folder_that_is_gone_has_a_disk_of_no_size(tmp_path):
 
 
 def test_all_of_it_is_looked_at_though_some_of_it_is_away(private_redis, tmp_path):
-    async def ask(_pool):
+    async def ask(_looks):
         return [node("a"), SILENT], 0
 
     urls = RedisUrls(f"unix://{tmp_path}/none.sock", private_redis)
@@ -136,8 +138,41 @@ def test_all_of_it_is_looked_at_though_some_of_it_is_away(private_redis, tmp_pat
     assert all(each.advice for each in looked if each.status != "ok")
 
 
+def test_what_hangs_costs_one_thread_however_often_it_is_looked_at():
+    free, started, looks, begun = threading.Event(), threading.Event(), Looks(), []
+
+    def hang() -> str:
+        begun.append(1)
+        started.set()
+        free.wait()
+        return "back"
+
+    async def look() -> None:
+        for _ in range(40):
+            with pytest.raises(TimeoutError):
+                await looks.look("disks", 0.0, hang)
+        assert await looks.look("store", 60.0, lambda: "well") == "well"
+        await asyncio.to_thread(started.wait)
+        assert len(begun) == 1
+        free.set()
+        assert await looks.look("disks", 60.0, hang) == "back"
+
+    asyncio.run(look())
+
+
+def test_nodes_of_which_ray_tells_nothing_hold_up_nothing_else(private_redis, tmp_path, monkeypatch):
+    async def ask(_looks):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("serve.deep_health._LIMIT_S", 0.5)
+    looked = asyncio.run(DeepHealth(Settings(home=tmp_path), RedisUrls(private_redis, private_redis), ask).checks())
+    found = {each.name: each.status for each in looked}
+    assert found.pop("nodes") == "fail"
+    assert {"store", "cache", "backup"} <= set(found)
+
+
 def test_object_storage_is_asked_with_the_server_s_credentials(s3, private_redis, tmp_path):
-    async def ask(_pool):
+    async def ask(_looks):
         return [], 0
 
     root = f"s3://{BUCKET}/films"

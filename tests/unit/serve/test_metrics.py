@@ -186,7 +186,8 @@ def test_metrics_need_a_token(edge):
 
 
 def test_the_page_on_monitoring_lists_each_family(edge):
-    importlib.import_module("serve.actors")  # of a replica: with it comes all that is counted elsewhere
+    for module in ("serve.actors", "serve.webhooks"):  # with them comes all that is counted elsewhere
+        importlib.import_module(module)
     edge.job()
     edge.backups.append(BackupHealth.model_validate(NO_BACKUP))
     text = edge.client.get("/v1/metrics").text
