@@ -117,15 +117,15 @@ class Outbox(JobStore):
 
     async def retire(self, endpoint: str) -> None:
         """Give up what is owed to an endpoint that the settings don't have any more."""
-        while ids := await self._redis.zrange(f"{_KEY}:due:{endpoint}", 0, _AT_ONCE - 1):
-            for delivery in await self._deliveries(ids):
+        while owed := await self._deliveries(await self._redis.zrange(f"{_KEY}:due:{endpoint}", 0, _AT_ONCE - 1)):
+            for delivery in owed:
                 await self.settle(delivery, "failed", "endpoint_removed")
         await self._redis.srem(f"{_KEY}:endpoints", endpoint)
 
     async def forget_surplus(self) -> None:
         """Keep no more than so many in each state, the newest: the store must not fill."""
-        while ids := await self._oldest("pending", MOST_PENDING):
-            for delivery in await self._deliveries(ids):
+        while surplus := await self._deliveries(await self._oldest("pending", MOST_PENDING)):
+            for delivery in surplus:
                 await self.settle(delivery, "failed", "too_many")
         for state, most in (("failed", MOST_FAILED), ("delivered", MOST_DELIVERED)):
             while ids := await self._oldest(state, most):
