@@ -31,6 +31,7 @@ from serve.pictures import pictures
 from serve.problems import handle_errors
 from serve.shedding import Shedding
 from serve.signing import Signer
+from serve.threads import keep_threads
 from serve.views import (
     V1,
     ArtifactPage,
@@ -88,6 +89,7 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        keep_threads()
         feed.start()
         media.start()
         try:

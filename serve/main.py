@@ -168,7 +168,7 @@ def edge_application(settings: Settings, urls: RedisUrls, token: str) -> ray_ser
         max_ongoing_requests=4000,
         ray_actor_options={"num_cpus": 0, "resources": ON_HEAD},
         health_check_period_s=2,
-        health_check_timeout_s=10,
+        health_check_timeout_s=30,  # one that is busy answers late: started anew it would lose all its sockets
         graceful_shutdown_wait_loop_s=0.1,
         **_replicas(settings),
     )(ray_serve.ingress()(Edge))
