@@ -19,7 +19,7 @@ from cluster.node import NodeSpec, node_command, node_environment
 from cluster.redis_server import PrivateRedis, cache_options
 from cluster.settings import Settings
 
-JOBS_OPTIONS = ["appendonly yes", "appendfsync always", 'save ""', "maxmemory-policy noeviction"]
+JOBS_OPTIONS = ["appendonly yes", "appendfsync always", 'save ""', "maxmemory 256mb", "maxmemory-policy noeviction"]
 LIMIT_S = 120.0
 MACHINES = Path(__file__).parent / "machines"
 
