@@ -106,7 +106,8 @@ class Feed:
             subscription.put(None)
             while True:
                 try:
-                    found = await asyncio.wait_for(subscription.queue.get(), LOOK_S)
+                    async with asyncio.timeout(LOOK_S):  # wait_for makes a task of each event
+                        found = await subscription.queue.get()
                 except TimeoutError:
                     found = None
                 gap = found is not None and (found.event["epoch"] != epoch or found.event["seq"] > seq + 1)

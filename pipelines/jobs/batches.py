@@ -24,7 +24,7 @@ class Batches:
         return [
             batch
             for name, (batch, _) in self._asked.items()
-            if name not in flights and units.get(name, UnitStatus()).state == "waiting"
+            if name not in flights and (name not in units or units[name].state == "waiting")
         ]
 
     def settle(self, name: str, report: UnitReport) -> None:

@@ -55,7 +55,6 @@ class _Job:
     units: dict[str, _Unit] = field(default_factory=dict)
     ring: deque[Event] = field(default_factory=lambda: deque(maxlen=RING))
     emitted_at: float = float("-inf")
-    pending: bool = False
     reported_at_ms: int | None = None  # of the newest report that the next event tells
     worked_s: float = 0.0  # seconds of all units together, also of those done again
     window: deque[tuple[float, float]] = field(default_factory=deque)  # (when, worked_s) of the last ``WINDOW_S``
@@ -69,6 +68,8 @@ class ProgressBoard:
         self.epoch = epoch
         self._jobs: dict[str, _Job] = {}
         self._finished: deque[tuple[float, str]] = deque()  # (when, id), in order of their ends
+        self._pending: dict[str, None] = {}  # jobs with progress that was held back
+        self._looked_at = float("-inf")  # when it was looked for units that fell silent
         self._tail: deque[Event] = deque(maxlen=TAIL)
         self._count = 0
 
@@ -144,15 +145,18 @@ class ProgressBoard:
 
     def due(self, at_ms: int, now: float) -> float | None:
         """Tell what was held back long enough; returns when to come again, or None."""
+        if now >= self._looked_at + MIN_GAP_S:
+            self._looked_at = now
+            for job_id, job in self._jobs.items():
+                if job.fps is not None and (job.fps, job.speed) != self._speeds(job, now):
+                    self._pending[job_id] = None
         next_at = None
-        for job_id, job in list(self._jobs.items()):
-            if job.fps is not None and (job.fps, job.speed) != self._speeds(job, now):  # a unit fell silent
-                job.pending = True
-            if job.pending:
-                if now >= job.emitted_at + MIN_GAP_S:
-                    self._emit(job_id, job, "progress", at_ms, now)
-                else:
-                    next_at = min(next_at or float("inf"), job.emitted_at + MIN_GAP_S)
+        for job_id in list(self._pending):
+            job = self._jobs[job_id]
+            if now >= job.emitted_at + MIN_GAP_S:
+                self._emit(job_id, job, "progress", at_ms, now)
+            else:
+                next_at = min(next_at or float("inf"), job.emitted_at + MIN_GAP_S)
         while self._finished and now - self._finished[0][0] > KEEP_FINISHED_S:
             self._forget_first()
         return next_at
@@ -186,6 +190,7 @@ class ProgressBoard:
     def _forget_first(self) -> None:
         _, job_id = self._finished.popleft()
         del self._jobs[job_id]
+        self._pending.pop(job_id, None)
 
     def _finish(self, unit: _Unit) -> None:
         unit.fraction, unit.running, unit.done = 1.0, False, True
@@ -237,11 +242,12 @@ class ProgressBoard:
         if now >= job.emitted_at + MIN_GAP_S:
             self._emit(job_id, job, "progress", at_ms, now)
         else:
-            job.pending = True
+            self._pending[job_id] = None
 
     def _emit(self, job_id: str, job: _Job, kind: str, at_ms: int, now: float) -> None:
         job.seq += 1
-        job.at_ms, job.emitted_at, job.pending = at_ms, now, False
+        job.at_ms, job.emitted_at = at_ms, now
+        self._pending.pop(job_id, None)
         self._tell_progress(job)
         job.fps, job.speed = self._speeds(job, now)
         self._tell_eta(job, now)

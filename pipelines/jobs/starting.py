@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.jobs.models import Needs, State, Unit
+from pipelines.jobs.models import Needs, Priority, State, Unit
 from pipelines.jobs.orders import UnitOrder
 from pipelines.jobs.schedule import class_of, effective_class, grant_cpus, in_order, share_of_cpus
 from pipelines.jobs.shares import Shares
@@ -65,40 +65,55 @@ def next_start(
 ) -> Start | None:
     """The first unit there is room for; None where there is none. ``now_s`` is since the epoch."""
     waiting = {job_id: units for job_id, tracked in jobs.items() if (units := _startable(tracked))}
-    # All jobs are put in order, also those with nothing to start: what they hold counts for their key's share.
-    order = in_order((tracked.candidate(now_s, shares) for tracked in jobs.values()), lift_s=lift_s)
     flights = [flight for tracked in jobs.values() for flight in tracked.flights.values()]
     heavy = [flight for flight in flights if flight.cpus]
     free = capacity.cpus - sum(flight.claimed_cpus for flight in heavy)
+    drivers = sum(flight.drives for flight in flights)
+    room = capacity.interactive_slots - (len(flights) - len(heavy) - drivers)
+    beside = _beside(jobs.values())
+    plans = _Plans(jobs.values(), capacity.nodes, lift_s, now_s)
+
+    def fits(tracked: Tracked, unit: Unit) -> bool:
+        if unit.needs.drives:
+            return drivers < _DRIVERS
+        if unit.needs.interactive:
+            return room > 0 and (unit.name != PLAN or plans.have_room_for(tracked))
+        claimed_cpus = _claimed_cpus(unit.needs, capacity)
+        return claimed_cpus <= free if claimed_cpus else beside[class_of(tracked.priority)] < capacity.cpus
+
+    # Before they are put in order: of a long queue nearly none fits.
+    fitting = {job_id: [unit for unit in units if fits(jobs[job_id], unit)] for job_id, units in waiting.items()}
+    if not any(fitting.values()):
+        return None
+    # Those at work are put in order, too: what they hold counts for their key's share.
+    ordered = in_order(
+        (
+            tracked.candidate(now_s, shares)
+            for job_id, tracked in jobs.items()
+            if tracked.flights or fitting.get(job_id)
+        ),
+        lift_s=lift_s,
+    )
     free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in heavy)
     # Those that claim no CPU take long: nobody holds memory back for one that needs theirs, too.
     soon_free_bytes = capacity.memory_bytes - sum(each.memory_bytes for each in heavy if not each.claimed_cpus)
-    drivers = sum(flight.drives for flight in flights)
-    room = capacity.interactive_slots - (len(flights) - len(heavy) - drivers)
-    share = share_of_cpus(
-        capacity.cpus,
-        granted=sum(flight.cpus for flight in heavy),
-        at_work=len(heavy),
-        waiting=_heavy_waiting(waiting.values(), jobs.values()),
-    )
-    for candidate in order:
+    for candidate in ordered:
         tracked = jobs[candidate.job_id]
-        for unit in waiting.get(candidate.job_id, ()):
-            if unit.needs.drives:
-                if drivers < _DRIVERS:
-                    return Start(tracked, unit, 0, 0, 0)
-            elif not unit.needs.interactive:
-                claimed_cpus = min(unit.needs.cpus, max(1, capacity.largest_cpus))
-                if claimed_cpus > free or (not claimed_cpus and _beside(tracked, jobs.values()) >= capacity.cpus):
-                    continue
-                memory_bytes = _memory_of(unit.needs, capacity)
-                if memory_bytes <= free_bytes:
-                    cpus = grant_cpus(unit.needs, share=share, most=capacity.largest_cpus)
-                    return Start(tracked, unit, cpus, claimed_cpus, memory_bytes)
-                if memory_bytes <= soon_free_bytes:
-                    free_bytes = 0  # what comes free is its own: smaller units mustn't overtake it for ever
-            elif room > 0 and (unit.name != PLAN or _plans_now(tracked, jobs.values(), capacity, lift_s, now_s)):
+        for unit in fitting.get(candidate.job_id, ()):
+            if unit.needs.drives or unit.needs.interactive:
                 return Start(tracked, unit, 0, 0, 0)
+            memory_bytes = _memory_of(unit.needs, capacity)
+            if memory_bytes <= free_bytes:
+                share = share_of_cpus(
+                    capacity.cpus,
+                    granted=sum(flight.cpus for flight in heavy),
+                    at_work=len(heavy),
+                    waiting=_heavy_waiting(waiting.values(), jobs.values()),
+                )
+                cpus = grant_cpus(unit.needs, share=share, most=capacity.largest_cpus)
+                return Start(tracked, unit, cpus, _claimed_cpus(unit.needs, capacity), memory_bytes)
+            if memory_bytes <= soon_free_bytes:
+                free_bytes = 0  # what comes free is its own: smaller units mustn't overtake it for ever
     return None
 
 
@@ -128,13 +143,20 @@ def _heavy_waiting(waiting: Iterable[Sequence[Unit]], jobs: Iterable[Tracked]) -
     return units + sum(job.plan is None and job.wanted == "run" and job.heavy for job in jobs)
 
 
-def _beside(tracked: Tracked, jobs: Iterable[Tracked]) -> int:
-    """Units at work that claim no CPU, of jobs that nobody asked to come behind this one.
+def _beside(jobs: Iterable[Tracked]) -> Sequence[int]:
+    """Units at work that claim no CPU, of jobs that nobody asked to come behind one of a class: by class.
 
     They take long, so at most as many run as there are CPUs; but a job of a higher priority waits for none below.
     """
-    mine = class_of(tracked.priority)
-    return sum(job.unclaimed for job in jobs if class_of(job.priority) >= mine)
+    by_class = [0] * len(Priority)
+    for job in jobs:
+        for mine in range(class_of(job.priority) + 1) if job.flights else ():
+            by_class[mine] += job.unclaimed
+    return by_class
+
+
+def _claimed_cpus(needs: Needs, capacity: Capacity) -> int:
+    return min(needs.cpus, max(1, capacity.largest_cpus))
 
 
 def _memory_of(needs: Needs, capacity: Capacity) -> int:
@@ -142,20 +164,24 @@ def _memory_of(needs: Needs, capacity: Capacity) -> int:
     return min(needs.memory_bytes, capacity.largest_memory_bytes)
 
 
-def _plans_now(tracked: Tracked, jobs: Iterable[Tracked], capacity: Capacity, lift_s: float, now_s: float) -> bool:
-    """Whether a job may be planned now.
+class _Plans:
+    """Which jobs may be planned now.
 
     To plan a heavy one takes an interactive child for long: one a node at once, and a queue of thousands is planned
     as it is worked off.
     """
-    if not tracked.heavy:
-        return True
-    others = [other for other in jobs if other is not tracked and other.heavy]
-    if sum(PLAN in other.flights for other in others) >= capacity.nodes:
-        return False
-    ahead = (other for other in others if other.plan and other.wanted == "run")
-    mine = _class_of(tracked, lift_s, now_s)
-    return sum(_class_of(other, lift_s, now_s) >= mine for other in ahead) < _PLANNED_JOBS
+
+    def __init__(self, jobs: Iterable[Tracked], nodes: int, lift_s: float, now_s: float) -> None:
+        heavy = [job for job in jobs if job.heavy]
+        self._lift_s, self._now_s = lift_s, now_s
+        self._under_way = sum(PLAN in job.flights for job in heavy) >= nodes
+        ahead = [_class_of(job, lift_s, now_s) for job in heavy if job.plan and job.wanted == "run"]
+        self._full = [sum(each >= mine for each in ahead) >= _PLANNED_JOBS for mine in range(len(Priority))]
+
+    def have_room_for(self, tracked: Tracked) -> bool:
+        if not tracked.heavy:
+            return True
+        return not self._under_way and not self._full[_class_of(tracked, self._lift_s, self._now_s)]
 
 
 def _class_of(tracked: Tracked, lift_s: float, now_s: float) -> int:

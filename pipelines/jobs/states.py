@@ -27,6 +27,7 @@ PLAN, JOIN, PUBLISH = "plan", "join", "publish"
 RESERVED_UNIT_NAMES = frozenset({PLAN, JOIN, PUBLISH})
 _WAITING = UnitStatus()
 _SHORT = Needs(cpus=0, max_cpus=0, seconds=0.1)
+_PLAN_UNIT, _PUBLISH_UNIT = Unit(name=PLAN, needs=_SHORT), Unit(name=PUBLISH, needs=_SHORT)
 
 
 def stage_of(unit: str) -> Stage:
@@ -61,13 +62,13 @@ def next_units(plan: Plan | None, units: Mapping[str, UnitStatus], *, publishes:
         return [unit] if status(unit.name).state == "waiting" else []
 
     if plan is None:
-        return waiting(Unit(name=PLAN, needs=_SHORT))
+        return waiting(_PLAN_UNIT)
     if any(status(unit.name).state != "done" for unit in plan.units):
         return [unit for unit in plan.units if status(unit.name).state == "waiting"]
     if status(JOIN).state != "done":
         return waiting(Unit(name=JOIN, needs=plan.join))
     if publishes and status(PUBLISH).state != "done":
-        return waiting(Unit(name=PUBLISH, needs=_SHORT))
+        return waiting(_PUBLISH_UNIT)
     return None
 
 

@@ -12,6 +12,8 @@ from pipelines.jobs.shares import Shares
 from pipelines.jobs.states import PUBLISH
 from pipelines.jobs.store import LoadedJob
 
+_UNKNOWN = UnitStatus()
+
 
 @dataclass
 class Flight:
@@ -107,7 +109,7 @@ class Tracked:
         return all(flight.drives for flight in self.flights.values())
 
     def status(self, unit: str) -> UnitStatus:
-        return self.units.get(unit, UnitStatus())
+        return self.units.get(unit, _UNKNOWN)
 
     def want(self, want: str) -> None:
         if want != self.wanted:

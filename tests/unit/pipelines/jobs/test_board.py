@@ -452,7 +452,7 @@ def test_a_unit_that_fell_silent_adds_no_speed_and_that_is_told(board):
     board.report(report(0.2, frames=50, elapsed_s=1.0), AT, now=11.0)
     board.due(AT, now=10.0 + SILENT_S)
     assert told(board)[-1]["fps"] == 80.0
-    board.due(AT, now=10.1 + SILENT_S)
+    board.due(AT, now=10.0 + SILENT_S + MIN_GAP_S)
     assert told(board)[-1]["fps"] == 50.0
     board.due(AT, now=11.1 + SILENT_S)
     assert told(board)[-1]["fps"] is None
