@@ -77,7 +77,7 @@ def webhook_routes(settings: Settings, outbox: Outbox) -> APIRouter:
     async def deliveries(
         state: DeliveryState = "pending",
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        cursor: Annotated[str | None, Query(max_length=100)] = None,
+        cursor: Annotated[str | None, Query(max_length=400)] = None,
     ) -> DeliveryPage:
         """Messages in a state, the newest first."""
         found, next_cursor = await outbox.deliveries(state, limit=limit, cursor=cursor)

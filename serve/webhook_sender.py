@@ -16,7 +16,6 @@ from cluster.webhook_urls import is_public
 
 LIMIT_S = 15.0  # of an attempt, whatever it waits for
 _ADDRESSES = 3  # of a name, that are tried
-_MOST_CONNECTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class Sender:
             follow_redirects=False,
             trust_env=False,
             # A connection that is kept would be taken for another name at the same address, whose certificate nobody
-            # has looked at.
-            limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=0),
+            # has looked at. Those at once are as many as attempts: none waits until another one's receiver answers.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
     async def close(self) -> None:

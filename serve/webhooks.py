@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence, Set
+from typing import Any
 
 from prometheus_client import Counter
 
@@ -13,7 +14,7 @@ from cluster.webhook_urls import webhook_url
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.orders import WorkerConfig
 from pipelines.jobs.outbox import Delivery, Outbox
-from pipelines.jobs.owed import BY_JOB, TEST, endpoints_of
+from pipelines.jobs.owed import BY_JOB, TEST, by_job, endpoints_of, is_by_job
 from serve.webhook_sender import Answer, Sender
 
 # After each attempt that failed, as Standard Webhooks recommends; after the last of them it is given up, on day four.
@@ -56,41 +57,54 @@ class Deliveries:
     ) -> None:
         self._settings, self._outbox, self._sender, self._schedule_s = settings, outbox, sender, schedule_s
         self._urls = endpoints_of(settings)
+        self._own = {by_job(place) for place in settings.webhook_hosts}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
         for outcome in ("taken", "again", "given_up"):
             _ATTEMPTS.labels(outcome)
 
     async def run(self) -> None:
         """Go on for ever. Raises what goes wrong in it; what is owed stays so."""
-        for endpoint in await self._outbox.endpoints() - self._urls.keys() - {BY_JOB}:
-            await self._outbox.retire(endpoint)
-        serving = [self._serve(endpoint) for endpoint in (*self._urls, BY_JOB)]
-        tasks = {asyncio.create_task(each) for each in (*serving, self._keep_small())}
+        earlier = await self._outbox.endpoints() & {BY_JOB}
+        served = self._urls.keys() | self._own | earlier
         try:
-            await asyncio.gather(*tasks)
+            await asyncio.gather(self._start(self._keep_small(served)), *(self._start(self._serve(e)) for e in served))
         finally:
             self._ended = True
-            while tasks:  # the Redis client may swallow a cancel that comes while it talks
-                for task in tasks:
+            while self._tasks:  # the Redis client may swallow a cancel that comes while it talks
+                for task in self._tasks:
                     task.cancel()
-                _, tasks = await asyncio.wait(tasks, timeout=_END_S)
+                await asyncio.wait(self._tasks, timeout=_END_S)
+
+    def _start(self, going: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(going)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _serve(self, endpoint: str) -> None:
+        """Keep some deliveries on their way: the next takes the place of the first that ends, not of the slowest."""
+        going: dict[str, asyncio.Task[None]] = {}
         while not self._ended:
-            due = await self._outbox.due(endpoint, _AT_ONCE)
-            if not due:
+            due = [each for each in await self._outbox.due(endpoint, _AT_ONCE) if each.id not in going]
+            if due:
+                secrets = await asyncio.to_thread(self._settings.current_webhook_secrets)
+                disabled = endpoint in await self._outbox.disabled()
+                for each in due[: _AT_ONCE - len(going)]:
+                    going[each.id] = self._start(self._deliver(each, secrets, disabled=disabled))
+            if going:
+                await asyncio.wait(going.values(), timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            else:
                 await asyncio.sleep(_LOOK_S)
-                continue
-            secrets = await asyncio.to_thread(self._settings.current_webhook_secrets)
-            disabled = endpoint in await self._outbox.disabled()
-            await asyncio.gather(*(self._deliver(each, secrets, disabled=disabled) for each in due))
+            for ended in [each for each, task in going.items() if task.done()]:
+                going.pop(ended).result()
 
     async def _deliver(self, delivery: Delivery, secrets: Sequence[str], *, disabled: bool) -> None:
         by_hand = delivery.by_hand or delivery.type == TEST
         if disabled and not by_hand:
             await self._outbox.settle(delivery, "failed", "endpoint_disabled")
             return
-        of_job = delivery.endpoint == BY_JOB
+        of_job = is_by_job(delivery.endpoint)
         if of_job and webhook_url(delivery.url).place not in self._settings.webhook_hosts:
             await self._outbox.settle(delivery, "failed", "host_refused")
             return
@@ -110,7 +124,7 @@ class Deliveries:
             await self._outbox.settle(delivery, "delivered", str(answer), endpoint="enable" if disabled else "")
         elif answer.gone or answer.why == "address_refused" or again_in_s is None:
             outcome = "given_up"
-            gone = answer.gone and delivery.endpoint != BY_JOB
+            gone = answer.gone and not is_by_job(delivery.endpoint)
             await self._outbox.settle(delivery, "failed", str(answer), endpoint="disable" if gone else "")
             _log.warning("message %s to webhook %s is given up: %s", delivery.message, delivery.endpoint, answer)
         else:
@@ -119,8 +133,10 @@ class Deliveries:
             await self._outbox.settle(delivery, "pending", str(answer), again_in_s=wait_s)
         _ATTEMPTS.labels(outcome).inc()
 
-    async def _keep_small(self) -> None:
+    async def _keep_small(self, served: Set[str]) -> None:
         while not self._ended:
+            for endpoint in await self._outbox.endpoints() - served:
+                await self._outbox.retire(endpoint, "host_refused" if is_by_job(endpoint) else "endpoint_removed")
             await self._outbox.forget_surplus()
             await asyncio.sleep(_SURPLUS_EVERY_S)
 

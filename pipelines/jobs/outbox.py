@@ -115,11 +115,11 @@ class Outbox(JobStore):
         """Endpoints that said they are gone, and when."""
         return {name: int(at) for name, at in (await self._redis.hgetall(f"{_KEY}:disabled")).items()}
 
-    async def retire(self, endpoint: str) -> None:
-        """Give up what is owed to an endpoint that the settings don't have any more."""
+    async def retire(self, endpoint: str, answer: str) -> None:
+        """Give up what is owed to an endpoint that the settings don't have any more; ``answer``: what is told of it."""
         while owed := await self._deliveries(await self._redis.zrange(f"{_KEY}:due:{endpoint}", 0, _AT_ONCE - 1)):
             for delivery in owed:
-                await self.settle(delivery, "failed", "endpoint_removed")
+                await self.settle(delivery, "failed", answer)
         await self._redis.srem(f"{_KEY}:endpoints", endpoint)
 
     async def forget_surplus(self) -> None:

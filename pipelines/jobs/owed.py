@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.settings import Settings
+from cluster.webhook_urls import webhook_url
 from pipelines.jobs.models import Job, JobError, Priority, State, rfc3339
 
 TEST = "webhook.test"
-BY_JOB = "job"  # the endpoint that a job itself names
+BY_JOB = "job"  # the endpoint of what jobs themselves named before there was one for each host
 _MOST_CHARACTERS = 2000
 
 
@@ -34,6 +35,15 @@ def to_all(settings: Settings) -> dict[str, str]:
     return dict.fromkeys(endpoints_of(settings), "")
 
 
+def by_job(place: str) -> str:
+    """The endpoint of what jobs themselves name on a host: ``WebhookUrl.place``."""
+    return f"{BY_JOB}:{place}"
+
+
+def is_by_job(endpoint: str) -> bool:
+    return endpoint.partition(":")[0] == BY_JOB
+
+
 def owed_at_end(
     settings: Settings,
     job: Job,
@@ -48,7 +58,7 @@ def owed_at_end(
     kind = f"job.{state}"
     endpoints = to_all(settings) if kind in settings.webhook_events else {}
     if job.webhook is not None and settings.webhooks_signed:
-        endpoints[BY_JOB] = job.webhook
+        endpoints[by_job(webhook_url(job.webhook).place)] = job.webhook
     if not endpoints:
         return None
     data = {

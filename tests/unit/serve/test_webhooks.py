@@ -25,7 +25,7 @@ from pipelines.jobs.errors import StaleLeaderError
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import JobError, Priority, State
 from pipelines.jobs.outbox import Delivery, Outbox
-from pipelines.jobs.owed import BY_JOB, TEST, Owed, endpoints_of, owed_at_end, to_all
+from pipelines.jobs.owed import BY_JOB, TEST, Owed, by_job, endpoints_of, owed_at_end, to_all
 from serve import webhook_sender
 from serve.webhook_sender import Sender
 from serve.webhooks import SCHEDULE_S, Deliveries, delay_s
@@ -406,8 +406,12 @@ def test_all_that_is_too_much_is_forgotten_however_much_it_is(post, monkeypatch)
 # Receivers that a job names
 
 
-def by_job(hook: Receiver) -> dict[str, Any]:
-    return {"webhook_urls": (), "webhook_hosts": (hook.url.split("/")[2],)}
+def place(hook: Receiver) -> str:
+    return hook.url.split("/")[2]
+
+
+def for_jobs(*hooks: Receiver) -> dict[str, Any]:
+    return {"webhook_urls": (), "webhook_hosts": tuple(map(place, hooks))}
 
 
 def test_a_job_s_own_receiver_is_told(post, hook):
@@ -415,29 +419,61 @@ def test_a_job_s_own_receiver_is_told(post, hook):
         message = await office.end(webhook=hook.url)
         async with office.delivering():
             (await soon(hook)).verified(SECRET)
-            await office.until(message, "delivered", BY_JOB)
+            await office.until(message, "delivered", by_job(place(hook)))
 
-    post(body, **by_job(hook), webhook_private=True)
+    post(body, **for_jobs(hook), webhook_private=True)
+
+
+def test_a_job_s_own_receiver_that_hangs_holds_up_none_on_another_host(post, hook):
+    async def body(office: Post) -> None:
+        with receiver() as slow:
+            slow.hold.clear()
+            office.settings = office.settings.model_copy(update=for_jobs(slow, hook))
+            for _ in range(24):
+                await office.end(webhook=slow.url)
+            message = await office.end(webhook=hook.url)
+            async with office.delivering(limit_s=60.0):
+                await office.until(message, "delivered", by_job(place(hook)))
+
+    post(body, webhook_urls=(), webhook_private=True)
+
+
+def test_a_message_that_hangs_holds_up_none_after_it(post, hook):
+    async def body(office: Post) -> None:
+        with receiver() as slow:
+            slow.hold.clear()
+            places = (place(slow), place(hook))
+            office.settings = office.settings.model_copy(update={"webhook_hosts": places})
+            # One queue for both, as there was before: so one of them hangs while the others are taken.
+            await office.outbox.tell(Owed("msg_hangs", "job.failed", {}, {BY_JOB: slow.url}))
+            for number in range(20):
+                await office.outbox.tell(Owed(f"msg_{number}", "job.failed", {}, {BY_JOB: hook.url}))
+            async with office.delivering(limit_s=60.0):
+                for number in range(20):
+                    await office.until(f"msg_{number}", "delivered", BY_JOB)
+            assert (await office.outbox.delivery(f"msg_hangs:{BY_JOB}")).state == "pending"
+
+    post(body, webhook_urls=(), webhook_private=True)
 
 
 def test_a_job_s_own_receiver_at_an_address_that_isn_t_public_is_refused(post, hook):
     async def body(office: Post) -> None:
         message = await office.end(webhook=hook.url)
         async with office.delivering():
-            refused = await office.until(message, "failed", BY_JOB)
+            refused = await office.until(message, "failed", by_job(place(hook)))
         assert (refused.answer, refused.attempts) == ("address_refused", 1)
         assert hook.got.empty()
 
-    post(body, **by_job(hook))
+    post(body, **for_jobs(hook))
 
 
 def test_a_job_s_own_receiver_on_a_host_that_isn_t_allowed_any_more_is_refused(post, hook):
     async def body(office: Post) -> None:
         message = await office.end(webhook="http://elsewhere.example.com/")
         async with office.delivering():
-            assert (await office.until(message, "failed", BY_JOB)).answer == "host_refused"
+            assert (await office.until(message, "failed", by_job("elsewhere.example.com"))).answer == "host_refused"
 
-    post(body, **by_job(hook), webhook_private=True)
+    post(body, **for_jobs(hook), webhook_private=True)
 
 
 def test_a_job_s_own_receiver_that_is_gone_stands_for_no_other(post, hook):
@@ -446,10 +482,10 @@ def test_a_job_s_own_receiver_that_is_gone_stands_for_no_other(post, hook):
     async def body(office: Post) -> None:
         async with office.delivering():
             gone = await office.end(webhook=hook.url)
-            assert (await office.until(gone, "failed", BY_JOB)).answer == "410"
-            await office.until(await office.end(webhook=hook.url), "delivered", BY_JOB)
+            assert (await office.until(gone, "failed", by_job(place(hook)))).answer == "410"
+            await office.until(await office.end(webhook=hook.url), "delivered", by_job(place(hook)))
 
-    post(body, **by_job(hook), webhook_private=True)
+    post(body, **for_jobs(hook), webhook_private=True)
 
 
 def certificate(name: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
