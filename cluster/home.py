@@ -160,6 +160,14 @@ class Home:
                 ) from None
             yield
 
+    def refuse_half_restored(self) -> None:
+        """Raises StartupError: a restore into it was broken off."""
+        if self.restoring.exists():
+            raise StartupError(
+                f"A restore into {self.path} was broken off, so that not all of it is there. "
+                "Do it again: mediaray restore FILE --replace"
+            )
+
     def server(self) -> dict[str, Any] | None:
         """The running server's record (``url``, ``pid``, …), or None where none runs."""
         try:

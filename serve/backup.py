@@ -133,9 +133,11 @@ def restore(settings: Settings, home: Home, path: Path, tell: Tell, *, replace: 
             if home.restoring.exists() or holds_state(url) or holds_catalogues(home.path):
                 if not replace:
                     raise _not_empty(home)
-                replaced = _put_aside(url, home, tell)
+                replaced = _saved_aside(url, home, tell)
             write_private(home.restoring, str(path))
             flush_folder(home.path)
+            if replaced:
+                _move_collections(home, replaced)
             wipe_state(url)
             for each in home.scratch.iterdir():  # of jobs that are planned anew
                 shutil.rmtree(each, ignore_errors=True)
@@ -193,17 +195,21 @@ def _restore_own(home: Home, reader: BackupReader) -> None:
             reader.copy(name, home.path / name)
 
 
-def _put_aside(url: str, home: Home, tell: Tell) -> Path:
-    """Keep what is there: the job state as a backup, collections as they are."""
+def _saved_aside(url: str, home: Home, tell: Tell) -> Path:
+    """Back up what is there, into a new folder beside it."""
     aside = home.path / f"replaced-{datetime.now(UTC).strftime(_STAMP)}-{time.monotonic_ns() % 10_000:04d}"
     aside.mkdir(mode=0o700)
     _back_up(url, home, aside / "backup.zip", tell, overwrite=False, units=False)
+    return aside
+
+
+def _move_collections(home: Home, aside: Path) -> None:
+    """Keep collections as they are. From the first on the home isn't whole: the note of that has to be there."""
     for kind in (COLLECTIONS, TRASH):
         if (home.path / kind).is_dir():
             (home.path / kind).rename(aside / kind)
     home.collections.mkdir(mode=0o700)
     flush_folder(home.path)
-    return aside
 
 
 def _refuse_without_room(home: Home, reader: BackupReader) -> None:

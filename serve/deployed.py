@@ -11,6 +11,7 @@ from cluster.errors import StartupError
 from cluster.home import Home
 from cluster.redis_server import RedisUrls, check_durable
 from cluster.settings import Settings
+from serve.home_holder import hold
 from serve.main import edge_application, start_actors
 
 
@@ -18,7 +19,8 @@ def application(args: dict[str, Any]) -> ray_serve.Application:
     """Start the actors, and return the edge for Serve to run. ``args`` has to be empty: there is one place of settings.
 
     Raises:
-        StartupError: a Redis that other nodes reach isn't named, doesn't answer, or could lose jobs.
+        StartupError: a Redis that other nodes reach isn't named, doesn't answer, or could lose jobs; another holds the
+            home, or a restore into it was broken off.
     """
     if args:
         raise StartupError("An application takes its settings from the environment, not from args.")
@@ -28,6 +30,7 @@ def application(args: dict[str, Any]) -> ray_serve.Application:
     urls = RedisUrls(settings.redis_url.get_secret_value(), settings.cache_url.get_secret_value())
     check_durable(urls.jobs)
     home = Home.create(settings.home)
+    hold(home)
     home.picture_keys()  # made before replicas ask for it
     start_actors(settings, urls)
     return edge_application(settings, urls, home.token())

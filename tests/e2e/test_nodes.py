@@ -16,6 +16,8 @@ from live_nodes import LIMIT_S, Nodes, at_work, kill_tree, live_nodes
 from live_server import LiveServer, lives, until
 
 from cluster.deploy.platforms import Kubernetes, rendered
+from cluster.errors import StartupError
+from cluster.home import Home
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +137,5 @@ def test_the_application_of_the_kubernetes_file_does_jobs(nodes_only):
     output = str(server.folder / "served.mp4")
     done = server.wait(server.submit("transcode", clip, profile="web-720p", output=output)["id"], LIMIT_S)
     assert done["state"] == "succeeded", done
+    with pytest.raises(StartupError, match="already runs"), Home(server.home).hold():  # as a restore would
+        pass

@@ -210,6 +210,25 @@ def test_a_home_that_a_restore_was_broken_off_in_starts_no_server_and_is_restore
     assert not empty.restoring.exists()
 
 
+def test_collections_that_are_half_put_aside_leave_no_home_that_starts(taken, home, monkeypatch):
+    moved = Path.rename
+
+    def fails(source: Path, target: Path) -> Path:
+        if source.name == "collections":
+            moved(source, target)
+            raise OSError("killed")
+        return moved(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", fails)
+        with pytest.raises(OSError, match="killed"):
+            brought_back(home, taken, replace=True)
+    with pytest.raises(StartupError, match="broken off"):
+        up.run(settings_of(home.path), on_ready=lambda _: None)
+    brought_back(home, taken, replace=True)
+    assert Collection.named(home.path, "films").files.read()["uri"].to_pylist() == ["/films/a.mkv"]
+
+
 def test_profiles_and_folders_of_the_home_win(taken, empty):
     (empty.profiles / "own.toml").write_text("# mine\n")
     brought_back(empty, taken)

@@ -1,0 +1,66 @@
+"""Holds the home of a server that a cluster runs, so that nobody restores a backup under it."""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from cluster.errors import StartupError
+from cluster.home import Home
+from pipelines.jobs.orders import NAMESPACE, ON_HEAD
+
+_NAME = "home"
+_AGAIN_S = 1.0
+_LIMIT_S = 150.0  # a file system that is shared keeps locks of a machine that is gone for up to 90 s
+
+
+class HomeHolder:
+    """Holds a home for as long as its process lives; waits for one that another holds."""
+
+    def __init__(self, path: Path) -> None:
+        self._held = contextlib.ExitStack()
+        while not self._holds(Home(path)):
+            time.sleep(_AGAIN_S)
+
+    def _holds(self, home: Home) -> bool:
+        try:
+            self._held.enter_context(home.hold())
+        except StartupError:
+            return False
+        return True
+
+    def ready(self) -> None:
+        """Returns when it is held."""
+
+
+_holder_actor: Any = ray.remote(HomeHolder)
+
+
+def hold(home: Home, limit_s: float = _LIMIT_S) -> ActorHandle[Any]:
+    """Hold a home until the cluster ends, or find the actor that does.
+
+    Raises:
+        StartupError: another holds it for longer than ``limit_s``, or a restore into it was broken off.
+    """
+    holder: ActorHandle[Any] = _holder_actor.options(
+        name=_NAME,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        resources=ON_HEAD,
+        max_restarts=-1,
+    ).remote(home.path)
+    try:
+        ray.get(holder.ready.remote(), timeout=limit_s)
+        home.refuse_half_restored()
+    except ray.exceptions.GetTimeoutError:
+        ray.kill(holder)
+        raise StartupError(f"{home.path} is held: by another server, or by a restore. Wait, or stop it.") from None
+    except StartupError:
+        ray.kill(holder)  # or the restore couldn't be done again
+        raise
+    return holder
