@@ -84,7 +84,7 @@ class RayLanes:
 
     async def refresh(self) -> None:
         """Look which nodes there are."""
-        nodes = living_nodes()
+        nodes = await asyncio.to_thread(living_nodes)  # while Ray's head is away, its answer takes long
         usable = [node for node in nodes if not node.draining] or nodes
         able = [node for node in usable if node.cpus >= 1]
         self._able = tuple(node.id for node in able)

@@ -1,8 +1,10 @@
 import asyncio
+import threading
 
 import ray
 from ray.autoscaler.v2.sdk import get_cluster_status
 
+from cluster.ray_nodes import Node, living_nodes
 from cluster.settings import Settings
 from pipelines.jobs.lanes import RayLanes
 from pipelines.jobs.orders import WorkerConfig
@@ -28,3 +30,23 @@ def test_the_autoscaler_is_told_what_is_wanted_and_that_nothing_is(cluster, monk
         return found
 
     assert asyncio.run(want()) == [7, 0]
+
+
+def test_nodes_are_asked_for_while_the_dispatcher_goes_on(cluster, monkeypatch):
+    went_on, seen = threading.Event(), []
+
+    def living() -> list[Node]:
+        seen.append(went_on.wait(5))
+        return living_nodes()
+
+    monkeypatch.setattr("pipelines.jobs.lanes.living_nodes", living)
+    lanes = RayLanes(WorkerConfig(Settings(home=cluster.home.path), cluster.url, cluster.url))
+
+    async def body() -> None:
+        looking = asyncio.create_task(lanes.refresh())
+        await asyncio.sleep(0)
+        went_on.set()
+        await looking
+
+    asyncio.run(body())
+    assert seen == [True]
