@@ -70,11 +70,10 @@ class Follower:
     pace: Pace
     watch: _Watch = watchfiles.watch
     _seen: _Facts = field(default_factory=dict)
-    _again: frozenset[str] = frozenset()  # changed while nobody may have watched all of it
     _recent: dict[str, tuple[float, Any]] = field(default_factory=dict)
 
     def news(self, stop: threading.Event) -> Iterator[News]:
-        """What changes, until ``stop``. What nobody watched so far counts as changed, as soon as it is watched.
+        """What changes, until ``stop``. All folders count as changed whenever they begin to be watched.
 
         Raises:
             OSError, RuntimeError: it can't be followed any more.
@@ -83,23 +82,17 @@ class Follower:
             away = absent(self.folders, self.mounts)
             here = [each for each in self.folders if each not in away]
             self.mounts = {**self.mounts, **{each: _mounts(each) for each in here}}
-            before, self._seen = self._seen, self._facts()
-            fresh = frozenset(each for each in here if self._of(each, self._seen) != self._of(each, before))
+            self._seen = self._facts()
             if here:
                 below = {sub: at for each in here for sub, at in folders_below(each).items()}
-                yield from self._changes(fresh, here, away, below, stop)
+                yield from self._changes(here, away, below, stop)
             else:
                 yield News(frozenset(), away, None, self.mounts)
                 while not stop.wait(self.pace.tick_ms / 1000) and self._facts() == self._seen:
                     pass
 
     def _changes(
-        self,
-        fresh: frozenset[str],
-        here: Sequence[str],
-        away: Mapping[str, str],
-        below: Mapping[str, int],
-        stop: threading.Event,
+        self, here: Sequence[str], away: Mapping[str, str], below: Mapping[str, int], stop: threading.Event
     ) -> Iterator[News]:
         """News until other folders are to be watched."""
         polled = next((why for each in here if (why := _silent(each))), None)
@@ -107,7 +100,6 @@ class Follower:
         try:
             batch = next(batches, None)
         except (FileNotFoundError, PermissionError):  # gone, or closed, since it was listed
-            self._seen = {}
             stop.wait(self.pace.tick_ms / 1000)
             return
         except (OSError, RuntimeError):
@@ -116,17 +108,14 @@ class Follower:
             polled = _LIMIT
             batches = self._batches(below, stop, polled=True)
             batch = next(batches, None)
-        yield News(fresh | self._again & {*here}, away, polled, self.mounts)
-        self._again = frozenset()
+        # Between the end of one watch and the begin of the next nobody tells what changes, nor in which folder.
+        yield News(frozenset(here), away, polled, self.mounts)
         others = _grew(below)  # made before they were watched, so that nobody told of them
         while batch is not None:
             if changed := self._counted(batch, below) | self._growing():
                 yield News(changed, away, polled, self.mounts)
             others = others or (len(batch) > _MANY and _grew(below))  # the kernel may have left some out
-            if others or any(_is_of_folders(each, below) for each in batch):
-                self._again = frozenset(here) if others else changed
-                return
-            if self._facts() != self._seen:
+            if others or any(_is_of_folders(each, below) for each in batch) or self._facts() != self._seen:
                 return
             batch = next(batches, None)
 
@@ -156,15 +145,12 @@ class Follower:
                 found[path] = (facts.st_dev, facts.st_ino)
         return found
 
-    def _of(self, folder: str, facts: _Facts) -> list[tuple[int, int] | None]:
-        return [facts.get(path) for path in (folder, *self.mounts.get(folder, ()))]
-
     def _counted(self, batch: _Changes, below: Mapping[str, int]) -> frozenset[str]:
         """The folders below which something changed that an import would see."""
         changed: set[str] = set()
         for change, path in batch:
             of_folders = _is_of_folders((change, path), below)
-            if path.rpartition("/")[2].startswith(".") or (path in below and not of_folders):
+            if _is_hidden(path) or (path in below and not of_folders):
                 continue
             kind = kind_of(path)
             found = [
@@ -239,11 +225,15 @@ def _grew(below: Mapping[str, int]) -> bool:
 
 
 def _is_of_folders(changed: tuple[Change, str], below: Mapping[str, int]) -> bool:
-    """Whether a folder came or went."""
+    """Whether a folder came or went that an import looks into."""
     change, path = changed
     if change == Change.added:
-        return Path(path).is_dir() and not Path(path).is_symlink()
+        return not _is_hidden(path) and Path(path).is_dir() and not Path(path).is_symlink()
     return change == Change.deleted and path in below
+
+
+def _is_hidden(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(".")
 
 
 def _is_below(path: str, folder: str) -> bool:

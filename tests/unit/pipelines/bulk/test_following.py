@@ -132,6 +132,41 @@ def test_a_folder_made_between_listing_and_watching_is_watched(follow, library):
     following.until(lambda _: str(library / "between" / "new.jpg") in following.follower._recent)
 
 
+@pytest.mark.parametrize("blind", [False, True], ids=["told", "seen"])
+def test_what_changes_between_two_watches_is_told(follow, library, tmp_path, blind):
+    """A folder goes, which is told, or seen where nobody tells; the other one changes while nobody watches it."""
+    other = tmp_path / "other"
+    other.mkdir()
+
+    def watch(*folders, **more):
+        try:
+            for changes in watchfiles.watch(*folders, **more):
+                yield set() if blind else changes
+        finally:
+            (other / "between.jpg").write_bytes(b"between")
+
+    following = follow(library, other, watch=watch)
+    next(following.news)
+    library.rename(tmp_path / "gone")
+    assert following.until(lambda news: news.away).changed == {str(other)}
+
+
+def test_a_hidden_folder_ends_no_watch(follow, library):
+    begun: list[int] = []
+
+    def watch(*folders, **more):
+        begun.append(len(folders))
+        return watchfiles.watch(*folders, **more)
+
+    following = follow(library, watch=watch)
+    next(following.news)
+    (library / ".thumbnails").mkdir()
+    for name in ("seen.jpg", "later.jpg"):
+        (library / name).write_bytes(b"seen")
+        following.until(lambda _, path=str(library / name): path in following.follower._recent or len(begun) > 1)
+    assert len(begun) == 1
+
+
 def test_links_to_folders_are_not_followed(library, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "below").mkdir(parents=True)
