@@ -21,7 +21,7 @@ from cluster.disk import disk_errors, flush_folder, make_folder
 from cluster.staging import publish, remove_staged, staged_name
 from pipelines.bulk.archive_formats import FORMATS, Entry, laid_out, write_entry
 from pipelines.bulk.archiving import ARCHIVE, FORMAT, WRITTEN
-from pipelines.bulk.choosing import noted_once
+from pipelines.bulk.choosing import keep_note, noted_once
 from pipelines.bulk.copying import FAILED, TABLE
 from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
 from pipelines.bulk.export_catalogue import CATALOGUE, named_rows
@@ -36,9 +36,16 @@ from pipelines.jobs.publishing import check_output
 from pipelines.jobs.scratch import note_staging, tag_of
 from pipelines.jobs.workbench import Workbench
 
-_PACKED = "packed.json"  # in the job's scratch
+_LEFT_OUT, _PACKED = "left-out.json", "packed.json"  # in the job's scratch
 _MEDIA_TYPES = {".zip": "application/zip", ".tar": "application/x-tar"}
 _CHUNK_BYTES = 1 << 20
+
+
+class _LeftOut(BaseModel):
+    """Files that turned out to be unreadable, and where the archive lay that was laid out with the last of them."""
+
+    failed: list[dict[str, Any]] = []
+    staged: Path | None = None
 
 
 class _Packed(BaseModel):
@@ -77,33 +84,35 @@ def _packed(bench: Workbench, export: Export, runner: Runner) -> _Packed:
     if isinstance(export.output, Path):
         note_staging(bench.scratch.parent, {export.output.parent})
     format_ = FORMATS[export.output.suffix.lower()]
-    rows = planned_once(bench, export)
-    files = len(rows)
-    failed: list[dict[str, Any]] = []
+    files, note = planned_once(bench, export), bench.scratch.parent / _LEFT_OUT
+    left_out = _LeftOut.model_validate_json(note.read_bytes()) if note.exists() else _LeftOut()
     while True:
+        if left_out.staged is not None:
+            left_out.staged.unlink(missing_ok=True)
+        unreadable = pa.array([row["uri"] for row in left_out.failed], pa.string())
+        rows = files.filter(pc.invert(pc.is_in(files["uri"], unreadable)))
         entries, end = laid_out(format_, _entries(rows))
         staged = _staged(bench, export, entries)
         written = _have_written(bench, export, staged, rows, entries, end, runner)
         wrong = failures_in(written)
         if not wrong:
             break
-        staged.unlink()
-        failed += wrong
-        rows = rows.filter(pc.invert(pc.is_in(rows["uri"], pa.array([row["uri"] for row in wrong]))))
+        left_out = _LeftOut(failed=[*left_out.failed, *wrong], staged=staged)
+        keep_note(note, left_out)  # before the archive goes: else a later driver would write all of it again
     crcs = dict(zip(written["uri"].to_pylist(), written["crc32"].to_pylist(), strict=True))
     entries = [replace(each, crc32=crcs[uri]) for each, uri in zip(entries, rows["uri"].to_pylist(), strict=True)]
     _finish(bench, export, staged, rows, entries, end)
     figures = Exported(
-        files=files,
+        files=len(files),
         copied=len(rows),
         known=0,
-        failed=len(failed),
+        failed=len(left_out.failed),
         size_bytes=size_of(rows),
         catalogue=f"{export.output}!{CATALOGUE}",
-        codes=codes_of(failed),
+        codes=codes_of(left_out.failed),
         elapsed_s=round(time.monotonic() - began, 3),
     )
-    return _Packed(staged=staged, size_bytes=staged.stat().st_size, figures=figures, failed=failed)
+    return _Packed(staged=staged, size_bytes=staged.stat().st_size, figures=figures, failed=left_out.failed)
 
 
 def _entries(rows: pa.Table) -> list[Entry]:

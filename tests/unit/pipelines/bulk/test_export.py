@@ -138,6 +138,21 @@ def test_an_archive_is_made_without_a_file_that_can_t_be_read(desk, photos, kind
     assert [path.name for path in desk.out.iterdir()] == [f"photos.{kind}"]
 
 
+def test_a_driver_that_is_taken_away_while_all_but_one_are_written_again_is_gone_on_from(desk, photos, monkeypatch):
+    monkeypatch.setattr("pipelines.bulk.export_plan._MOST_ROWS", 1)
+    (desk.library / "2019/beach.jpg").unlink()
+    bench = desk.begin(OPERATION, "collection:all", output=str(desk.out / "photos.zip"))
+    with pytest.raises(UnitDroppedError):
+        OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench, most=4))
+    assert len([*desk.out.iterdir()]) == 1
+    runner = HereAndNow(OPERATION, bench)
+    result = OPERATION.run(bench, Unit(name=RUN), runner)
+    assert sum(runner.sizes) == 1
+    assert (result.files, result.copied, result.failed) == (3, 2, 1)
+    assert held(desk.out / "photos.zip").items() >= pictures(desk.library).items()
+    assert [path.name for path in desk.out.iterdir()] == ["photos.zip"]
+
+
 def test_an_archive_that_is_there_is_replaced_only_if_that_is_asked_for(desk, photos):
     desk.out.mkdir()
     archive = desk.out / "photos.zip"
