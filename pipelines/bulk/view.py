@@ -28,7 +28,7 @@ OWN = tuple("imported_at" if name == AT else name for name in _KEPT)
 _TOLD = ("state", "code", "message", "attempts", AT, "result", "artifacts")  # of each task, after its prefix
 _RESULT = "result"
 _MEMORY = "512MB"
-_LIMIT_S, _EXPORT_LIMIT_S = 30.0, 600.0
+_LIMIT_S, _JOB_LIMIT_S = 30.0, 600.0  # while a caller waits, and where nobody does
 _ROWS = 512  # of a batch: what each function makes of them is in memory at once
 _LOCKED = {
     "threads": "1",  # so rows come out in the order in which they went in
@@ -107,23 +107,26 @@ class CollectionView:
         Raises:
             InvalidError: the query names what isn't there or can't be worked out, or takes too long or too much.
         """
-        with self._limited(_EXPORT_LIMIT_S):
+        with self._limited(_JOB_LIMIT_S):
             reader = self._connection.sql(query.sql()).to_arrow_reader(_ROWS)
             yield pa.RecordBatch.from_pylist([], schema=reader.schema)
             yield from reader
 
     def rows(self, query: Query, *, limit: int, offset: int = 0) -> pa.Table:
-        """Some of the rows. Raises InvalidError, as ``batches`` does."""
-        return self.told(query.sql(limit=limit, offset=offset))
+        """Some of the rows, for a caller who waits. Raises InvalidError, as ``batches`` does."""
+        return self._told(query.sql(limit=limit, offset=offset), _LIMIT_S)
 
     def keep(self, name: str, statement: str) -> None:
         """Work out a statement of this program's own; what comes of it is a table for any number of others."""
-        with self._limited(_LIMIT_S):
+        with self._limited(_JOB_LIMIT_S):
             self._connection.execute(f"CREATE TEMP TABLE {name} AS {statement}")
 
     def told(self, statement: str) -> pa.Table:
-        """What comes of a statement of this program's own."""
-        with self._limited(_LIMIT_S):
+        """What comes of a statement of this program's own, for a job."""
+        return self._told(statement, _JOB_LIMIT_S)
+
+    def _told(self, statement: str, limit_s: float) -> pa.Table:
+        with self._limited(limit_s):
             return self._connection.sql(statement).to_arrow_table()
 
     @contextmanager

@@ -194,10 +194,31 @@ def test_memory_is_limited(tmp_path, monkeypatch):
     assert refused.value.code == "query_too_large"
 
 
-def test_time_is_limited(tmp_path, monkeypatch):
+class Slow(Query):
+    """Takes for ever."""
+
+    def sql(self, *, limit: int | None = None, offset: int = 0) -> str:
+        return "SELECT count(*) FROM range(100000000) a, range(100000000) b"
+
+
+def test_the_time_is_limited_for_which_a_caller_waits(tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.bulk.view._LIMIT_S", 0.2)
     with CollectionView(shelf(tmp_path)) as view, pytest.raises(InvalidError) as refused:
-        view.told("SELECT count(*) FROM range(100000000) a, range(100000000) b")
+        view.rows(Slow(), limit=1)
+    assert refused.value.code == "query_too_large"
+
+
+def test_a_job_s_statement_may_take_longer_than_a_caller_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.bulk.view._LIMIT_S", 0.001)
+    with CollectionView(shelf(tmp_path)) as view:
+        view.keep("every", "SELECT count(*) AS files FROM range(100000000)")
+        assert view.told("SELECT count(*) AS files FROM range(100000000)").to_pylist() == [{"files": 100_000_000}]
+
+
+def test_a_job_s_time_is_limited_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.bulk.view._JOB_LIMIT_S", 0.2)
+    with CollectionView(shelf(tmp_path)) as view, pytest.raises(InvalidError) as refused:
+        view.told(Slow().sql())
     assert refused.value.code == "query_too_large"
 
 
