@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -35,6 +36,11 @@ def place_faults(bench: Workbench, task: Task) -> Table:
     return Table(bench.scratch.parent / f"{task.key}.places", RESULTS, "identity")
 
 
+def outdated_outputs(bench: Workbench, task: Task) -> Path:
+    """Where the driver tells what earlier jobs made of contents that no file has any more."""
+    return bench.scratch.parent / f"{task.key}.outdated.parquet"
+
+
 def output_folder_of(bench: Workbench, collection: Collection, task: Task, *, overwrite: bool) -> OutputFolder:
     return OutputFolder(
         location_of(task.output) if task.output else collection.artifacts(task),
@@ -44,6 +50,7 @@ def output_folder_of(bench: Workbench, collection: Collection, task: Task, *, ov
         job_id=bench.driver.job_id,
         fence=bench.driver.fence,
         objects=bench.roots.objects,
+        outdated=outdated_outputs(bench, task),
     )
 
 

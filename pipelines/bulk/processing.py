@@ -15,16 +15,25 @@ from pydantic import BaseModel
 
 from cluster.errors import ChildError, StorageError
 from cluster.object_paths import is_object_uri
-from pipelines.bulk.choosing import Began, noted_once
+from pipelines.bulk.choosing import Began, noted_once, once
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS, MOST_ATTEMPTS, earlier_tries, have_all_done
-from pipelines.bulk.file_batches import COLLECTION, OF_PLACE, OVERWRITE, TASK, output_folder_of, place_faults
+from pipelines.bulk.file_batches import (
+    COLLECTION,
+    OF_PLACE,
+    OVERWRITE,
+    TASK,
+    outdated_outputs,
+    output_folder_of,
+    place_faults,
+)
 from pipelines.bulk.long_plans import LongPlans
 from pipelines.bulk.name_template import names_by
 from pipelines.bulk.naming import stable_names
 from pipelines.bulk.pace import LONG_S, SIZE, batch_size
 from pipelines.bulk.streaming import THROUGH_RAY, Batching, Runner
 from pipelines.bulk.tables import AT, Table, newest
+from pipelines.bulk.task_outputs import artifacts_of
 from pipelines.bulk.tasks import Task
 from pipelines.jobs.catalogue import Made
 from pipelines.jobs.inline import seconds_of
@@ -95,8 +104,9 @@ def process(
         if len(todo):
             names = _names(collection, task, known)
             named = todo.append_column("name", pa.array([names.get(uri, "") for uri in todo["uri"].to_pylist()]))
+            outdated = once(outdated_outputs(bench, task), lambda: _outdated(collection, task))
             _have_done(bench, collection, task, named, tried, overwrite=overwrite, runner=runner)
-            table.compact()
+            _forget_replaced(table, outdated)
         outcomes = _of(files, _with_place_faults(table, aside))
     failed = outcomes.filter(pc.equal(outcomes["state"], "failed"))
     artifacts = pc.list_flatten(outcomes["artifacts"])
@@ -150,6 +160,26 @@ def _have_done(
     batching = Batching(table, "identity", size, needs, "failed", common, aside, plans)
     have_all_done(bench, files, batching, runner, tried)
     output.sweep(folders)
+
+
+def _outdated(collection: Collection, task: Task) -> pa.Table:
+    """The files that jobs put into a folder of somebody's choice, of contents that no file has any more."""
+    outcomes = collection.results(task).read(("identity", "artifacts", AT))
+    if task.output is None:
+        return artifacts_of(outcomes.slice(0, 0))
+    held = collection.files.read(("identity",))["identity"].combine_chunks()
+    return artifacts_of(outcomes.filter(pc.invert(pc.is_in(outcomes["identity"], held))))
+
+
+def _forget_replaced(table: Table, outdated: pa.Table) -> None:
+    """Pack a task's results, but those whose files are others' now: should their contents return, all is made anew."""
+    if len(outdated):
+        made = artifacts_of(table.read(("identity", "artifacts", AT)))
+        made = made.filter(pc.invert(pc.is_in(made["identity"], outdated["identity"].combine_chunks())))
+        replaced = outdated.filter(pc.is_in(outdated["path"], made["path"].combine_chunks()))
+        table.drop(replaced["identity"].combine_chunks(), datetime.now(UTC))
+    else:
+        table.compact()
 
 
 def _since(outcomes: pa.Table, at: datetime) -> pa.ChunkedArray:

@@ -1,9 +1,17 @@
 """Where the files go that a task makes of the files of a collection, and how they get there: whole, or not at all."""
 
 import filecmp
-from collections.abc import Iterable, Sequence
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from cluster.disk import flush_all
 from cluster.errors import StorageError
@@ -13,15 +21,19 @@ from cluster.roots import ObjectAccess, check_object_below
 from cluster.staging import check_target, publish, remove_staged, stage
 from cluster.uploader import Upload
 from cluster.uploading import upload_each
+from pipelines.bulk.tables import AT
 from pipelines.jobs.catalogue import Made
 from pipelines.jobs.scratch import tag_of
+
+_ARTIFACTS, _IDENTITY, _PATH, _SIZE = "artifacts", "identity", "path", "size_bytes"
 
 
 @dataclass(frozen=True)
 class OutputFolder:
     """``folder`` is what the parameter ``output`` names, else a folder of the collection's own, by content.
 
-    ``fence`` is that of the unit that publishes: another try of it may be on its way still.
+    ``fence`` is that of the unit that publishes: another try of it may be on its way still. ``outdated`` is a file that
+    tells, if it's there, what earlier jobs put there of contents that no file has any more.
     """
 
     folder: Location
@@ -31,6 +43,17 @@ class OutputFolder:
     job_id: str
     fence: int
     objects: ObjectAccess | None = None
+    outdated: Path | None = None
+
+    @cached_property
+    def made_before(self) -> Mapping[str, Sequence[tuple[int, datetime]]]:
+        """What ``outdated`` tells: by path sizes, and since when each is there at the latest."""
+        found: defaultdict[str, list[tuple[int, datetime]]] = defaultdict(list)
+        if self.outdated is not None and self.outdated.exists():
+            rows = pq.read_table(self.outdated, partitioning=None)
+            for path, size_bytes, at in zip(*(rows[name].to_pylist() for name in (_PATH, _SIZE, AT)), strict=True):
+                found[path].append((size_bytes, at))
+        return found
 
     def target(self, name: str, identity: str, made: Made) -> Location:
         """Of a file made of the one that is called ``name``, without its extension, and holds ``identity``."""
@@ -77,11 +100,34 @@ def _name(output: OutputFolder, made: Made, target: Path) -> None:
     check_target(target, output.roots, overwrite=True)
     if target.exists() and filecmp.cmp(made.path, target, shallow=False):
         return
-    if target.exists() and output.named and not output.overwrite:
+    if target.exists() and output.named and not output.overwrite and not _is_outdated(output, target):
         raise StorageError("output_exists", f"{target} exists already. Choose another folder, or set overwrite.")
     size_bytes = made.path.stat().st_size
     staged = stage(made.path, target, output.roots, f"{tag_of(output.job_id)}{output.fence}")
     publish(staged, target, overwrite=True, size_bytes=size_bytes)
+
+
+def _is_outdated(output: OutputFolder, target: Path) -> bool:
+    """Whether what is there is as an earlier job made it, of a content that no file has any more."""
+    facts = target.lstat()
+    return stat.S_ISREG(facts.st_mode) and any(
+        facts.st_size == size_bytes and facts.st_mtime <= at.timestamp()
+        for size_bytes, at in output.made_before.get(str(target), ())
+    )
+
+
+def artifacts_of(outcomes: pa.Table) -> pa.Table:
+    """The files that were made of contents: of each its ``path``, ``size_bytes``, ``identity``, and until when."""
+    artifacts = outcomes[_ARTIFACTS].combine_chunks()
+    each, of_row = artifacts.flatten(), pc.list_parent_indices(artifacts)
+    return pa.table(
+        {
+            _PATH: pc.struct_field(each, _PATH),
+            _SIZE: pc.struct_field(each, _SIZE),
+            _IDENTITY: outcomes[_IDENTITY].combine_chunks().take(of_row),
+            AT: outcomes[AT].combine_chunks().take(of_row),
+        }
+    )
 
 
 def _upload(output: OutputFolder, folder: ObjectPath, made: Sequence[Made], targets: Sequence[Location]) -> None:

@@ -1,6 +1,7 @@
 """A task done with each file: what is wrong with a content is kept, what is wrong with a place only told."""
 
 import os
+import shutil
 import threading
 from collections import Counter
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Unit
 from pipelines.jobs.operations import image_thumbnails
 
+A_DAY_IN_2026_S = 1_775_000_000
 THUMBNAILS = {"task": "image-thumbnails", "task_params": {"sizes": ["16"]}}
 
 
@@ -99,6 +101,57 @@ def test_a_name_that_is_taken_is_told_and_done_when_it_is_free(desk, library, im
     again = process(desk, output=str(out))
     assert (again.done, again.known, again.failed) == (1, 3, 1)
     assert (out / "a-16w.jpg").exists()
+
+
+def edit(picture: Path, seed: int) -> None:
+    """Another picture in the place of one."""
+    Image.effect_noise((32, 24), seed).save(picture)
+    os.utime(picture, (A_DAY_IN_2026_S, A_DAY_IN_2026_S))
+
+
+def test_what_was_made_of_a_picture_is_replaced_once_that_is_edited_and_made_again_when_it_is_back(
+    desk, library, imported
+):
+    out, picture = desk.out, library / "a.jpg"
+    picture.rename(desk.folder / "before.jpg")
+    shutil.copy2(desk.folder / "before.jpg", picture)
+    imported()
+    process(desk, output=str(out))
+    first = (out / "a-16w.jpg").read_bytes()
+    edit(picture, 90)
+    imported(library)
+    again = process(desk, output=str(out))
+    assert (again.done, again.codes) == (1, {"source_unreadable": 1})
+    assert (out / "a-16w.jpg").read_bytes() != first
+    shutil.copy2(desk.folder / "before.jpg", picture)
+    imported(library)
+    assert process(desk, output=str(out)).done == 1
+    assert (out / "a-16w.jpg").read_bytes() == first
+
+
+@pytest.mark.parametrize("longer", [b"", b"and longer"], ids=["as long", "longer"])
+def test_what_somebody_changed_since_is_left_though_the_picture_is_edited(desk, library, imported, longer):
+    imported()
+    out = desk.out
+    process(desk, output=str(out))
+    theirs = (out / "a-16w.jpg").read_bytes()[::-1] + longer
+    (out / "a-16w.jpg").write_bytes(theirs)
+    edit(library / "a.jpg", 90)
+    imported(library)
+    assert process(desk, output=str(out)).codes == {"source_unreadable": 1, "output_exists": 1}
+    assert (out / "a-16w.jpg").read_bytes() == theirs
+
+
+def test_what_was_made_of_a_picture_that_lies_elsewhere_now_is_left(desk, library, imported):
+    imported()
+    out = desk.out
+    process(desk, output=str(out))
+    first = (out / "a-16w.jpg").read_bytes()
+    (library / "a.jpg").rename(library / "moved.jpg")
+    edit(library / "a.jpg", 90)
+    imported(library)
+    assert process(desk, output=str(out)).codes == {"source_unreadable": 1, "output_exists": 1}
+    assert (out / "a-16w.jpg").read_bytes() == first
 
 
 def test_a_driver_that_follows_a_killed_one_goes_on_with_the_try_that_it_came_to(desk, library, imported):
