@@ -1,4 +1,7 @@
-"""Files of a collection copied to a folder: each whole or not at all, and none that is there already."""
+"""Files of a collection copied to a folder: each whole or not at all, and none that is there already.
+
+What an earlier export put there of a file that has changed since is replaced, if nobody else changed it.
+"""
 
 import mimetypes
 import os
@@ -45,8 +48,9 @@ OUTCOMES = pa.schema(
     }
 )
 TABLE, OUTPUT, OVERWRITE, LINK = "table", "output", "overwrite", "link"  # in a batch's payload
+EARLIER_BYTES, EARLIER_US = "earlier_bytes", "earlier_us"  # of a row: what an earlier export put there, if one did
 COPIED, KNOWN, FAILED = "copied", "known", "failed"
-_COARSE_NS = 2_000_000_000  # FAT keeps times of two seconds
+_COARSE_US = 2_000_000  # FAT keeps times of two seconds
 _DESCRIPTORS = "/proc/self/fd"
 _BYTES = "application/octet-stream"
 
@@ -70,7 +74,7 @@ def copy_batch(bench: Workbench, unit: Unit) -> BatchManifest:
 def _to_disk(bench: Workbench, payload: Mapping[str, Any], output: Path) -> list[dict[str, Any]]:
     tag = f"{tag_of(bench.driver.job_id)}{bench.driver.fence}"
     way = _Way(bench.write_roots, tag, payload[OVERWRITE], payload[LINK])
-    outcomes = [outcome_of(bench, payload, row, partial(_copied, way, output / row["target"])) for row in payload[ROWS]]
+    outcomes = [outcome_of(bench, payload, row, partial(_copied, way, output, row)) for row in payload[ROWS]]
     for folder in {(output / row["target"]).parent for row in outcomes if row["state"] == COPIED}:
         flush_folder(folder)
     return outcomes
@@ -137,11 +141,13 @@ def _check_current(opened: OpenSource, row: Mapping[str, Any]) -> None:
         raise StorageError("source_outdated", f"{opened.path} changed since it was imported. Import it again.")
 
 
-def _copied(way: _Way, target: Path, opened: OpenSource) -> dict[str, Any]:
+def _copied(way: _Way, output: Path, row: Mapping[str, Any], opened: OpenSource) -> dict[str, Any]:
+    target = output / row["target"]
     check_target(target, way.roots, overwrite=True)
     if _is_there(opened, target):
         return {"state": KNOWN}
-    check_target(target, way.roots, overwrite=way.overwrite)
+    overwrite = way.overwrite or _is_as(target, row.get(EARLIER_BYTES), row.get(EARLIER_US))
+    check_target(target, way.roots, overwrite=overwrite)
     with disk_errors(target):
         make_folder(target.parent)
         staged = staged_name(target, way.tag)
@@ -149,7 +155,7 @@ def _copied(way: _Way, target: Path, opened: OpenSource) -> dict[str, Any]:
             _fill(opened, staged, link=way.link)
             if opened.is_other():
                 raise changed(opened)
-            publish(staged, target, overwrite=way.overwrite, size_bytes=opened.size_bytes)
+            publish(staged, target, overwrite=overwrite, size_bytes=opened.size_bytes)
         finally:
             staged.unlink(missing_ok=True)
     return {"state": COPIED}
@@ -157,11 +163,17 @@ def _copied(way: _Way, target: Path, opened: OpenSource) -> dict[str, Any]:
 
 def _is_there(opened: OpenSource, target: Path) -> bool:
     """Whether an earlier run copied it: then it has its source's size, and its time as exactly as may be kept."""
+    return _is_as(target, opened.size_bytes, opened.modified_ns // 1000)
+
+
+def _is_as(target: Path, size_bytes: int | None, modified_us: int | None) -> bool:
+    """Whether there is a file of this size, and of about this time. What isn't known no file is."""
     try:
         facts = target.stat()
     except FileNotFoundError:
         return False
-    return facts.st_size == opened.size_bytes and abs(facts.st_mtime_ns - opened.modified_ns) <= _COARSE_NS
+    same_size = size_bytes is not None and facts.st_size == size_bytes
+    return same_size and modified_us is not None and abs(facts.st_mtime_ns // 1000 - modified_us) <= _COARSE_US
 
 
 def _fill(opened: OpenSource, staged: Path, *, link: bool) -> None:

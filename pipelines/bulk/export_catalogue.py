@@ -17,6 +17,9 @@ CATALOGUE = "catalogue.parquet"
 PARQUET = "application/vnd.apache.parquet"
 Folder = Path | StoredFolder
 _URI, _EXPORTED = "uri", "exported"  # columns: of where a file is from, and of its name below the folder
+_EARLIER = pa.schema(
+    {_URI: pa.string(), _EXPORTED: pa.string(), "size_bytes": pa.int64(), "modified_at": pa.timestamp("us", tz="UTC")}
+)
 _MARK = b"mediaray.collection"  # in the schema: who wrote it
 
 
@@ -38,6 +41,16 @@ def exported_names(folder: Folder) -> dict[str, str]:
     rows = pq.read_table(_opened(there), columns=[_URI, _EXPORTED], partitioning=None)
     named = zip(rows[_EXPORTED].to_pylist(), rows[_URI].to_pylist(), strict=True)
     return {name: uri for name, uri in named if name and _holds(folder, name)}
+
+
+def with_earlier(files: pa.Table, folder: Path, size: str, modified: str) -> pa.Table:
+    """Files with ``uri`` and ``target``, and as columns what each was that earlier exports put there: bytes, and µs."""
+    there, rows = _catalogue(folder), _EARLIER.empty_table()
+    if there is not None and _is_ours(there) and {*_EARLIER.names} <= {*pq.read_schema(_opened(there)).names}:
+        rows = pq.read_table(_opened(there), columns=_EARLIER.names, partitioning=None).cast(_EARLIER)
+    rows = rows.rename_columns([_URI, "target", size, modified])
+    rows = rows.set_column(3, modified, rows[modified].cast(pa.int64()))
+    return files.join(rows, [_URI, "target"], join_type="left outer").sort_by(_URI)
 
 
 def named_rows(batches: Iterator[pa.RecordBatch], targets: Mapping[str, str], name: str) -> Iterator[pa.RecordBatch]:

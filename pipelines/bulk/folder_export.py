@@ -12,9 +12,27 @@ from pydantic import BaseModel
 
 from cluster.disk import flush_files, flush_folder
 from cluster.staging import publish, remove_staged, stage
-from pipelines.bulk.copying import COPIED, FAILED, KNOWN, LINK, OUTCOMES, OUTPUT, OVERWRITE, TABLE
+from pipelines.bulk.copying import (
+    COPIED,
+    EARLIER_BYTES,
+    EARLIER_US,
+    FAILED,
+    KNOWN,
+    LINK,
+    OUTCOMES,
+    OUTPUT,
+    OVERWRITE,
+    TABLE,
+)
 from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
-from pipelines.bulk.export_catalogue import CATALOGUE, PARQUET, check_catalogue, named_rows, write_catalogue
+from pipelines.bulk.export_catalogue import (
+    CATALOGUE,
+    PARQUET,
+    check_catalogue,
+    named_rows,
+    with_earlier,
+    write_catalogue,
+)
 from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
 from pipelines.bulk.stored_folder import StoredFolder
 from pipelines.bulk.streaming import Batching, Runner
@@ -61,6 +79,8 @@ def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
         through, tried = earlier_tries(table.read(of_tries("uri")), "uri", FAILED)
         todo = rows.filter(pc.invert(pc.is_in(rows["uri"], pa.array([*through], pa.string()))))
         if len(todo):
+            if isinstance(export.output, Path):
+                todo = with_earlier(todo, export.output, EARLIER_BYTES, EARLIER_US)
             size, needs = batches_of(todo)
             common = {
                 TABLE: str(outcomes_at),

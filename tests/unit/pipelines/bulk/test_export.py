@@ -70,6 +70,31 @@ def test_what_is_imported_later_takes_no_name(desk, imported):
     assert exported(desk, desk.out, template="{name}")["known"] == 2
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_copy_of_a_file_that_was_edited_since_is_replaced(desk, photos, imported, link):
+    exported(desk, desk.out, link=link)
+    edited = desk.library / "2019/beach.jpg"
+    edited.unlink()
+    edited.write_bytes(b"edited" * 100)
+    imported()
+    result = exported(desk, desk.out, link=link)
+    assert (result["copied"], result["known"], result["failed"]) == (1, 2, 0)
+    assert (desk.out / "library/2019/beach.jpg").read_bytes() == b"edited" * 100
+
+
+@pytest.mark.parametrize("change", [lambda copy: copy.write_bytes(b"mine"), os.utime], ids=["bytes", "time"])
+def test_a_copy_that_somebody_changed_is_left_though_its_file_was_edited(desk, photos, imported, change):
+    exported(desk, desk.out)
+    copy = desk.out / "library/2019/beach.jpg"
+    change(copy)
+    theirs = copy.read_bytes()
+    (desk.library / "2019/beach.jpg").write_bytes(b"edited" * 100)
+    imported()
+    result = exported(desk, desk.out)
+    assert (result["copied"], result["known"], result["codes"]) == (0, 2, {"output_exists": 1})
+    assert copy.read_bytes() == theirs
+
+
 def test_a_later_driver_goes_on_with_the_same_files(desk, photos, imported, monkeypatch):
     monkeypatch.setattr("pipelines.bulk.export_plan._MOST_ROWS", 1)
     bench = desk.begin(OPERATION, "collection:all", output=str(desk.out))
