@@ -19,7 +19,7 @@ from pipelines.bulk.collection import Collection, all_collections
 from pipelines.bulk.conditions import MOST_CHARACTERS
 from pipelines.bulk.row_formats import MEDIA_TYPES, Format, plain_rows, write_rows
 from pipelines.bulk.upkeep import Summary, remove, summary
-from pipelines.bulk.view import CollectionView
+from pipelines.bulk.view import CollectionView, page
 from pipelines.bulk.view import Query as Asked
 from pipelines.bulk.watch_notes import WatchSummary, begin_watch, end_watch
 from pipelines.jobs.asking import Asking
@@ -145,8 +145,7 @@ async def _job_on(jobs: JobService, name: str) -> Job | None:
 
 def _page(collection: Collection, request: RowsRequest) -> RowPage:
     asked, offset = request.asked(_COLUMNS), int(request.cursor)
-    with CollectionView(collection, asked.text) as view:
-        rows = plain_rows(view.rows(asked, limit=request.limit + 1, offset=offset))
+    rows = plain_rows(page(collection, asked, limit=request.limit + 1, offset=offset))
     more = len(rows) > request.limit
     following = str(offset + request.limit) if more else None
     return RowPage(rows=rows[: request.limit], next_cursor=following)

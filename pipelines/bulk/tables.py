@@ -64,10 +64,13 @@ class Table:
         """Some columns of one part. Raises FileNotFoundError."""
         return pq.read_table(self._folder / f"{name}{_SUFFIX}", columns=list(columns), partitioning=None)
 
-    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The newest row of each key, in no order."""
+    def read(self, columns: Sequence[str] | None = None, keys: pa.Array | None = None) -> pa.Table:
+        """The newest row of each key, or of each of some ``keys``, in no order.
+
+        Of a part only the row groups are read whole that hold some of the keys.
+        """
         wanted = None if columns is None else [*dict.fromkeys((*columns, self.key, AT))]
-        rows = self._read(wanted)
+        rows = self._read(wanted, keys)
         return rows if columns is None else rows.select(list(columns))
 
     def compact(self) -> None:
@@ -108,17 +111,24 @@ class Table:
         empty = self.schema.empty_table().select(columns)
         return pa.concat_tables([empty, *(self._load(part, columns).select(columns) for part in parts)])
 
-    def _read(self, columns: Sequence[str] | None) -> pa.Table:
+    def _read(self, columns: Sequence[str] | None, keys: pa.Array | None) -> pa.Table:
         for _ in range(_TRIES):
             with contextlib.suppress(FileNotFoundError):  # compacted since its name was read
-                return self._newest([self._load(part, columns) for part in self._parts()])
-        return self._newest([self._load(part, columns) for part in self._parts()])
+                return self._newest([self._load(part, columns, keys) for part in self._parts()])
+        return self._newest([self._load(part, columns, keys) for part in self._parts()])
 
     def _parts(self) -> list[Path]:
         return sorted(part for part in self._folder.glob(f"*{_SUFFIX}") if not part.name.startswith("."))
 
-    def _load(self, part: Path, columns: Sequence[str] | None) -> pa.Table:
-        return pq.read_table(part, columns=columns and list(columns), partitioning=None)
+    def _load(self, part: Path, columns: Sequence[str] | None, keys: pa.Array | None = None) -> pa.Table:
+        wanted = columns and list(columns)
+        if keys is None:
+            return pq.read_table(part, columns=wanted, partitioning=None)
+        with pq.ParquetFile(part) as file:
+            held = (file.read_row_group(number, [self.key])[self.key] for number in range(file.num_row_groups))
+            groups = [number for number, those in enumerate(held) if pc.any(pc.is_in(those, keys)).as_py()]
+            rows = file.read_row_groups(groups, wanted)
+        return rows.filter(pc.is_in(rows[self.key], keys))
 
     def _newest(self, parts: Sequence[pa.Table]) -> pa.Table:
         return newest(parts, self.key) if parts else self.schema.empty_table()

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +29,8 @@ _TOLD = ("state", "code", "message", "attempts", AT, "result", "artifacts")  # o
 _RESULT = "result"
 _MEMORY = "512MB"
 _LIMIT_S, _JOB_LIMIT_S = 30.0, 600.0  # while a caller waits, and where nobody does
+_PLAIN = re.compile(r"\w+|\*")  # one column as it is, or all
+_AT_URI = "_uri"  # no column's name
 _ROWS = 512  # of a batch: what each function makes of them is in memory at once
 _LOCKED = {
     "threads": "1",  # so rows come out in the order in which they went in
@@ -77,20 +79,22 @@ class Query:
 
 
 class CollectionView:
-    """A collection as it is when this is opened, for one statement. Of results those are loaded that ``asked``, a text,
-    may need.
+    """A collection as it is when this is opened, for one statement; ``among``: only the files with these URIs.
+
+    Of results those are loaded that ``asked``, a text, may need.
     """
 
-    def __init__(self, collection: Collection, asked: str = "*") -> None:
+    def __init__(self, collection: Collection, asked: str = "*", among: pa.Array | None = None) -> None:
         import duckdb  # slow to load, and needed only where something is asked for
 
         self.tasks = task_prefixes(collection)
         self._connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY})
+        files = collection.files.read(_KEPT, among)
+        contents = None if among is None else files["identity"].drop_null().combine_chunks()
         results = {
-            prefix: _results(collection, task, whole=_may_need(asked.lower(), prefix, task))
-            for prefix, task in self.tasks.items()
+            prefix: _results(collection, task, asked.lower(), prefix, contents) for prefix, task in self.tasks.items()
         }
-        self._connection.register("known", _batches(collection.files.read(_KEPT), results))
+        self._connection.register("known", _batches(files, results))
         self._connection.execute(_view(self.tasks))
         for name, value in _LOCKED.items():
             self._connection.execute(f"SET {name} = {value}")
@@ -149,6 +153,28 @@ class CollectionView:
             limit.cancel()
 
 
+def page(collection: Collection, query: Query, *, limit: int, offset: int = 0) -> pa.Table:
+    """Some of the rows that are asked for, for a caller who waits.
+
+    Where columns are asked for as they are, it is found out first which files those are: then only their results are
+    loaded, unless ``where`` or ``order_by`` are about results.
+
+    Raises:
+        InvalidError: as ``CollectionView.batches``.
+    """
+    if not all(_PLAIN.fullmatch(each.strip()) for each in query.columns.split(",")):
+        with CollectionView(collection, query.text) as view:
+            return view.rows(query, limit=limit, offset=offset)
+    which = replace(query, columns="uri")
+    with CollectionView(collection, which.text) as view:
+        uris = view.rows(which, limit=limit, offset=offset)["uri"].combine_chunks()
+    told = Query(columns=f"{query.columns}, uri AS {_AT_URI}")
+    with CollectionView(collection, told.text, uris) as view:
+        rows = view.rows(told, limit=limit)
+    at = pc.index_in(uris, rows[_AT_URI].combine_chunks()).drop_null()  # without rows that are gone since
+    return rows.take(at).drop_columns([_AT_URI])
+
+
 def task_prefixes(collection: Collection) -> dict[str, Task]:
     """What the columns of each task begin with: its operation's name, of several that of the one that began last.
 
@@ -180,11 +206,14 @@ def _may_need(asked: str, prefix: str, task: Task) -> bool:
     return any(each.name in asked and told & {document for document, _ in each.places} for each in TECHNICAL)
 
 
-def _results(collection: Collection, task: Task, *, whole: bool) -> pa.Table:
+def _results(collection: Collection, task: Task, asked: str, prefix: str, contents: pa.Array | None) -> pa.Table:
+    """What may be needed of a task's results, of these contents or all."""
     table = collection.results(task)
-    if whole:
-        return table.read()
-    rows = table.read([name for name in RESULTS.names if name != _RESULT])
+    if _may_need(asked, prefix, task):
+        return table.read(keys=contents)
+    if f"{prefix}_" not in asked:
+        return RESULTS.empty_table()
+    rows = table.read([name for name in RESULTS.names if name != _RESULT], contents)
     return rows.append_column(_RESULT, pa.nulls(len(rows), pa.string()))
 
 

@@ -108,6 +108,17 @@ def test_rows_that_are_dropped_are_gone_but_not_those_written_since(table):
     assert held(table) == {}
 
 
+def test_of_some_keys_the_newest_rows_are_told(table, monkeypatch):
+    monkeypatch.setattr(tables, "_GROUP_BYTES", 64)
+    table.append("one", rows(*((f"{number:03d}", number) for number in range(50))))
+    table.append("two", rows(("007", 70), at_s=1))
+    table.compact()
+    table.append("three", rows(("009", 90), at_s=2))
+    some = table.read(keys=pa.array(["007", "008", "009", "gone"]))
+    assert {row["key"]: row["value"] for row in some.to_pylist()} == {"007": 70, "008": 8, "009": 90}
+    assert table.read(("value",), pa.array([], pa.string())).to_pylist() == []
+
+
 def test_what_is_half_made_isn_t_read(table, tmp_path):
     table.append("one", rows(("a", 1)))
     (tmp_path / "table" / ".half").write_bytes(b"PAR1")

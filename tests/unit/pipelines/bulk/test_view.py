@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from unit.pipelines.bulk.shelves import ANALYSIS, FILM, NOON, PICTURE, PROBE, SOUND, row, shelf, tell
 
 from pipelines.bulk.tasks import Task, task_of
-from pipelines.bulk.view import CollectionView, Query, selected, task_prefixes
+from pipelines.bulk.view import CollectionView, Query, page, selected, task_prefixes
 from pipelines.jobs.errors import InvalidError
 
 
@@ -113,6 +114,42 @@ def test_pages_follow_each_other(tmp_path):
     collection = shelf(tmp_path)
     pages = [asked(collection, order_by="kind", columns="path", limit=2, offset=offset) for offset in (0, 2, 4)]
     assert [each["path"] for page in pages for each in page] == ["e.flac", "c.jpg", "d.jpg", "a.mkv", "b.mkv"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(),
+        Query(columns="path, width, probe_state"),
+        Query("width > 1000 OR kind = 'audio'", "*, uri", "kind DESC"),
+        Query("image_analyze_state = 'failed'", "path, code"),
+        Query(columns="kind, count(*) AS files", order_by="files DESC"),
+        Query(columns="lower(path) AS size_bytes", order_by="size_bytes DESC"),
+    ],
+)
+@pytest.mark.parametrize("offset", [0, 1, 9])
+def test_a_page_has_the_rows_that_the_query_has_there(tmp_path, query, offset):
+    collection = shelf(tmp_path)
+    whole = asked(collection, query.where, query.columns, query.order_by)
+    assert page(collection, query, limit=2, offset=offset).to_pylist() == whole[offset : offset + 2]
+
+
+def test_a_page_loads_no_results_but_those_of_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.bulk.tables._ROWS_READ", 8)
+    names = [f"{number:03d}.jpg" for number in range(200)]
+    collection = shelf(tmp_path, [row(name) for name in names])
+    tell(collection, ANALYSIS, {name: {**PICTURE, "long": name * 15_000} for name in names})
+    results = collection.results(ANALYSIS)
+    results.append("empty", results.schema.empty_table())
+    results.compact()
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        rows = page(collection, Query(columns="path, width"), limit=2, offset=100).to_pylist()
+    finally:
+        pa.set_memory_pool(before)
+    assert rows == [{"path": name, "width": 4000} for name in ("100.jpg", "101.jpg")]
+    assert pool.max_memory() < 10 << 20  # all of them take twice as much
 
 
 def test_a_column_that_isn_t_there_is_told(tmp_path):
