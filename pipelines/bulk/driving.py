@@ -21,7 +21,7 @@ ATTEMPTS = "attempts"  # in a batch's payload: which try this is
 MOST_ATTEMPTS = 3
 _PAUSE_S = 1.0  # before the second try; before each one after it four times as long
 _MOMENTARY = frozenset({"source_changed", "limit_exceeded"})  # a moment later it may be well
-_PACKED_AT_ONCE = 256  # parts: where a batch is a film, there are as many parts as films
+_MOST_PARTS = 256  # that are small: where a batch is a film, there are as many as films
 _A_LONG_TIME_S = 3600.0
 _TOLD_EVERY_S = 1.0
 
@@ -61,9 +61,8 @@ def have_all_done(
         listing = bench.scratch / f"listing-{attempt}.parquet"
         wanted = rows.filter(pc.is_in(rows[batching.key], pa.array(due)))
         with progress.of_long_rows():
-            for number, outcomes in enumerate(runner.stream(listing, wanted, this, bench.driver, bench.slots), 1):
-                if number % _PACKED_AT_ONCE == 0:
-                    batching.table.pack()
+            for outcomes in runner.stream(listing, wanted, this, bench.driver, bench.slots):
+                batching.table.pack_many(_MOST_PARTS)
                 if attempt < MOST_ATTEMPTS:
                     again += worth_a_try(outcomes, batching.key, batching.failed)
                 settled += len(outcomes)

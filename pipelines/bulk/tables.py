@@ -2,11 +2,13 @@
 
 A part is made under another name, flushed and renamed, so what has its name is whole. It is named by who made it: made
 twice, it is there once. ``pack`` and ``compact`` put parts into one; killed between, they leave rows twice, which
-changes nothing. A ``drop`` that is killed there has dropped nothing yet.
+changes nothing. A ``drop`` that is killed there has dropped nothing yet. What was half made the next one removes.
 """
 
 import contextlib
 import os
+import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -25,6 +27,8 @@ _SUFFIX = ".parquet"
 _BASE, _PACK = "base-", "pack-"  # what the names of parts begin with that are made of all others, or of some
 _ROWS_READ = 1024
 _GROUP_BYTES = 2 << 20  # of what is held while parts are put into one, which makes a row group of it
+_HALF_MADE = re.compile(r"\.(.*\.)?[0-9a-f]{32}")
+_DAY_S = 86_400.0  # so long no part is being made
 _TRIES = 5  # of reading while another compacts
 
 
@@ -47,7 +51,7 @@ class Table:
     def _append(self, name: str, groups: Iterable[pa.Table]) -> None:
         with disk_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            making = self._folder / f".{uuid.uuid4().hex}"
+            making = self._folder / f".{name}.{uuid.uuid4().hex}"
             try:
                 with making.open("wb") as file:
                     with pq.ParquetWriter(file, self.schema, compression="zstd") as writer:
@@ -75,6 +79,7 @@ class Table:
 
     def compact(self) -> None:
         """Put all parts into one. Nobody else may compact meanwhile; others may read and append."""
+        self._sweep()
         parts = self._parts()
         if len(parts) > 1:
             self._replace(parts)
@@ -84,12 +89,19 @@ class Table:
 
         A thousand parts of a row each take as long to read as a million rows.
         """
-        parts = [part for part in self._parts() if not part.name.startswith((_PACK, _BASE))]
+        self._sweep()
+        parts = self._loose()
         if len(parts) > 1:
             self._replace(parts, _PACK)
 
+    def pack_many(self, most: int) -> None:
+        """Pack, as ``pack``, once there are more than ``most`` small parts."""
+        if len(self._loose()) > most:
+            self.pack()
+
     def drop(self, keys: pa.Array, before: datetime) -> None:
         """Take out the rows of these keys that were written before then. Nobody else may compact meanwhile."""
+        self._sweep()
         rows = self._keys_of(parts := self._parts())
         gone = pc.and_(pc.is_in(rows[self.key], keys), pc.less(rows[AT], before))
         self._replace(parts, but=gone.to_numpy())
@@ -116,6 +128,18 @@ class Table:
             with contextlib.suppress(FileNotFoundError):  # compacted since its name was read
                 return self._newest([self._load(part, columns, keys) for part in self._parts()])
         return self._newest([self._load(part, columns, keys) for part in self._parts()])
+
+    def _sweep(self) -> None:
+        """Remove what was half made by those who were killed: of compactions at once, since no other is at work."""
+        for path in self._folder.glob(".*"):
+            compacted = path.name.startswith((f".{_BASE}", f".{_PACK}"))
+            with contextlib.suppress(FileNotFoundError):  # its name was given this moment
+                if _HALF_MADE.fullmatch(path.name) and (compacted or time.time() - path.stat().st_mtime > _DAY_S):
+                    path.unlink()
+
+    def _loose(self) -> list[Path]:
+        """The parts that were put together with no others."""
+        return [part for part in self._parts() if not part.name.startswith((_PACK, _BASE))]
 
     def _parts(self) -> list[Path]:
         return sorted(part for part in self._folder.glob(f"*{_SUFFIX}") if not part.name.startswith("."))

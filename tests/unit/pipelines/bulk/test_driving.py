@@ -79,22 +79,30 @@ def test_rows_go_on_from_the_try_that_an_earlier_driver_came_to(drive):
 
 
 class OneByOne(Runner):
-    """A batch for each row, each of which is done."""
+    """A batch for each row, each of which is done; ``at_once`` are told of together, as of a block."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
 
     def stream(
         self, _listing: Path, rows: pa.Table, batching: Batching, _driver: Driver, _slots: int
     ) -> Iterator[pa.Table]:
+        told = []
         for key in rows["identity"].to_pylist():
             done = {"identity": key, "state": "done", AT: datetime.now(UTC)}
             batching.table.append(f"batch-{key}", pa.Table.from_pylist([done], RESULTS))
-            yield batching.told(f"batch-{key}", [key])
+            told.append(batching.told(f"batch-{key}", [key]))
+            if len(told) == self._at_once:
+                yield pa.concat_tables(told)
+                told = []
 
 
-def test_many_batches_of_few_rows_leave_few_parts(desk):
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_many_batches_of_few_rows_leave_few_parts(desk, at_once):
     table = Table(desk.folder / "table", RESULTS, "identity")
     bench = desk.begin(OPERATION, "collection:all", task="image-thumbnails")
     rows = pa.table({"identity": [f"{number:03d}" for number in range(300)]})
-    have_all_done(bench, rows, Batching(table, "identity", 1, Needs(), "failed", {}), OneByOne())
+    have_all_done(bench, rows, Batching(table, "identity", 1, Needs(), "failed", {}), OneByOne(at_once))
     assert len(list((desk.folder / "table").iterdir())) < 100
     assert sorted(table.read(("identity",))["identity"].to_pylist()) == rows["identity"].to_pylist()
 

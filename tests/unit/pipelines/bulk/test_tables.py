@@ -99,6 +99,35 @@ def _killed(path: Path, missing_ok: bool = False) -> None:
         raise KeyboardInterrupt
 
 
+def test_what_a_killed_compaction_half_made_the_next_one_removes(table, tmp_path, monkeypatch):
+    for number in range(3):
+        table.append(f"part-{number}", rows(("a", number), at_s=number))
+
+    def killed(*_given: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        patch.setattr(os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            table.compact()
+    assert [path for path in (tmp_path / "table").iterdir() if path.name.startswith(".")]
+    table.compact()
+    assert len([*(tmp_path / "table").iterdir()]) == 1
+    assert held(table) == {"a": 2}
+
+
+def test_what_a_worker_half_made_goes_once_it_can_t_be_at_it_any_more(table, tmp_path):
+    table.append("one", rows(("a", 1)))
+    under_way, left, others = (tmp_path / "table" / name for name in (f".two.{'a' * 32}", f".{'b' * 32}", ".notes"))
+    for path in (under_way, left, others):
+        path.write_bytes(b"half")
+    for path in (left, others):
+        os.utime(path, (NOON.timestamp(), NOON.timestamp()))
+    table.compact()
+    assert (under_way.exists(), left.exists(), others.exists()) == (True, False, True)
+
+
 def test_rows_that_are_dropped_are_gone_but_not_those_written_since(table):
     table.append("one", rows(("a", 1), ("b", 1), ("c", 1)))
     table.append("two", rows(("b", 2), at_s=10))
