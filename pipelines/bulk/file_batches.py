@@ -20,7 +20,7 @@ from pipelines.bulk.streaming import ROWS, BatchManifest
 from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.task_outputs import OutputFolder, flush_made, flush_names, published
 from pipelines.bulk.tasks import Task
-from pipelines.bulk.turns import DISK_FULL
+from pipelines.bulk.turns import DISK_FULL, is_of_place
 from pipelines.jobs.catalogue import Each
 from pipelines.jobs.inline import parts_of
 from pipelines.jobs.models import JobError, Unit
@@ -155,6 +155,6 @@ def _outcome(bench: Workbench, each: Each, row: Mapping[str, Any], output: Outpu
 
 
 def _failed(row: Mapping[str, Any], error: JobError) -> dict[str, Any]:
-    of_place = isinstance(error, PlaceError) or error.code == "source_changed"
+    of_place = isinstance(error, PlaceError) or error.code == "source_changed" or is_of_place(error)
     told = {"code": error.code, "message": error.message, OF_PLACE: of_place}
     return {"identity": row["identity"], "state": "failed", "artifacts": [], **told}

@@ -25,7 +25,7 @@ from pipelines.bulk.long_plans import LongPlans
 from pipelines.bulk.long_rows import LongRows
 from pipelines.bulk.pace import Pace, block_size
 from pipelines.bulk.tables import AT, Table
-from pipelines.bulk.turns import done_in_turn
+from pipelines.bulk.turns import done_in_turn, is_of_place
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import JobError, Needs, Unit
@@ -169,15 +169,15 @@ class BatchMapper:
         return pa.concat_tables(told)
 
     def _done(self, rows: Sequence[dict[str, Any]]) -> list[pa.Table]:
-        """A batch that fails again and again is halved, down to the row that is to blame."""
+        """A batch that fails again and again is halved, down to the row that is to blame, if one is."""
         name = f"{BATCH}-{self._driver.fence}-{_digest([self._batching.common, *rows])}"
         unit = Unit(name=name, needs=self._needs(rows), payload={**self._batching.common, ROWS: list(rows)})
         report = done_in_turn(self._driver, unit)
-        if report.outcome == "failed" and len(rows) > 1:
+        if report.outcome == "failed" and len(rows) > 1 and not is_of_place(report.error):
             half = len(rows) // 2
             return [*self._done(rows[:half]), *self._done(rows[half:])]
         if report.outcome == "failed":
-            return [self._blamed(name, rows[0], report.error)]
+            return [self._failed(name, rows, report.error)]
         long = self._long.planned_by(name, rows) if self._long else []
         if report.took_s is not None and not long:
             self._pace.learn(rows, report.took_s)
@@ -188,21 +188,25 @@ class BatchMapper:
         """What came of a row that takes long."""
         assert self._long is not None
         name, error = self._long.carry_out(row, plan_of)
-        return self._blamed(name, row, error) if error else self._batching.told(name, [row[self._batching.key]])
+        return self._failed(name, [row], error) if error else self._batching.told(name, [row[self._batching.key]])
 
     def _needs(self, rows: Sequence[Mapping[str, Any]]) -> Needs:
         """What a batch of these rows claims: it is heavy, however short."""
         seconds, needs = self._pace.seconds_of(rows), self._batching.needs
         return needs if seconds is None else needs.model_copy(update={"seconds": max(1.0, seconds)})
 
-    def _blamed(self, name: str, row: dict[str, Any], error: JobError | None) -> pa.Table:
-        """What is told of a row that is to blame for the failure of the unit with this name."""
+    def _failed(self, name: str, rows: Sequence[dict[str, Any]], error: JobError | None) -> pa.Table:
+        """What is told of the rows that the unit with this name failed with."""
         told = {STATE: self._batching.failed, AT: datetime.now(UTC)}
         if error is not None:
             told |= {CODE: error.code, MESSAGE: error.message}
-        table = self._batching.table
-        table.append(name, pa.Table.from_pylist([{**row, **self._batching.common, **told}], schema=table.schema))
-        return self._batching.told(name, [row[self._batching.key]])
+        table, aside = self._batching.table, self._batching.aside
+        failed = [{**row, **self._batching.common, **told} for row in rows]
+        if aside is not None and is_of_place(error):
+            aside.append(name, pa.Table.from_pylist(failed, schema=aside.schema))
+            failed = []
+        table.append(name, pa.Table.from_pylist(failed, schema=table.schema))
+        return self._batching.told(name, [row[self._batching.key] for row in rows])
 
 
 def _started_anew() -> bool:

@@ -3,11 +3,17 @@
 from cluster.errors import StorageError
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import CacheAwayError, UnitDroppedError
-from pipelines.jobs.models import Unit
+from pipelines.jobs.models import JobError, Unit
 from pipelines.jobs.orders import UnitReport
 
 DISK_FULL = "disk_full"
 _ENDING = frozenset({DISK_FULL, CacheAwayError.code})  # codes that end a job instead of a row
+_OF_PLACE = frozenset({"storage_unavailable", "output_not_writable", "output_lost"})  # whatever the row
+
+
+def is_of_place(error: JobError | None) -> bool:
+    """Whether no row is to blame for a failure, but where things are read from or written to."""
+    return error is not None and error.code in _OF_PLACE
 
 
 def done_in_turn(driver: Driver, unit: Unit) -> UnitReport:

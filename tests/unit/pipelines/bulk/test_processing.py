@@ -22,7 +22,8 @@ from pipelines.bulk.driving import RUN
 from pipelines.bulk.name_template import names_by
 from pipelines.bulk.operations.collection_process import OPERATION, ProcessResult
 from pipelines.bulk.tasks import task_of
-from pipelines.jobs.errors import UnitDroppedError
+from pipelines.jobs.catalogue import Each
+from pipelines.jobs.errors import UnitDroppedError, told_error
 from pipelines.jobs.models import Unit
 from pipelines.jobs.operations import image_thumbnails
 
@@ -275,6 +276,21 @@ def test_what_is_made_is_published_while_the_child_works_on_the_next(desk, libra
         assert process(desk).done == 19
     finally:
         object.__setattr__(task_of("image-thumbnails", {}).declared, "run", real_run)
+
+
+def test_a_store_that_is_away_is_no_file_s_fault_however_often_it_was_tried(desk, library, imported, monkeypatch):
+    imported()
+
+    def away(_operation: Any, _bench: Any, _params: Any, sources: Any, _most_s: float) -> Any:
+        error = told_error("storage_unavailable", "The store doesn't answer.")
+        yield [Each(source, error=error) for source in sources]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(file_batches, "parts_of", away)
+        result = process(desk)
+    assert (result.codes, result.place_faults, result.given_up) == ({"storage_unavailable": 4}, 4, 4)
+    again = process(desk)
+    assert (again.done, again.known, again.codes) == (3, 0, {"source_unreadable": 1})
 
 
 def test_a_full_disk_ends_the_job_and_is_no_file_s_fault(desk, library, imported, monkeypatch):

@@ -80,6 +80,17 @@ def test_a_full_disk_is_no_row_s_fault(table):
     assert not len(table.read())
 
 
+@pytest.mark.parametrize("code", ["storage_unavailable", "output_not_writable"])
+def test_what_is_wrong_with_a_place_is_told_of_all_rows_at_once_and_kept_of_none(table, tmp_path, code):
+    away = UnitReport("failed", told_error(code, "It doesn't answer."))
+    dispatcher, aside = Dispatcher(table, lambda _: away), Table(tmp_path / "aside", RESULTS, "identity")
+    batching = Batching(table, "identity", 4, Needs(), "failed", {}, aside)
+    told = BatchMapper(batching, dispatcher, datetime.now(UTC), 2)(ROWS_ASKED).to_pylist()
+    assert dispatcher.asked == [["a", "b", "c", "d"]]
+    assert {row["identity"]: row["code"] for row in told} == dict.fromkeys("abcd", code)
+    assert (len(table.read()), len(aside.read())) == (0, 4)
+
+
 def test_a_driver_that_was_taken_away_asks_no_more(table):
     dispatcher = Dispatcher(table, lambda _: UnitReport("dropped"))
     with pytest.raises(UnitDroppedError):
