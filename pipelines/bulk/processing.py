@@ -164,9 +164,9 @@ def _have_done(
 
 def _outdated(collection: Collection, task: Task) -> pa.Table:
     """The files that jobs put into a folder of somebody's choice, of contents that no file has any more."""
-    outcomes = collection.results(task).read(("identity", "artifacts", AT))
     if task.output is None:
-        return artifacts_of(outcomes.slice(0, 0))
+        return artifacts_of(RESULTS.empty_table())
+    outcomes = collection.results(task).read(("identity", "artifacts", AT))
     held = collection.files.read(("identity",))["identity"].combine_chunks()
     return artifacts_of(outcomes.filter(pc.invert(pc.is_in(outcomes["identity"], held))))
 
