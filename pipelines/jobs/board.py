@@ -18,6 +18,7 @@ RING = 256
 TAIL = 4096
 KEEP_FINISHED_S, KEEP_FINISHED = 120.0, 500  # so long, and so many at most: in that time thousands may end
 SILENT_S = 3.0  # a unit that hasn't reported for this long, or for three of its usual gaps, isn't counted as running
+LOOK_S = 1.0  # how often it is looked for such units
 WINDOW_S = 30.0  # how far back the number of slots is measured that a job has
 _FEWEST_SLOTS = 0.1
 _ENOUGH = 0.01  # of the work: with less done there is no telling how long the rest takes
@@ -145,7 +146,7 @@ class ProgressBoard:
 
     def due(self, at_ms: int, now: float) -> float | None:
         """Tell what was held back long enough; returns when to come again, or None."""
-        if now >= self._looked_at + MIN_GAP_S:
+        if now >= self._looked_at + LOOK_S:
             self._looked_at = now
             for job_id, job in self._jobs.items():
                 if job.fps is not None and (job.fps, job.speed) != self._speeds(job, now):
@@ -168,7 +169,8 @@ class ProgressBoard:
         missing = self._count - cursor
         if missing > len(self._tail):
             return None
-        return self._count, list(itertools.islice(self._tail, len(self._tail) - missing, None))
+        newest = list(itertools.islice(reversed(self._tail), missing))  # from the front it would walk through all
+        return self._count, newest[::-1]
 
     @property
     def cursor(self) -> int:

@@ -155,7 +155,8 @@ class Dispatcher:
                 continue
             for entry in entries:
                 self._cursor = entry.id
-                self._inbox.put_nowait(self._take(entry))
+                if _concerns(entry):
+                    self._inbox.put_nowait(self._take(entry))
 
     async def _tick(self) -> None:
         while True:
@@ -172,7 +173,7 @@ class Dispatcher:
 
     async def _take(self, entry: LogEntry) -> None:
         tracked = self._jobs.get(entry.job_id)
-        if entry.type == "state" and entry.state == State.QUEUED and tracked is None:
+        if entry.type == "state" and tracked is None:
             await self._adopt(entry.job_id)
         elif entry.type == "want" and tracked is not None:
             tracked.want(entry.body)
@@ -465,6 +466,11 @@ class Dispatcher:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.ended.is_set():
             self._inbox.put_nowait(_raising(error))
+
+
+def _concerns(entry: LogEntry) -> bool:
+    """Whether it is news to a dispatcher: most of the log is what it wrote itself."""
+    return entry.type in ("want", "priority") or (entry.type == "state" and entry.state == State.QUEUED)
 
 
 async def _raising(error: BaseException) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.jobs.board import KEEP_FINISHED, KEEP_FINISHED_S, MIN_GAP_S, RING, SILENT_S, TAIL, ProgressBoard
+from pipelines.jobs.board import KEEP_FINISHED, KEEP_FINISHED_S, LOOK_S, MIN_GAP_S, RING, SILENT_S, TAIL, ProgressBoard
 from pipelines.jobs.models import Needs, Plan, Progress, Unit, rfc3339
 from pipelines.jobs.registry import weights_of
 
@@ -452,9 +452,9 @@ def test_a_unit_that_fell_silent_adds_no_speed_and_that_is_told(board):
     board.report(report(0.2, frames=50, elapsed_s=1.0), AT, now=11.0)
     board.due(AT, now=10.0 + SILENT_S)
     assert told(board)[-1]["fps"] == 80.0
-    board.due(AT, now=10.0 + SILENT_S + MIN_GAP_S)
+    board.due(AT, now=10.0 + SILENT_S + LOOK_S)
     assert told(board)[-1]["fps"] == 50.0
-    board.due(AT, now=11.1 + SILENT_S)
+    board.due(AT, now=11.1 + SILENT_S + LOOK_S)
     assert told(board)[-1]["fps"] is None
 
 
