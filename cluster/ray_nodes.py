@@ -1,4 +1,4 @@
-"""The nodes of the cluster this process is connected to, and its autoscaler: what Ray is asked, and told. May block."""
+"""The cluster this process is connected to: nodes, autoscaler, drivers. What Ray is asked, and told. May block."""
 
 import logging
 from collections.abc import Mapping
@@ -65,6 +65,14 @@ def refused_cpus() -> int | None:
         return None
     refused = reply.autoscaling_state.infeasible_cluster_resource_constraints
     return min((sum(each.count for each in one.resource_requests) for one in refused), default=None)
+
+
+def other_drivers(namespace: str) -> int:
+    """How many other programs are connected with this namespace. One that was killed counts for some moments."""
+    own = ray.get_runtime_context().get_job_id()
+    jobs = _gcs().get_all_job_info(skip_submission_job_info_field=True, skip_is_running_tasks_field=True)
+    found = [job for job in jobs.values() if not job.is_dead and job.config.ray_namespace == namespace]
+    return sum(job.job_id.hex() != own for job in found)
 
 
 def _gcs() -> Any:

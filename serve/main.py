@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,8 @@ from ray import serve as ray_serve
 from ray.actor import ActorHandle
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.config import AutoscalingConfig
+from ray.serve.context import _get_global_client  # nothing public tells where Serve listens
+from ray.serve.exceptions import RayServeException
 from starlette.types import ASGIApp
 
 from cluster.cache import Cache
@@ -26,11 +28,12 @@ from cluster.logs import log_to
 from cluster.metrics import push_to, pushed
 from cluster.near_cache import NearCache
 from cluster.node_classes import NodeClass, node_classes
+from cluster.ray_nodes import other_drivers
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from cluster.tracing import trace_to
 from pipelines.bulk.upkeep import identities
-from pipelines.jobs.actors import replace_other_version, start_dispatcher, start_registry
+from pipelines.jobs.actors import as_started, end_all, named_actors, start_dispatcher, start_registry, wait_ready
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, ON_HEAD, WorkerConfig
 from pipelines.jobs.outbox import Outbox
@@ -58,6 +61,7 @@ APPLICATION = "mediaray"
 _EDGE_TIMEOUT_S = 2.0
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 _NEXT_PROXY_LIMIT_S = 60.0
+_DRIVER_ENDS_S = 30.0  # Ray has seen by then that a driver is gone, also with its whole node
 _LOOK_BACK_S = 15.0  # the mean of so long counts; replicas tell what they have every 10 s, which has to be less
 _SCALE_UP_S = 5.0
 _SOCKETS_LEAVE_S = 30.0
@@ -66,14 +70,11 @@ _BESIDE = ("serve.watching", "serve.scheduled_backups", "serve.webhooks", "serve
 _log = logging.getLogger("mediaray.up")
 
 
-def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
-    """Start or find everything on the cluster, side by side; returns the dispatcher when all is ready.
-
-    Raises:
-        StartupError: a part of it doesn't get ready.
-    """
+@contextlib.contextmanager
+def _told_in_words() -> Iterator[None]:
+    """Raises StartupError in place of what Ray says."""
     try:
-        return _start(settings, urls, token)
+        yield
     except (ray.exceptions.RayError, TimeoutError) as error:
         _log.error("a part of the server doesn't start", exc_info=error)  # its text may be a traceback from elsewhere
         raise StartupError(
@@ -82,7 +83,46 @@ def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
         ) from error
 
 
-def _start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
+@_told_in_words()
+def make_way(settings: Settings, urls: RedisUrls) -> bool:
+    """Take off a cluster what a server left there that was killed: all of it, unless it is what is to be started.
+
+    Returns:
+        Whether Serve, of which that is a part, listens already where the edge is to be.
+
+    Raises:
+        StartupError: a server that lives is on this cluster, or Serve listens elsewhere for others.
+    """
+    _refuse_beside_another()
+    if not as_started(WorkerConfig(settings, urls.jobs, urls.cache), VERSION):
+        leave()
+    serving = _get_global_client(raise_if_no_controller_running=False)
+    if serving is None:
+        return False
+    where = serving.http_config
+    if (where.host, where.port) != (settings.host, settings.port):
+        raise StartupError(
+            f"Ray Serve already runs on this cluster for other applications, and listens at {where.host}:{where.port}, "
+            "the only place it can. Give this server that port, or another Ray."
+        )
+    return True
+
+
+def _refuse_beside_another() -> None:
+    deadline = time.monotonic() + _DRIVER_ENDS_S
+    while named_actors() and other_drivers(NAMESPACE):
+        if time.monotonic() > deadline:
+            raise StartupError("Another server is on this Ray, which has room for one. Stop that one first.")
+        time.sleep(0.1)
+
+
+@_told_in_words()
+def start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
+    """Start or find everything on the cluster, side by side; returns the dispatcher when all is ready.
+
+    Raises:
+        StartupError: a part of it doesn't get ready.
+    """
     config = WorkerConfig(settings, urls.jobs, urls.cache)
     modules = [catalogue().module_of(name) for name in catalogue().names()]
     with ThreadPoolExecutor(1) as pool:
@@ -93,29 +133,34 @@ def _start(settings: Settings, urls: RedisUrls, token: str) -> ActorHandle[Any]:
         dispatcher = start_dispatcher(config, modules, VERSION, _BESIDE)
         start_edge(settings, urls, token)
         _wait_for_proxy(proxy, settings)
-    ray.get(registry.ready.remote())
-    return replace_other_version(dispatcher, config, modules, VERSION, _BESIDE)
+    wait_ready(registry, dispatcher)
+    return dispatcher
 
 
 def start_actors(settings: Settings, urls: RedisUrls) -> None:
-    """Start or find the registry and the dispatcher, where something else starts the edge; returns when both answer."""
+    """Start or find the registry and the dispatcher, where something else starts the edge; returns when both are ready.
+
+    Those of other settings or another version are ended first.
+    """
     config = WorkerConfig(settings, urls.jobs, urls.cache)
     modules = [catalogue().module_of(name) for name in catalogue().names()]
+    if not as_started(config, VERSION):
+        end_all()
     registry = start_registry(config)
     dispatcher = start_dispatcher(config, modules, VERSION, _BESIDE)
-    replace_other_version(dispatcher, config, modules, VERSION, _BESIDE)
-    ray.get(registry.ready.remote())
+    wait_ready(registry, dispatcher)
 
 
 def leave() -> None:
     """Take all of ours off a cluster that goes on without this server: jobs wait in the store for the next one."""
-    ray_serve.delete(APPLICATION)
-    if not ray_serve.status().applications:
-        ray_serve.shutdown()  # type: ignore[no-untyped-call]
-    for named in ray.util.list_named_actors(all_namespaces=True):
-        if named["namespace"] == NAMESPACE:
-            with contextlib.suppress(ValueError):  # gone meanwhile
-                ray.kill(actor(named["name"]))
+    try:
+        if APPLICATION in ray_serve.status().applications:
+            ray_serve.delete(APPLICATION)
+        if not ray_serve.status().applications:
+            ray_serve.shutdown()  # type: ignore[no-untyped-call]
+    except (ray.exceptions.RayError, RayServeException, TimeoutError) as error:
+        _log.warning("Serve doesn't let go of the API", exc_info=error)
+    end_all()
 
 
 def _wait_for_controller(starting: Future[None]) -> None:
@@ -156,8 +201,9 @@ def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
     try:
         application = edge_application(settings, urls, token)
         ray_serve.run(application, name=APPLICATION, route_prefix="/", blocking=False)
-    except RuntimeError as error:
-        raise StartupError(f"The HTTP edge doesn't start: {error} Ray's logs are kept in the logs folder.") from error
+    except (RuntimeError, RayServeException) as error:
+        what = getattr(error, "cause", None) or error  # without the traceback of Serve's process
+        raise StartupError(f"The HTTP edge doesn't start: {what} Ray's logs are kept in the logs folder.") from error
 
 
 def edge_application(settings: Settings, urls: RedisUrls, token: str) -> ray_serve.Application:

@@ -8,10 +8,11 @@ import logging
 import shutil
 import signal
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import psutil
@@ -36,6 +37,7 @@ _log = logging.getLogger("mediaray.up")
 _IDLE_LOOK_S = 2.0
 _RAY_LOOK_S = 5.0
 _MISSED_LOOKS = 2  # so often in turn, and Ray is gone
+_PORT_FREED_S = 10.0  # by then a proxy that was ended has let go of it
 
 
 def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
@@ -52,9 +54,10 @@ def run(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # until all is up, a stop unwinds whatever has been started
     home = Home.create(settings.home)
     with home.hold():
-        _refuse_half_restored(home)
+        home.refuse_half_restored()
         home.end_leftovers()
-        _refuse_taken_port(settings)
+        if settings.ray_address is None:  # otherwise a server that was killed may have left what holds it
+            _refuse_taken_port(settings)
         log_to(home.log, settings.log_format)
         with short_folder() as folder:
             _remember_folder(home, folder)
@@ -87,24 +90,36 @@ def _with_ray(
         _remember_children(home)
         servers.wait_ready()
         home.picture_keys()  # made before replicas ask for it
-        dispatcher = loading.result().start(settings, servers.urls, home.token())
-        _log.info("actors and edge are up")
-        _remember_children(home)
+        main = loading.result()
+        if settings.ray_address is not None and not main.make_way(settings, servers.urls):
+            _refuse_taken_port(settings, _PORT_FREED_S)
+        with _leaving(settings, main):
+            dispatcher = main.start(settings, servers.urls, home.token())
+            _log.info("actors and edge are up")
+            _remember_children(home)
 
-        def announce() -> None:
-            home.announce(
-                url=settings.url,
-                ray_address=address(),
-                ray_token_path=str(folder / "ray-token"),
-                version=importlib.metadata.version("mediaray"),
-            )
-            on_ready(settings.url)
+            def announce() -> None:
+                home.announce(
+                    url=settings.url,
+                    ray_address=address(),
+                    ray_token_path=str(folder / "ray-token"),
+                    version=importlib.metadata.version("mediaray"),
+                )
+                on_ready(settings.url)
 
-        asyncio.run(_serve_until_stopped(settings, servers, dispatcher, announce))
-        _drain(dispatcher, settings.pause_grace_s)
-        if settings.ray_address is not None:
-            loading.result().leave()
+            asyncio.run(_serve_until_stopped(settings, servers, dispatcher, announce))
+            _drain(dispatcher, settings.pause_grace_s)
     return 0
+
+
+@contextlib.contextmanager
+def _leaving(settings: Settings, main: ModuleType) -> Iterator[None]:
+    """However it ends, also half-way through the start, nothing of it stays on a Ray that goes on."""
+    try:
+        yield
+    finally:
+        if settings.ray_address is not None and ray_answers():
+            main.leave()
 
 
 async def _serve_until_stopped(
@@ -160,23 +175,24 @@ def _drain(dispatcher: Any, grace_s: float) -> None:
         ray.get(dispatcher.drain.remote(grace_s), timeout=grace_s + 5)
 
 
-def _refuse_half_restored(home: Home) -> None:
-    if home.restoring.exists():
-        raise StartupError(
-            f"A restore into {home.path} was broken off, so that not all of it is there. "
-            "Do it again: mediaray restore FILE --replace"
-        )
+def _refuse_taken_port(settings: Settings, patience_s: float = 0.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while _is_taken(settings.host, settings.port):
+        if time.monotonic() >= deadline:
+            raise StartupError(
+                f"Port {settings.port} is taken by another program. Choose one with --port or MEDIARAY_PORT."
+            )
+        time.sleep(0.1)
 
 
-def _refuse_taken_port(settings: Settings) -> None:
+def _is_taken(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
         except OSError:
-            raise StartupError(
-                f"Port {settings.port} is taken by another program. Choose one with --port or MEDIARAY_PORT."
-            ) from None
+            return True
+    return False
 
 
 def _remember_children(home: Home) -> None:

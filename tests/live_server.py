@@ -32,6 +32,7 @@ PROCESSES = {
     "dispatcher": re.compile(r"^ray::(dispatcher:)?DispatcherActor"),
     "registry": re.compile(r"^ray::(registry:)?ProgressRegistry"),
     "haproxy": re.compile(r"/haproxy -db -f "),
+    "proxy": re.compile(r"^ray::ProxyActor"),
     "replica": re.compile(r"^ray::ServeReplica"),
     "redis": re.compile(r"redis-server .*/redis(\.sock|/redis\.conf)"),
     "cache": re.compile(r"redis-server .*/cache(\.sock|/redis\.conf)"),
@@ -194,12 +195,7 @@ class LiveServer:
 
     def find(self, kind: str) -> list[psutil.Process]:
         """The processes of a kind; see PROCESSES."""
-        found = []
-        for process in self.tree():
-            with contextlib.suppress(psutil.Error):
-                if PROCESSES[kind].search(" ".join(process.cmdline())):
-                    found.append(process)
-        return found
+        return of_kind(kind, self.tree())
 
     def kill(self, *kinds: str) -> bool:
         """SIGKILL every process of these kinds at one moment, if there is one of each."""
@@ -240,6 +236,16 @@ class LiveServer:
         scratch = self.home / "scratch"
         left = [str(path) for path in scratch.rglob("*")] if scratch.is_dir() else []
         return left + [str(path) for path in self.folder.rglob("*.mediaray-part")]
+
+
+def of_kind(kind: str, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that are of a kind; see PROCESSES."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if PROCESSES[kind].search(" ".join(process.cmdline())):
+                found.append(process)
+    return found
 
 
 @contextlib.contextmanager

@@ -1,13 +1,18 @@
-"""The two named actors that a server needs, started or found."""
+"""The two named actors that a server needs: started, found again, or ended with all that they have started."""
 
 import asyncio
+import contextlib
 import importlib
+import json
 import logging
 import os
+import time
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 import ray
+from pydantic import SecretStr
 from ray.actor import ActorHandle
 
 from cluster.home import Home
@@ -22,8 +27,12 @@ from pipelines.jobs.models import Unit
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, ON_HEAD, REGISTRY, UnitReport, WorkerConfig
 from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.registry import ProgressRegistry
+from pipelines.jobs.runner import RUNNERS
 
 _AGAIN_S = 30.0
+_ANSWER_LIMIT_S = 30.0
+_READY_LIMIT_S = 600.0  # a large store is read meanwhile, and the lease of a dead dispatcher runs out
+_END_LIMIT_S = 60.0
 _log = logging.getLogger("mediaray.dispatcher")
 
 
@@ -31,7 +40,7 @@ class DispatcherActor:
     """Shell around the Dispatcher. ``beside`` are modules whose ``run`` goes on beside it, in the same process."""
 
     def __init__(self, config: WorkerConfig, modules: list[str], version: str, beside: Sequence[str] = ()) -> None:
-        self._version = version
+        self._identity = identity_of(config, version)
         log_to(Home(config.settings.home).log, config.settings.log_format)
         push_to(config.cache_url)
         trace_to(config.settings.otlp_endpoint, "dispatcher")
@@ -55,10 +64,13 @@ class DispatcherActor:
         await self._dispatcher.leading.wait()
         await keep_up(module, config, catalogue)
 
-    async def ready(self) -> str:
-        """Wait until it leads; its version."""
+    async def identity(self) -> str:
+        """Of what it was started with; see ``identity_of``."""
+        return self._identity
+
+    async def ready(self) -> None:
+        """Wait until it leads."""
         await self._dispatcher.leading.wait()
-        return self._version
 
     async def drain(self, grace_s: float) -> None:
         await self._dispatcher.drain(grace_s)
@@ -101,17 +113,59 @@ def start_dispatcher(
     return _named(DispatcherActor, DISPATCHER, config, modules, version, beside)
 
 
-def replace_other_version(
-    found: ActorHandle[Any], config: WorkerConfig, modules: list[str], version: str, beside: Sequence[str] = ()
-) -> ActorHandle[Any]:
-    """Wait until the dispatcher leads; one of another version is replaced."""
-    running: Any = ray.get(found.ready.remote())
-    if running == version:
-        return found
-    ray.kill(found)
-    fresh = start_dispatcher(config, modules, version, beside)
-    ray.get(fresh.ready.remote())
-    return fresh
+def wait_ready(*actors: ActorHandle[Any], limit_s: float = _READY_LIMIT_S) -> None:
+    """Wait until all of them are ready. Raises RayError: one isn't in time, or is gone."""
+    ray.get([each.ready.remote() for each in actors], timeout=limit_s)
+
+
+def identity_of(config: WorkerConfig, version: str) -> str:
+    """A digest of all that the actors are started with, secrets too: only to be compared, so never log or show it."""
+    facts = [version, config.redis_url, config.cache_url, config.settings.model_dump()]
+    return blake2b(json.dumps(facts, default=_plain).encode(), digest_size=32).hexdigest()
+
+
+def _plain(value: Any) -> str:
+    return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def as_started(config: WorkerConfig, version: str, limit_s: float = _ANSWER_LIMIT_S) -> bool:
+    """Whether both actors are there, answer, and are of this identity."""
+    try:
+        told: Any = ray.get(_found(DISPATCHER).identity.remote(), timeout=limit_s)
+        if told != identity_of(config, version):
+            return False
+        wait_ready(_found(REGISTRY), limit_s=limit_s)
+    except (ValueError, AttributeError, ray.exceptions.RayError):  # not there; of an early version; doesn't answer
+        return False
+    return True
+
+
+def named_actors() -> list[str]:
+    """The names of both actors and the runners, of those that are there; the dispatcher, which starts others, first."""
+    named = ray.util.list_named_actors(all_namespaces=True)
+    ours = [each["name"] for each in named if each["namespace"] == NAMESPACE]
+    found = [name for name in ours if name in (DISPATCHER, REGISTRY) or name.startswith(RUNNERS)]
+    return sorted(found, key=lambda name: name != DISPATCHER)
+
+
+def end_all() -> None:
+    """End both actors and the runners; returns when their names are free.
+
+    Raises:
+        TimeoutError: they aren't in time.
+    """
+    deadline = time.monotonic() + _END_LIMIT_S
+    while there := named_actors():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"still there: {', '.join(there)}")
+        for name in there:
+            with contextlib.suppress(ValueError):  # gone meanwhile
+                ray.kill(_found(name))
+        time.sleep(0.05)
+
+
+def _found(name: str) -> ActorHandle[Any]:
+    return ray.get_actor(name, namespace=NAMESPACE)
 
 
 def _named(actor: Any, name: str, *arguments: Any) -> ActorHandle[Any]:

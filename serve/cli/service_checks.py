@@ -114,7 +114,10 @@ def _port(settings: Settings, home: Home) -> Check:
             trial.bind((settings.host, settings.port))
         except OSError as error:
             advice = "Another program has it. Choose one: mediaray up --port N, or MEDIARAY_PORT"
-            return Check("port", "fail", f"{settings.host}:{settings.port}: {error.strerror}", advice)
+            found = f"{settings.host}:{settings.port}: {error.strerror}"
+            if settings.ray_address is None:
+                return Check("port", "fail", found, advice)
+            return Check("port", "warn", found, f"Where a killed server left it, the next one takes it. Or: {advice}")
     return Check("port", "ok", f"{settings.host}:{settings.port} is free")
 
 

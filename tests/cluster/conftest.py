@@ -61,7 +61,7 @@ class Cluster:
             pause_grace_s=0.0,
             interactive_slots=1,
         )
-        config = WorkerConfig(settings, url, url)
+        self.config = config = WorkerConfig(settings, url, url)
         self.registry = start_registry(config)
         self.dispatcher = start_dispatcher(config, MODULES, "1")
         self.runner = asyncio.Runner()

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import redis
 from clips import make_clip
+from live_ray import running_ray
 from live_server import LiveServer, free_port, live_server, lives, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -139,42 +140,9 @@ def test_stopping_leaves_no_process_and_no_folder():
         assert not folder.exists()
 
 
-_CLUSTER = """
-import os, sys, ray
-ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, _temp_dir=sys.argv[1],
-         log_to_driver=False)
-print(ray.get_runtime_context().gcs_address, flush=True)
-sys.stdin.read()
-"""
-
-
-@contextlib.contextmanager
-def running_ray(**given: str) -> Iterator[dict[str, str]]:
-    """A cluster that isn't ours, with ``given`` in its environment: what a server needs in its own to join it."""
-    folder = Path(tempfile.mkdtemp(prefix="mrt-"))
-    auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIARAY_", "RAY_"))}
-    cluster = subprocess.Popen(
-        [sys.executable, "-I", "-c", _CLUSTER, str(folder)],
-        env={**clean, **auth, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", **given},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert cluster.stdin is not None
-    assert cluster.stdout is not None
-    try:
-        yield {"MEDIARAY_RAY_ADDRESS": cluster.stdout.readline().strip(), "RAY_AUTH_TOKEN": auth["RAY_AUTH_TOKEN"]}
-    finally:
-        cluster.stdin.close()
-        cluster.wait(60)
-        cluster.stdout.close()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def test_one_server_after_another_works_on_a_ray_that_runs():
-    with running_ray() as joined:
-        server = LiveServer(**joined)
+    with running_ray() as cluster:
+        server = LiveServer(**cluster.joining)
         try:
             clip = make_clip(server.folder / "clip.mkv", seconds=2)
             for number in range(2):
@@ -191,7 +159,7 @@ def test_one_server_after_another_works_on_a_ray_that_runs():
 def test_a_proxy_that_is_too_slow_for_serve_holds_up_no_start():
     """None is ready after three times 0.2 s, as none is after Serve's 15 s on a busy machine; later ones get more."""
     impatient = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "0.2", "RAY_SERVE_PROXY_GRACEFUL_SHUTDOWN_TIMEOUT_S": "0.1"}
-    with running_ray(**impatient) as joined, live_server(**joined) as server:
+    with running_ray(**impatient) as cluster, live_server(**cluster.joining) as server:
         assert "the proxy was ended while it started" in (server.home / "logs" / "up.log").read_text()
         assert "Traceback" not in server.log()
 

@@ -1,11 +1,13 @@
-"""What goes on beside the dispatcher; this module is one that does."""
+"""The identity of actors; and what goes on beside the dispatcher, which this module does, too."""
 
 import asyncio
 
 import pytest
 
-from pipelines.jobs.actors import keep_up
+from cluster.settings import Settings
+from pipelines.jobs.actors import identity_of, keep_up
 from pipelines.jobs.catalogue import Catalogue
+from pipelines.jobs.orders import WorkerConfig
 
 NOTHING = Catalogue({}, {})
 _lives: "asyncio.Queue[BaseException | None]" = asyncio.Queue()
@@ -34,3 +36,30 @@ def test_what_fails_or_ends_beside_the_dispatcher_begins_anew():
             await keeping
 
     asyncio.run(body())
+
+
+def identity(
+    version: str = "1", jobs: str = "redis://:a@jobs", cache: str = "redis://cache", **settings: object
+) -> str:
+    return identity_of(WorkerConfig(Settings(home="/home", **settings), jobs, cache), version)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"version": "2"},
+        {"jobs": "redis://:b@jobs"},
+        {"cache": "redis://elsewhere"},
+        {"max_attempts": 5},
+        {"roots": ("/films",)},
+        {"scrape_token": "b" * 16},
+    ],
+)
+def test_whatever_actors_are_started_with_makes_their_identity(other):
+    usual = {"scrape_token": "a" * 16}
+    assert identity(**usual) == identity(**usual)
+    assert identity(**usual | other) != identity(**usual)
+
+
+def test_an_identity_shows_no_secret():
+    assert "geheim" not in identity(jobs="redis://:geheim@jobs")

@@ -36,6 +36,12 @@ def test_a_taken_port_fails(home, taken_port):
     assert service_checks._port(Settings(home=home.path, port=taken_port), home).status == "fail"
 
 
+def test_a_taken_port_may_be_what_a_killed_server_left_on_a_ray_that_runs(home, taken_port):
+    found = service_checks._port(Settings(home=home.path, port=taken_port, ray_address="127.0.0.1:6379"), home)
+    assert found.status == "warn"
+    assert "killed server" in found.advice
+
+
 def test_a_port_beyond_loopback_is_named(home):
     with socket.create_server(("0.0.0.0", 0)) as listener:
         home.announce(url="http://127.0.0.1:1")
