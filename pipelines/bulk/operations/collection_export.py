@@ -8,15 +8,15 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from cluster.disk import free_space
 from cluster.locations import location_of
-from pipelines.bulk.archive_export import pack_all
-from pipelines.bulk.archive_formats import FORMATS
-from pipelines.bulk.archiving import archive_batch
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
-from pipelines.bulk.copying import copy_batch
 from pipelines.bulk.driving import RUN, driven
-from pipelines.bulk.export_plan import Export, planned, size_of
-from pipelines.bulk.folder_export import Exported, copy_all
+from pipelines.bulk.exporting.archive_export import pack_all
+from pipelines.bulk.exporting.archive_formats import FORMATS
+from pipelines.bulk.exporting.archiving import archive_batch
+from pipelines.bulk.exporting.copying import copy_batch
+from pipelines.bulk.exporting.export_plan import Export, planned, size_of
+from pipelines.bulk.exporting.folder_export import Exported, copy_all
 from pipelines.bulk.name_template import checked_template
 from pipelines.bulk.processing import FAILED, failed_report
 from pipelines.bulk.streaming import THROUGH_RAY, Runner

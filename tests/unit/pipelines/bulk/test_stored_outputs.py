@@ -113,7 +113,7 @@ def test_another_object_of_that_name_is_replaced_if_that_is_asked_for(desk, stor
 
 
 def test_a_later_driver_goes_on(desk, stored, photos, monkeypatch):
-    monkeypatch.setattr("pipelines.bulk.export_plan._MOST_ROWS", 1)
+    monkeypatch.setattr("pipelines.bulk.exporting.export_plan._MOST_ROWS", 1)
     bench = desk.begin(EXPORT, "collection:all", output=stored.uri("out"))
     with pytest.raises(UnitDroppedError):
         EXPORT.run(bench, Unit(name=RUN), HereAndNow(EXPORT, bench, most=1))

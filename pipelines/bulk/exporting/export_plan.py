@@ -13,15 +13,15 @@ from cluster.errors import StorageError
 from cluster.locations import Location
 from cluster.object_paths import ObjectPath, is_object_uri
 from cluster.roots import ObjectAccess
-from pipelines.bulk.archive_formats import FORMATS
 from pipelines.bulk.choosing import once
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import check_condition
-from pipelines.bulk.export_catalogue import CATALOGUE, Folder, exported_names
+from pipelines.bulk.exporting.archive_formats import FORMATS
+from pipelines.bulk.exporting.export_catalogue import CATALOGUE, Folder, exported_names
+from pipelines.bulk.exporting.stored_folder import StoredFolder
 from pipelines.bulk.facts import micros_of
 from pipelines.bulk.name_template import columns_of, name_of
 from pipelines.bulk.safe_names import apart, forms_of
-from pipelines.bulk.stored_folder import StoredFolder
 from pipelines.bulk.view import CollectionView
 from pipelines.jobs.models import Needs
 from pipelines.jobs.workbench import Workbench

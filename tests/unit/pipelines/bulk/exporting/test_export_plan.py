@@ -8,8 +8,8 @@ import pytest
 from unit.pipelines.bulk.shelves import row, shelf
 
 from cluster.errors import StorageError
-from pipelines.bulk.export_catalogue import CATALOGUE, named_rows, write_catalogue
-from pipelines.bulk.export_plan import Export, planned, size_of
+from pipelines.bulk.exporting.export_catalogue import CATALOGUE, named_rows, write_catalogue
+from pipelines.bulk.exporting.export_plan import Export, planned, size_of
 from pipelines.jobs.errors import InvalidError
 
 

@@ -7,7 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import StorageError
-from pipelines.bulk.export_catalogue import CATALOGUE, check_catalogue, exported_names, named_rows, write_catalogue
+from pipelines.bulk.exporting.export_catalogue import (
+    CATALOGUE,
+    check_catalogue,
+    exported_names,
+    named_rows,
+    write_catalogue,
+)
 
 
 @pytest.fixture

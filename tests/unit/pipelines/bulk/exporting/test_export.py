@@ -96,7 +96,7 @@ def test_a_copy_that_somebody_changed_is_left_though_its_file_was_edited(desk, p
 
 
 def test_a_later_driver_goes_on_with_the_same_files(desk, photos, imported, monkeypatch):
-    monkeypatch.setattr("pipelines.bulk.export_plan._MOST_ROWS", 1)
+    monkeypatch.setattr("pipelines.bulk.exporting.export_plan._MOST_ROWS", 1)
     bench = desk.begin(OPERATION, "collection:all", output=str(desk.out))
     with pytest.raises(UnitDroppedError):
         OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench, most=1))
@@ -138,7 +138,7 @@ def test_an_archive_of_no_files_has_a_catalogue(desk, photos):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_written_into_an_archive_stays_when_its_driver_is_taken_away(desk, photos, kind, monkeypatch):
-    monkeypatch.setattr("pipelines.bulk.export_plan._MOST_ROWS", 1)
+    monkeypatch.setattr("pipelines.bulk.exporting.export_plan._MOST_ROWS", 1)
     archive = desk.out / f"photos.{kind}"
     bench = desk.begin(OPERATION, "collection:all", output=str(archive))
     with pytest.raises(UnitDroppedError):
@@ -164,7 +164,7 @@ def test_an_archive_is_made_without_a_file_that_can_t_be_read(desk, photos, kind
 
 
 def test_a_driver_that_is_taken_away_while_all_but_one_are_written_again_is_gone_on_from(desk, photos, monkeypatch):
-    monkeypatch.setattr("pipelines.bulk.export_plan._MOST_ROWS", 1)
+    monkeypatch.setattr("pipelines.bulk.exporting.export_plan._MOST_ROWS", 1)
     (desk.library / "2019/beach.jpg").unlink()
     bench = desk.begin(OPERATION, "collection:all", output=str(desk.out / "photos.zip"))
     with pytest.raises(UnitDroppedError):

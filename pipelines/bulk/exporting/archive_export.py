@@ -19,16 +19,16 @@ from pydantic import BaseModel
 
 from cluster.disk import disk_errors, flush_folder, make_folder
 from cluster.staging import publish, remove_staged, staged_name
-from pipelines.bulk.archive_formats import FORMATS, Entry, laid_out, write_entry
-from pipelines.bulk.archiving import ARCHIVE, FORMAT, WRITTEN
 from pipelines.bulk.choosing import keep_note, noted_once
-from pipelines.bulk.copying import FAILED, TABLE
 from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
-from pipelines.bulk.export_catalogue import CATALOGUE, named_rows
-from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
-from pipelines.bulk.folder_export import Exported, codes_of, failures_in, target_by_uri
+from pipelines.bulk.exporting.archive_formats import FORMATS, Entry, laid_out, write_entry
+from pipelines.bulk.exporting.archiving import ARCHIVE, FORMAT, WRITTEN
+from pipelines.bulk.exporting.copying import FAILED, TABLE
+from pipelines.bulk.exporting.export_catalogue import CATALOGUE, named_rows
+from pipelines.bulk.exporting.export_plan import Export, batches_of, planned_once, size_of
+from pipelines.bulk.exporting.folder_export import Exported, codes_of, failures_in, target_by_uri
+from pipelines.bulk.exporting.stored_folder import StoredFolder
 from pipelines.bulk.row_formats import write_rows
-from pipelines.bulk.stored_folder import StoredFolder
 from pipelines.bulk.streaming import Batching, Runner
 from pipelines.bulk.tables import Table
 from pipelines.bulk.view import CollectionView, Query

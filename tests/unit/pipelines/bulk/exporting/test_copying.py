@@ -8,7 +8,7 @@ import pytest
 
 from cluster.errors import StorageError
 from cluster.roots import Roots
-from pipelines.bulk.copying import OUTCOMES, copy_batch
+from pipelines.bulk.exporting.copying import OUTCOMES, copy_batch
 from pipelines.bulk.operations.collection_export import OPERATION
 from pipelines.bulk.tables import Table
 from pipelines.jobs.driver import Driver
@@ -133,7 +133,7 @@ def test_a_full_disk_ends_the_job(tmp_path, source, out, monkeypatch):
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipelines.bulk.copying.shutil.copyfile", full)
+    monkeypatch.setattr("pipelines.bulk.exporting.copying.shutil.copyfile", full)
     with pytest.raises(StorageError) as told:
         copied(tmp_path, source, "film.mkv")
     assert told.value.code == "disk_full"

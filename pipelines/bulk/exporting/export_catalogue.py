@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.errors import StorageError
+from pipelines.bulk.exporting.stored_folder import StoredFolder
 from pipelines.bulk.row_formats import write_rows
-from pipelines.bulk.stored_folder import StoredFolder
 
 CATALOGUE = "catalogue.parquet"
 PARQUET = "application/vnd.apache.parquet"

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from cluster.disk import flush_files, flush_folder
 from cluster.staging import publish, remove_staged, stage
-from pipelines.bulk.copying import (
+from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
+from pipelines.bulk.exporting.copying import (
     COPIED,
     EARLIER_BYTES,
     EARLIER_US,
@@ -24,8 +25,7 @@ from pipelines.bulk.copying import (
     OVERWRITE,
     TABLE,
 )
-from pipelines.bulk.driving import earlier_tries, have_all_done, of_tries
-from pipelines.bulk.export_catalogue import (
+from pipelines.bulk.exporting.export_catalogue import (
     CATALOGUE,
     PARQUET,
     check_catalogue,
@@ -33,8 +33,8 @@ from pipelines.bulk.export_catalogue import (
     with_earlier,
     write_catalogue,
 )
-from pipelines.bulk.export_plan import Export, batches_of, planned_once, size_of
-from pipelines.bulk.stored_folder import StoredFolder
+from pipelines.bulk.exporting.export_plan import Export, batches_of, planned_once, size_of
+from pipelines.bulk.exporting.stored_folder import StoredFolder
 from pipelines.bulk.streaming import Batching, Runner
 from pipelines.bulk.tables import Table
 from pipelines.bulk.view import CollectionView, Query

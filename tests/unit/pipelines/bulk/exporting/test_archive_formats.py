@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.bulk.archive_formats import FORMATS, Entry, laid_out, write_entry
+from pipelines.bulk.exporting.archive_formats import FORMATS, Entry, laid_out, write_entry
 
 NOON_US = int(datetime(2024, 5, 17, 12, tzinfo=UTC).timestamp() * 1e6)
 FILES = {

@@ -12,8 +12,8 @@ from cluster.disk import disk_errors
 from cluster.objects import PART_BYTES
 from cluster.sources import OpenSource
 from cluster.staging import check_target
-from pipelines.bulk.archive_formats import FORMATS, Entry, Format, write_entry
-from pipelines.bulk.copying import COPIED, OUTCOMES, TABLE, outcome_of
+from pipelines.bulk.exporting.archive_formats import FORMATS, Entry, Format, write_entry
+from pipelines.bulk.exporting.copying import COPIED, OUTCOMES, TABLE, outcome_of
 from pipelines.bulk.streaming import ROWS, BatchManifest
 from pipelines.bulk.tables import Table
 from pipelines.jobs.models import Unit
