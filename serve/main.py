@@ -58,7 +58,7 @@ from serve.webhook_routes import webhook_routes
 
 VERSION = version("mediaray")
 APPLICATION = "mediaray"
-_EDGE_TIMEOUT_S = 2.0
+_EDGE_TIMEOUT_S = 5.0  # disks were seen to keep Redis waiting for 2 s, and who is told 503 comes again
 _EDGE_PATIENCE = 4  # tries while Redis is away, before a request is answered with 503
 _NEXT_PROXY_LIMIT_S = 60.0
 _DRIVER_ENDS_S = 30.0  # Ray has seen by then that a driver is gone, also with its whole node
