@@ -117,10 +117,14 @@ class Outbox(JobStore):
 
     async def retire(self, endpoint: str, answer: str) -> None:
         """Give up what is owed to an endpoint that the settings don't have any more; ``answer``: what is told of it."""
+        await self._give_up(endpoint, answer)
+        await self._redis.srem(f"{_KEY}:endpoints", endpoint)
+        await self._give_up(endpoint, answer)  # what was owed meanwhile; what is from now on names the endpoint again
+
+    async def _give_up(self, endpoint: str, answer: str) -> None:
         while owed := await self._deliveries(await self._redis.zrange(f"{_KEY}:due:{endpoint}", 0, _AT_ONCE - 1)):
             for delivery in owed:
                 await self.settle(delivery, "failed", answer)
-        await self._redis.srem(f"{_KEY}:endpoints", endpoint)
 
     async def forget_surplus(self) -> None:
         """Keep no more than so many in each state, the newest: the store must not fill."""

@@ -1,6 +1,6 @@
 """Who is served next: priority, then equal shares of time by owner, then by job; waiting lifts. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipelines.jobs.models import Needs, Priority
@@ -39,8 +39,10 @@ def effective_class(priority: Priority, waited_s: float, lift_s: float) -> int:
     return max(base, min(lifted, _CLASSES.index(Priority.HIGH)))
 
 
-def in_order(candidates: Iterable[Candidate], *, lift_s: float) -> list[Candidate]:
-    """Candidates, the one to serve first in front.
+def in_order(
+    candidates: Iterable[Candidate], *, lift_s: float, owners_served: Mapping[str, int] | None = None
+) -> list[Candidate]:
+    """Candidates, the one to serve first in front. ``owners_served``: the last grants to owners, by other jobs too.
 
     Higher class first; inside a class the owner with fewer CPUs in use, then the one who has had less time; of an
     owner's jobs the one with fewer CPUs, then with less time. Of equals whoever was served longest ago, then the
@@ -48,7 +50,7 @@ def in_order(candidates: Iterable[Candidate], *, lift_s: float) -> list[Candidat
     """
     listed = list(candidates)
     by_owner: dict[str, int] = {}
-    owner_served: dict[str, int] = {}
+    owner_served = dict(owners_served or {})
     for each in listed:
         by_owner[each.owner] = by_owner.get(each.owner, 0) + each.cpus_in_use
         owner_served[each.owner] = max(owner_served.get(each.owner, 0), each.last_served)

@@ -86,14 +86,9 @@ def next_start(
     if not any(fitting.values()):
         return None
     # Those at work are put in order, too: what they hold counts for their key's share.
-    ordered = in_order(
-        (
-            tracked.candidate(now_s, shares)
-            for job_id, tracked in jobs.items()
-            if tracked.flights or fitting.get(job_id)
-        ),
-        lift_s=lift_s,
-    )
+    active = (tracked for job_id, tracked in jobs.items() if tracked.flights or fitting.get(job_id))
+    candidates = (tracked.candidate(now_s, shares) for tracked in active)
+    ordered = in_order(candidates, lift_s=lift_s, owners_served=_owners_served(jobs.values()))
     free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in heavy)
     # Those that claim no CPU take long: nobody holds memory back for one that needs theirs, too.
     soon_free_bytes = capacity.memory_bytes - sum(each.memory_bytes for each in heavy if not each.claimed_cpus)
@@ -141,6 +136,15 @@ def _heavy_waiting(waiting: Iterable[Sequence[Unit]], jobs: Iterable[Tracked]) -
     units = sum(not (unit.needs.interactive or unit.needs.drives) for units in waiting for unit in units)
     # Jobs about to be planned want their share too: the first of several mustn't take every CPU.
     return units + sum(job.plan is None and job.wanted == "run" and job.heavy for job in jobs)
+
+
+def _owners_served(jobs: Iterable[Tracked]) -> Mapping[str, int]:
+    """The last turn of each owner, also by jobs of which nothing fits now."""
+    served: dict[str, int] = {}
+    for tracked in jobs:
+        owner = tracked.job.owner
+        served[owner] = max(served.get(owner, 0), tracked.last_served)
+    return served
 
 
 def _beside(jobs: Iterable[Tracked]) -> Sequence[int]:

@@ -31,7 +31,7 @@ class Cluster:
 
 def job(name: str, *needs: Needs, planned: bool = True, heavy: bool = True, **changes) -> Tracked:
     facts = {"state": State.RUNNING, "want": "run", "priority": Priority.NORMAL, "created_at": int(NOW_S * 1000)}
-    record = Job(id=name, operation="copy", owner="anna", sources=(), params={}, **{**facts, **changes})
+    record = Job(id=name, operation="copy", sources=(), params={}, **{**facts, "owner": "anna", **changes})
     plan = Plan(units=tuple(Unit(name=f"unit-{number}", needs=each) for number, each in enumerate(needs)))
     loaded = LoadedJob(record, {"plan": DONE}, plan) if planned else LoadedJob(record, {})
     return Tracked.of(loaded, heavy=heavy)
@@ -101,6 +101,15 @@ def test_a_long_film_gets_a_piece_for_each_lift_and_no_more_beside_better_ones(p
     assert served
     assert min(gaps) >= lifts * LIFT_S
     assert max(gaps) <= lifts * LIFT_S + 2 * piece_s + 1e-6
+
+
+def test_owners_take_turns_by_all_of_their_jobs():
+    """Anna's film was served last, and is planned; all CPUs are at work for somebody else."""
+    busy = [flying(job(f"c{number}", HEAVY, owner="carl"), "unit-0") for number in range(2)]
+    served = job("a1", HEAVY)
+    served.last_served = 3
+    waiting = [job("a2", planned=False), job("b1", planned=False, owner="bert")]
+    assert start(*busy, served, *waiting) == ("b1", "plan", 0)
 
 
 def test_a_paused_job_starts_nothing():
