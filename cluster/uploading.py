@@ -37,7 +37,8 @@ def upload_all(files: Sequence[Upload], access: ObjectAccess, *, overwrite: bool
     May be repeated: what is there as it was made stays, but with ``overwrite``, which writes all anew.
 
     Raises:
-        StorageError: ``output_exists``, ``output_not_writable``, ``output_lost``, ``storage_unavailable``.
+        StorageError: ``output_exists``, ``output_not_writable``, ``output_lost``, ``storage_unavailable``;
+            ``child_crashed``: the process that uploads ended early.
     """
     uploads = Uploads(files=tuple(files), overwrite=overwrite, renew=overwrite, access=access)
     dropped = threading.Event()
@@ -64,7 +65,7 @@ def upload_each(
     Among them may be sources that ``roots`` let be read.
 
     Raises:
-        StorageError: ``storage_unavailable``: the process that uploads ended early.
+        StorageError: ``child_crashed``: the process that uploads ended early, maybe for one of the files.
     """
     uploads = Uploads(files=tuple(files), overwrite=overwrite, renew=False, access=access, roots=roots)
     return sorted(_KEPT.ask(uploads), key=lambda uploaded: uploaded.number)
@@ -88,7 +89,7 @@ class _Kept:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, uploads: Uploads) -> list[Uploaded]:
-        """What came of each file. Raises StorageError: ``storage_unavailable``."""
+        """What came of each file. Raises StorageError: ``child_crashed``."""
         with self._alone:
             known = self._process is not None
             told = self._told(uploads)
@@ -129,7 +130,8 @@ def _outcomes(process: subprocess.Popen[bytes], uploads: Uploads) -> Iterator[Up
 
 
 def _ended_early() -> StorageError:
-    return StorageError("storage_unavailable", "The process that uploads ended early; the server's log has more.")
+    """The store isn't known to be at fault: a file may be that it can't be done with."""
+    return StorageError("child_crashed", "The process that uploads ended early; the server's log has more.")
 
 
 @contextlib.contextmanager

@@ -193,6 +193,20 @@ def test_an_uploader_that_ended_meanwhile_is_started_anew(access, upload, server
     assert server.keys() == ["a.mp4", "b.mp4"]
 
 
+def test_an_uploader_that_ends_at_a_file_is_no_fault_of_the_store(access, upload, server):
+    """It is then known as a crash, for which batches are halved down to the file."""
+
+    def killed() -> None:
+        process = uploading._KEPT._process
+        assert process is not None
+        process.kill()
+
+    server.held = killed
+    with pytest.raises(StorageError) as told:
+        upload_each([upload("a.mp4", os.urandom(LARGE))], access, overwrite=False)
+    assert told.value.code == "child_crashed"
+
+
 def test_what_killed_uploads_left_goes_by_age(azure, tmp_path):
     access = ObjectAccess((), (object_path(azure.uri("out")),), azure.addresses, tmp_path, 1 << 30)
     azure.put(f"out/{STAGING}/left", b"")
