@@ -32,6 +32,11 @@ def driven(explain: Mapping[str, object]) -> Plan:
     return Plan(units=(Unit(name=RUN, needs=needs),), explain=dict(explain))
 
 
+def is_waited_for(bench: Workbench) -> bool:
+    """Whether a plan is only to be shown, to a caller who waits: it is of no job."""
+    return not bench.driver.job_id
+
+
 def have_all_done(
     bench: Workbench,
     rows: pa.Table,

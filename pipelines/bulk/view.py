@@ -30,6 +30,7 @@ _RESULT = "result"
 _MEMORY = "512MB"
 _LIMIT_S, _JOB_LIMIT_S = 30.0, 600.0  # while a caller waits, and where nobody does
 _PLAIN = re.compile(r"\w+|\*")  # one column as it is, or all
+_ALL = re.compile(r"\*|\bcolumns\b|\bfiles\b(?!\.)")  # columns that aren't named, or a whole row as a value
 _AT_URI = "_uri"  # no column's name
 _ROWS = 512  # of a batch: what each function makes of them is in memory at once
 _LOCKED = {
@@ -125,9 +126,9 @@ class CollectionView:
         with self._limited(_JOB_LIMIT_S):
             self._connection.execute(f"CREATE TEMP TABLE {name} AS {statement}")
 
-    def told(self, statement: str) -> pa.Table:
-        """What comes of a statement of this program's own, for a job."""
-        return self._told(statement, _JOB_LIMIT_S)
+    def told(self, statement: str, *, waited_for: bool = False) -> pa.Table:
+        """What comes of a statement of this program's own, for a job, or a caller who waits."""
+        return self._told(statement, _LIMIT_S if waited_for else _JOB_LIMIT_S)
 
     def _told(self, statement: str, limit_s: float) -> pa.Table:
         with self._limited(limit_s):
@@ -189,16 +190,16 @@ def task_prefixes(collection: Collection) -> dict[str, Task]:
     return named
 
 
-def selected(collection: Collection, where: str) -> pa.Array:
-    """The identities of the files that meet a condition. Raises InvalidError."""
+def selected(collection: Collection, where: str, *, waited_for: bool = False) -> pa.Array:
+    """The identities of the files that meet a condition, for a job, or a caller who waits. Raises InvalidError."""
     query = Query(where, columns="identity")
     with CollectionView(collection, query.text) as view:
-        return view.told(query.sql())["identity"].combine_chunks()
+        return view.told(query.sql(), waited_for=waited_for)["identity"].combine_chunks()
 
 
 def _may_need(asked: str, prefix: str, task: Task) -> bool:
     """Whether what is asked for may be told by a task's results: a column that is named is in the text."""
-    if "*" in asked or f"{prefix}_{_RESULT}" in asked:
+    if _ALL.search(asked) or f"{prefix}_{_RESULT}" in asked:
         return True
     told = {name for name, places in DOCUMENTS.items() if task.operation in dict(places)}
     if "media" in told:

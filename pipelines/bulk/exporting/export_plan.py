@@ -73,11 +73,11 @@ class Export:
         return f"export-{hashlib.sha256(str(self.output).encode()).hexdigest()[:16]}"
 
 
-def planned(export: Export) -> pa.Table:
+def planned(export: Export, *, waited_for: bool = False) -> pa.Table:
     """The files, by URI: ``uri``, ``size_bytes``, ``modified_us`` and ``target``, a safe path below the output.
 
     A name depends on all files of the collection, not on those that are chosen; and what an earlier export called a
-    file, it is called still.
+    file, it is called still. Where a caller waits for it, it takes no longer than a query may.
 
     Raises:
         InvalidError: the condition can't be answered.
@@ -88,7 +88,8 @@ def planned(export: Export) -> pa.Table:
     named = dict.fromkeys(("uri", "path", "root", "size_bytes", "modified_at", *columns_of(export.template)))
     columns = f"{', '.join(named)}, coalesce({export.condition}, false) AS chosen"
     with CollectionView(export.collection, columns) as view:
-        rows = view.told(f"SELECT {columns} FROM files").to_pylist()  # noqa: S608 of columns and checked
+        statement = f"SELECT {columns} FROM files"  # noqa: S608 of columns and checked
+        rows = view.told(statement, waited_for=waited_for).to_pylist()
     targets = _names(export, rows)
     files = [(row, target) for row, target in zip(rows, targets, strict=True) if row["chosen"]]
     _check_sources(export, [target for _, target in files])

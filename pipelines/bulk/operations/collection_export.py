@@ -10,7 +10,7 @@ from cluster.disk import free_space
 from cluster.locations import location_of
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
-from pipelines.bulk.driving import RUN, driven
+from pipelines.bulk.driving import RUN, driven, is_waited_for
 from pipelines.bulk.exporting.archive_export import pack_all
 from pipelines.bulk.exporting.archive_formats import FORMATS
 from pipelines.bulk.exporting.archiving import archive_batch
@@ -70,7 +70,7 @@ def _export(bench: Workbench) -> Export:
 def plan(bench: Workbench) -> Plan:
     export = _export(bench)
     check_output(export.output, bench.roots, folder=not export.packs, overwrite=export.overwrite)
-    rows, place = planned(export), _place(bench, export)
+    rows, place = planned(export, waited_for=is_waited_for(bench)), _place(bench, export)
     size_bytes, free_bytes = size_of(rows), None if place is None else free_space(place)
     made = driven(
         {

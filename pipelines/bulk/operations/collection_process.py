@@ -10,7 +10,7 @@ from cluster.locations import location_of
 from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.conditions import Condition
-from pipelines.bulk.driving import RUN, driven
+from pipelines.bulk.driving import RUN, driven, is_waited_for
 from pipelines.bulk.long_files import do_unit
 from pipelines.bulk.name_template import checked_template
 from pipelines.bulk.processing import Processed, failed_report, failures, process
@@ -69,8 +69,14 @@ def _task(bench: Workbench) -> Task:
 
 def plan(bench: Workbench) -> Plan:
     collection, task, where = Collection.of_job(bench), _task(bench), bench.params.where
-    explain = {"collection": collection.name, "operation": task.operation, "parameters": task.params}
-    return driven(explain if where is None else {**explain, "meet the condition": len(selected(collection, where))})
+    explain: dict[str, Any] = {
+        "collection": collection.name,
+        "operation": task.operation,
+        "parameters": task.params,
+    }
+    if where is not None:
+        explain["meet the condition"] = len(selected(collection, where, waited_for=is_waited_for(bench)))
+    return driven(explain)
 
 
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:

@@ -10,9 +10,11 @@ import pytest
 
 from pipelines.bulk.collection import RESULTS
 from pipelines.bulk.driving import ATTEMPTS, have_all_done
+from pipelines.bulk.operations.collection_export import OPERATION as EXPORT
 from pipelines.bulk.operations.collection_process import OPERATION
 from pipelines.bulk.streaming import Batching, Runner
 from pipelines.bulk.tables import AT, Table
+from pipelines.bulk.view import CollectionView
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.models import Needs
 
@@ -111,3 +113,22 @@ def test_progress_never_goes_back_over_one_and_ends_there(drive, desk):
     drive(lambda key, attempt: "internal" if (key, attempt) == ("c", 1) else None)
     assert desk.told[-1] == 1.0
     assert all(0 <= each <= 1 for each in desk.told)
+
+
+@pytest.mark.parametrize("exports", [True, False])
+def test_a_plan_that_a_caller_waits_for_takes_no_longer_than_a_query(desk, imported, monkeypatch, exports):
+    (desk.library / "notes.txt").write_text("notes")
+    imported()
+    limits, real = [], CollectionView._told
+
+    def told(view: CollectionView, statement: str, limit_s: float) -> pa.Table:
+        limits.append(limit_s)
+        return real(view, statement, limit_s)
+
+    monkeypatch.setattr(CollectionView, "_told", told)
+    operation, params = (EXPORT, {"output": str(desk.out)}) if exports else (OPERATION, {"task": "image-thumbnails"})
+    bench = desk.begin(operation, "collection:all", where="kind = 'image'", **params)
+    operation.plan(bench)
+    bench.driver = Driver("", "plan", 0)
+    operation.plan(bench)
+    assert limits == [600.0, 30.0]

@@ -67,6 +67,16 @@ def test_what_a_task_failed_with_stands_in_its_columns(tmp_path):
     assert broken["format"] is None
 
 
+@pytest.mark.parametrize("columns", ["COLUMNS('analyze_state$')", "files"])
+def test_columns_by_a_pattern_and_rows_as_a_value_tell_what_columns_by_name_do(tmp_path, columns):
+    collection = shelf(tmp_path)
+    query = Query("path = 'c.jpg'", columns)
+    (by_page,), (found,) = page(collection, query, limit=1).to_pylist(), asked(collection, query.where, columns)
+    (value,) = found.values()
+    assert by_page == found
+    assert (value["image_analyze_state"] if columns == "files" else value) == "done"
+
+
 def test_times_are_in_utc(tmp_path):
     assert told(shelf(tmp_path), "a.mkv", "modified_at")["modified_at"] == NOON
     assert len(asked(shelf(tmp_path), "modified_at = TIMESTAMP '2026-01-01 12:00:00'")) == 5
