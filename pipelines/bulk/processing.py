@@ -101,12 +101,12 @@ def process(
         left_alone = earlier.filter(_left_alone(earlier, again=again, fresh=fresh))["identity"].to_pylist()
         through, tried = earlier_tries(_with_place_faults(table, aside), "identity", "failed", before.at)
         todo = files.filter(pc.invert(pc.is_in(files["identity"], pa.array([*left_alone, *through], pa.string()))))
+        outdated = once(outdated_outputs(bench, task), lambda: _outdated(collection, task))
         if len(todo):
             names = _names(collection, task, known)
             named = todo.append_column("name", pa.array([names.get(uri, "") for uri in todo["uri"].to_pylist()]))
-            outdated = once(outdated_outputs(bench, task), lambda: _outdated(collection, task))
             _have_done(bench, collection, task, named, tried, overwrite=overwrite, runner=runner)
-            _forget_replaced(table, outdated)
+        _forget_replaced(table, outdated)  # with nothing to do, too: a driver before this one may have done it all
         outcomes = _of(files, _with_place_faults(table, aside))
     failed = outcomes.filter(pc.equal(outcomes["state"], "failed"))
     artifacts = pc.list_flatten(outcomes["artifacts"])
@@ -173,10 +173,12 @@ def _outdated(collection: Collection, task: Task) -> pa.Table:
 
 def _forget_replaced(table: Table, outdated: pa.Table) -> None:
     """Pack a task's results, but those whose files are others' now: should their contents return, all is made anew."""
+    replaced = outdated
     if len(outdated):
         made = artifacts_of(table.read(("identity", "artifacts", AT)))
         made = made.filter(pc.invert(pc.is_in(made["identity"], outdated["identity"].combine_chunks())))
         replaced = outdated.filter(pc.is_in(outdated["path"], made["path"].combine_chunks()))
+    if len(replaced):
         table.drop(replaced["identity"].combine_chunks(), datetime.now(UTC))
     else:
         table.compact()

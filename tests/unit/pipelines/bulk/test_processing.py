@@ -16,7 +16,7 @@ from PIL import Image
 from unit.pipelines.bulk.desk import HereAndNow, report, settle
 
 from cluster.errors import StorageError
-from pipelines.bulk import file_batches
+from pipelines.bulk import file_batches, processing
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.name_template import names_by
@@ -128,6 +128,27 @@ def test_what_was_made_of_a_picture_is_replaced_once_that_is_edited_and_made_aga
     imported(library)
     assert process(desk, output=str(out)).done == 1
     assert (out / "a-16w.jpg").read_bytes() == first
+
+
+def test_a_driver_that_follows_one_that_had_all_done_forgets_what_was_replaced(desk, library, imported, monkeypatch):
+    imported()
+    process(desk, output=str(desk.out))
+    edit(library / "a.jpg", 90)
+    collection = imported(library)
+    bench = desk.begin(OPERATION, "collection:all", **THUMBNAILS, output=str(desk.out))
+
+    def killed(*_: object) -> None:
+        raise UnitDroppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processing, "_forget_replaced", killed)
+        with pytest.raises(UnitDroppedError):
+            OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
+    again = HereAndNow(OPERATION, bench)
+    OPERATION.run(bench, Unit(name=RUN), again)
+    kept = collection.results(task_of("image-thumbnails", {"sizes": ["16"]}, str(desk.out))).read()
+    assert again.sizes == []
+    assert sorted(kept["identity"].to_pylist()) == sorted(collection.files.read()["identity"].to_pylist())
 
 
 @pytest.mark.parametrize("longer", [b"", b"and longer"], ids=["as long", "longer"])
