@@ -2,10 +2,8 @@
 
 import filecmp
 import stat
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -46,14 +44,14 @@ class OutputFolder:
     outdated: Path | None = None
 
     @cached_property
-    def made_before(self) -> Mapping[str, Sequence[tuple[int, datetime]]]:
-        """What ``outdated`` tells: by path sizes, and since when each is there at the latest."""
-        found: defaultdict[str, list[tuple[int, datetime]]] = defaultdict(list)
-        if self.outdated is not None and self.outdated.exists():
-            rows = pq.read_table(self.outdated, partitioning=None)
-            for path, size_bytes, at in zip(*(rows[name].to_pylist() for name in (_PATH, _SIZE, AT)), strict=True):
-                found[path].append((size_bytes, at))
-        return found
+    def made_before(self) -> pa.Table | None:
+        """What ``outdated`` tells: of each file its ``path``, ``size_bytes``, and since when it is there at the latest.
+
+        There may be a million, and a batch asks for a few: they stay a table.
+        """
+        if self.outdated is None or not self.outdated.exists():
+            return None
+        return pq.read_table(self.outdated, columns=[_PATH, _SIZE, AT], partitioning=None)
 
     def target(self, name: str, identity: str, made: Made) -> Location:
         """Of a file made of the one that is called ``name``, without its extension, and holds ``identity``."""
@@ -98,21 +96,41 @@ def published(output: OutputFolder, name: str, identity: str, made: Sequence[Mad
 
 def _name(output: OutputFolder, made: Made, target: Path) -> None:
     check_target(target, output.roots, overwrite=True)
-    if target.exists() and filecmp.cmp(made.path, target, shallow=False):
+    if _is_there(made, target):
         return
-    if target.exists() and output.named and not output.overwrite and not _is_outdated(output, target):
+    if target.exists() and not _may_go(output, target):
         raise StorageError("output_exists", f"{target} exists already. Choose another folder, or set overwrite.")
     size_bytes = made.path.stat().st_size
     staged = stage(made.path, target, output.roots, f"{tag_of(output.job_id)}{output.fence}")
-    publish(staged, target, overwrite=True, size_bytes=size_bytes)
+    try:
+        # Asked again: to another disk a film is copied for long enough for somebody to write there meanwhile.
+        publish(staged, target, overwrite=_may_go(output, target), size_bytes=size_bytes)
+    except StorageError:
+        staged.unlink(missing_ok=True)
+        if not _is_there(made, target):  # as another try of the same work may have made it meanwhile
+            raise
+
+
+def _is_there(made: Made, target: Path) -> bool:
+    return target.exists() and filecmp.cmp(made.path, target, shallow=False)
+
+
+def _may_go(output: OutputFolder, target: Path) -> bool:
+    """Whether what is there, if anything is, is to be replaced."""
+    return not output.named or output.overwrite or _is_outdated(output, target)
 
 
 def _is_outdated(output: OutputFolder, target: Path) -> bool:
     """Whether what is there is as an earlier job made it, of a content that no file has any more."""
-    facts = target.lstat()
-    return stat.S_ISREG(facts.st_mode) and any(
+    if not target.exists():
+        return False
+    facts, before = target.lstat(), output.made_before
+    if before is None or not stat.S_ISREG(facts.st_mode):
+        return False
+    those = before.filter(pc.equal(before[_PATH], str(target)))
+    return any(
         facts.st_size == size_bytes and facts.st_mtime <= at.timestamp()
-        for size_bytes, at in output.made_before.get(str(target), ())
+        for size_bytes, at in zip(those[_SIZE].to_pylist(), those[AT].to_pylist(), strict=True)
     )
 
 

@@ -146,8 +146,7 @@ def _copied(way: _Way, output: Path, row: Mapping[str, Any], opened: OpenSource)
     check_target(target, way.roots, overwrite=True)
     if _is_there(opened, target):
         return {"state": KNOWN}
-    overwrite = way.overwrite or _is_as(target, row.get(EARLIER_BYTES), row.get(EARLIER_US))
-    check_target(target, way.roots, overwrite=overwrite)
+    check_target(target, way.roots, overwrite=_may_go(way, target, row))
     with disk_errors(target):
         make_folder(target.parent)
         staged = staged_name(target, way.tag)
@@ -155,10 +154,16 @@ def _copied(way: _Way, output: Path, row: Mapping[str, Any], opened: OpenSource)
             _fill(opened, staged, link=way.link)
             if opened.is_other():
                 raise changed(opened)
-            publish(staged, target, overwrite=overwrite, size_bytes=opened.size_bytes)
+            # Asked again: a copy takes long enough for somebody to write there meanwhile.
+            publish(staged, target, overwrite=_may_go(way, target, row), size_bytes=opened.size_bytes)
         finally:
             staged.unlink(missing_ok=True)
     return {"state": COPIED}
+
+
+def _may_go(way: _Way, target: Path, row: Mapping[str, Any]) -> bool:
+    """Whether what is there, if anything is, is to be replaced: as asked for, or as an earlier export left it."""
+    return way.overwrite or _is_as(target, row.get(EARLIER_BYTES), row.get(EARLIER_US))
 
 
 def _is_there(opened: OpenSource, target: Path) -> bool:

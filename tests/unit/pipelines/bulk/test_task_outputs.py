@@ -1,11 +1,13 @@
 """Files of a collection's task get their names whole, and what is there already is left or refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cluster.errors import StorageError
 from cluster.staging import stage
+from pipelines.bulk import task_outputs
 from pipelines.bulk.task_outputs import OutputFolder, flush_made, flush_names, published
 from pipelines.jobs.catalogue import Made
 
@@ -67,6 +69,28 @@ def test_another_file_of_that_name_is_left_as_it_is(tmp_path, made):
     assert refused.value.code == "output_exists"
     assert target.read_bytes() == b"another"
     assert put(output_folder(tmp_path, overwrite=True), made).read_bytes() == b"a picture"
+
+
+@pytest.mark.parametrize("theirs", [b"another", b"a picture"])
+def test_what_somebody_writes_there_while_it_is_staged_is_left(tmp_path, made, monkeypatch, theirs):
+    """As another try of the same work does, which is then as good."""
+    at = output_folder(tmp_path)
+    target = tmp_path / "out" / "2019" / "beach-48w.jpg"
+
+    def staged(*given: Any) -> Path:
+        path = stage(*given)
+        target.write_bytes(theirs)
+        return path
+
+    monkeypatch.setattr(task_outputs, "stage", staged)
+    if theirs == made.path.read_bytes():
+        assert put(at, made) == target
+    else:
+        with pytest.raises(StorageError) as refused:
+            put(at, made)
+        assert refused.value.code == "output_exists"
+    assert target.read_bytes() == theirs
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_nothing_goes_outside_the_roots(tmp_path, made):

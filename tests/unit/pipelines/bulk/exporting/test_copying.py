@@ -8,6 +8,7 @@ import pytest
 
 from cluster.errors import StorageError
 from cluster.roots import Roots
+from pipelines.bulk.exporting import copying
 from pipelines.bulk.exporting.copying import OUTCOMES, copy_batch
 from pipelines.bulk.operations.collection_export import OPERATION
 from pipelines.bulk.tables import Table
@@ -84,6 +85,25 @@ def test_a_file_of_another_is_left_alone(tmp_path, source, out):
     outcome = copied(tmp_path, source, "film.mkv")
     assert (outcome["state"], outcome["code"]) == ("failed", "output_exists")
     assert (out / "film.mkv").read_bytes() == b"mine"
+
+
+def test_what_somebody_writes_there_during_the_copy_is_left(tmp_path, source, out, monkeypatch):
+    """Though what was there before it, of an earlier export, would have been replaced."""
+    out.mkdir()
+    target = out / "film.mkv"
+    target.write_bytes(b"of an earlier export")
+    facts, real_fill = target.stat(), copying._fill
+
+    def fill(*given: Any, **named: Any) -> None:
+        real_fill(*given, **named)
+        target.write_bytes(b"mine")
+
+    monkeypatch.setattr(copying, "_fill", fill)
+    earlier = {"earlier_bytes": facts.st_size, "earlier_us": facts.st_mtime_ns // 1000}
+    outcome = copied(tmp_path, source, "film.mkv", **earlier)
+    assert (outcome["state"], outcome["code"]) == ("failed", "output_exists")
+    assert target.read_bytes() == b"mine"
+    assert list(out.iterdir()) == [target]
 
 
 def test_overwrite_replaces_it(tmp_path, source, out):
