@@ -28,7 +28,7 @@ class HomeHolder:
     def _holds(self, home: Home) -> bool:
         try:
             self._held.enter_context(home.hold())
-        except StartupError:
+        except (StartupError, OSError):  # the volume may be late or stale; and a holder that fails isn't started again
             return False
         return True
 
@@ -43,7 +43,8 @@ def hold(home: Home, limit_s: float = _LIMIT_S) -> ActorHandle[Any]:
     """Hold a home until the cluster ends, or find the actor that does.
 
     Raises:
-        StartupError: another holds it for longer than ``limit_s``, or a restore into it was broken off.
+        StartupError: another holds it, or it can't be written, for longer than ``limit_s``; its holder went away; or a
+            restore into it was broken off.
     """
     holder: ActorHandle[Any] = _holder_actor.options(
         name=_NAME,
@@ -59,8 +60,22 @@ def hold(home: Home, limit_s: float = _LIMIT_S) -> ActorHandle[Any]:
         home.refuse_half_restored()
     except ray.exceptions.GetTimeoutError:
         ray.kill(holder)
-        raise StartupError(f"{home.path} is held: by another server, or by a restore. Wait, or stop it.") from None
+        raise StartupError(
+            f"{home.path} is held by another server or by a restore, or can't be written on Ray's head. "
+            "Wait, or stop that one."
+        ) from None
+    except ray.exceptions.RayError as error:  # left alone: where it comes back, it may be that of a server that runs
+        raise StartupError(f"What holds {home.path} went away ({type(error).__name__}). Try again.") from error
     except StartupError:
         ray.kill(holder)  # or the restore couldn't be done again
         raise
     return holder
+
+
+def holds() -> bool:
+    """Whether this cluster holds a home: it has a server that Serve runs, without a driver."""
+    try:
+        ray.get_actor(_NAME, namespace=NAMESPACE)
+    except ValueError:
+        return False
+    return True

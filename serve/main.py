@@ -33,7 +33,15 @@ from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
 from cluster.tracing import trace_to
 from pipelines.bulk.upkeep import identities
-from pipelines.jobs.actors import as_started, end_all, named_actors, start_dispatcher, start_registry, wait_ready
+from pipelines.jobs.actors import (
+    as_started,
+    end_all,
+    end_dispatcher,
+    named_actors,
+    start_dispatcher,
+    start_registry,
+    wait_ready,
+)
 from pipelines.jobs.media_service import MediaService
 from pipelines.jobs.orders import DISPATCHER, NAMESPACE, ON_HEAD, WorkerConfig
 from pipelines.jobs.outbox import Outbox
@@ -48,6 +56,7 @@ from serve.catalogue import catalogue
 from serve.deep_health import DeepHealth
 from serve.feed import Feed
 from serve.guard import accepted_hosts
+from serve.home_holder import holds
 from serve.metrics import MetricsPage
 from serve.nodes import ask_nodes
 from serve.parts import PartAwayError, answered
@@ -67,6 +76,7 @@ _SCALE_UP_S = 5.0
 _SOCKETS_LEAVE_S = 30.0
 # What goes on in the dispatcher's process.
 _BESIDE = ("serve.watching", "serve.scheduled_backups", "serve.webhooks", "serve.alerts")
+_RAYS_LOGS = "Ray's logs, in the logs folder or, of a Ray that was joined, on its nodes, tell more."
 _log = logging.getLogger("mediaray.up")
 
 
@@ -79,7 +89,7 @@ def _told_in_words() -> Iterator[None]:
         _log.error("a part of the server doesn't start", exc_info=error)  # its text may be a traceback from elsewhere
         raise StartupError(
             f"A part of the server didn't get ready ({type(error).__name__}). Where the machine is very busy, start it "
-            "again when it is less so; otherwise up.log and Ray's logs in the logs folder tell more."
+            f"again when it is less so; otherwise look into up.log. {_RAYS_LOGS}"
         ) from error
 
 
@@ -91,10 +101,10 @@ def make_way(settings: Settings, urls: RedisUrls) -> bool:
         Whether Serve, of which that is a part, listens already where the edge is to be.
 
     Raises:
-        StartupError: a server that lives is on this cluster, or Serve listens elsewhere for others.
+        StartupError: a server that lives is on this cluster, or Serve listens elsewhere.
     """
     _refuse_beside_another()
-    if not as_started(WorkerConfig(settings, urls.jobs, urls.cache), VERSION):
+    if not as_started(WorkerConfig(settings, urls.jobs, urls.cache), VERSION) and _is_left():
         leave()
     serving = _get_global_client(raise_if_no_controller_running=False)
     if serving is None:
@@ -102,13 +112,20 @@ def make_way(settings: Settings, urls: RedisUrls) -> bool:
     where = serving.http_config
     if (where.host, where.port) != (settings.host, settings.port):
         raise StartupError(
-            f"Ray Serve already runs on this cluster for other applications, and listens at {where.host}:{where.port}, "
-            "the only place it can. Give this server that port, or another Ray."
+            f"Ray Serve already runs on this cluster, and listens at {where.host}:{where.port}, the only place it can. "
+            "Give this server that port, or another Ray."
         )
     return True
 
 
+def _is_left() -> bool:
+    """Whether anything is there that is certainly ours; a Serve that idles may be another program's."""
+    return bool(named_actors()) or APPLICATION in ray_serve.status().applications
+
+
 def _refuse_beside_another() -> None:
+    if holds():
+        raise StartupError("Another server is on this Ray: one that Serve runs. Use that one, or another Ray.")
     deadline = time.monotonic() + _DRIVER_ENDS_S
     while named_actors() and other_drivers(NAMESPACE):
         if time.monotonic() > deadline:
@@ -152,7 +169,19 @@ def start_actors(settings: Settings, urls: RedisUrls) -> None:
 
 
 def leave() -> None:
-    """Take all of ours off a cluster that goes on without this server: jobs wait in the store for the next one."""
+    """Take all of ours off a cluster that goes on without this server: jobs wait in the store for the next one.
+
+    Raises:
+        RayError, TimeoutError: an actor doesn't end.
+    """
+    try:
+        end_dispatcher()  # one that drained is nothing for the next server, should this one be killed half-way
+        _leave_serve()
+    finally:
+        end_all()
+
+
+def _leave_serve() -> None:
     try:
         if APPLICATION in ray_serve.status().applications:
             ray_serve.delete(APPLICATION)
@@ -160,7 +189,6 @@ def leave() -> None:
             ray_serve.shutdown()  # type: ignore[no-untyped-call]
     except (ray.exceptions.RayError, RayServeException, TimeoutError) as error:
         _log.warning("Serve doesn't let go of the API", exc_info=error)
-    end_all()
 
 
 def _wait_for_controller(starting: Future[None]) -> None:
@@ -203,7 +231,7 @@ def start_edge(settings: Settings, urls: RedisUrls, token: str) -> None:
         ray_serve.run(application, name=APPLICATION, route_prefix="/", blocking=False)
     except (RuntimeError, RayServeException) as error:
         what = getattr(error, "cause", None) or error  # without the traceback of Serve's process
-        raise StartupError(f"The HTTP edge doesn't start: {what} Ray's logs are kept in the logs folder.") from error
+        raise StartupError(f"The HTTP edge doesn't start: {what} {_RAYS_LOGS}") from error
 
 
 def edge_application(settings: Settings, urls: RedisUrls, token: str) -> ray_serve.Application:

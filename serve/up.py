@@ -115,11 +115,16 @@ def _with_ray(
 @contextlib.contextmanager
 def _leaving(settings: Settings, main: ModuleType) -> Iterator[None]:
     """However it ends, also half-way through the start, nothing of it stays on a Ray that goes on."""
+    import ray
+
     try:
         yield
     finally:
         if settings.ray_address is not None and ray_answers():
-            main.leave()
+            try:
+                main.leave()
+            except (ray.exceptions.RayError, TimeoutError) as error:  # why it ends, if it failed, is told, not this
+                _log.warning("some of this server may be left on Ray; the next start ends it", exc_info=error)
 
 
 async def _serve_until_stopped(

@@ -64,9 +64,9 @@ class DispatcherActor:
         await self._dispatcher.leading.wait()
         await keep_up(module, config, catalogue)
 
-    async def identity(self) -> str:
-        """Of what it was started with; see ``identity_of``."""
-        return self._identity
+    async def identity(self) -> str | None:
+        """Of what it was started with; see ``identity_of``. None: it drains, and starts nothing any more."""
+        return None if self._dispatcher.draining else self._identity
 
     async def ready(self) -> None:
         """Wait until it leads."""
@@ -129,7 +129,7 @@ def _plain(value: Any) -> str:
 
 
 def as_started(config: WorkerConfig, version: str, limit_s: float = _ANSWER_LIMIT_S) -> bool:
-    """Whether both actors are there, answer, and are of this identity."""
+    """Whether both actors are there, answer, and are of this identity, and the dispatcher doesn't drain."""
     try:
         told: Any = ray.get(_found(DISPATCHER).identity.remote(), timeout=limit_s)
         if told != identity_of(config, version):
@@ -146,6 +146,12 @@ def named_actors() -> list[str]:
     ours = [each["name"] for each in named if each["namespace"] == NAMESPACE]
     found = [name for name in ours if name in (DISPATCHER, REGISTRY) or name.startswith(RUNNERS)]
     return sorted(found, key=lambda name: name != DISPATCHER)
+
+
+def end_dispatcher() -> None:
+    """End the dispatcher, which stays away."""
+    with contextlib.suppress(ValueError):  # not there
+        ray.kill(_found(DISPATCHER))
 
 
 def end_all() -> None:

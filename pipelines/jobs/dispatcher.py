@@ -57,10 +57,10 @@ class Dispatcher:
         self._served = 0
         self._shares = Shares()
         self._cursor = "0-0"
-        self._draining = False
         self._busy_at = time.monotonic()
         self._retained_at = float("-inf")
         self._silent: dict[tuple[str, str], float] = {}
+        self.draining = False
         self.leading = asyncio.Event()
         self.ended = asyncio.Event()
 
@@ -85,8 +85,8 @@ class Dispatcher:
             self.ended.set()
 
     async def drain(self, grace_s: float) -> None:
-        """Start nothing more; give running units ``grace_s`` to finish, then take them back."""
-        self._draining = True
+        """Start nothing more for as long as it lives; give running units ``grace_s`` to finish, then take them back."""
+        self.draining = True
         deadline = time.monotonic() + grace_s
         while self._flights() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
@@ -417,7 +417,7 @@ class Dispatcher:
 
     async def _pump(self) -> None:
         """Start what may start, in order."""
-        while not self._draining:
+        while not self.draining:
             start = next_start(self._jobs, self._shares, self._lanes, self._settings.priority_lift_s, time.time())
             if start is None or not await self._launch(start):
                 return

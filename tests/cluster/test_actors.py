@@ -31,6 +31,16 @@ def test_an_actor_that_does_not_answer_is_not_taken_over(cluster):
     assert as_started(cluster.config, "1")
 
 
+def test_a_dispatcher_that_was_told_to_drain_is_not_taken_over(cluster):
+    ray.get(cluster.dispatcher.drain.remote(0.0))
+    try:
+        assert not as_started(cluster.config, "1")
+    finally:
+        ray.kill(cluster.dispatcher, no_restart=False)
+    cluster.until(lambda: as_started(cluster.config, "1"))
+    wait_ready(cluster.dispatcher)
+
+
 def test_the_dispatcher_is_the_first_to_be_ended_for_it_starts_runners(cluster):
     first, *others = named_actors()
     assert first == DISPATCHER

@@ -3,7 +3,10 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.orders import NAMESPACE
 from serve.backup import back_up, restore
-from serve.home_holder import hold
+from serve.home_holder import hold, holds
 
 
 def nothing(_stage: str, _done: int, _total: int) -> None:
@@ -67,3 +70,38 @@ def test_a_half_restored_home_is_refused_and_left_to_the_restore(cluster, home):
     with pytest.raises(StartupError, match="broken off"):
         hold(home)
     cluster.until(lambda: is_free(home))
+
+
+def test_a_holder_that_goes_away_while_it_waits_is_told_in_words(cluster, home):
+    with home.hold(), ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold, home)
+        cluster.until(holds)
+        ray.kill(ray.get_actor("home", namespace=NAMESPACE))
+        with pytest.raises(StartupError, match="went away"):
+            holding.result(60)
+
+
+# In a process of its own, as `mediaray up` is.
+_JOINS = """
+import sys
+from pathlib import Path
+import ray
+from cluster.errors import StartupError
+from cluster.redis_server import RedisUrls
+from cluster.settings import Settings
+from serve import main
+
+ray.init(address=sys.argv[1], namespace="mediaray", log_to_driver=False)
+try:
+    main.make_way(Settings(home=Path(sys.argv[2])), RedisUrls("redis://jobs", "redis://cache"))
+except StartupError as error:
+    print(error)
+"""
+
+
+def test_no_server_is_started_beside_one_that_serve_runs(cluster, home, tmp_path):
+    hold(home)
+    address = ray.get_runtime_context().gcs_address
+    command = [sys.executable, "-I", "-c", _JOINS, address, str(tmp_path / "other")]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "one that Serve runs" in told
