@@ -20,7 +20,7 @@ from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
 
 _PATIENCE = 1_000_000
 _SILENCE_S = 5.0
-_GAP_S = 0.003  # between announcements, and what came meanwhile goes in one: at a thousand a second half of the time
+_GAP_S = 0.003  # between announcements: what came meanwhile goes in one
 _log = logging.getLogger("mediaray.registry")
 
 

@@ -35,8 +35,3 @@ def test_statistics_and_metrics_listen_on_loopback_alone(lines):
 def test_connections_to_a_replica_are_kept_however_many_clients_there_are(lines):
     at = lines.index("global")
     assert lines[at + 1 : at + 3] == ["    tune.pool-low-fd-ratio 90", "    tune.pool-high-fd-ratio 95"]
-
-
-def test_clients_aren_t_told_that_sockets_could_be_compressed(lines):
-    at = lines.index("frontend http_frontend")
-    assert lines[at + 1] == "    http-request del-header sec-websocket-extensions"
