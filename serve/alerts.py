@@ -22,7 +22,7 @@ from pipelines.jobs.outbox import Outbox
 from pipelines.jobs.owed import Owed, to_all
 from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.service import uuid7
-from pipelines.jobs.store import Totals
+from pipelines.jobs.store_records import Totals
 from serve.actors import actor
 
 _EVERY_S = 15.0

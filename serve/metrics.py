@@ -23,7 +23,8 @@ from pipelines.jobs.board import Event
 from pipelines.jobs.models import State
 from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.states import TERMINAL
-from pipelines.jobs.store import JobStore, Totals
+from pipelines.jobs.store import JobStore
+from pipelines.jobs.store_records import Totals
 from serve.capacity import MORE_NODES, Capacity, capacity_of
 from serve.parts import PartAwayError, answered
 from serve.views import BackupHealth

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from cluster.errors import StorageError
 from pipelines.jobs.errors import InvalidError, JobsError, wording
 from pipelines.jobs.service import RefusedError
-from pipelines.jobs.store import UnreadableRecordError
+from pipelines.jobs.store_records import UnreadableRecordError
 from pipelines.media.errors import MediaError
 from serve.parts import PartAwayError
 

@@ -11,7 +11,7 @@ from pipelines.jobs.board import Event
 from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.models import Artifact, Job, JobError, Needs, Plan, Priority, State, rfc3339
 from pipelines.jobs.states import TERMINAL
-from pipelines.jobs.store import ARTIFACTS_WITH_JOB
+from pipelines.jobs.store_records import ARTIFACTS_WITH_JOB
 
 V1 = "/v1"
 

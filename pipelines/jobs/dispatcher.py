@@ -27,7 +27,7 @@ from pipelines.jobs.queue_facts import QueueFacts, facts_of
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.starting import Start, next_start, order_of, wanted_cpus
 from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
-from pipelines.jobs.store import LogEntry, UnreadableRecordError
+from pipelines.jobs.store_records import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
 from pipelines.jobs.work_metrics import MEDIA_SECONDS, RETURNED
 

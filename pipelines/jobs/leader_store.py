@@ -8,7 +8,8 @@ from pipelines.jobs.errors import StaleLeaderError
 from pipelines.jobs.models import Artifact, State, UnitStatus
 from pipelines.jobs.owed import Owed
 from pipelines.jobs.states import MOVES
-from pipelines.jobs.store import ARTIFACTS_WITH_JOB, PREFIX, JobStore, owed_arguments
+from pipelines.jobs.store import PREFIX, JobStore, owed_arguments
+from pipelines.jobs.store_records import ARTIFACTS_WITH_JOB
 
 
 class LeaderStore(JobStore):

@@ -16,7 +16,8 @@ from pipelines.jobs.live import Announcer, Batch, ReportChannel
 from pipelines.jobs.models import Plan
 from pipelines.jobs.orders import WorkerConfig
 from pipelines.jobs.states import JOIN
-from pipelines.jobs.store import JobStore, LogEntry, UnreadableRecordError
+from pipelines.jobs.store import JobStore
+from pipelines.jobs.store_records import LogEntry, UnreadableRecordError
 
 _PATIENCE = 1_000_000
 _SILENCE_S = 5.0

@@ -33,7 +33,8 @@ from pipelines.jobs.models import Artifact, Job, JobError, Plan, Priority, State
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.publishing import check_output
 from pipelines.jobs.states import TERMINAL
-from pipelines.jobs.store import JobStore, Submission, UnreadableRecordError
+from pipelines.jobs.store import JobStore
+from pipelines.jobs.store_records import Submission, UnreadableRecordError
 from pipelines.jobs.targets import check_extension, resolved_output
 from pipelines.media.profiles import Profile
 

@@ -15,7 +15,8 @@ import redis
 
 from cluster.backup_file import BackupWriter
 from cluster.errors import StorageError
-from pipelines.jobs.store import ARTIFACTS_WITH_JOB, PREFIX, script
+from pipelines.jobs.store import PREFIX, script
+from pipelines.jobs.store_records import ARTIFACTS_WITH_JOB
 
 JOBS, LATER, LOG = "jobs.jsonl", "jobs-later.jsonl", "log.jsonl"
 COUNTERS = ("leader", "fence", "registry")

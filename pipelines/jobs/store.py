@@ -16,8 +16,7 @@ Keys, under the prefix ``{mediaray}``:
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -27,13 +26,22 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 
-from pipelines.jobs.errors import ConflictError, UnknownError
+from pipelines.jobs.errors import ConflictError
 from pipelines.jobs.models import SCHEMA_VERSION, Artifact, Job, Joined, Plan, Priority, State, UnitStatus, Want
 from pipelines.jobs.owed import Owed
 from pipelines.jobs.states import JOIN, PLAN, TERMINAL
+from pipelines.jobs.store_records import (
+    LoadedJob,
+    LogEntry,
+    Submission,
+    Totals,
+    UnreadableRecordError,
+    job_of,
+    log_entry,
+    unknown,
+)
 
 PREFIX = "{mediaray}"
-ARTIFACTS_WITH_JOB = 50  # of a job that has more, these are read with it, and all lie by themselves
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 _CONNECTIONS = 4096  # each client that watches all jobs holds one
 _HANGING_S = 30.0
@@ -45,72 +53,6 @@ def script(name: str) -> str:
     """The text of a script, with what all share in front."""
     folder = files("pipelines.jobs").joinpath("scripts")
     return folder.joinpath("prelude.lua").read_text() + folder.joinpath(f"{name}.lua").read_text()
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A job to accept. ``targets`` are the paths it will write; no other active job may name one of them."""
-
-    id: str
-    operation: str
-    sources: tuple[str, ...]
-    params: Mapping[str, Any]
-    priority: Priority
-    owner: str
-    created_at: int
-    targets: tuple[str, ...] = ()
-    attempt: int = 1
-    retry_of: str | None = None
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-    webhook: str | None = None
-    trace: str | None = None
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """One line of the event log. ``body``: the error of a failed job, the unit's name, or what is wanted."""
-
-    id: str
-    job_id: str
-    type: str
-    state: str
-    at: int
-    body: str
-
-
-@dataclass(frozen=True)
-class LoadedJob:
-    """A job with its units, and what they left: its plan, and what was joined."""
-
-    job: Job
-    units: Mapping[str, UnitStatus]
-    plan: Plan | None = None
-    joined: Joined | None = None
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Jobs ever submitted by operation and ever finished by state and operation; records set aside; the Redis itself.
-
-    ``memory_limit_bytes`` 0: none. ``writes``: the last write to its file went well.
-    """
-
-    submitted: Mapping[str, int]
-    finished: Mapping[tuple[str, str], int]
-    quarantined: int
-    memory_bytes: int
-    memory_limit_bytes: int
-    file_bytes: int
-    writes: bool
-
-
-class UnreadableRecordError(Exception):
-    """A record of the store doesn't load: another schema, or damage."""
-
-    def __init__(self, job_id: str, reason: Exception) -> None:
-        super().__init__(f"{type(reason).__name__}: {reason}")
-        self.job_id = job_id
 
 
 class JobStore:
@@ -206,13 +148,13 @@ class JobStore:
     async def _control(self, job_id: str, field: str, value: str) -> None:
         answer, *rest = await self._run("control", job_id, field, value)
         if answer == "missing":
-            raise _unknown(job_id)
+            raise unknown(job_id)
         if answer == "terminal":
             raise ConflictError(f"Job {job_id} is {rest[0]} already.", "job_finished")
 
     async def get(self, job_id: str) -> Job:
         """Raises UnknownError, UnreadableRecordError."""
-        return _job(await self._redis.hgetall(f"{PREFIX}:job:{job_id}"), job_id)
+        return job_of(await self._redis.hgetall(f"{PREFIX}:job:{job_id}"), job_id)
 
     async def load(self, job_id: str) -> LoadedJob:
         """A job with its units, as the dispatcher needs it. Raises UnknownError, UnreadableRecordError."""
@@ -221,7 +163,7 @@ class JobStore:
             pipe.hgetall(f"{PREFIX}:units:{job_id}")
             pipe.hmget(f"{PREFIX}:manifests:{job_id}", PLAN, JOIN)
             fields, units, (plan, joined) = await pipe.execute()
-        job = _job(fields, job_id)
+        job = job_of(fields, job_id)
         try:
             return LoadedJob(
                 job,
@@ -286,7 +228,7 @@ class JobStore:
                 if not fields:
                     continue
                 try:
-                    job = _job(fields, job_id)
+                    job = job_of(fields, job_id)
                 except UnreadableRecordError:  # one damaged record must not hide the others
                     continue
                 if operation is None or job.operation == operation:
@@ -331,7 +273,7 @@ class JobStore:
         """Forget a job that has finished or was set aside. Raises UnknownError, ConflictError."""
         answer = await self._run("delete", job_id)
         if answer == "missing":
-            raise _unknown(job_id)
+            raise unknown(job_id)
         if answer == "active":
             raise ConflictError(f"Job {job_id} has not finished. Cancel it first.", "job_active")
 
@@ -354,7 +296,7 @@ class JobStore:
         if not answer:
             return []
         streams = answer.values() if isinstance(answer, dict) else (entries for _, entries in answer)
-        return [_entry(entry_id, fields) for entries in streams for entry_id, fields in _flat(entries)]
+        return [log_entry(entry_id, fields) for entries in streams for entry_id, fields in _flat(entries)]
 
     async def _run(self, name: str, *arguments: Any) -> Any:
         if name not in self._scripts:
@@ -367,44 +309,11 @@ def owed_arguments(owed: Owed) -> tuple[str, str, str, str]:
     return owed.message, owed.type, json.dumps(owed.data), json.dumps(owed.endpoints)
 
 
-def _job(fields: Mapping[str, str], job_id: str) -> Job:
-    if not fields:
-        raise _unknown(job_id)
-    try:
-        record = _record(fields["record"])
-        known = {
-            name: json.loads(fields[name])
-            for name in ("result", "error", "warnings", "artifacts", "artifact_count", "cached")
-            if name in fields
-        }
-        times = {name: int(fields[name]) for name in ("started_at", "finished_at") if name in fields}
-        states = {name: fields[name] for name in ("state", "want", "priority")}
-        return Job.model_validate({**record, **known, **times, **states})
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UnreadableRecordError(job_id, error) from error
-
-
-def _record(text: str) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(text)
-    if record.pop("v") != SCHEMA_VERSION:
-        raise ValueError("written by another version of mediaray")
-    del record["targets"]
-    return record
-
-
 def _flat(entries: Any) -> Sequence[tuple[str, dict[str, str]]]:
     # RESP3 nests each stream's entries once more than RESP2.
     if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], list | tuple):
         return [entry for group in entries for entry in group]
     return list(entries)
-
-
-def _entry(entry_id: str, fields: Mapping[str, str]) -> LogEntry:
-    return LogEntry(entry_id, fields["job"], fields["type"], fields["state"], int(fields["at"]), fields["body"])
-
-
-def _unknown(job_id: str) -> UnknownError:
-    return UnknownError(f"There is no job {job_id}.", "job_not_found")
 
 
 def _key_reused() -> ConflictError:

@@ -10,7 +10,7 @@ from pipelines.jobs.orders import UnitOrder
 from pipelines.jobs.schedule import Candidate
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.states import PUBLISH
-from pipelines.jobs.store import LoadedJob
+from pipelines.jobs.store_records import LoadedJob
 
 _UNKNOWN = UnitStatus()
 

@@ -11,7 +11,8 @@ from cluster.redis_server import RedisServers
 from cluster.settings import Settings
 from pipelines.jobs.models import Priority
 from pipelines.jobs.service import uuid7
-from pipelines.jobs.store import JobStore, Submission
+from pipelines.jobs.store import JobStore
+from pipelines.jobs.store_records import Submission
 from tests.bench.figures import Figure, percentile
 
 COUNT = 1000

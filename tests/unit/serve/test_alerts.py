@@ -13,7 +13,7 @@ from unit.serve.edge import Capacity
 
 from pipelines.jobs.outbox import Outbox
 from pipelines.jobs.queue_facts import QueueFacts, facts_of
-from pipelines.jobs.store import Totals
+from pipelines.jobs.store_records import Totals
 from serve.alerts import RULES, Ends, Facts, Watch, by_node, tell
 
 ROOT = Path(__file__).parents[3]

