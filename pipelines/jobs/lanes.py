@@ -15,10 +15,10 @@ from ray.actor import ActorHandle
 from cluster.machine import contradictions
 from cluster.ray_nodes import Node, ask_for_cpus, drain, living_nodes, refused_cpus
 from pipelines.jobs.cpu_request import CpuRequest
+from pipelines.jobs.heavy_lane import run_heavy, warm_heavy
 from pipelines.jobs.orders import NAMESPACE, UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.runner import CONCURRENCY, CONTROL, RunnerActor, runner_name
 from pipelines.jobs.starting import Capacity
-from pipelines.jobs.worker import run_heavy, warm_heavy
 
 _log = logging.getLogger("mediaray.lanes")
 _heavy_task: Any = ray.remote(run_heavy)

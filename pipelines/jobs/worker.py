@@ -1,6 +1,6 @@
 """A worker: does one unit under a fence, in its warm child, and commits it.
 
-The same function runs as a Ray task (heavy units) and inside the runner actor of a node (interactive ones).
+The same function runs as a Ray task (heavy units: ``heavy_lane``) and in the runner actor of a node (interactive ones).
 """
 
 import contextlib
@@ -8,43 +8,43 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from cluster.cache import Cache
 from cluster.child import HEAVY_NICE, ChildSpec, MediaChild
 from cluster.disk import flush_files
-from cluster.errors import ChildFailedError, ChildKilledError
-from cluster.file_cache import FileCache
+from cluster.errors import ChildKilledError
 from cluster.grants import current_roots
 from cluster.home import Home
-from cluster.locations import Location, location_of
-from cluster.logs import about, log_to
-from cluster.metrics import push_to
+from cluster.logs import about
 from cluster.settings import Settings
-from cluster.tracing import span, trace_id, trace_to
-from pipelines.jobs.cached_results import CachedResults
-from pipelines.jobs.catalogue import Catalogue, Operation, artifact_of
+from cluster.tracing import span, trace_id
+from pipelines.jobs.catalogue import Operation
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError, job_error
+from pipelines.jobs.joining import check_names, join
 from pipelines.jobs.kept_units import keep, taken_over
-from pipelines.jobs.live import Reporter
 from pipelines.jobs.minder import Minder
 from pipelines.jobs.models import Joined, Plan, Progress, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.profiles import all_profiles
-from pipelines.jobs.publishing import clear_way, publish_all, stage_all
+from pipelines.jobs.publishing import publish_all
 from pipelines.jobs.scratch import clean_up, kept_work, scratch_of
-from pipelines.jobs.states import JOIN, PLAN, PUBLISH, RESERVED_UNIT_NAMES, stage_of
-from pipelines.jobs.targets import target_of
+from pipelines.jobs.states import JOIN, PUBLISH, stage_of
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.warming import Warmer
 from pipelines.jobs.work_metrics import Work, at_work
-from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.jobs.workbench import Workbench
+from pipelines.jobs.worker_clients import (
+    cache_of,
+    operation_of,
+    pictures_of,
+    reporter_of,
+    results_of,
+    store_of,
+)
 
 CHILD_MODULE = "pipelines.media.child"
 _REPORT_S = 0.1
@@ -74,7 +74,7 @@ def do_unit(
 
     Where the order says so, go on with the job's other units, as long as one follows the other.
     """
-    settings, store = config.settings, _store(config.redis_url)
+    settings, store = config.settings, store_of(config.redis_url)
     following: UnitOrder | None = order
     keys = []
     try:
@@ -106,7 +106,7 @@ def do_unit(
 
 
 def _span_of(order: UnitOrder) -> AbstractContextManager[None]:
-    of = {"job": order.job_id, "unit": order.unit.name, "operation": _operation(order.module).name}
+    of = {"job": order.job_id, "unit": order.unit.name, "operation": operation_of(order.module).name}
     return span(f"unit {order.unit.name}", of, order.trace, _DROPPED)
 
 
@@ -140,7 +140,7 @@ def _commit(config: WorkerConfig, order: UnitOrder, store: UnitStore, made: _Mad
 
 
 def _do(config: WorkerConfig, order: UnitOrder, child: MediaChild) -> _Made:
-    operation, stage_name = _operation(order.module), stage_of(order.unit.name)
+    operation, stage_name = operation_of(order.module), stage_of(order.unit.name)
     of = about(job=order.job_id, unit=order.unit.name, operation=operation.name, **trace_id(order.trace))
     needs = order.unit.needs
     with of, at_work(operation.name, "drive" if needs.drives else stage_name, child, needs.seconds) as work:
@@ -154,9 +154,9 @@ def _done(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: W
         return _Made(plan.model_dump_json(), following=_short_way(plan), shared=plan.shared)
     if stage_name == "unit":
         return _Made(json.dumps(_run(config, order, operation, bench)), following=Unit(name=JOIN))
-    finished = _store(config.redis_url).manifests(order.job_id)
+    finished = store_of(config.redis_url).manifests(order.job_id)
     if stage_name == "join":
-        joined = _join(config, order, operation, bench, finished)
+        joined = join(config, order, operation, bench, finished)
         if isinstance(joined, Plan):
             return _Made(joined.model_dump_json(), replans=True)
         following = Unit(name=PUBLISH) if joined.artifacts else None
@@ -166,17 +166,17 @@ def _done(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: W
         Joined.model_validate(finished[JOIN]),
         current_roots(config.settings),
         overwrite=bool(order.params.get("overwrite")),
-        held=lambda: _store(config.redis_url).holds(order.job_id, order.unit.name, order.fence),
+        held=lambda: store_of(config.redis_url).holds(order.job_id, order.unit.name, order.fence),
     )
     return _Made("{}", last=True)
 
 
 def _plan(config: WorkerConfig, operation: Operation, bench: Workbench) -> Plan:
-    lookup = _results(config.cache_url).look(operation, bench)
+    lookup = results_of(config.cache_url).look(operation, bench)
     if lookup and lookup.found:
         return Plan(units=(), lookup=lookup)
     plan = operation.plan(bench)
-    _check_names(operation, plan)
+    check_names(operation, plan)
     return plan.model_copy(update={"lookup": lookup})
 
 
@@ -187,12 +187,6 @@ def _short_way(plan: Plan) -> Unit | None:
     if len(plan.units) == 1 and plan.units[0].needs.interactive and plan.join.interactive:
         return plan.units[0]
     return None
-
-
-def _check_names(operation: Operation, plan: Plan) -> None:
-    taken = RESERVED_UNIT_NAMES.intersection(unit.name for unit in plan.units)
-    if taken or len({unit.name for unit in plan.units}) < len(plan.units):
-        raise ValueError(f"{operation.name}: unit names must differ and not be {sorted(RESERVED_UNIT_NAMES)}")
 
 
 def _run(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Workbench) -> dict[str, Any]:
@@ -209,73 +203,11 @@ def _run(config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Wo
     return {"folder": bench.scratch_name, "manifest": manifest, "reused": False}
 
 
-def _join(
-    config: WorkerConfig, order: UnitOrder, operation: Operation, bench: Workbench, finished: dict[str, Any]
-) -> Joined | Plan:
-    folder = scratch_of(config.settings, order.job_id)
-    plan = Plan.model_validate(finished[PLAN])
-    if plan.lookup and plan.lookup.found:
-        return Joined(result=plan.lookup.found.result, warnings=plan.lookup.found.warnings, cached=True)
-    units = {}
-    for unit in plan.units:
-        envelope = finished[unit.name]
-        reused = bool(envelope.get("reused"))
-        made_in = folder / str(envelope["folder"])
-        units[unit.name] = Finished(made_in, envelope["manifest"], unit.payload, reused)
-    try:
-        outcome = operation.join(bench, units)
-    except ChildFailedError as error:
-        if error.code == "piece_invalid":
-            _have_redone(config, order, plan, units, {Path(path).parent for path in error.fields["pieces"]})
-        raise
-    if isinstance(outcome, Plan):
-        if plan.replanned:
-            raise ValueError(f"{operation.name}: a plan that replaced another can't be replaced again")
-        _check_names(operation, outcome)
-        # Another job mustn't take over what couldn't be joined here.
-        kept_work(config.settings).discard(unit.key for unit in plan.units if unit.key)
-        return outcome.model_copy(update={"replanned": True})
-    roots = current_roots(config.settings)
-    own = config.settings.home / "artifacts" / order.job_id
-    targets = [target_of(operation, None if made.own else _output(order), own, made.name) for made in outcome.made]
-    clear_way(targets, roots, order.job_id, overwrite=bool(order.params.get("overwrite")))
-    # Kept by another name too, a file would have to be copied.
-    folders = {made.path.parent for made in outcome.made}
-    kept_work(config.settings).discard(
-        unit.key for unit in plan.units if unit.key and units[unit.name].folder in folders
-    )
-    if bench.used_scratch:  # what units made is on the disk already
-        flush_files(bench.scratch)
-    artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
-    staged = stage_all([made.path for made in outcome.made], targets, roots, order.job_id, order.fence, folder)
-    joined = Joined(
-        result=outcome.result.model_dump(mode="json"),
-        artifacts=tuple(artifacts),
-        staged=staged,
-        warnings=tuple(outcome.warnings),
-    )
-    _results(config.cache_url).keep(operation, bench, plan, joined)
-    return joined
-
-
-def _have_redone(
-    config: WorkerConfig, order: UnitOrder, plan: Plan, units: Mapping[str, Finished], folders: set[Path]
-) -> None:
-    """Let the units wait anew whose files, in these folders, aren't what they made, and forget what is kept of them.
-
-    Those first: a unit that is done again must not take over the same.
-    """
-    again = [unit for unit in plan.units if units[unit.name].folder in folders]
-    kept_work(config.settings).discard(unit.key for unit in again if unit.key)
-    if not _store(config.redis_url).redo(order.job_id, JOIN, order.fence, [unit.name for unit in again]):
-        raise UnitDroppedError
-
-
 def plan_only(
     config: WorkerConfig, module: str, sources: tuple[str, ...], params: dict[str, Any], child: MediaChild
 ) -> Plan:
     """The plan of a job that isn't submitted, for ``--explain``."""
-    operation = _operation(module)
+    operation = operation_of(module)
     slots = config.settings.cpus or len(os.sched_getaffinity(0))
     order = UnitOrder("", module, sources, params, Unit(name="plan"), fence=0, cpus=0, slots=slots)
     return operation.plan(_bench(config, order, operation, child))
@@ -284,27 +216,29 @@ def plan_only(
 def _bench(
     config: WorkerConfig, order: UnitOrder, operation: Operation, child: MediaChild, work: Work | None = None
 ) -> Workbench:
+    settings = config.settings
+    pictures = pictures_of(settings.home, settings.pictures_bytes)
     return Workbench(
         params=operation.params.model_validate(order.params),
         sources=order.sources,
-        scratch=scratch_of(config.settings, order.job_id) / f"{order.unit.name}.{order.fence}",
-        roots=current_roots(config.settings),
+        scratch=scratch_of(settings, order.job_id) / f"{order.unit.name}.{order.fence}",
+        roots=current_roots(settings),
         child=child,
         cpus=order.cpus,
         slots=order.slots,
         shared=order.shared,
         estimate_s=order.unit.needs.seconds,
-        profiles=lambda: all_profiles(config.settings.home / "profiles"),
-        home=config.settings.home,
+        profiles=lambda: all_profiles(settings.home / "profiles"),
+        home=settings.home,
         driver=Driver(order.job_id, order.unit.name, order.fence),
         on_progress=_reporting(config, order, work) if work else None,
-        warmer=Warmer(_cache(config.cache_url), _pictures(config.settings.home, config.settings.pictures_bytes), child),
-        manifests=lambda names: _store(config.redis_url).manifests_of(order.job_id, names),
+        warmer=Warmer(cache_of(config.cache_url), pictures, child),
+        manifests=lambda names: store_of(config.redis_url).manifests_of(order.job_id, names),
     )
 
 
 def _reporting(config: WorkerConfig, order: UnitOrder, work: Work) -> Callable[[dict[str, Any]], None]:
-    reporter = _reporter(config.cache_url)
+    reporter = reporter_of(config.cache_url)
     began = time.monotonic()
     last = 0.0
 
@@ -327,74 +261,6 @@ def _reporting(config: WorkerConfig, order: UnitOrder, work: Work) -> Callable[[
         )
 
     return report
-
-
-def _output(order: UnitOrder) -> Location | None:
-    given = order.params.get("output")
-    return location_of(given) if given else None
-
-
-@cache
-def _store(redis_url: str) -> UnitStore:
-    return UnitStore(redis_url)
-
-
-@cache
-def _results(cache_url: str) -> CachedResults:
-    return CachedResults(_cache(cache_url))
-
-
-@cache
-def _cache(cache_url: str) -> Cache:
-    return Cache(cache_url)
-
-
-@cache
-def _pictures(home: Path, limit_bytes: int) -> FileCache:
-    return FileCache(Home(home).pictures, limit_bytes)
-
-
-@cache
-def _operation(module: str) -> Operation:
-    return Catalogue.load([module]).only()
-
-
-@cache
-def _reporter(cache_url: str) -> Reporter:
-    return Reporter(cache_url)
-
-
-_heavy_child: MediaChild | None = None
-
-
-def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
-    """Do a heavy unit in this worker process's own warm child."""
-    global _heavy_child
-    _tell(config)
-    if _heavy_child is None:
-        _heavy_child = MediaChild(heavy_child(config.settings))
-    child = _heavy_child
-    report = do_unit(config, order, lambda: contextlib.nullcontext(child))
-    if _heavy_child.killed:
-        _heavy_child.close()
-        _heavy_child = None
-    return report
-
-
-def _tell(config: WorkerConfig) -> None:
-    """Have this process tell what it does, from its first unit on."""
-    log_to(Home(config.settings.home).log, config.settings.log_format)
-    push_to(config.cache_url)
-    trace_to(config.settings.otlp_endpoint, "worker")
-
-
-def warm_heavy(config: WorkerConfig) -> None:
-    """Start this worker process's child, so that its first unit doesn't wait for it."""
-    global _heavy_child
-    _tell(config)
-    if _heavy_child is None:
-        _heavy_child = MediaChild(heavy_child(config.settings))
-    _heavy_child.warm()
 
 
 def heavy_child(settings: Settings) -> ChildSpec:

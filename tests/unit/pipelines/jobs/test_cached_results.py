@@ -129,9 +129,10 @@ def test_what_another_build_found_is_done_again(do, monkeypatch):
 
 
 def test_without_the_cache_all_is_done(do, monkeypatch, tmp_path):
-    from pipelines.jobs import worker
+    from pipelines.jobs import joining, worker
     from pipelines.jobs.cached_results import CachedResults
 
     away = CachedResults(Cache(f"unix://{tmp_path}/none.sock"))
-    monkeypatch.setattr(worker, "_results", lambda _: away)
+    for module in (worker, joining):
+        monkeypatch.setattr(module, "results_of", lambda _: away)
     assert texts(do(), do()) == ["1", "2"]
