@@ -3,18 +3,16 @@
 import contextlib
 import copy
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
 from cluster.child import MediaChild
-from cluster.disk import file_system_of, free_space
-from cluster.errors import ChildCrashedError, ChildFailedError, ChildLimitError, StorageError
+from cluster.disk import file_system_of
+from cluster.errors import ChildFailedError, StorageError
 from cluster.fetched import SPARE_BYTES, held_bytes
 from cluster.files import OpenFile, open_file
 from cluster.identity import Identity
@@ -22,10 +20,11 @@ from cluster.locations import location_of
 from cluster.object_paths import is_object_uri
 from cluster.roots import Roots
 from cluster.sources import OpenSource, open_source
+from pipelines.jobs.calls_of_each import SLOW_BYTES_PER_S, Calls
 from pipelines.jobs.driver import Driver
-from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError, Unit
 from pipelines.jobs.place_faults import changed, place_error, place_fault
+from pipelines.jobs.room import check_room
 from pipelines.media.profiles import Profile
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ T = TypeVar("T", bound=BaseModel)
 
 MIN_LIMIT_S = 600.0
 LIMIT_FACTOR = 30.0
-_SLOW_BYTES_PER_S = 10e6  # of a network share: whatever else is done, the source is read
 
 
 @dataclass(frozen=True)
@@ -268,17 +266,7 @@ class Workbench:
         if (objects := self._roots.objects) and any(map(is_object_uri, self.sources)):
             read_bytes = sum(self.size_bytes(each) for each in self.sources if is_object_uri(each)) * read_share
             needed[objects.fetched] = max(0, int(read_bytes) + SPARE_BYTES - held_bytes(objects.fetched))
-        sharing = defaultdict(list)
-        for folder in needed:
-            sharing[file_system_of(folder)].append(folder)
-        for folders in sharing.values():
-            needed_bytes, free_bytes = sum(needed[folder] for folder in folders), free_space(folders[0])
-            if needed_bytes > free_bytes:
-                where = " and ".join("scratch" if folder == self._scratch else str(folder) for folder in folders)
-                raise StorageError(
-                    "disk_full",
-                    f"It takes about {needed_bytes >> 20} MiB in {where}; {free_bytes >> 20} MiB are free. Make room.",
-                )
+        check_room(needed, scratch=self._scratch)
 
     def params_as(self, model: type[T]) -> T:
         """The parameters that ``model`` has: an operation's own, without those that all have."""
@@ -331,7 +319,7 @@ class Workbench:
                     function,
                     {**descriptors, **arguments},
                     result,
-                    limit_s=self._limit_s + size_bytes / _SLOW_BYTES_PER_S,
+                    limit_s=self._limit_s + size_bytes / SLOW_BYTES_PER_S,
                     on_progress=self._on_progress,
                 )
             except ChildFailedError as error:  # a file that is being written, or can't be had, looks damaged
@@ -370,64 +358,6 @@ class Workbench:
                     opened[number] = stack.enter_context(self.opened(source))
                 except StorageError as error:
                     made[number] = place_error(error)
-            threads = min(max(1, self.cpus), most_threads)
-            made |= self._call_opened(function, result, opened, each, common, threads=threads)
-            if threads > 1:  # those beside it may have taken the memory
-                for number in [number for number, one in made.items() if _wants_more(one) and number in opened]:
-                    alone = {number: opened[number]}
-                    made |= self._call_opened(function, result, alone, each, common, threads=1)
+            calls = Calls(self._child, function, result, each, common, self._limit_s, self._on_progress)
+            made |= calls.made_of(opened, threads=min(max(1, self.cpus), most_threads))
         return [made[number] for number in range(len(sources))]
-
-    def _call_opened(
-        self,
-        function: str,
-        result: type[T],
-        opened: Mapping[int, OpenSource],
-        each: Sequence[Mapping[str, Any]],
-        common: Mapping[str, Any],
-        *,
-        threads: int,
-        again: bool = False,
-        settled: int = 0,
-    ) -> dict[int, T | JobError]:
-        if not opened:
-            return {}
-        try:
-            outcomes = self._child.call_each(
-                function,
-                common,
-                [{"source": one.for_child(), **each[number]} for number, one in opened.items()],
-                result,
-                threads=threads,
-                limit_s=len(opened) / len(each) * self._limit_s
-                + sum(one.size_bytes for one in opened.values()) / _SLOW_BYTES_PER_S,
-                on_progress=lambda progress: self._tell_part(progress, settled, len(opened), len(each)),
-            )
-        except (ChildCrashedError, ChildLimitError) as error:
-            if len(opened) == 1 and (again or isinstance(error, ChildLimitError)):
-                return {number: job_error(error) for number in opened}
-            if len(opened) == 1:  # it may have been killed from outside, or by too little memory for all at once
-                return self._call_opened(function, result, opened, each, common, threads=1, again=True, settled=settled)
-            half = len(opened) // 2
-            first, second = dict(list(opened.items())[:half]), dict(list(opened.items())[half:])
-            call = partial(self._call_opened, function, result, each=each, common=common, threads=threads)
-            return call(opened=first, settled=settled) | call(opened=second, settled=settled + half)
-        return {
-            number: self._told(outcome, one) for (number, one), outcome in zip(opened.items(), outcomes, strict=True)
-        }
-
-    def _tell_part(self, progress: dict[str, Any], settled: int, part: int, whole: int) -> None:
-        """Progress within a part of what was to be done: what is done again doesn't count twice."""
-        if self._on_progress:
-            self._on_progress({**progress, "fraction": (settled + progress["fraction"] * part) / whole})
-
-    def _told(self, outcome: T | ChildFailedError, opened: OpenSource) -> T | JobError:
-        if isinstance(outcome, ChildFailedError) and outcome.code == "disk_full":
-            raise outcome
-        if fault := place_fault(opened):
-            return place_error(fault)
-        return job_error(outcome) if isinstance(outcome, ChildFailedError) else outcome
-
-
-def _wants_more(made: BaseModel) -> bool:
-    return isinstance(made, JobError) and made.code == "limit_exceeded"

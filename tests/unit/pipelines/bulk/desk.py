@@ -5,12 +5,12 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from unit.pipelines.jobs.operating import place
 
 from cluster.roots import ObjectAccess, Roots
 from pipelines.bulk.collection import Collection
@@ -20,7 +20,6 @@ from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Unit
-from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.workbench import Finished, Workbench
 
 DAY_S = 86_400
@@ -56,18 +55,14 @@ class Desk:
     def begin(self, operation: Operation, /, *sources: str | Path, **params: Any) -> Workbench:
         """A job's place."""
         self.jobs += 1
-        return Workbench(
+        return place(
+            self.home,
+            Roots((self.library,), (self.library, self.out), self.objects),
             params=operation.params(**params),
             sources=tuple(map(str, sources)),
             scratch=self.home / "scratch" / f"job-{self.jobs}" / "run.1",
-            roots=Roots((self.library,), (self.library, self.out), self.objects),
             child=self.child,
-            cpus=1,
             slots=2,
-            shared={},
-            estimate_s=1.0,
-            profiles=partial(all_profiles, self.home / "profiles"),
-            home=self.home,
             driver=Driver(f"job-{self.jobs:04d}", RUN, 1),
             on_progress=lambda progress: self.told.append(progress["fraction"]),
         )

@@ -1,6 +1,6 @@
 """Operations done as a job does them: planned, each unit run by itself, and joined."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,39 @@ from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.workbench import Finished, Workbench
 
 _numbers = count()
+_DRIVER = Driver("job", "unit", 1)
+
+
+def place(
+    home: Path,
+    roots: Roots,
+    *,
+    params: Any = None,
+    sources: tuple[str, ...] = (),
+    scratch: Path | None = None,
+    child: Any = None,
+    cpus: int = 1,
+    slots: int = 1,
+    shared: Mapping[str, Any] = MappingProxyType({}),
+    driver: Driver = _DRIVER,
+    on_progress: Callable[[dict[str, Any]], None] | None = None,
+) -> Workbench:
+    """A place of work below ``home``; without a child nothing can be called there."""
+    return Workbench(
+        params=params,
+        sources=sources,
+        scratch=scratch or home / "scratch",
+        roots=roots,
+        child=child,
+        cpus=cpus,
+        slots=slots,
+        shared=shared,
+        estimate_s=1.0,
+        profiles=partial(all_profiles, home / "profiles"),
+        home=home,
+        driver=driver,
+        on_progress=on_progress,
+    )
 
 
 def bench(
@@ -26,19 +59,15 @@ def bench(
     **params: Any,
 ) -> Workbench:
     """A place of work of its own; what is beside ``source`` may be read and written."""
-    return Workbench(
+    return place(
+        source.parent,
+        Roots((source.parent,), (source.parent,), objects),
         params=operation.params(**params),
         sources=(str(source),),
         scratch=source.parent / "scratch" / str(next(_numbers)),
-        roots=Roots((source.parent,), (source.parent,), objects),
         child=child,
-        cpus=1,
         slots=2,
         shared=shared,
-        estimate_s=1.0,
-        profiles=partial(all_profiles, source.parent / "profiles"),
-        home=source.parent,
-        driver=Driver("job", "unit", 1),
     )
 
 

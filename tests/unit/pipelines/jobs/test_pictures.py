@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from unit.pipelines.jobs.operating import place
 
 from cluster import identity
 from cluster.child import MediaChild
@@ -16,7 +17,6 @@ from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.roots import Roots
 from pipelines.jobs import pictures
 from pipelines.jobs.catalogue import Outcome
-from pipelines.jobs.driver import Driver
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.operations import image_convert
 from pipelines.jobs.operations.image_thumbnails import OPERATION, Params
@@ -35,19 +35,15 @@ class Desk:
     slots: int = 2
 
     def bench(self, sources: tuple[Path, ...], name: str = "unit") -> Workbench:
-        return Workbench(
+        return place(
+            self.folder,
+            Roots((self.folder,), (self.folder,)),
             params=Params(**self.params),
             sources=tuple(map(str, sources)),
             scratch=self.folder / "scratch" / name,
-            roots=Roots((self.folder,), (self.folder,)),
             child=self.child,
             cpus=2,
             slots=self.slots,
-            shared={},
-            estimate_s=1.0,
-            profiles=dict,
-            home=self.folder,
-            driver=Driver("job", "unit", 1),
         )
 
     def plan(self, *sources: Path) -> Plan:

@@ -7,12 +7,12 @@ from typing import Any
 
 import media_factory as factory
 import pytest
+from unit.pipelines.jobs.operating import place
 
 from cluster import identity
 from cluster.errors import ChildFailedError, StorageError
 from cluster.roots import Roots
 from pipelines.jobs.catalogue import Outcome
-from pipelines.jobs.driver import Driver
 from pipelines.jobs.operations import thumbnails
 from pipelines.jobs.operations.thumbnails import OPERATION, Film, Params
 from pipelines.jobs.workbench import Finished, Workbench
@@ -27,19 +27,14 @@ class Desk:
     child: Any
 
     def bench(self, sources: tuple[Path, ...], name: str, **params: Any) -> Workbench:
-        return Workbench(
+        return place(
+            self.folder,
+            Roots((self.folder,), (self.folder,)),
             params=Params(count=2, **params),
             sources=tuple(map(str, sources)),
             scratch=self.folder / "scratch" / name,
-            roots=Roots((self.folder,), (self.folder,)),
             child=self.child,
-            cpus=1,
             slots=2,
-            shared={},
-            estimate_s=1.0,
-            profiles=dict,
-            home=self.folder,
-            driver=Driver("job", "unit", 1),
         )
 
     def do(self, *sources: Path, **params: Any) -> Outcome:

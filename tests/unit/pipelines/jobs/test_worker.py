@@ -12,13 +12,13 @@ import pytest
 from object_server import BUCKET
 from unit.pipelines.jobs import pieces
 from unit.pipelines.jobs.makers import submission
+from unit.pipelines.jobs.operating import place
 
 from cluster.errors import ChildFailedError, StorageError
 from cluster.identity import identify
 from cluster.object_paths import object_path
 from cluster.roots import ObjectAccess, Roots
-from pipelines.jobs import workbench
-from pipelines.jobs.driver import Driver
+from pipelines.jobs import room, workbench
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Plan, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
@@ -300,20 +300,7 @@ def test_a_source_that_isn_t_the_planned_one_any_more_is_not_read(bench):
 
 def test_a_bench_tells_a_source_s_identity(bench, films, settings):
     roots = Roots((films,), ())
-    made = Workbench(
-        params=None,
-        sources=(),
-        scratch=films,
-        roots=roots,
-        child=None,  # type: ignore[arg-type]
-        cpus=1,
-        slots=1,
-        shared={},
-        estimate_s=1.0,
-        profiles=dict,
-        home=films,
-        driver=Driver("job", "unit", 1),
-    )
+    made = place(films, roots, scratch=films)
     with (films / "film.mkv").open("rb") as source:
         assert made.identity(str(films / "film.mkv")).digest == identify(source.fileno()).digest
     with pytest.raises(StorageError) as refused:
@@ -336,22 +323,11 @@ def checked(monkeypatch, tmp_path, s3):
         uri = s3.put("films/film.mkv", b"film" * 750_000)
         folder = object_path(f"s3://{BUCKET}/films/")
         access = ObjectAccess((folder,), (), s3.addresses, tmp_path / "fetched", fetched_mib << 20)
-        made = Workbench(
-            params=SimpleNamespace(output=str(tmp_path / "out.mp4")),
-            sources=(uri,),
-            scratch=tmp_path / "scratch",
-            roots=Roots((tmp_path,), (tmp_path,), access),
-            child=None,  # type: ignore[arg-type]
-            cpus=1,
-            slots=1,
-            shared={},
-            estimate_s=1.0,
-            profiles=dict,
-            home=tmp_path,
-            driver=Driver("job", "unit", 1),
-        )
-        monkeypatch.setattr(workbench, "free_space", lambda _: 1 << 30)
-        monkeypatch.setattr(workbench, "file_system_of", lambda folder: apart and folder == access.fetched)
+        params, roots = SimpleNamespace(output=str(tmp_path / "out.mp4")), Roots((tmp_path,), (tmp_path,), access)
+        made = place(tmp_path, roots, params=params, sources=(uri,))
+        monkeypatch.setattr(room, "free_space", lambda _: 1 << 30)
+        for module in (room, workbench):
+            monkeypatch.setattr(module, "file_system_of", lambda folder: apart and folder == access.fetched)
         try:
             made.check_space(scratch_mib << 20, output_mib << 20)
         except StorageError as error:

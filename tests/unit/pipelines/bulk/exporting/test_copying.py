@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.pipelines.jobs.operating import place
 
 from cluster.errors import StorageError
 from cluster.roots import Roots
@@ -14,7 +15,6 @@ from pipelines.bulk.operations.collection_export import OPERATION
 from pipelines.bulk.tables import Table
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.models import Unit
-from pipelines.jobs.workbench import Workbench
 
 AN_HOUR_NS = 3600 * 10**9
 
@@ -37,18 +37,11 @@ def out(tmp_path) -> Path:
 def copied(tmp_path: Path, source: Path, target: str, *, link: bool = False, overwrite: bool = False, **changes: Any):
     """What comes of one file."""
     facts = source.stat()
-    bench = Workbench(
+    bench = place(
+        tmp_path,
+        Roots((tmp_path / "in",), (tmp_path / "out",)),
         params=OPERATION.params(output=str(tmp_path / "out")),
         sources=("collection:films",),
-        scratch=tmp_path / "scratch",
-        roots=Roots((tmp_path / "in",), (tmp_path / "out",)),
-        child=None,  # type: ignore[arg-type]
-        cpus=1,
-        slots=1,
-        shared={},
-        estimate_s=1.0,
-        profiles=dict,
-        home=tmp_path,
         driver=Driver("job", "batch", 3),
     )
     row = {
