@@ -1,6 +1,6 @@
 """Which unit starts next, and with what of the cluster: turns, room and plans ahead. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,50 +65,28 @@ def next_start(
 ) -> Start | None:
     """The first unit there is room for; None where there is none. ``now_s`` is since the epoch."""
     waiting = {job_id: units for job_id, tracked in jobs.items() if (units := _startable(tracked))}
-    flights = [flight for tracked in jobs.values() for flight in tracked.flights.values()]
-    heavy = [flight for flight in flights if flight.cpus]
-    free = capacity.cpus - sum(flight.claimed_cpus for flight in heavy)
-    drivers = sum(flight.drives for flight in flights)
-    room = capacity.interactive_slots - (len(flights) - len(heavy) - drivers)
-    beside = _beside(jobs.values())
-    plans = _Plans(jobs.values(), capacity.nodes, lift_s, now_s)
-
-    def fits(tracked: Tracked, unit: Unit) -> bool:
-        if unit.needs.drives:
-            return drivers < _DRIVERS
-        if unit.needs.interactive:
-            return room > 0 and (unit.name != PLAN or plans.have_room_for(tracked))
-        claimed_cpus = _claimed_cpus(unit.needs, capacity)
-        return claimed_cpus <= free if claimed_cpus else beside[class_of(tracked.priority)] < capacity.cpus
-
+    free = _Free(jobs.values(), capacity, lift_s, now_s)
     # Before they are put in order: of a long queue nearly none fits.
-    fitting = {job_id: [unit for unit in units if fits(jobs[job_id], unit)] for job_id, units in waiting.items()}
+    fitting = {job_id: [unit for unit in units if free.fits(jobs[job_id], unit)] for job_id, units in waiting.items()}
     if not any(fitting.values()):
         return None
     # Those at work are put in order, too: what they hold counts for their key's share.
     active = (tracked for job_id, tracked in jobs.items() if tracked.flights or fitting.get(job_id))
     candidates = (tracked.candidate(now_s, shares) for tracked in active)
-    ordered = in_order(candidates, lift_s=lift_s, owners_served=_owners_served(jobs.values()))
-    free_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in heavy)
-    # Those that claim no CPU take long: nobody holds memory back for one that needs theirs, too.
-    soon_free_bytes = capacity.memory_bytes - sum(each.memory_bytes for each in heavy if not each.claimed_cpus)
-    for candidate in ordered:
+    for candidate in in_order(candidates, lift_s=lift_s, owners_served=_owners_served(jobs.values())):
         tracked = jobs[candidate.job_id]
         for unit in fitting.get(candidate.job_id, ()):
             if unit.needs.drives or unit.needs.interactive:
                 return Start(tracked, unit, 0, 0, 0)
-            memory_bytes = _memory_of(unit.needs, capacity)
-            if memory_bytes <= free_bytes:
+            if (memory_bytes := free.memory_for(unit.needs)) is not None:
                 share = share_of_cpus(
                     capacity.cpus,
-                    granted=sum(flight.cpus for flight in heavy),
-                    at_work=len(heavy),
+                    granted=sum(flight.cpus for flight in free.heavy),
+                    at_work=len(free.heavy),
                     waiting=_heavy_waiting(waiting.values(), jobs.values()),
                 )
                 cpus = grant_cpus(unit.needs, share=share, most=capacity.largest_cpus)
-                return Start(tracked, unit, cpus, _claimed_cpus(unit.needs, capacity), memory_bytes)
-            if memory_bytes <= soon_free_bytes:
-                free_bytes = 0  # what comes free is its own: smaller units mustn't overtake it for ever
+                return Start(tracked, unit, cpus, free.claimed_cpus(unit.needs), memory_bytes)
     return None
 
 
@@ -147,6 +125,48 @@ def _owners_served(jobs: Iterable[Tracked]) -> Mapping[str, int]:
     return served
 
 
+class _Free:
+    """What isn't in use, and what of it a unit would take. ``heavy``: the units at work that hold, or use, CPUs."""
+
+    def __init__(self, jobs: Collection[Tracked], capacity: Capacity, lift_s: float, now_s: float) -> None:
+        flights = [flight for tracked in jobs for flight in tracked.flights.values()]
+        self.heavy = [flight for flight in flights if flight.cpus]
+        self._capacity = capacity
+        self._cpus = capacity.cpus - sum(flight.claimed_cpus for flight in self.heavy)
+        self._drivers = sum(flight.drives for flight in flights)
+        self._children = capacity.interactive_slots - (len(flights) - len(self.heavy) - self._drivers)
+        self._bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in self.heavy)
+        # Those that claim no CPU take long: nobody holds memory back for one that needs theirs, too.
+        lasting = (flight for flight in self.heavy if not flight.claimed_cpus)
+        self._soon_bytes = capacity.memory_bytes - sum(flight.memory_bytes for flight in lasting)
+        self._beside = _beside(jobs)
+        self._plans = _Plans(jobs, capacity.nodes, lift_s, now_s)
+
+    def fits(self, tracked: Tracked, unit: Unit) -> bool:
+        """Whether there is room for it, but for memory, which goes by whose turn it is."""
+        if unit.needs.drives:
+            return self._drivers < _DRIVERS
+        if unit.needs.interactive:
+            return self._children > 0 and (unit.name != PLAN or self._plans.have_room_for(tracked))
+        claimed = self.claimed_cpus(unit.needs)
+        return claimed <= self._cpus if claimed else self._beside[class_of(tracked.priority)] < self._capacity.cpus
+
+    def claimed_cpus(self, needs: Needs) -> int:
+        return min(needs.cpus, max(1, self._capacity.largest_cpus))
+
+    def memory_for(self, needs: Needs) -> int | None:
+        """What a heavy unit claims, all of a node at most, where it may do with less; None: it isn't free.
+
+        To be asked in order: what comes free soon is kept for who can't have it yet.
+        """
+        claimed_bytes = min(needs.memory_bytes, self._capacity.largest_memory_bytes)
+        if claimed_bytes <= self._bytes:
+            return claimed_bytes
+        if claimed_bytes <= self._soon_bytes:
+            self._bytes = 0  # smaller units mustn't overtake it for ever
+        return None
+
+
 def _beside(jobs: Iterable[Tracked]) -> Sequence[int]:
     """Units at work that claim no CPU, of jobs that nobody asked to come behind one of a class: by class.
 
@@ -157,15 +177,6 @@ def _beside(jobs: Iterable[Tracked]) -> Sequence[int]:
         for mine in range(class_of(job.priority) + 1) if job.flights else ():
             by_class[mine] += job.unclaimed
     return by_class
-
-
-def _claimed_cpus(needs: Needs, capacity: Capacity) -> int:
-    return min(needs.cpus, max(1, capacity.largest_cpus))
-
-
-def _memory_of(needs: Needs, capacity: Capacity) -> int:
-    """What a heavy unit claims. One that wants more than any node has gets all of a node: it may do with less."""
-    return min(needs.memory_bytes, capacity.largest_memory_bytes)
 
 
 class _Plans:
