@@ -19,26 +19,26 @@ from pipelines.jobs.cleaning import clean_up_after, forget_old
 from pipelines.jobs.driver import Driver
 from pipelines.jobs.ending import end_of
 from pipelines.jobs.errors import StaleLeaderError, UnknownError
+from pipelines.jobs.inbox import Inbox
 from pipelines.jobs.lanes import Lanes
 from pipelines.jobs.leader_store import LeaderStore
-from pipelines.jobs.models import JobError, Priority, State, Unit
+from pipelines.jobs.models import Priority, State, Unit
 from pipelines.jobs.orders import UnitReport
 from pipelines.jobs.queue_facts import QueueFacts, facts_of
 from pipelines.jobs.shares import Shares
 from pipelines.jobs.starting import Start, next_start, order_of, wanted_cpus
-from pipelines.jobs.states import JOIN, PLAN, PUBLISH, after_failure, next_units, state_for
+from pipelines.jobs.states import PLAN, PUBLISH, next_units, state_for
 from pipelines.jobs.store_records import LogEntry, UnreadableRecordError
 from pipelines.jobs.tracking import Flight, Tracked
-from pipelines.jobs.work_metrics import MEDIA_SECONDS, RETURNED
+from pipelines.jobs.unit_records import PLACE_LOST, UnitRecords
+from pipelines.jobs.work_metrics import MEDIA_SECONDS
 
 _TICK_S = 1.0
-_AT_ONCE = 100  # events that are dealt with before units are started
 _RETENTION_EVERY_S = 60.0
 _SILENT_S = 2.0
 _UNPLACED_S = 120.0  # Ray looks for room, or starts a process on a machine that is busy
 _FORCE_AFTER_S = 1.2  # a worker that doesn't end its unit by itself is ended: a cancel is done in under 2 s
 _PATIENCE = 1_000_000  # Redis away: wait, the running units go on
-_PLACE_LOST = JobError(code="place_lost", message="Its worker or node went away again and again.", retryable=True)
 _log = logging.getLogger("mediaray.dispatcher")
 
 
@@ -51,11 +51,10 @@ class Dispatcher:
         self._lanes = lanes
         self._store = LeaderStore(redis_url, patience=_PATIENCE)
         self._jobs: dict[str, Tracked] = {}
-        self._inbox: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
-        self._background: set[asyncio.Task[Any]] = set()
-        self._epoch = 0
+        self._inbox = Inbox()
         self._served = 0
         self._shares = Shares()
+        self._records = UnitRecords(self._store, self._shares, settings)
         self._cursor = "0-0"
         self._busy_at = time.monotonic()
         self._retained_at = float("-inf")
@@ -68,20 +67,13 @@ class Dispatcher:
         """Lead until another dispatcher does. Raises what goes wrong in it: a fresh one rebuilds everything."""
         try:
             await self._begin()
-            self._spawn(self._follow())
-            self._spawn(self._tick())
-            while True:
-                await self._do(await self._inbox.get())
-                for _ in range(min(self._inbox.qsize(), _AT_ONCE)):
-                    await self._do(self._inbox.get_nowait())
-                await self._do(self._pump())
+            self._inbox.spawn(self._follow())
+            self._inbox.spawn(self._tick())
+            await self._inbox.deal_with(self._do, then=self._pump)
         except StaleLeaderError:
             _log.warning("another dispatcher leads now")
         finally:
-            for task in self._background:
-                task.cancel()
-            while not self._inbox.empty():
-                self._inbox.get_nowait().close()
+            self._inbox.close()
             self.ended.set()
 
     async def drain(self, grace_s: float) -> None:
@@ -92,19 +84,19 @@ class Dispatcher:
             await asyncio.sleep(0.05)
         for tracked in list(self._jobs.values()):
             for name in list(tracked.flights):
-                self._inbox.put_nowait(self._drop(tracked, name))
+                self._inbox.put(self._drop(tracked, name))
         while self._flights() and time.monotonic() < deadline + 2 * _FORCE_AFTER_S:
             await asyncio.sleep(0.05)
 
     async def do_batch(self, driver: Driver, batch: Unit) -> UnitReport:
         """Do a unit that a running one asks for, in its turn; how it went."""
         answer: asyncio.Future[UnitReport] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(self._ask(driver, batch, answer))
+        self._inbox.put(self._ask(driver, batch, answer))
         return await answer
 
     async def forget_batches(self, driver: Driver, names: Sequence[str]) -> None:
         """Forget batches that were done, and that their driver needs no more."""
-        self._inbox.put_nowait(self._forget_batches(driver, names))
+        self._inbox.put(self._forget_batches(driver, names))
 
     async def warm(self) -> None:
         """Get the lanes ready for the first jobs."""
@@ -131,19 +123,19 @@ class Dispatcher:
             for flight in tracked.flights.values():
                 self._lanes.abandon(flight.ticket)
             tracked.flights.clear()
-        await self._store.quarantine(self._epoch, job_id, reason)
+        await self._store.quarantine(self._records.epoch, job_id, reason)
 
     # What happens
 
     async def _begin(self) -> None:
-        self._epoch = await self._store.lead()
+        self._records.epoch = await self._store.lead()
         self._cursor = await self._store.log_end()
         active = await self._store.active()
         await self._lanes.start(set(active))
         for job_id in active:
             await self._do(self._adopt(job_id))
         self.leading.set()
-        self._inbox.put_nowait(self._pump())
+        self._inbox.put(self._pump())
 
     async def _follow(self) -> None:
         while not self.ended.is_set():  # the Redis client may swallow a cancel that comes while it talks
@@ -156,13 +148,13 @@ class Dispatcher:
             for entry in entries:
                 self._cursor = entry.id
                 if _concerns(entry):
-                    self._inbox.put_nowait(self._take(entry))
+                    self._inbox.put(self._take(entry))
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
             looked = asyncio.Event()  # one at a time: while Redis is away they would pile up
-            self._inbox.put_nowait(self._look(looked))
+            self._inbox.put(self._look(looked))
             await looked.wait()
 
     async def _look(self, looked: asyncio.Event) -> None:
@@ -198,7 +190,7 @@ class Dispatcher:
         self._jobs[job_id] = tracked
         if tracked.plan and tracked.state != State.PAUSED:
             self._shares.enter(tracked.job.owner, job_id)
-        await self._take_back(tracked)
+        await self._records.take_back(tracked)
         await self._advance(tracked)
 
     def _forget(self, job_id: str) -> Tracked | None:
@@ -206,19 +198,6 @@ class Dispatcher:
         if tracked := self._jobs.pop(job_id, None):
             self._shares.leave(tracked.job.owner, job_id)
         return tracked
-
-    async def _learn(self, tracked: Tracked) -> None:
-        """Take what the store has for what is true."""
-        loaded = await self._store.load(tracked.job.id)
-        tracked.want(loaded.job.want)
-        tracked.take_over(loaded)
-        await self._take_back(tracked)
-
-    async def _take_back(self, tracked: Tracked) -> None:
-        """Release the units that run with nobody here who waits for them."""
-        for name, status in list(tracked.units.items()):
-            if status.state == "running" and name not in tracked.flights:
-                await self._release(tracked, name, status.fence, "lost", _PLACE_LOST)
 
     async def _ask(self, driver: Driver, batch: Unit, answer: asyncio.Future[UnitReport]) -> None:
         tracked = self._jobs.get(driver.job_id)
@@ -235,7 +214,7 @@ class Dispatcher:
         if tracked is None or tracked.status(driver.unit).fence != driver.fence:
             return
         names = [name for name in names if name not in tracked.flights]
-        await self._store.forget_units(self._epoch, driver.job_id, names)
+        await self._store.forget_units(self._records.epoch, driver.job_id, names)
         for name in names:
             tracked.units.pop(name, None)
 
@@ -249,16 +228,16 @@ class Dispatcher:
             extra = {**of, **trace_id(tracked.job.trace)}
             _log.warning("a unit lost its place: %s", type(report).__name__, extra=extra)
         if flight.through:
-            name, fence = await self._catch_up(tracked, name, fence)
+            name, fence = await self._records.catch_up(tracked, name, fence)
             tracked.cleaned_up = isinstance(report, UnitReport) and report.cleaned_up
         if isinstance(report, Exception):
-            await self._release(tracked, name, fence, "lost", _PLACE_LOST, flight=flight)
+            await self._records.release(tracked, name, fence, "lost", PLACE_LOST, flight=flight)
         elif report.outcome == "failed":
-            await self._release(tracked, name, fence, "failed", report.error, flight=flight)
+            await self._records.release(tracked, name, fence, "failed", report.error, flight=flight)
         elif report.outcome == "dropped" or (flight.through and tracked.status(name).state == "running"):
-            await self._release(tracked, name, fence, "dropped", flight=flight)
+            await self._records.release(tracked, name, fence, "dropped", flight=flight)
         elif not flight.through:
-            await self._done(tracked, name)
+            await self._records.done(tracked, name)
         if name in tracked.batches and tracked.status(name).state == "done":
             took_s = report.took_s if isinstance(report, UnitReport) else None
             tracked.batches.settle(name, UnitReport("done", took_s=took_s))
@@ -273,55 +252,6 @@ class Dispatcher:
         if done_s > tracked.counted_s:  # it is less after another plan has replaced the first
             MEDIA_SECONDS.labels(tracked.job.operation).inc(done_s - tracked.counted_s)
             tracked.counted_s = done_s
-
-    async def _catch_up(self, tracked: Tracked, name: str, fence: int) -> tuple[str, int]:
-        """Learn how far a worker came that went through several units: the last one that it had, and its fence."""
-        loaded = await self._store.load(tracked.job.id)
-        tracked.take_over(loaded)
-        for unit, status in loaded.units.items():
-            if status.state == "running" and unit not in tracked.flights:
-                return unit, status.fence
-        return name, fence
-
-    async def _release(
-        self,
-        tracked: Tracked,
-        name: str,
-        fence: int,
-        why: str,
-        error: JobError | None = None,
-        *,
-        flight: Flight | None = None,
-    ) -> None:
-        """Take a unit back, and see what follows: it is done after all, it is tried again, or its job fails."""
-        status = await self._store.release(self._epoch, tracked.job.id, name, fence, why)
-        tracked.units[name] = status
-        if status.state != "done":
-            RETURNED.labels(tracked.job.operation, why).inc()
-        if flight is not None and status.state != "done" and not status.began:  # a place that was lost costs nobody
-            self._shares.give_back(tracked.job.owner, tracked.job.id, flight.charged_s)
-            flight.charged_s = 0.0
-        if status.state == "done" or name == JOIN:  # committed just before; or the join wants something else done
-            await self._done(tracked, name)
-        if status.state != "done" and error is not None:
-            verdict = after_failure(
-                status,
-                retryable=error.retryable,
-                max_attempts=self._settings.max_attempts,
-                max_lost_places=self._settings.max_lost_places,
-            )
-            if verdict == "fail" and name in tracked.batches:
-                tracked.batches.settle(name, UnitReport("failed", error))
-            elif verdict == "fail":
-                tracked.failure = error.model_copy(update={"unit": name})
-
-    async def _done(self, tracked: Tracked, name: str) -> None:
-        """Learn what a unit has left in the store: a manifest, or, of the join, another plan or units to do again."""
-        if name in (PLAN, JOIN):
-            tracked.take_over(await self._store.load(tracked.job.id))
-            self._shares.enter(tracked.job.owner, tracked.job.id)  # until now it had nothing that takes time
-        else:
-            tracked.units[name] = await self._store.unit(tracked.job.id, name)
 
     async def _look_around(self) -> None:
         await self._lanes.want(wanted_cpus(self._jobs.values()))
@@ -347,7 +277,7 @@ class Dispatcher:
             await self._advance(tracked)
         if time.monotonic() - self._retained_at > _RETENTION_EVERY_S:
             self._retained_at = time.monotonic()
-            self._spawn(forget_old(self._store, self._lanes, self._settings))
+            self._inbox.spawn(forget_old(self._store, self._lanes, self._settings))
 
     # What follows from it
 
@@ -370,11 +300,11 @@ class Dispatcher:
         elif tracked.failure:
             self._end(tracked, State.FAILED)
         elif aim == "pause" and tracked.state != State.PAUSED:
-            await self._store.move(self._epoch, tracked.job.id, State.PAUSED)
+            await self._store.move(self._records.epoch, tracked.job.id, State.PAUSED)
             tracked.state = State.PAUSED
             self._shares.leave(tracked.job.owner, tracked.job.id)
         elif aim == "run" and tracked.state == State.PAUSED:
-            await self._store.move(self._epoch, tracked.job.id, State.QUEUED)
+            await self._store.move(self._records.epoch, tracked.job.id, State.QUEUED)
             tracked.state = State.QUEUED
             self._shares.enter(tracked.job.owner, tracked.job.id)
 
@@ -384,31 +314,31 @@ class Dispatcher:
         if flight is None:
             return
         if flight.dropped_at is None:
-            at = await self._catch_up(tracked, name, flight.fence) if flight.through else (name, flight.fence)
+            at = await self._records.catch_up(tracked, name, flight.fence) if flight.through else (name, flight.fence)
             if at[0] == PUBLISH:  # some of it may be seen already: it is done to its end
                 return
             flight.dropped_at = time.monotonic()
-            await self._release(tracked, *at, "dropped", flight=flight)
-            self._spawn(self._force(tracked, name, flight))
+            await self._records.release(tracked, *at, "dropped", flight=flight)
+            self._inbox.spawn(self._force(tracked, name, flight))
 
     async def _force(self, tracked: Tracked, name: str, flight: Flight) -> None:
         await asyncio.sleep(_FORCE_AFTER_S)
         if tracked.flights.get(name) is flight:
             self._lanes.abandon(flight.ticket)
-            self._inbox.put_nowait(self._landed(tracked, name, flight.fence, UnitReport("dropped")))
+            self._inbox.put(self._landed(tracked, name, flight.fence, UnitReport("dropped")))
 
     def _end(self, tracked: Tracked, state: State) -> None:
         tracked.ending = True
-        self._spawn(self._finish(tracked, state))
+        self._inbox.spawn(self._finish(tracked, state))
 
     async def _finish(self, tracked: Tracked, state: State) -> None:
         """Clean up first, then say the end: whoever hears of it finds nothing left behind that could be removed."""
         await clean_up_after(tracked, self._lanes, succeeded=state == State.SUCCEEDED)
-        self._inbox.put_nowait(self._say_end(tracked, state))
+        self._inbox.put(self._say_end(tracked, state))
 
     async def _say_end(self, tracked: Tracked, state: State) -> None:
         end = end_of(self._settings, tracked, state)
-        await self._store.move(self._epoch, tracked.job.id, state, owed=end.owed, **end.fields)
+        await self._store.move(self._records.epoch, tracked.job.id, state, owed=end.owed, **end.fields)
         of = {"job": tracked.job.id, "operation": tracked.job.operation, **trace_id(tracked.job.trace)}
         code = {"code": end.failure.code} if end.failure else {}
         _log.info("a job %s", "was cancelled" if state == State.CANCELLED else state, extra={**of, **code})
@@ -425,10 +355,10 @@ class Dispatcher:
     async def _launch(self, start: Start) -> bool:
         tracked, unit = start.tracked, start.unit
         job, state = tracked.job, state_for(unit.name)
-        fence = await self._store.lease(self._epoch, job.id, unit.name, self._settings.lease_s, state)
+        fence = await self._store.lease(self._records.epoch, job.id, unit.name, self._settings.lease_s, state)
         if fence is None:  # a control that is on its way through the log, or a worker that went on meanwhile
-            await self._learn(tracked)
-            self._inbox.put_nowait(self._advance(tracked))
+            await self._records.learn(tracked)
+            self._inbox.put(self._advance(tracked))
             return False
         self._served += 1
         cost_s = start.cpus * unit.needs.seconds
@@ -440,7 +370,7 @@ class Dispatcher:
         order = order_of(start, module, fence, slots=max(1, self._lanes.cpus), through=through)
         ticket = self._lanes.start_unit(order)
         tracked.flights[unit.name] = Flight.of(order, ticket, charged_s=cost_s)
-        self._spawn(self._await(tracked, unit.name, fence, ticket))
+        self._inbox.spawn(self._await(tracked, unit.name, fence, ticket))
         return True
 
     async def _await(self, tracked: Tracked, name: str, fence: int, ticket: Any) -> None:
@@ -448,7 +378,7 @@ class Dispatcher:
             report: UnitReport | Exception = await self._lanes.result(ticket)
         except Exception as error:  # noqa: BLE001 whatever Ray says, the place is gone
             report = error
-        self._inbox.put_nowait(self._landed(tracked, name, fence, report))
+        self._inbox.put(self._landed(tracked, name, fence, report))
 
     def _is_heavy(self, operation: str) -> bool:
         return operation in self._catalogue and not self._catalogue[operation].interactive
@@ -456,22 +386,7 @@ class Dispatcher:
     def _flights(self) -> int:
         return sum(len(tracked.flights) for tracked in self._jobs.values())
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._is_over)
-
-    def _is_over(self, task: asyncio.Task[Any]) -> None:
-        """What goes wrong beside the queue ends this dispatcher: one that leads and is deaf is worse than none."""
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) and not self.ended.is_set():
-            self._inbox.put_nowait(_raising(error))
-
 
 def _concerns(entry: LogEntry) -> bool:
     """Whether it is news to a dispatcher: most of the log is what it wrote itself."""
     return entry.type in ("want", "priority") or (entry.type == "state" and entry.state == State.QUEUED)
-
-
-async def _raising(error: BaseException) -> None:
-    raise error
