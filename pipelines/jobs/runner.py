@@ -1,12 +1,13 @@
 """The interactive lane: one actor per node with warm children, which claims no CPU and answers at once."""
 
 import contextlib
+import os
 import queue
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from cluster.cache import Cache
-from cluster.child import INTERACTIVE_NICE, ChildSpec, MediaChild
+from cluster.child import BEHIND_THE_API_NICE, INTERACTIVE_NICE, ChildSpec, MediaChild
 from cluster.errors import ChildError, StorageError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
@@ -134,6 +135,7 @@ class RunnerActor(Runner):
     """A lane in a process of its own, which tells of its node."""
 
     def __init__(self, config: WorkerConfig) -> None:
+        os.nice(BEHIND_THE_API_NICE)
         super().__init__(config)
         log = Home(config.settings.home).log
         log_to(log, config.settings.log_format)

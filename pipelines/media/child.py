@@ -30,6 +30,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -49,6 +50,7 @@ _LENGTH = struct.Struct(">I")
 # chunk of 1080p takes at once: the next may be of another film, which claimed less.
 _IDLE_S = 5.0
 _KEPT_BYTES = 640 << 20
+_AGAIN_S, _PATIENCE_S = 0.05, 5.0  # of all processes of a system but root's one may set its session's in 0.1 s
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
 _CAP_SYS_NICE, _CAPABILITY_VERSION = 23, 0x20080522
@@ -84,7 +86,7 @@ def confine(nice: int, memory_bytes: int) -> dict[str, bool]:
 
     Seccomp and Landlock belong here, after the limits and before the first byte of media.
     """
-    os.nice(nice)
+    yield_to_others(nice)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
@@ -92,6 +94,28 @@ def confine(nice: int, memory_bytes: int) -> dict[str, bool]:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     return {"rlimits": True, "seccomp": False, "landlock": False}
+
+
+def yield_to_others(nice: int) -> None:
+    """Be nicer by so much, to every process of the machine.
+
+    With Linux' autogroup a nice value counts among the processes of a session, and each session has one of its own.
+    Encoders in the session of a server take the share of both: whoever answers people then waits for what they used.
+    So the host gives a child a session of its own, where that can be set, and it is as nice as the child is.
+    """
+    value = os.nice(nice)
+    if os.getsid(0) != os.getpid():
+        return
+    give_up_at = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            Path("/proc/self/autogroup").write_text(str(value))
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def keep_from_real_time() -> None:

@@ -15,7 +15,7 @@ from pipelines.media.tracks import Window
 
 _CHUNK_COST_S = 4.0  # 20 films on 2 CPUs then advance every 40 s, and a pause waits about as long for a border
 _FEWEST_PER_SLOT = 3  # fewer leave slots idle while the last chunks run
-_ENOUGH_PER_SLOT, _SMALL_COST_S = 7, 2.0  # estimates are off by half: a short film is cut smaller, to end at once
+_ENOUGH_PER_SLOT, _SMALL_COST_S = 7, 1.6  # estimates are off by half: a short film is cut smaller, to end at once
 _MIN_CHUNK_S = 1.5  # each chunk begins with a keyframe: shorter ones cost bits
 _GOOD_CHUNK_S = 3.0  # slow presets look ahead by sixty frames: where there are chunks enough, they aren't shorter
 _MOST_COST_S = 45.0  # but for this: what is killed is lost, and a pause waits for it or loses it

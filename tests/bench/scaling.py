@@ -29,7 +29,7 @@ def _scaled(how: str, **environment: str) -> list[Figure]:
         with nodes.watched() as watch:
             until(lambda: watch.counts()[-1:] == [1], LIMIT_S, lambda: str(watch.seen()))
             server.start()
-            clip = make_clip(server.folder / "clip.mkv", seconds=20, width=480, height=270)
+            clip = make_clip(server.folder / "clip.mkv", seconds=60, width=480, height=270)
             params = {"profile": "mobile-480p", "preset": "slower", "chunk_s": 2, "fresh": True}
             began = time.time()
             targets = [str(server.folder / f"{number}.mp4") for number in range(JOBS)]

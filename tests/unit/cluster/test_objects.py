@@ -1,5 +1,6 @@
 """Arrow's stores against servers that speak as they do."""
 
+import contextlib
 import os
 
 import pytest
@@ -7,6 +8,7 @@ from kept_objects import Kept
 from object_server import BUCKET, ObjectServer
 from unit.refusals import code_of
 
+from cluster import arrow_store
 from cluster.apart import ASKERS
 from cluster.arrow_store import ArrowStore
 from cluster.errors import StorageError
@@ -39,14 +41,20 @@ def film(server: ObjectServer) -> ObjectPath:
 
 @pytest.fixture
 def upload(server: ObjectServer):
-    """Upload some bytes under a URI."""
+    """Upload some bytes under a URI.
+
+    An upload that failed is kept for ever, for a process that ends without a last word. This one has a last word.
+    """
 
     def upload(uri: str, content: bytes = b"made", **named) -> None:
         parts = [content[begin : begin + PART_BYTES] for begin in range(0, len(content), PART_BYTES)]
         store = ArrowStore(server.addresses)
         store.upload(parts, object_path(uri), "video/mp4", object_path(server.uri(STAGING)), **named)
 
-    return upload
+    yield upload
+    while arrow_store._begun:
+        with contextlib.suppress(OSError):
+            arrow_store._begun.pop().close()
 
 
 def test_a_part_is_read_and_no_more_is_sent(s3):
