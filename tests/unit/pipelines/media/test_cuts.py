@@ -55,7 +55,7 @@ def test_there_are_three_chunks_for_each_slot() -> None:
     ("cost_s", "slots", "count"),
     [
         (33, 2, 14),  # seven for each slot
-        (20, 2, 10),  # none below two seconds of work
+        (16, 2, 10),  # none below 1.6 seconds of work
         (69, 2, 18),  # 17 would leave one slot idle at the end
         (30, 8, 24),
         (200, 2, 20),  # none below three seconds of film for its cost alone
