@@ -75,13 +75,14 @@ def operation_command(operation: "Operation") -> Callable[..., None]:
     """A function that typer makes a command of: its signature has an option for each parameter."""
 
     def run(**given: Any) -> None:
+        chosen = _targets(operation, given.pop("sources"), given.pop("output", None))
         wish = Wish(
-            targets=_targets(operation, given.pop("sources"), given.pop("output", None)),
+            targets=chosen,
             priority=given.pop("priority"),
             explain=given.pop("explain"),
             watch=given.pop("watch"),
             as_json=given.pop("json_output"),
-            params=given_params(operation.params, given),
+            params=given_params(operation.params, given, output=chosen[0].output),
         )
         files, folders = files_of(operation.params, wish.params), folders_of(operation.params, wish.params)
         _carry_out(operation, replace(wish, files=files, folders=folders))

@@ -23,8 +23,8 @@ def option_parameters(model: type[BaseModel], without: frozenset[str]) -> list[i
     return [_parameter(name, field) for name, field in model.model_fields.items() if name not in without]
 
 
-def given_params(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given, as JSON values, after the model has checked it.
+def given_params(model: type[BaseModel], options: Mapping[str, Any], output: str | None = None) -> dict[str, Any]:
+    """What was given, as JSON values, after the model has checked it beside the ``output`` that a job gets.
 
     Raises:
         typer.BadParameter: the model refuses a value; names the option.
@@ -33,7 +33,7 @@ def given_params(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str
     given = {name: _plain(value, fields[name]) for name, value in options.items() if value is not None and value != []}
     given |= {name: os.path.abspath(path) for name, path in _paths(model, given)}  # noqa: PTH100
     try:
-        model.model_validate(given)
+        model.model_validate(given if output is None else {**given, "output": output})
     except ValidationError as error:
         first = error.errors()[0]
         message = wording(first)

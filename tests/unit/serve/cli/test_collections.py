@@ -1,12 +1,17 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from serve.cli.app import app
 
 
+def ask(*arguments: str):
+    return CliRunner().invoke(app, arguments)
+
+
 def run(*arguments: str):
-    result = CliRunner().invoke(app, ["collections", *arguments])
+    result = ask("collections", *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -29,3 +34,23 @@ def test_it_is_watched_no_more(server):
     assert json.loads(run("watch", "films", "--off", "--json")) == {"watched": None}
     assert server.watched is None
     assert "since" not in run("list")
+
+
+PROCESS = ("collection-process", "collection:all", "--task", "probe", "--template", "{kind}/{stem}")
+
+
+@pytest.mark.parametrize("output", ["made", "s3://bucket/made"])
+def test_a_template_is_taken_where_an_output_is_named(server, tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    result = ask(*PROCESS, "-o", output, "--no-watch")
+    assert result.exit_code == 0, result.output
+    (submitted,) = server.submitted
+    assert submitted["params"]["template"] == "{kind}/{stem}"
+    assert submitted["params"]["output"].endswith("/made")
+
+
+def test_a_template_without_an_output_is_refused_at_once(server):
+    result = ask(*PROCESS)
+    assert result.exit_code == 2
+    assert "Name that as output." in result.stderr
+    assert server.submitted == []
