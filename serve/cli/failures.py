@@ -16,11 +16,12 @@ from serve.cli.launch import NotStartedError
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
 WRONG_USAGE = "wrong_usage"
-# The server's codes for a request that is wrong, whatever its sources hold.
+# Codes, of the server and of jobs, for what was asked wrongly, whatever the sources hold, or needs another setting.
 _USAGE_CODES = frozenset(
     {
         *("params_invalid", "parameter_invalid", "request_invalid", "sources_invalid", "source_invalid"),
         *("operation_unknown", "profile_unknown", "profile_invalid", "output_extension"),
+        *("source_outside_roots", "output_outside_roots", "collection_name_invalid"),
         *("webhook_invalid", "webhook_refused", "webhooks_missing"),
     }
 )
@@ -64,10 +65,15 @@ def _explained(error: Exception) -> tuple[int, str, str] | None:
     if isinstance(error, ServerUnreachableError):
         return UNREACHABLE, "server_unreachable", str(error)
     if isinstance(error, ProblemError):
-        return USAGE if error.code in _USAGE_CODES else FAILED, error.code, error.detail
+        return exit_code_of(error.code), error.code, error.detail
     if isinstance(error, OSError) and error.filename:
         return FAILED, "file_error", f"{error.filename}: {error.strerror}"
     return None
+
+
+def exit_code_of(code: str) -> int:
+    """By the code of the server's or a job's error."""
+    return USAGE if code in _USAGE_CODES else FAILED
 
 
 def _end_without_stdout(error: render.OutputError) -> NoReturn:

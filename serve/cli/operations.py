@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from serve.cli.display import display_for
-from serve.cli.failures import FAILED, reported
+from serve.cli.failures import FAILED, exit_code_of, reported
 from serve.cli.launch import ensure_server
 from serve.cli.options import files_of, folders_of, given_params, option_parameters
 from serve.cli.render import Screen, print_json
@@ -220,7 +220,10 @@ def show_jobs(
     watched: bool,
     as_json: bool,
 ) -> None:
-    """Print jobs after a command, of a result what ``told`` picks; exit with 1 where one was refused or failed."""
+    """Print jobs after a command, of a result what ``told`` picks.
+
+    Exits with 1 where one was refused or failed; with 2 where all that is wrong is what was asked.
+    """
     screen = Screen()
     if as_json:
         print_json(_several("jobs", jobs, refused))
@@ -230,8 +233,10 @@ def show_jobs(
         screen.note("Watch it: mediaray jobs watch ID")
     elif len(jobs) == 1 and jobs[0].result:
         _show_result(screen, jobs[0], told)
-    if refused or any(job.state in ("failed", "cancelled") or (job.result or {}).get("failed") for job in jobs):
-        raise typer.Exit(FAILED)
+    wrong = [job for job in jobs if job.state in ("failed", "cancelled") or (job.result or {}).get("failed")]
+    if refused or wrong:
+        codes = [FAILED] * len(refused) + [exit_code_of(job.error.code) if job.error else FAILED for job in wrong]
+        raise typer.Exit(min(codes))
 
 
 def _show_result(screen: Screen, job: "JobView", told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None) -> None:

@@ -114,6 +114,28 @@ def test_a_request_that_the_server_finds_wrong_exits_with_2(server, film, code):
     assert json.loads(result.stdout) == {"error": {"code": code, "message": "Wrong."}}
 
 
+@pytest.mark.parametrize("code", ["source_outside_roots", "output_outside_roots"])
+def test_a_place_that_the_settings_keep_the_server_from_exits_with_2(server, film, code):
+    server.refused = {str(film): (403, code, "Not there.")}
+    assert run("shrink", film).exit_code == 2
+
+
+def failed_job(job_id: str, code: str):
+    return job_document(job_id, state="failed", error={"code": code, "message": "No.", "retryable": False})
+
+
+def test_a_job_that_finds_what_was_asked_wrong_exits_with_2(server, film):
+    server.jobs["job-1"] = failed_job("job-1", "parameter_invalid")
+    server.streams = [[event_document(1, "failed")]]
+    assert run("shrink", film).exit_code == 2
+
+
+def test_of_several_jobs_one_that_can_t_be_done_counts_for_more_than_wrong_parameters(server, film, other):
+    server.jobs = {"job-1": failed_job("job-1", "parameter_invalid"), "job-2": failed_job("job-2", "not_media")}
+    server.streams = [[event_document(1, "failed")], [event_document(1, "failed", "job-2")]]
+    assert run("shrink", film, other).exit_code == 1
+
+
 @pytest.mark.parametrize("code", ["source_empty", "output_exists", "disk_full"])
 def test_a_request_that_can_t_be_done_now_exits_with_1(server, film, code):
     server.refused = {str(film): (422, code, "Not now.")}
