@@ -1,7 +1,7 @@
 """Collections: catalogues of media files, each a folder of tables below MEDIARAY_HOME.
 
 ``files`` has a row for each file, by its URI; ``results/TASK`` what a task made of each content, by its identity. So
-nothing is done twice for a file that was renamed.
+nothing is done twice for a file that was renamed. What side-cars tell is of the file that they lie beside.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ FILES = pa.schema(
 ARTIFACT = pa.struct({"path": pa.string(), "size_bytes": pa.int64(), "media_type": pa.string()})
 RESULTS = pa.schema(
     {
-        "identity": pa.string(),
+        "identity": pa.string(),  # of a content; or a file's URI, where the task is of files
         "state": pa.string(),  # done, or failed
         "attempts": pa.int32(),
         "code": pa.string(),

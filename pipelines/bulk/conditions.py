@@ -102,9 +102,12 @@ Condition = Annotated[
     Field(
         min_length=1,
         max_length=MOST_CHARACTERS - 100,  # an operation adds its own condition
-        description="Which files, by a condition in SQL over the columns: kind = 'video' AND height < 720",
     ),
     AfterValidator(_as_value),
+]
+Where = Annotated[
+    Condition | None,
+    Field(description="Which files, by a condition in SQL over the columns: kind = 'video' AND height < 720. Else all."),
 ]
 
 
@@ -175,7 +178,7 @@ def explained(message: str) -> str:
     first, _, more = message.partition("\n")
     if missing := _MISSING.search(first):
         near = ", ".join(re.findall(r'"([^"]+)"', more))
-        return f"there is no column {missing[1]}, but {near}. Columns of a task are there once it has begun."
+        return f"there is no column {missing[1]}, but {near}. Columns of a task are there once it has begun. A text is in single quotes: 'image'."
     return re.sub(r"^\w+ Error: ", "", first)
 
 

@@ -25,7 +25,9 @@ def checked_template(template: str) -> str:
     except ValueError as error:
         raise ValueError(f"{template!r} is no template: {error}") from error
     for _, field, spec, conversion in parts:
-        if field is not None and (field not in FIELDS or spec or conversion):
+        if field in FIELDS and (spec or conversion):
+            raise ValueError(f"A template has no formats and conversions: write {{{field}}} alone")
+        if field is not None and field not in FIELDS:
             raise ValueError(f"{{{field}}} can't be used. These can: {', '.join(sorted(FIELDS))}")
     if all(field is None for _, field, _, _ in parts):
         raise ValueError(f"{template!r} names no field: all files would have one name")

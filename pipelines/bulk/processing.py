@@ -278,5 +278,5 @@ def failures(bench: Workbench, collection: Collection, task: Task, among: pa.Arr
     files = files.filter(pc.equal(files["state"], "present")).drop(["state"])
     if among is not None:
         files = files.filter(pc.is_in(files["identity"], among))
-    joined: list[dict[str, Any]] = files.join(failed, "identity", join_type="inner").sort_by("uri").to_pylist()
+    joined: list[dict[str, Any]] = files.join(failed, task.of, "identity", join_type="inner").sort_by("uri").to_pylist()
     return joined

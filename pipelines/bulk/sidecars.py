@@ -91,7 +91,7 @@ def read_sidecars(
             or (row["identity"] not in through and (fresh or known.get(row["identity"]) != row["stamp"]))
         ]
         with_some = {row["identity"] for row in found}
-        present = set(files["identity"].to_pylist())
+        present = set(files["uri"].to_pylist())
         gone = [each for each, stamp in known.items() if stamp and each in present and each not in with_some]
         if gone:
             rows = [_row(identity, {"fields": {}, "origins": {}, "problems": [], "stamp": ""}) for identity in gone]
@@ -122,20 +122,24 @@ def _stamp_in(result: str | None) -> str:
 
 
 def _found(files: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The files that have side-cars, each content once; ``sidecars`` in the order in which they are to count."""
+    """The files that have side-cars, told apart by their URIs; ``sidecars`` in the order in which they are to count."""
     listings: dict[str, dict[str, tuple[str, str]]] = {}
-    seen: set[str] = set()
     for file in files:
         folder, name = os.path.split(file["uri"])
         beside = [f"{before}{suffix}" for before in (os.path.splitext(name)[0], name) for suffix in _SUFFIXES]  # noqa: PTH122 a Path of each of many thousands takes as long as its stat
         found = [_listed(above, listings).get(_TABLE) for above in _folders(folder, file["root"])]
         found += [_listed(folder, listings).get(each.lower()) for each in beside]
         sidecars = [each for each in found if each is not None and each[0] != file["uri"]]
-        if sidecars and file["identity"] not in seen:
-            seen.add(file["identity"])
+        if sidecars:
             paths, stamps = zip(*sidecars, strict=True)
             stamp = ";".join(f"{path}:{stamp}" for path, stamp in zip(paths, stamps, strict=True))
-            yield {**{name: file[name] for name in ("identity", "uri", "kind")}, "sidecars": [*paths], "stamp": stamp}
+            yield {
+                "identity": file["uri"],
+                "uri": file["uri"],
+                "kind": file["kind"],
+                "sidecars": [*paths],
+                "stamp": stamp,
+            }
 
 
 def _folders(folder: str, root: str) -> list[str]:

@@ -12,7 +12,7 @@ from pipelines.jobs.errors import InvalidError, wording
 from pipelines.jobs.models import Value
 
 _PACKAGE = "pipelines.jobs.operations"
-_OWN_ENGINE = "1"  # of what is no operation of the catalogue: the reading of side-cars
+_OWN_ENGINE = "2"  # of what is no operation of the catalogue: the reading of side-cars
 
 
 class Task(Value):
@@ -28,12 +28,17 @@ class Task(Value):
 
     @property
     def key(self) -> str:
-        """What its results are kept under: they depend on this and on the content of the file, on nothing else."""
+        """What its results are kept under: they depend on this and on what they are of, on nothing else."""
         place = [each for each in (self.output, self.template) if each is not None]
         known = _operations()
         engine = known[self.operation].engine if self.operation in known else _OWN_ENGINE
         described = json.dumps([self.operation, self.params, engine, *place], sort_keys=True)
         return f"{self.operation}-{hashlib.sha256(described.encode()).hexdigest()[:12]}"
+
+    @property
+    def of(self) -> str:
+        """The column of files that tells what its results are of: their content; or the file, by what lies beside."""
+        return "identity" if self.operation in _operations() else "uri"
 
     @property
     def declared(self) -> Operation:

@@ -49,7 +49,7 @@ class Summary(BaseModel, frozen=True, extra="forbid"):
 
 def summary(collection: Collection) -> Summary:
     """A collection at a glance."""
-    files = collection.files.read(("identity", "root", "kind", "size_bytes", "state"))
+    files = collection.files.read(("uri", "identity", "root", "kind", "size_bytes", "state"))
     states = Counter(files["state"].to_pylist())
     present = files.filter(pc.equal(files["state"], "present"))
     return Summary(
@@ -62,7 +62,7 @@ def summary(collection: Collection) -> Summary:
         roots=tuple(sorted(set(files["root"].to_pylist()))),
         watched=watch_summary(collection),
         tasks=tuple(
-            _task_summary(collection, prefix, task, present["identity"])
+            _task_summary(collection, prefix, task, present[task.of])
             for prefix, task in task_prefixes(collection).items()
         ),
     )
@@ -74,10 +74,10 @@ def identities(home: Path, name: str) -> frozenset[str]:
     return frozenset(files["identity"].drop_null().to_pylist())
 
 
-def _task_summary(collection: Collection, prefix: str, task: Task, identities: pa.ChunkedArray) -> TaskSummary:
-    """Of contents that files of the collection still hold."""
+def _task_summary(collection: Collection, prefix: str, task: Task, present: pa.ChunkedArray) -> TaskSummary:
+    """Of contents that files of the collection still hold, or of files that are there."""
     outcomes = collection.results(task).read(("identity", "state", "code"))
-    outcomes = outcomes.filter(pc.is_in(outcomes["identity"], identities.combine_chunks()))
+    outcomes = outcomes.filter(pc.is_in(outcomes["identity"], present.combine_chunks()))
     states = Counter(outcomes["state"].to_pylist())
     failed = outcomes.filter(pc.equal(outcomes["state"], "failed"))
     return TaskSummary(

@@ -91,11 +91,17 @@ class CollectionView:
         self.tasks = task_prefixes(collection)
         self._connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY})
         files = collection.files.read(_KEPT, among)
-        contents = None if among is None else files["identity"].drop_null().combine_chunks()
         results = {
-            prefix: _results(collection, task, asked.lower(), prefix, contents) for prefix, task in self.tasks.items()
+            prefix: _results(
+                collection,
+                task,
+                asked.lower(),
+                prefix,
+                None if among is None else files[task.of].drop_null().combine_chunks(),
+            )
+            for prefix, task in self.tasks.items()
         }
-        self._connection.register("known", _batches(files, results))
+        self._connection.register("known", _batches(files, self.tasks, results))
         self._connection.execute(_view(self.tasks))
         for name, value in _LOCKED.items():
             self._connection.execute(f"SET {name} = {value}")
@@ -207,22 +213,22 @@ def _may_need(asked: str, prefix: str, task: Task) -> bool:
     return any(each.name in asked and told & {document for document, _ in each.places} for each in TECHNICAL)
 
 
-def _results(collection: Collection, task: Task, asked: str, prefix: str, contents: pa.Array | None) -> pa.Table:
-    """What may be needed of a task's results, of these contents or all."""
+def _results(collection: Collection, task: Task, asked: str, prefix: str, among: pa.Array | None) -> pa.Table:
+    """What may be needed of a task's results, of all or ``among`` these contents (or files, see ``Task.of``)."""
     table = collection.results(task)
     if _may_need(asked, prefix, task):
-        return table.read(keys=contents)
+        return table.read(keys=among)
     if f"{prefix}_" not in asked:
         return RESULTS.empty_table()
-    rows = table.read([name for name in RESULTS.names if name != _RESULT], contents)
+    rows = table.read([name for name in RESULTS.names if name != _RESULT], among)
     return rows.append_column(_RESULT, pa.nulls(len(rows), pa.string()))
 
 
-def _batches(files: pa.Table, results: Mapping[str, pa.Table]) -> pa.RecordBatchReader:
-    """Files by URI, each with what tasks came to, by its content. Read once: what isn't read yet takes no room."""
+def _batches(files: pa.Table, tasks: Mapping[str, Task], results: Mapping[str, pa.Table]) -> pa.RecordBatchReader:
+    """Files by URI, each with what tasks came to. Read once: what isn't read yet takes no room."""
     files = files.take(pc.sort_indices(files["uri"]))
     places = {
-        prefix: pc.index_in(files["identity"].combine_chunks(), rows["identity"], skip_nulls=True)
+        prefix: pc.index_in(files[tasks[prefix].of].combine_chunks(), rows["identity"], skip_nulls=True)
         for prefix, rows in results.items()
     }
     told = {f"{prefix}_{name}": RESULTS.field(name).type for prefix in results for name in _TOLD}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from cluster.errors import StorageError
 from cluster.locations import local_path
 from cluster.object_paths import is_object_uri
-from pipelines.bulk.choosing import keep_note, noted_once
+from pipelines.bulk.choosing import keep_note, noted_once, once
 from pipelines.bulk.cleaning import Cleaning, What
 from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN, driven
@@ -28,6 +28,7 @@ from pipelines.jobs.workbench import Finished, Workbench
 _REPORT = "cleanup.jsonl"
 _LISTED = ("what", "path", "size_bytes", "why", "best")
 _KEPT = "kept.jsonl"
+_LISTING = "listing.parquet"  # of what comes back, goes on or is removed
 _COPIES: Mapping[What, tuple[Kind, ...]] = {"duplicates": ("exact",), "similar": ("picture", "film")}
 
 
@@ -215,14 +216,27 @@ def _instead(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, K
     else:
         runs = trash.runs()[::-1]  # the last that went comes back first
         listed, does = trash.to_restore, partial(trash.restore, tell=bench.tell)
-    entries: list[dict[str, Any]] = []
+
+    def planned() -> pa.Table:
+        rows = [entry for run in runs for entry in _of(trash.entries(run), listed(run, folder=folder))]
+        return pa.Table.from_pylist(rows, ENTRIES)
+
+    listing = once(bench.scratch.parent / _LISTING, planned)  # by the first driver of this job
+    done: list[dict[str, Any]] = []
     kept: list[tuple[str, str]] = []
     for run in runs:
         these = trash.entries(run)
         moved = (listed if params.dry_run else does)(run, folder=folder)
-        entries += _of(these, moved)
+        done += _of(these, moved)
         kept += moved.left
-    return entries, kept
+    now = {_place(entry) for entry in done} | {path for path, _ in kept}
+    before = [entry for entry in listing.to_pylist() if not now & {entry["path"], _place(entry)}]
+    return [*before, *done], kept
+
+
+def _place(entry: Mapping[str, Any]) -> str:
+    """Where it was: one path may have gone in several runs."""
+    return str(entry["trashed"] or entry["path"])
 
 
 def _of(entries: Entries, moved: Moved) -> Entries:

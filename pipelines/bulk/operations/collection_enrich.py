@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.conditions import Condition
+from pipelines.bulk.conditions import Where
 from pipelines.bulk.driving import RUN, driven
 from pipelines.bulk.long_files import do_unit
 from pipelines.bulk.processing import Processed, failed_report, failures, process
@@ -44,7 +44,7 @@ class Params(BaseModel):
         description="What to find out: metadata (streams, sizes, tags; of pictures quality, hashes, placeholder, too), "
         "quality, loudness, hashes, placeholders, checksums, sidecars (NFO, JSON and metadata.csv beside the files).",
     )
-    where: Condition | None = None
+    where: Where = None
     prefer: Prefer = Field("sidecar", description="Which counts where a side-car and the file's tags differ.")
     again: bool = Field(False, description="Also of the files that it couldn't be found out of before.")
     fresh: bool = Field(False, description="Find all of it out anew.")

@@ -97,6 +97,7 @@ def _place(bench: Workbench, export: Export) -> Path | None:
 def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel:
     export = _export(bench)
     if unit.name != RUN:
+        bench = bench.reading(export.collection.folder)  # what was unpacked lies there
         return archive_batch(bench, unit) if export.packs else copy_batch(bench, unit)
     figures, failed = (pack_all if export.packs else copy_all)(bench, export, runner)
     if failed:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 from cluster.locations import location_of
 from pipelines.bulk.choosing import chosen
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.conditions import Condition
+from pipelines.bulk.conditions import Where
 from pipelines.bulk.driving import RUN, driven, is_waited_for
 from pipelines.bulk.long_files import do_unit
 from pipelines.bulk.name_template import checked_template
@@ -35,7 +35,7 @@ class Params(CommonParams):
     task_params: Annotated[dict[str, Any], BeforeValidator(_object)] = Field(
         default={}, description='That operation\'s parameters, as JSON: {"sizes": ["320"]}'
     )
-    where: Condition | None = None
+    where: Where = None
     template: Annotated[str, AfterValidator(checked_template)] | None = Field(
         None,
         max_length=1000,

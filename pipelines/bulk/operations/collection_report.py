@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.conditions import Condition
+from pipelines.bulk.conditions import Where
 from pipelines.bulk.report_page import charts_of, page_of
 from pipelines.bulk.reporting import Report, report_on
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
@@ -21,7 +21,7 @@ _SHOWN = ("files", "described", "size_bytes", "duration_s", "missing", "unreadab
 class Params(CommonParams):
     """Of which files."""
 
-    where: Condition | None = None
+    where: Where = None
 
 
 def plan(bench: Workbench) -> Plan:

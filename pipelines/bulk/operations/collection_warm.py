@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.errors import StorageError
 from pipelines.bulk.choosing import chosen, once
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.conditions import Condition
+from pipelines.bulk.conditions import Where
 from pipelines.bulk.driving import ATTEMPTS, RUN, driven, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.pace import batch_size
 from pipelines.bulk.processing import failed_report
@@ -54,7 +54,7 @@ class Params(BaseModel):
         max_length=8,
         description="Also pictures of these widths in pixels, in WebP and JPEG, as GET /v1/images gives them: 320.",
     )
-    where: Condition | None = None
+    where: Where = None
 
 
 class WarmResult(BaseModel, frozen=True, extra="forbid"):

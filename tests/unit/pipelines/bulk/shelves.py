@@ -75,13 +75,17 @@ def row(path: str, kind: str = "image", **changes: Any) -> dict[str, Any]:
 
 def tell(collection: Collection, task: Task, results: Mapping[str, Any], failed: Sequence[str] = ()) -> None:
     """Put what came of a task into a collection."""
+    uris = dict(
+        zip(*(collection.files.read(("path", "uri"))[name].to_pylist() for name in ("path", "uri")), strict=True)
+    )
+    of = {path: f"identity of {path}" if task.of == "identity" else uris[path] for path in (*results, *failed)}
     done = [
-        {"identity": f"identity of {path}", "state": "done", "result": json.dumps(result), "artifacts": [], AT: NOON}
+        {"identity": of[path], "state": "done", "result": json.dumps(result), "artifacts": [], AT: NOON}
         for path, result in results.items()
     ]
     broken = [
         {
-            **{"identity": f"identity of {path}", "state": "failed", "attempts": 3, "artifacts": [], AT: NOON},
+            **{"identity": of[path], "state": "failed", "attempts": 3, "artifacts": [], AT: NOON},
             **{"code": "media_invalid", "message": f"{path} isn't what its name says."},
         }
         for path in failed

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from unit.pipelines.bulk.desk import HereAndNow, report
 from unit.pipelines.bulk.mixed import listed, mixed_library, names
 from unit.pipelines.bulk.test_trash import rows_of, state_of
 
+from pipelines.bulk import trash
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.operations.collection_cleanup import OPERATION, Params
 from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
@@ -24,18 +26,23 @@ def library(desk, imported) -> Path:
 
 def broken_off(desk, monkeypatch, *what: str) -> Workbench:
     """A cleanup that was cancelled after its first file went; its place."""
-    real, count = os.rename, 0
+    return killed_at_the_second(desk, monkeypatch, os, "rename", what=what)
 
-    def rename(*given: Any, **named: Any) -> None:
+
+def killed_at_the_second(desk, monkeypatch, where: ModuleType, step: str, **params: Any) -> Workbench:
+    """A job that ends where it takes a step for the second time; its place."""
+    real, count = getattr(where, step), 0
+
+    def taken(*given: Any, **named: Any) -> None:
         nonlocal count
         count += 1
         if count == 2:
             raise KeyboardInterrupt
         real(*given, **named)
 
-    bench = desk.begin(OPERATION, "collection:all", what=what, dry_run=False)
+    bench = desk.begin(OPERATION, "collection:all", dry_run=False, **params)
     with monkeypatch.context() as patched:
-        patched.setattr(os, "rename", rename)
+        patched.setattr(where, step, taken)
         with pytest.raises(KeyboardInterrupt):
             OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
     return bench
@@ -80,6 +87,15 @@ def test_a_cleanup_that_was_cancelled_is_brought_back_if_that_is_asked_for(desk,
     assert len(listed(desk, restore=True, dry_run=False)) == 1
     assert (state_of(desk.library), rows_of(desk.collection())) == (before, rows)
     assert desk.do(OPERATION, "collection:all").result.unfinished == 0
+
+
+def test_a_restore_that_was_killed_tells_of_all_that_came_back(desk, library, monkeypatch):
+    gone = listed(desk, *COPIES, dry_run=False)
+    bench = killed_at_the_second(desk, monkeypatch, trash, "move_back", restore=True)
+    assert len([path for path in gone if Path(path).exists()]) == 1
+    result = OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
+    assert (result.paths, result.kept) == (len(gone), 0)
+    assert all(Path(path).exists() for path in gone)
 
 
 def test_the_trash_is_emptied_only_on_request_and_by_age(desk, library):

@@ -1,6 +1,8 @@
 """Side-cars beside a collection's files: found, merged by rule, read again only where they changed."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.operations.collection_enrich import OPERATION
 from pipelines.bulk.sidecars import sidecar_task
+from pipelines.bulk.view import CollectionView, Query
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Unit
 
@@ -22,8 +25,8 @@ from pipelines.jobs.models import Unit
 def results(collection: Collection, prefer: Any = "sidecar") -> dict[str, dict[str, Any]]:
     """What is told of each file, by its name."""
     rows = collection.results(sidecar_task(prefer)).read().to_pylist()
-    uris = {row["identity"]: row["uri"] for row in collection.files.read().to_pylist()}
-    return {Path(uris[row["identity"]]).name: json.loads(row["result"]) for row in rows if row["identity"] in uris}
+    uris = set(collection.files.read()["uri"].to_pylist())
+    return {Path(row["identity"]).name: json.loads(row["result"]) for row in rows if row["identity"] in uris}
 
 
 def enriched(desk, **params: Any) -> dict[str, Any]:
@@ -71,6 +74,23 @@ def test_fields_are_merged_the_nearest_side_car_first(desk, library, imported):
     assert told["beach.jpg"]["fields"] == {"shelf": "A1", "place": "Sylt"}
     assert told["other.mkv"]["fields"]["shelf"] == "B2"
     assert told["plain.mkv"]["fields"] == {}
+
+
+@pytest.mark.parametrize("how", [shutil.copy2, os.link])
+def test_side_cars_are_of_the_file_they_lie_beside_whatever_else_holds_its_content(desk, library, imported, how):
+    how(library / "film.mkv", library / "again.mkv")
+    (library / "again.nfo").write_text("<movie><title>Again</title></movie>")
+    settle(library)
+    collection = imported()
+    assert enriched(desk)["files"] == 5
+    assert [results(collection)[name]["fields"]["title"] for name in ("film.mkv", "again.mkv")] == ["Film", "Again"]
+    (library / "again.nfo").unlink()
+    assert enriched(desk)["done"] == 1  # the table above them is left
+    with CollectionView(collection) as view:
+        rows = view.rows(Query(columns="path, title"), limit=10).to_pylist()
+    titles = {row["path"]: row["title"] for row in rows}
+    assert titles["film.mkv"] == "Film"
+    assert titles["again.mkv"] != "Film"
 
 
 def test_by_the_other_rule_the_file_s_own_tags_count(desk, library, imported):

@@ -14,6 +14,7 @@ from unit.pipelines.bulk.desk import HereAndNow, report
 from cluster.errors import StorageError
 from pipelines.bulk.driving import RUN
 from pipelines.bulk.operations.collection_export import OPERATION
+from pipelines.bulk.operations.collection_import import OPERATION as IMPORT
 from pipelines.jobs.errors import InvalidError, UnitDroppedError
 from pipelines.jobs.models import Unit
 from pipelines.media.collecting.archives import unpack
@@ -52,6 +53,16 @@ def held(archive: Path) -> dict[str, bytes]:
 
 def pictures(library: Path) -> dict[str, bytes]:
     return {f"library/{path.relative_to(library)}": path.read_bytes() for path in library.rglob("*.jpg")}
+
+
+@pytest.mark.parametrize("output", ["out", "out.zip"])
+def test_what_was_unpacked_is_exported_like_any_file(desk, imported, output):
+    shoot(desk.library, "2019/beach.jpg")
+    with zipfile.ZipFile(desk.library / "photos.zip", "w") as packed:
+        packed.write(desk.library / "2019" / "beach.jpg", "trip/hill.jpg")
+    desk.do(IMPORT, desk.library / "photos.zip", into="all")
+    told = exported(desk, desk.out / output)
+    assert (told["copied"], told["failed"]) == (1, 0)
 
 
 def test_what_is_imported_later_takes_no_name(desk, imported):
