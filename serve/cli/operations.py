@@ -13,7 +13,7 @@ from serve.cli.launch import ensure_server
 from serve.cli.options import files_of, folders_of, given_params, option_parameters
 from serve.cli.render import Screen, print_json
 from serve.cli.session import Place
-from serve.cli.targets import Target, granted, split_by_name, targets
+from serve.cli.targets import COLLECTION, Target, granted, split_by_name, targets
 from serve.cli.watch import watch
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ PriorityName = Literal["low", "normal", "high", "urgent"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 _PANEL = "How"
 _SOURCES = {False: "Media files.", True: "Files, or folders of them."}
+_COLLECTIONS = "Collections: collection:NAME."
 _SAME_NAME = (
     "Another of the sources has this name, and so would the result. Do this one by itself, with its own --output."
 )
@@ -97,6 +98,10 @@ def operation_command(operation: "Operation") -> Callable[..., None]:
 
 def _targets(operation: "Operation", sources: Sequence[str], output: str | None) -> list[Target]:
     names = operation.sources
+    for each in sources:
+        if operation.on_collection and not each.startswith(COLLECTION):
+            meant = f"{COLLECTION}{'NAME' if '/' in each else each}"
+            raise typer.BadParameter(f"{each!r} names no collection; write {meant!r}", param_hint="SOURCE")
     if len(names) > 1 and len(sources) != len(names):
         raise typer.BadParameter(f"give {len(names)}: {', then '.join(names)}", param_hint=_metavar(operation))
     return targets(sources, output, operation.output, many=operation.many or len(names) > 1)
@@ -111,6 +116,7 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
     def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
+    sources_help = _COLLECTIONS if operation.on_collection else _SOURCES[operation.many]
     what = {"file": "The file to make, or a folder for it.", "folder": "The folder to fill.", "none": ""}
     output = [
         parameter(
@@ -128,9 +134,7 @@ def _common(operation: "Operation", own: list[inspect.Parameter]) -> list[inspec
         )
     ]
     return [
-        parameter(
-            "sources", Annotated[list[str], typer.Argument(metavar=_metavar(operation), help=_SOURCES[operation.many])]
-        ),
+        parameter("sources", Annotated[list[str], typer.Argument(metavar=_metavar(operation), help=sources_help)]),
         *(output if operation.output != "none" else []),
         *own,
         parameter(

@@ -12,7 +12,7 @@ import typer
 from serve.cli.session import Place
 
 _OUTPUT = "--output"
-_COLLECTION = "collection:"  # what the source of an operation on a collection begins with
+COLLECTION = "collection:"  # what the source of an operation on a collection begins with
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def granted(
         return
     read: set[Path] = set()
     for source in {*(source for target in chosen for source in target.sources), *files}:
-        if "://" not in source and not source.startswith(_COLLECTION):
+        if "://" not in source and not source.startswith(COLLECTION):
             for path in (Path(source), Path(source).resolve()):  # a link and what it names
                 read.add(path if path.is_dir() else path.parent)
     write = {
@@ -105,7 +105,7 @@ def granted(
 def _source(given: str) -> str:
     if not given.strip():
         raise typer.BadParameter("a source has no name", param_hint="SOURCE")
-    if "://" in given or given.startswith(_COLLECTION):
+    if "://" in given or given.startswith(COLLECTION):
         return given
     try:
         given.encode()

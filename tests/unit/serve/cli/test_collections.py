@@ -54,3 +54,18 @@ def test_a_template_without_an_output_is_refused_at_once(server):
     assert result.exit_code == 2
     assert "Name that as output." in result.stderr
     assert server.submitted == []
+
+
+def test_a_collection_that_is_named_as_a_file_is_told_how_to_write_it(server):
+    result = ask("collection-process", "all", "--task", "probe")
+    assert result.exit_code == 2
+    assert "collection:all" in result.stderr
+    assert server.submitted == []
+
+
+@pytest.mark.parametrize("command", ["process", "enrich", "report", "warm"])
+def test_help_tells_of_collections_and_conditions(command):
+    told = CliRunner().invoke(app, [f"collection-{command}", "--help"], env={"COLUMNS": "200"}).output
+    assert "collection:NAME" in told
+    assert "Media files." not in told
+    assert "kind = 'video' AND height < 720" in told
