@@ -107,7 +107,7 @@ Condition = Annotated[
 ]
 Where = Annotated[
     Condition | None,
-    Field(description="Which files, by a condition in SQL over the columns: kind = 'video' AND height < 720. Else all."),
+    Field(description="Which files, by a condition in SQL over the columns: kind = 'video' AND height < 720"),
 ]
 
 
@@ -178,7 +178,8 @@ def explained(message: str) -> str:
     first, _, more = message.partition("\n")
     if missing := _MISSING.search(first):
         near = ", ".join(re.findall(r'"([^"]+)"', more))
-        return f"there is no column {missing[1]}, but {near}. Columns of a task are there once it has begun. A text is in single quotes: 'image'."
+        when = "Columns of a task are there once it has begun. A text is in single quotes: 'image'."
+        return f"there is no column {missing[1]}, but {near}. {when}"
     return re.sub(r"^\w+ Error: ", "", first)
 
 

@@ -33,10 +33,16 @@ def test_a_value_can_t_lead_to_another_folder():
 
 @pytest.mark.parametrize(
     "template",
-    ["{nothing}", "{path.__class__}", "{path[0]}", "{width:05d}", "{path!r}", "{}", "{0}", "{path", "same.jpg"],
+    ["{nothing}", "{path.__class__}", "{path[0]}", "{nothing:05d}", "{nothing!r}", "{}", "{0}", "{path", "same.jpg"],
 )
 def test_what_isn_t_a_field_is_refused(template):
     with pytest.raises(ValueError, match=r"can't be used|no template|no field"):
+        checked_template(template)
+
+
+@pytest.mark.parametrize(("template", "alone"), [("{width:>10}", "{width}"), ("{kind}/{path!r}", "{path}")])
+def test_a_field_has_no_format_or_conversion(template, alone):
+    with pytest.raises(ValueError, match=f"no formats and conversions: write {alone} alone"):
         checked_template(template)
 
 

@@ -167,6 +167,11 @@ def test_a_column_that_isn_t_there_is_told(tmp_path):
         asked(shelf(tmp_path), "hight < 720")
 
 
+def test_a_text_in_double_quotes_is_told_to_be_a_column(tmp_path):
+    with pytest.raises(InvalidError, match=r"no column image, .*single quotes"):
+        asked(shelf(tmp_path), 'kind = "image"')
+
+
 def test_a_value_of_another_type_is_told(tmp_path):
     with pytest.raises(InvalidError, match="tall"):
         asked(shelf(tmp_path), "height < 'tall'")
