@@ -91,8 +91,7 @@ def read_sidecars(
             or (row["identity"] not in through and (fresh or known.get(row["identity"]) != row["stamp"]))
         ]
         with_some = {row["identity"] for row in found}
-        present = set(files["uri"].to_pylist())
-        gone = [each for each, stamp in known.items() if stamp and each in present and each not in with_some]
+        gone = _among(files, [each for each, stamp in known.items() if stamp and each not in with_some])
         if gone:
             rows = [_row(identity, {"fields": {}, "origins": {}, "problems": [], "stamp": ""}) for identity in gone]
             table.append(f"gone-{bench.driver.job_id}", pa.Table.from_pylist(rows, RESULTS))
@@ -111,9 +110,16 @@ def read_sidecars(
         done=len(done),
         known=len(found) - len(done),
         failed=len(with_some & set(failed)),
-        gone=len(gone) + len(through & present - with_some),
+        gone=len(gone) + len(_among(files, [*(through - with_some)])),
         elapsed_s=round(time.monotonic() - start_s, 3),
     )
+
+
+def _among(files: pa.Table, uris: Sequence[str]) -> list[str]:
+    """Those that are some of the files."""
+    asked = pa.array(uris, pa.string())
+    there: list[str] = asked.filter(pc.is_in(asked, files["uri"].combine_chunks())).to_pylist()
+    return there
 
 
 def _stamp_in(result: str | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, Field
 
 from cluster.disk import free_space
@@ -81,10 +82,21 @@ def plan(bench: Workbench) -> Plan:
             "first": rows["target"].to_pylist()[:_SHOWN],
         }
     )
-    if free_bytes is None or size_bytes <= free_bytes or export.link:
-        return made
-    told = f"The files take {size_bytes >> 20} MiB; in {place} {free_bytes >> 20} MiB are free."
-    return made.model_copy(update={"warnings": (told,)})
+    warnings = [
+        f"{export.output} lies in {root}, where this collection is from: the next import takes it in, too."
+        for root in _roots(export)
+    ]
+    if free_bytes is not None and size_bytes > free_bytes and not export.link:
+        warnings.append(f"The files take {size_bytes >> 20} MiB; in {place} {free_bytes >> 20} MiB are free.")
+    return made.model_copy(update={"warnings": tuple(warnings)})
+
+
+def _roots(export: Export) -> list[str]:
+    """The folders with the output in them that the collection's files were imported from."""
+    if not isinstance(export.output, Path):
+        return []
+    roots = pc.unique(export.collection.files.read(("root",))["root"]).to_pylist()
+    return sorted(root for root in roots if export.output.is_relative_to(root))
 
 
 def _place(bench: Workbench, export: Export) -> Path | None:

@@ -57,7 +57,7 @@ class Params(BaseModel):
 
 
 class ImportResult(BaseModel, frozen=True, extra="forbid"):
-    """``files`` the sources hold: ``new`` ones, ``changed`` ones, the others known and unchanged.
+    """``files`` the sources hold: ``new`` ones, ``changed`` ones that can be read, the others known and unchanged.
 
     ``missing`` ones, of the same kinds, were in the same folders before. ``unreadable`` are files and folders, each a
     row with its reason.
@@ -123,7 +123,7 @@ def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportR
         collection=collection.name,
         files=len(seen) - len(problems),
         new=sum(each.uri not in before for each in wanted),
-        changed=sum(each.uri in before for each in wanted),
+        changed=sum(each.uri in before and each.uri not in unreadable for each in wanted),
         missing=len(_gone(before, found, looked)),
         unreadable=len(unreadable & found.keys()),
         size_bytes=sum(each.size_bytes for each in seen),

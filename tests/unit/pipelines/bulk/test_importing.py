@@ -96,6 +96,17 @@ def test_a_tar_that_leads_out_is_refused_and_leaves_nothing(desk):
     assert not [path for path in desk.collection().folder.rglob("*") if path.suffix == ".png"]
 
 
+def test_a_file_that_still_cant_be_read_hasnt_changed(desk):
+    for name in ("empty.png", "filled.png"):
+        (desk.library / name).touch()
+    first = imported(desk, desk.library)
+    assert (first.new, first.changed, first.unreadable) == (2, 0, 2)
+    picture(desk.library / "filled.png", 1)
+    settle(desk.library)
+    again = imported(desk, desk.library)
+    assert (again.new, again.changed, again.unreadable) == (0, 1, 1)
+
+
 def test_of_several_sources_a_bad_one_is_a_row_with_the_reason(desk, archive):
     (desk.library / "broken.tar.gz").write_bytes(b"no archive")
     result = imported(desk, archive, desk.library / "broken.tar.gz")

@@ -55,6 +55,14 @@ def pictures(library: Path) -> dict[str, bytes]:
     return {f"library/{path.relative_to(library)}": path.read_bytes() for path in library.rglob("*.jpg")}
 
 
+def test_who_exports_into_what_is_imported_is_told(desk, photos):
+    def warnings(output: Path) -> tuple[str, ...]:
+        return OPERATION.plan(desk.begin(OPERATION, "collection:all", output=str(output))).warnings
+
+    assert "the next import takes it in" in warnings(desk.library / "copies")[0]
+    assert warnings(desk.out / "copies") == ()
+
+
 @pytest.mark.parametrize("output", ["out", "out.zip"])
 def test_what_was_unpacked_is_exported_like_any_file(desk, imported, output):
     shoot(desk.library, "2019/beach.jpg")
