@@ -10,10 +10,11 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import AfterValidator
 
 from cluster.errors import StorageError
 from cluster.home import write_private
@@ -27,6 +28,7 @@ _NOTE = "task.json"  # beside the results of each task
 _PREDECESSOR_S = 30.0  # a worker that is stuck is killed, which takes a moment on a machine that is busy
 _LOOK_EVERY_S = 0.1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_NAMES = "small letters, digits, dots and dashes, at most 63."
 _TIME = pa.timestamp("us", tz="UTC")
 FILES = pa.schema(
     {
@@ -59,6 +61,15 @@ RESULTS = pa.schema(
 )
 
 
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} can't be a collection's name: {_NAMES}")
+    return name
+
+
+CollectionName = Annotated[str, AfterValidator(_checked_name)]
+
+
 class Collection:
     """One by its folder, which need not exist yet."""
 
@@ -70,12 +81,10 @@ class Collection:
     @classmethod
     def named(cls, home: Path, name: str) -> "Collection":
         """A collection of this server, there or not. Raises StorageError: ``collection_name_invalid``."""
-        if not _NAME.fullmatch(name):
-            raise StorageError(
-                "collection_name_invalid",
-                f"{name[:80]!a} can't be a collection's name: small letters, digits, dots and dashes, at most 63.",
-            )
-        return cls(home / "collections" / name)
+        try:
+            return cls(home / "collections" / _checked_name(name))
+        except ValueError as error:
+            raise StorageError("collection_name_invalid", str(error)) from error
 
     @classmethod
     def of_source(cls, home: Path, source: str) -> "Collection":

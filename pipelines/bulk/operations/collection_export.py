@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from cluster.disk import free_space
 from cluster.locations import location_of
 from pipelines.bulk.collection import Collection
-from pipelines.bulk.conditions import Condition
+from pipelines.bulk.conditions import Where
 from pipelines.bulk.driving import RUN, driven, is_waited_for
 from pipelines.bulk.exporting.archive_export import pack_all
 from pipelines.bulk.exporting.archive_formats import FORMATS
@@ -33,7 +33,7 @@ _SHOWN = 5
 class Params(CommonParams):
     """Which files, and what they are called there."""
 
-    where: Condition | None = None
+    where: Where = None
     template: Annotated[str, AfterValidator(checked_template)] = Field(
         "{root}/{path}",
         max_length=1000,

@@ -15,7 +15,7 @@ from cluster.errors import StorageError
 from cluster.object_paths import is_object_uri
 from cluster.sources import open_source
 from pipelines.bulk.choosing import once
-from pipelines.bulk.collection import FILES, Collection
+from pipelines.bulk.collection import FILES, Collection, CollectionName
 from pipelines.bulk.driving import ATTEMPTS, RUN, driven, earlier_tries, have_all_done, of_tries
 from pipelines.bulk.facts import is_same_but_device, time_of
 from pipelines.bulk.importing import Looked, seen_in
@@ -50,7 +50,7 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    into: str = Field(description="The collection's name; it is made if there is none.")
+    into: CollectionName = Field(description="The collection's name; it is made if there is none.")
     kinds: tuple[Kind, ...] = Field(
         ("video", "audio", "image"), min_length=1, description="Which kinds of files, told by their names."
     )

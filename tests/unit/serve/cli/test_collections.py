@@ -63,9 +63,19 @@ def test_a_collection_that_is_named_as_a_file_is_told_how_to_write_it(server):
     assert server.submitted == []
 
 
-@pytest.mark.parametrize("command", ["process", "enrich", "report", "warm"])
+@pytest.mark.parametrize("command", ["process", "enrich", "export", "report", "warm"])
 def test_help_tells_of_collections_and_conditions(command):
     told = CliRunner().invoke(app, [f"collection-{command}", "--help"], env={"COLUMNS": "200"}).output
     assert "collection:NAME" in told
     assert "Media files." not in told
     assert "kind = 'video' AND height < 720" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("x/y", "'x/y'"), ("日本", "'日本'"), ("a\x1bb", r"'a\x1bb'"), ("..", "'..'"), ("", "''")]
+)
+def test_a_name_that_no_collection_can_have_is_refused_at_once(server, tmp_path, name, told):
+    result = ask("collection-import", str(tmp_path), "--into", name)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert server.submitted == []
