@@ -12,7 +12,7 @@ from websockets.exceptions import WebSocketException
 
 from serve import calls
 from serve.answers import ArtifactView, JobEvent, JobView, PlanView
-from serve.connection import Server, delay_s, download_target, refused, temporary_of
+from serve.connection import Server, begun, delay_s, download_target, refused, temporary_of
 from serve.protocol import Call, Done, EventCursor, Patience, ServerUnreachableError, problem, settle
 
 T = TypeVar("T")
@@ -112,11 +112,12 @@ class AsyncClient:
 
     async def _save(self, what: Call[None], target: Path) -> Path:
         temporary = temporary_of(target)
+        file = begun(temporary)
         try:
-            async with self._http.stream("GET", what.path, params=what.query, follow_redirects=True) as answer:
-                if not answer.is_success:
-                    raise problem(answer.status_code, await answer.aread())
-                with temporary.open("xb") as file:
+            with file:
+                async with self._http.stream("GET", what.path, params=what.query, follow_redirects=True) as answer:
+                    if not answer.is_success:
+                        raise problem(answer.status_code, await answer.aread())
                     async for part in answer.aiter_bytes(1 << 20):
                         await asyncio.to_thread(file.write, part)
             temporary.replace(target)

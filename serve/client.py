@@ -22,7 +22,7 @@ from websockets.exceptions import WebSocketException
 from serve import calls
 from serve.answers import ArtifactView, JobEvent, JobView, PlanView
 from serve.async_client import AsyncClient
-from serve.connection import Server, delay_s, download_target, refused, temporary_of
+from serve.connection import Server, begun, delay_s, download_target, refused, temporary_of
 from serve.protocol import (
     Call,
     ClientError,
@@ -147,13 +147,13 @@ class Client:
 
     def _save(self, what: Call[None], target: Path) -> Path:
         temporary = temporary_of(target)
+        file = begun(temporary)
         try:
-            with self._http.stream("GET", what.path, params=what.query, follow_redirects=True) as answer:
+            with file, self._http.stream("GET", what.path, params=what.query, follow_redirects=True) as answer:
                 if not answer.is_success:
                     raise problem(answer.status_code, answer.read())
-                with temporary.open("xb") as file:
-                    for part in answer.iter_bytes(1 << 20):
-                        file.write(part)
+                for part in answer.iter_bytes(1 << 20):
+                    file.write(part)
             temporary.replace(target)
         except httpx.TransportError as error:
             raise ServerUnreachableError(self.url, str(error)) from error

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -68,3 +68,11 @@ def download_target(name: str, to: Path) -> Path:
 def temporary_of(target: Path) -> Path:
     """What a file is called beside its target until it's whole."""
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+
+
+def begun(temporary: Path) -> BinaryIO:
+    """Make that file. Raises OSError of its folder: nobody knows the file by its name."""
+    try:
+        return temporary.open("xb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(temporary.parent)) from error

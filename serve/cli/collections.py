@@ -1,6 +1,7 @@
 """``mediaray collections``: look at collections, ask them, export, watch and remove them."""
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.filesize import decimal
 
+from cluster.errors import StorageError
 from serve.cli.failures import reported
 from serve.cli.operations import Json
 from serve.cli.render import Screen, print_json
@@ -93,11 +95,14 @@ def export(
     where: Where = None,
     columns: Columns = None,
     order_by: OrderBy = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     json_output: Json = False,
 ) -> None:
     """Write what is known of a collection's files to a file: Parquet, CSV or JSON lines."""
     if output.suffix.removeprefix(".") not in _FORMATS:
         raise typer.BadParameter(f"name it {', '.join(f'.{each}' for each in _FORMATS)}", param_hint="--output")
+    if os.path.lexists(output) and not overwrite:
+        raise StorageError("output_exists", f"{output} exists already. Choose another name, or give --overwrite.")
     with Place.here().client() as client:
         client.export_collection(_plain(name), output, where=where, columns=columns, order_by=order_by)
     size_bytes = output.stat().st_size

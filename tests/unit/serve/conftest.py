@@ -107,6 +107,7 @@ class FakeServer:
                 Route("/v1/capacity", self._capacity),
                 Route("/v1/collections", lambda _: JSONResponse({"collections": [self._collection()]})),
                 Route("/v1/collections/{name}", lambda _: JSONResponse(self._collection())),
+                Route("/v1/collections/{name}/files.csv", lambda _: Response(b"path\n")),
                 Route("/v1/collections/{name}/watch", self._watch, methods=["PUT", "DELETE"]),
                 Route("/v1/cache", self._purge, methods=["DELETE"]),
                 Route("/v1/webhooks", lambda _: JSONResponse({"endpoints": [ENDPOINT], "deliveries": {}})),

@@ -79,3 +79,19 @@ def test_a_name_that_no_collection_can_have_is_refused_at_once(server, tmp_path,
     assert result.exit_code == 2
     assert told in result.stderr
     assert server.submitted == []
+
+
+def test_an_export_replaces_no_file_unless_that_is_asked_for(server, tmp_path):
+    output = tmp_path / "films.csv"
+    output.write_text("mine")
+    refused = ask("collections", "export", "films", "-o", str(output), "--json")
+    assert (refused.exit_code, json.loads(refused.stdout)["error"]["code"]) == (1, "output_exists")
+    assert output.read_text() == "mine"
+    run("export", "films", "-o", str(output), "--overwrite")
+    assert output.read_text() == "path\n"
+
+
+def test_an_export_tells_the_folder_that_isn_t_there(server, tmp_path):
+    result = ask("collections", "export", "films", "-o", str(tmp_path / "nope" / "films.csv"))
+    assert result.exit_code == 1
+    assert f"{tmp_path}/nope: No such file or directory" in result.stderr
