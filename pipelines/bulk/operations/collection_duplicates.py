@@ -58,7 +58,7 @@ def plan(bench: Workbench) -> Plan:
     collection = Collection.of_job(bench)
     made = driven({"collection": collection.name, "operations": operations})
     if objects := objects_among(collection, bench.params.kinds):
-        told = f"{objects} files are in object storage, and aren't compared: only files on disks are."
+        told = f"Files in object storage, which aren't compared as those on disks are: {objects}."
         return made.model_copy(update={"warnings": (told,)})
     return made
 
@@ -85,7 +85,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
 def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     result = DuplicatesResult.model_validate(units[RUN].manifest)
     made = Made(units[RUN].folder / _REPORT, _REPORT, "application/jsonl", own=True)
-    told = f"{result.unknown} files can't be looked at, or are objects; whether they are copies isn't known."
+    told = f"Files that can't be looked at, or are objects: {result.unknown}. Whether they are copies isn't known."
     return Outcome(result, (made,), (told,) if result.unknown else ())
 
 

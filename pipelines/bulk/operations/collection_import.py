@@ -250,7 +250,7 @@ def _row(seen: Seen, *, state: str, code: str | None = None, message: str | None
 
 def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     result = ImportResult.model_validate(units[RUN].manifest)
-    told = f"{result.unreadable} files or folders can't be read; the collection's rows tell why."
+    told = f"Files and folders that can't be read: {result.unreadable}. The collection's rows tell why."
     return Outcome(result, warnings=(told,) if result.unreadable else ())
 
 

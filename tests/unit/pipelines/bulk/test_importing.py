@@ -308,3 +308,9 @@ def test_a_file_that_several_sources_hold_is_one_row(desk):
     result = imported(desk, desk.library, desk.library / "sub", path)
     assert (result.files, result.new, result.size_bytes) == (1, 1, path.stat().st_size)
     assert len(desk.collection().files.read()) == 1
+
+
+def test_one_file_that_can_t_be_read_is_told_as_one(desk):
+    (desk.library / "empty.png").touch()
+    (told,) = desk.do(OPERATION, desk.library, into="all").warnings
+    assert told.startswith("Files and folders that can't be read: 1.")

@@ -30,7 +30,7 @@ def mixed(desk, imported):
 @pytest.mark.parametrize(("kinds", "unknown"), [(("exact", "picture"), 2), (("picture",), 2), (("film",), 0)])
 def test_objects_are_unknown_where_copies_are_looked_for_and_nothing_is_done_with_them(mixed, kinds, unknown):
     bench = mixed.begin(DUPLICATES, "collection:all", kinds=kinds)
-    told = [f"{unknown} files are in object storage, and aren't compared: only files on disks are."] if unknown else []
+    told = [f"Files in object storage, which aren't compared as those on disks are: {unknown}."] if unknown else []
     assert list(DUPLICATES.plan(bench).warnings) == told
     runner = HereAndNow(DUPLICATES, bench)
     assert DUPLICATES.run(bench, Unit(name=RUN), runner).unknown == unknown
