@@ -50,6 +50,7 @@ _LENGTH = struct.Struct(">I")
 # chunk of 1080p takes at once: the next may be of another film, which claimed less.
 _IDLE_S = 5.0
 _KEPT_BYTES = 640 << 20
+_AUTOGROUP = Path("/proc/self/autogroup")
 _AGAIN_S, _PATIENCE_S = 0.05, 5.0  # of all processes of a system but root's one may set its session's in 0.1 s
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
@@ -109,10 +110,11 @@ def yield_to_others(nice: int) -> None:
     give_up_at = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            Path("/proc/self/autogroup").write_text(str(value))
-        except BlockingIOError:
-            if time.monotonic() > give_up_at:
-                raise
+            _AUTOGROUP.write_text(str(value))
+        except OSError as error:
+            if error.errno != errno.EAGAIN or time.monotonic() > give_up_at:
+                _log.warning("this process yields to none of other sessions: %s", error)  # it can work all the same
+                return
             time.sleep(_AGAIN_S)
         else:
             return

@@ -19,6 +19,8 @@ from cluster.child import ChildSpec, MediaChild
 from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from cluster.metrics import REGISTRY
+from pipelines.media import child as child_module
+from pipelines.media.child import yield_to_others
 from pipelines.media.info import MediaInfo
 from pipelines.media.plan import Cutting, TranscodePlan
 from pipelines.media.profiles import TranscodeParams, load_profiles, merge
@@ -417,6 +419,14 @@ def test_the_child_s_session_is_as_nice_as_the_child(warm):
     if not told:
         pytest.skip("grouping of sessions is switched off")
     assert int(told.split()[-1]) == psutil.Process(warm.pid).nice()
+
+
+def test_a_session_that_cant_be_made_nice_is_no_reason_not_to_work(tmp_path, monkeypatch, caplog):
+    """A refusal as a security module makes one: a file that can't be written, in the place of the kernel's."""
+    monkeypatch.setattr(child_module, "_AUTOGROUP", tmp_path)
+    monkeypatch.setattr(os, "getsid", lambda _: os.getpid())
+    yield_to_others(0)
+    assert "yields to none" in caplog.text
 
 
 def test_the_child_s_memory_is_limited_and_it_dies_first(warm):
