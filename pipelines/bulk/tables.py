@@ -190,7 +190,7 @@ def _groups(parts: Iterable[Path], kept: npt.NDArray[np.bool_]) -> Iterator[pa.T
 
 
 def _batches(parts: Iterable[Path]) -> Iterator[pa.RecordBatch]:
-    """All rows of the parts, in order. Over several row groups at once, and on threads, Arrow keeps ten times more."""
+    """All rows of the parts, in order. Over several row groups at once, and on threads, Arrow holds far more."""
     for part in parts:
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):

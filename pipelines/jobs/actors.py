@@ -41,7 +41,7 @@ class DispatcherActor:
     """Shell around the Dispatcher. ``beside`` are modules whose ``run`` goes on beside it, in the same process."""
 
     def __init__(self, config: WorkerConfig, modules: list[str], version: str, beside: Sequence[str] = ()) -> None:
-        os.nice(BEHIND_THE_API_NICE)
+        os.nice(BEHIND_THE_API_NICE)  # of this thread, on which the loop runs, and of those that it starts
         self._identity = identity_of(config, version)
         log_to(Home(config.settings.home).log, config.settings.log_format)
         push_to(config.cache_url)

@@ -224,18 +224,20 @@ def _instead(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, K
     listing = once(bench.scratch.parent / _LISTING, planned)  # by the first driver of this job
     done: list[dict[str, Any]] = []
     kept: list[tuple[str, str]] = []
+    settled: set[str] = set()
     for run in runs:
         these = trash.entries(run)
         moved = (listed if params.dry_run else does)(run, folder=folder)
+        told = {*moved.moved, *(path for path, _ in moved.left)}
+        settled |= {_place(entry) for entry in these if entry["path"] in told}
         done += _of(these, moved)
         kept += moved.left
-    now = {_place(entry) for entry in done} | {path for path, _ in kept}
-    before = [entry for entry in listing.to_pylist() if not now & {entry["path"], _place(entry)}]
+    before = [entry for entry in listing.to_pylist() if _place(entry) not in settled]
     return [*before, *done], kept
 
 
 def _place(entry: Mapping[str, Any]) -> str:
-    """Where it was: one path may have gone in several runs."""
+    """Where it lies: one path may have gone in several runs."""
     return str(entry["trashed"] or entry["path"])
 
 
