@@ -1,5 +1,6 @@
 """Cleanups that are killed, cancelled, carried on and brought back; and what is removed for good."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -29,16 +30,16 @@ def broken_off(desk, monkeypatch, *what: str) -> Workbench:
     return killed_at_the_second(desk, monkeypatch, os, "rename", what=what)
 
 
-def killed_at_the_second(desk, monkeypatch, where: ModuleType, step: str, **params: Any) -> Workbench:
+def killed_at_the_second(desk, monkeypatch, where: ModuleType | type, step: str, **params: Any) -> Workbench:
     """A job that ends where it takes a step for the second time; its place."""
     real, count = getattr(where, step), 0
 
-    def taken(*given: Any, **named: Any) -> None:
+    def taken(*given: Any, **named: Any) -> Any:
         nonlocal count
         count += 1
         if count == 2:
             raise KeyboardInterrupt
-        real(*given, **named)
+        return real(*given, **named)
 
     bench = desk.begin(OPERATION, "collection:all", dry_run=False, **params)
     with monkeypatch.context() as patched:
@@ -96,6 +97,21 @@ def test_a_restore_that_was_killed_tells_of_all_that_came_back(desk, library, mo
     result = OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
     assert (result.paths, result.kept) == (len(gone), 0)
     assert all(Path(path).exists() for path in gone)
+
+
+def test_of_one_path_that_went_twice_what_came_back_before_a_kill_is_told(desk, library, monkeypatch):
+    (library / "sub").mkdir()
+    copy = library / "sub" / "3x.png"
+    for _ in range(2):
+        shutil.copy(library / "3.png", copy)
+        desk.do(IMPORT, library, into="all")
+        assert str(copy) in listed(desk, "duplicates", dry_run=False)
+    bench = killed_at_the_second(desk, monkeypatch, trash.Trash, "restore", restore=True)
+    assert copy.exists()
+    OPERATION.run(bench, Unit(name=RUN), HereAndNow(OPERATION, bench))
+    told = [json.loads(line)["path"] for line in (bench.scratch / "cleanup.jsonl").read_text().splitlines()]
+    left = [json.loads(line)["path"] for line in (bench.scratch / "kept.jsonl").read_text().splitlines()]
+    assert (told.count(str(copy)), left) == (1, [str(copy)])
 
 
 def test_the_trash_is_emptied_only_on_request_and_by_age(desk, library):
