@@ -37,8 +37,10 @@ NODE_ENVIRONMENT = {
     # glibc gives a process up to eight arenas for each CPU, and what a thread has freed in one of them is nothing to
     # the others: on two CPUs a runner, of a hundred threads, came to hold 20 MB that nothing was in.
     "MALLOC_ARENA_MAX": "2",
-    # Of what a table needs that is put together, Arrow's own choice keeps far more: docs/decisions/0026.
+    # Of what a table needs that is put together, Arrow's own choice keeps far more; and so does jemalloc with arenas
+    # for each thread, which it gives back after a second: docs/decisions/0026.
     "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
+    "JE_ARROW_MALLOC_CONF": "narenas:1,dirty_decay_ms:0,muzzy_decay_ms:0",
 }
 _KNOCK_S = 2.0
 _LOOPBACK = ("127.", "localhost:", "[::1]:")

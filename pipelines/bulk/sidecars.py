@@ -80,8 +80,9 @@ def read_sidecars(
         known = {row["identity"]: _stamp_in(row["result"]) for row in table.read(("identity", "result")).to_pylist()}
         files = collection.files.read(("uri", "root", "identity", "kind", "state"))
         there = pc.and_(pc.equal(files["state"], "present"), pc.not_equal(files["kind"], "other"))
-        files = files.filter(there if among is None else pc.and_(there, pc.is_in(files["identity"], among)))
-        files = files.sort_by("uri")
+        if among is not None:
+            there = pc.and_(there, pc.is_in(files["identity"], among))
+        files = files.select(["uri", "root", "kind"]).filter(there).sort_by("uri")
         found = list(_found(row for some in files.to_batches(_ROWS_HELD) for row in some.to_pylist()))
         through, tried = earlier_tries(table.read(of_tries("identity")), "identity", "failed", began(bench, task.key))
         todo = [
