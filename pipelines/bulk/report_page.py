@@ -7,6 +7,7 @@ from rich.filesize import decimal
 
 from pipelines.bulk.reporting import Bin, Group, Report
 from pipelines.media.charts_spec import Bar, Chart
+from pipelines.media.wording import counted
 
 _WIDTH, _ROW, _LABEL, _FIGURES = 720, 24, 190, 200  # pixels of a chart, and what its texts take of it
 _COLOUR, _INK, _QUIET = "#3b6ea5", "#1c2733", "#5d6b79"
@@ -57,7 +58,7 @@ def charts_of(report: Report) -> tuple[Chart, ...]:
 
 
 def _totals(report: Report) -> str:
-    told = [f"{report.files:,} files", decimal(report.size_bytes)]
+    told = [counted(report.files, "file"), decimal(report.size_bytes)]
     if report.duration_s:
         told.append(f"{report.duration_s / 3600:,.1f} hours")
     if report.described < report.files:
@@ -73,14 +74,14 @@ def _section(heading: str, content: str) -> str:
 
 
 def _group_bar(group: Group) -> Bar:
-    told = f"{group.files:,} files, {decimal(group.size_bytes)}"
+    told = f"{counted(group.files, 'file')}, {decimal(group.size_bytes)}"
     return Bar(label=group.name or "not known", value=group.size_bytes, told=told)
 
 
 def _score_bars(bins: Sequence[Bin]) -> tuple[Bar, ...]:
     counts = {each.least: each.files for each in bins}
     return tuple(
-        Bar(label=f"{least} to {least + 10}", value=counts.get(least, 0), told=f"{counts.get(least, 0):,} files")
+        Bar(label=f"{least} to {least + 10}", value=counts.get(least, 0), told=counted(counts.get(least, 0), "file"))
         for least in range(0, 100, 10)
     )
 
@@ -110,8 +111,8 @@ def _waste(report: Report) -> str:
     if not waste.files:
         return "<p>No file has far more bits for each pixel than its kind.</p>"
     head = (
-        f"<p>{waste.files:,} files have more than three times the bits for each pixel that are usual here for their "
-        f"kind and codec. With as many as is usual they were {decimal(waste.gain_bytes)} smaller.</p>"
+        f"<p>More than three times the bits for each pixel that are usual here for their kind and codec: "
+        f"{counted(waste.files, 'file')}. With as many as is usual they were {decimal(waste.gain_bytes)} smaller.</p>"
     )
     rows = (
         (

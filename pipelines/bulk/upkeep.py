@@ -17,6 +17,7 @@ from pipelines.bulk.tasks import Task
 from pipelines.bulk.trash import Trash
 from pipelines.bulk.view import task_prefixes
 from pipelines.bulk.watch_notes import WatchSummary, watch_summary
+from pipelines.media.wording import counted
 
 
 class TaskSummary(BaseModel, frozen=True, extra="forbid"):
@@ -102,9 +103,8 @@ def remove(collection: Collection, home: Path) -> None:
             held.enter_context(collection.alone(what))
         if files := trash.files(outside=collection.folder):
             mend = "Bring them back (restore), or remove them for good (empty_days), and then the collection."
-            raise StorageError(
-                "collection_in_trash", f"{len(files)} files are in the trash of {collection.name}. {mend}"
-            )
+            held_there = f"The trash of {collection.name} holds {counted(len(files), 'file')}."
+            raise StorageError("collection_in_trash", f"{held_there} {mend}")
         gone = home / "scratch" / f"removed-{uuid.uuid4().hex}"
         trash.clear()
         collection.folder.rename(gone)

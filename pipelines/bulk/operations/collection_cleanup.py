@@ -24,6 +24,7 @@ from pipelines.bulk.trash import ENTRIES, Moved, Trash
 from pipelines.jobs.catalogue import Made, Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.wording import counted
 
 _REPORT = "cleanup.jsonl"
 _LISTED = ("what", "path", "size_bytes", "why", "best")
@@ -258,10 +259,12 @@ def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         made.append(Made(folder / _KEPT, _KEPT, "application/jsonl", own=True))
         told.append(f"{result.kept} stay where they are; {_KEPT} tells why.")
     if result.unknown:
-        told.append(f"{result.unknown} files can't be looked at; whether they are copies isn't known.")
+        told.append(
+            f"{counted(result.unknown, 'file')} can't be looked at: whether there are copies among them isn't known."
+        )
     if result.unfinished:
         mend = "finish carries them on, restore brings back what went."
-        told.append(f"{result.unfinished} cleanups were broken off while files went: {mend}")
+        told.append(f"{counted(result.unfinished, 'cleanup')} broken off while files went: {mend}")
     return Outcome(result, made, told)
 
 

@@ -11,6 +11,7 @@ from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.models import Needs, Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.media.charts_spec import Drawn
+from pipelines.media.wording import counted
 
 _UNIT = "figures"
 _PAGE = "report.html"
@@ -48,10 +49,10 @@ def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
 
 def _told(result: Mapping[str, Any]) -> Mapping[str, Any]:
     told = {name: result[name] for name in _SHOWN}
-    told["kinds"] = {each["name"]: f"{each['files']} files" for each in result["kinds"]}
+    told["kinds"] = {each["name"]: counted(each["files"], "file") for each in result["kinds"]}
     told["waste"] = {name: result["waste"][name] for name in ("files", "gain_bytes")}
     told["failures"] = [
-        f"{each['task'] or 'import'}: {each['code']}, {each['files']} files" for each in result["failures"]
+        f"{each['task'] or 'import'}: {each['code']}, {counted(each['files'], 'file')}" for each in result["failures"]
     ]
     return told
 

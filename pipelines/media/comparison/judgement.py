@@ -18,6 +18,7 @@ from pipelines.media.comparison.compare_spec import (
 )
 from pipelines.media.comparison.table import Table
 from pipelines.media.info import VideoInfo
+from pipelines.media.wording import counted
 
 _SHAPES_APART, _RATES_APART = 0.02, 0.02
 _HD_PIXELS = 2560 * 1440
@@ -165,7 +166,3 @@ def message_of(result: CompareResult) -> str:
             f"{frames.distorted_alone} of the distorted film."
         )
     return " ".join(told)
-
-
-def counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
