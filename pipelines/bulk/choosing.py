@@ -16,12 +16,13 @@ from pipelines.bulk.collection import Collection
 from pipelines.bulk.view import selected
 from pipelines.jobs.workbench import Workbench
 
-_IDENTITY = "identity"
 Note = TypeVar("Note", bound=BaseModel)
 
 
-def chosen(bench: Workbench, collection: Collection, where: str | None) -> pa.Array | None:
-    """The contents of the files that met a condition when the job began; None where there is no condition.
+def chosen(bench: Workbench, collection: Collection, where: str | None, of: str = "identity") -> pa.Array | None:
+    """Of the files that met a condition when this was first asked, their contents, or another column ``of`` them.
+
+    None where there is no condition.
 
     Asked anew, the condition might leave out what the job itself has changed: ``image_thumbnails_state IS NULL``.
 
@@ -30,8 +31,8 @@ def chosen(bench: Workbench, collection: Collection, where: str | None) -> pa.Ar
     """
     if where is None:
         return None
-    rows = once(bench.scratch.parent / "chosen.parquet", lambda: pa.table({_IDENTITY: selected(collection, where)}))
-    return rows[_IDENTITY].combine_chunks()
+    note = bench.scratch.parent / f"chosen-{of}.parquet"
+    return once(note, lambda: pa.table({of: selected(collection, where, of)}))[of].combine_chunks()
 
 
 class Began(BaseModel):

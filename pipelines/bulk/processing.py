@@ -270,13 +270,16 @@ def failed_report(bench: Workbench, rows: Iterable[Mapping[str, Any]]) -> Made:
 
 
 def failures(bench: Workbench, collection: Collection, task: Task, among: pa.Array | None) -> Sequence[dict[str, Any]]:
-    """The files that a task can't be done with, or this job couldn't do it with, and why; those ``among`` contents."""
+    """The files that a task can't be done with, or this job couldn't do it with, and why.
+
+    ``among``: only those that the task is of there, by ``Task.of``.
+    """
     columns = ("identity", "state", "code", "message", ATTEMPTS, AT)
     outcomes = newest([collection.results(task).read(columns), place_faults(bench, task).read(columns)], "identity")
     failed = outcomes.filter(pc.equal(outcomes["state"], "failed")).drop(["state", AT])
     files = collection.files.read(("identity", "uri", "state"))
     files = files.filter(pc.equal(files["state"], "present")).drop(["state"])
     if among is not None:
-        files = files.filter(pc.is_in(files["identity"], among))
+        files = files.filter(pc.is_in(files[task.of], among))
     joined: list[dict[str, Any]] = files.join(failed, task.of, "identity", join_type="inner").sort_by("uri").to_pylist()
     return joined

@@ -67,7 +67,7 @@ def read_sidecars(
     among: pa.Array | None = None,
     runner: Runner = THROUGH_RAY,
 ) -> SidecarsRead:
-    """Read the side-cars that changed since they were read. ``among``: only those of files with these contents.
+    """Read the side-cars that changed since they were read. ``among``: only those of the files with these URIs.
 
     Raises:
         StorageError: ``collection_busy``.
@@ -79,10 +79,12 @@ def read_sidecars(
         table = collection.results(task)
         known = {row["identity"]: _stamp_in(row["result"]) for row in table.read(("identity", "result")).to_pylist()}
         files = collection.files.read(("uri", "root", "identity", "kind", "state"))
+        told_of = pa.array(list(known), pa.string())
+        forgotten = told_of.filter(pc.invert(pc.is_in(told_of, files["uri"].combine_chunks())))
         there = pc.and_(pc.equal(files["state"], "present"), pc.not_equal(files["kind"], "other"))
         if among is not None:
-            there = pc.and_(there, pc.is_in(files["identity"], among))
-        files = files.select(["uri", "root", "kind"]).filter(there).sort_by("uri")
+            there = pc.and_(there, pc.is_in(files["uri"], among))
+        files = files.select(["uri", "root", "identity", "kind"]).filter(there).sort_by("uri")
         found = list(_found(row for some in files.to_batches(_ROWS_HELD) for row in some.to_pylist()))
         through, tried = earlier_tries(table.read(of_tries("identity")), "identity", "failed", began(bench, task.key))
         todo = [
@@ -100,7 +102,9 @@ def read_sidecars(
             common = {INTO: collection.name, PREFER: prefer}
             batching = Batching(table, "identity", _BATCH, _NEEDS, "failed", common)
             have_all_done(bench, pa.Table.from_pylist(todo), batching, runner, tried)
-        if todo or gone:
+        if len(forgotten):  # of files that were renamed, or went
+            table.drop(forgotten, datetime.now(UTC))
+        elif todo or gone:
             table.compact()
         states = table.read(("identity", "state"))
     done = {row["identity"] for row in todo} | (through & with_some)  # by an earlier driver of this job
@@ -139,7 +143,8 @@ def _found(files: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         sidecars = [each for each in found if each is not None and each[0] != file["uri"]]
         if sidecars:
             paths, stamps = zip(*sidecars, strict=True)
-            stamp = ";".join(f"{path}:{stamp}" for path, stamp in zip(paths, stamps, strict=True))
+            stamped = (f"{path}:{stamp}" for path, stamp in zip(paths, stamps, strict=True))
+            stamp = ";".join((file["identity"] or "", *stamped))  # the file's own tags are merged with theirs
             yield {
                 "identity": file["uri"],
                 "uri": file["uri"],

@@ -175,7 +175,7 @@ def newest_of(rows: pa.Table, key: str) -> npt.NDArray[np.int64]:
 
 
 def _groups(parts: Iterable[Path], kept: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
-    """The rows of the parts that are kept, a few megabytes at a time: of a large table the rows don't fit."""
+    """The rows of the parts that are kept, a megabyte at a time: of a large table the rows don't fit."""
     held, held_bytes, start = [], 0, 0
     for batch in _batches(parts):
         rows = pa.Table.from_batches([batch]).filter(pa.array(kept[start : start + len(batch)]))

@@ -81,6 +81,7 @@ def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichR
     began = time.monotonic()
     tasks, params = _tasks(bench), bench.params
     among = chosen(bench, collection, params.where)
+    beside = chosen(bench, collection, params.where, sidecar_task(params.prefer).of)  # now, while nothing has changed
     parts = len(tasks) + (_SIDECARS in params.what)
     processed = [
         process(
@@ -98,7 +99,7 @@ def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichR
     sidecars = None
     if _SIDECARS in params.what:
         part = bench.part(parts - 1, parts)
-        sidecars = read_sidecars(part, collection, params.prefer, fresh=params.fresh, among=among, runner=runner)
+        sidecars = read_sidecars(part, collection, params.prefer, fresh=params.fresh, among=beside, runner=runner)
     return EnrichResult(
         collection=collection.name,
         tasks=tuple(processed),
@@ -114,8 +115,11 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         return Outcome(result)
     tasks = _tasks(bench) + ([sidecar_task(bench.params.prefer)] if result.sidecars else [])
     collection = Collection.of_job(bench)
-    among = chosen(bench, collection, bench.params.where)
-    rows = [{"task": task.operation, **row} for task in tasks for row in failures(bench, collection, task, among)]
+    rows = [
+        {"task": task.operation, **row}
+        for task in tasks
+        for row in failures(bench, collection, task, chosen(bench, collection, bench.params.where, task.of))
+    ]
     report = failed_report(bench, rows)
     told = f"{result.failed} times something could not be found out of a file; {report.name} tells what and why."
     return Outcome(result, (report,), (told,))

@@ -122,12 +122,12 @@ def _warm(bench: Workbench, collection: Collection, runner: Runner) -> WarmResul
 
 def _files(bench: Workbench, collection: Collection) -> pa.Table:
     """Those that can be asked for; what was unpacked of archives can't."""
-    rows = collection.files.read(("uri", "identity", "kind", "state"))
+    rows = collection.files.read(("uri", "kind", "state"))
     wanted = pc.and_(pc.equal(rows["state"], "present"), pc.is_in(rows["kind"], pa.array(_KINDS)))
     wanted = pc.and_(wanted, pc.invert(pc.starts_with(rows["uri"], f"{collection.folder}/")))
-    among = chosen(bench, collection, bench.params.where)
+    among = chosen(bench, collection, bench.params.where, "uri")
     if among is not None:
-        wanted = pc.and_(wanted, pc.is_in(rows["identity"], among))
+        wanted = pc.and_(wanted, pc.is_in(rows["uri"], among))
     return rows.filter(wanted).select(["uri", "kind"]).sort_by("uri")
 
 

@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import av
 import media_factory as factory
+import pyarrow as pa
 import pytest
 from PIL import Image
 from unit.pipelines.bulk.desk import HereAndNow, report, settle
@@ -110,7 +112,30 @@ def test_only_what_changed_is_read_again(desk, library, imported):
     assert enriched(desk, fresh=True)["done"] == 4
 
 
+def test_with_a_new_file_in_its_place_side_car_and_tags_are_merged_anew(desk, library, imported):
+    imported()
+    enriched(desk)
+    tagged(library / "film.mkv", title="tag of another film", artist="Bob")  # its side-cars stay as they are
+    collection = imported()
+    assert enriched(desk)["done"] == 1
+    assert results(collection)["film.mkv"]["fields"]["artist"] == "Bob"
+
+
+def test_nothing_is_kept_of_a_file_that_the_collection_has_no_more(desk, library, imported):
+    collection = imported()
+    enriched(desk)
+    gone = str(library / "sub" / "beach.jpg")
+    collection.files.drop(pa.array([gone]), datetime.now(UTC))
+    enriched(desk)
+    kept = collection.results(sidecar_task("sidecar")).read(("identity",))["identity"].to_pylist()
+    assert len(kept) == 3
+    assert gone not in kept
+
+
 def test_only_side_cars_of_what_meets_a_condition_are_read(desk, library, imported):
+    shutil.copy2(library / "film.mkv", library / "again.mkv")  # the same content
+    shutil.copy2(library / "film.nfo", library / "again.nfo")
+    settle(library)
     collection = imported()
     assert enriched(desk, where="path = 'film.mkv'")["files"] == 1
     assert list(results(collection)) == ["film.mkv"]
