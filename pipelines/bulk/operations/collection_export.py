@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, Field
 
 from cluster.disk import free_space
@@ -21,6 +20,7 @@ from pipelines.bulk.exporting.folder_export import Exported, copy_all
 from pipelines.bulk.name_template import checked_template
 from pipelines.bulk.processing import FAILED, failed_report
 from pipelines.bulk.streaming import THROUGH_RAY, Runner
+from pipelines.bulk.watch_notes import imported
 from pipelines.jobs.catalogue import CommonParams, Made, Operation, Outcome
 from pipelines.jobs.errors import InvalidError
 from pipelines.jobs.models import Plan, Unit
@@ -92,11 +92,11 @@ def plan(bench: Workbench) -> Plan:
 
 
 def _roots(export: Export) -> list[str]:
-    """The folders with the output in them that the collection's files were imported from."""
-    if not isinstance(export.output, Path):
+    """The folders with the output in them that were imported into the collection. An import looks into no archives."""
+    if not isinstance(export.output, Path) or export.packs:
         return []
-    roots = pc.unique(export.collection.files.read(("root",))["root"]).to_pylist()
-    return sorted(root for root in roots if export.output.is_relative_to(root))
+    output = export.output.resolve()
+    return sorted(each for each in imported(export.collection).folders if output.is_relative_to(Path(each).resolve()))
 
 
 def _place(bench: Workbench, export: Export) -> Path | None:

@@ -55,12 +55,19 @@ def pictures(library: Path) -> dict[str, bytes]:
     return {f"library/{path.relative_to(library)}": path.read_bytes() for path in library.rglob("*.jpg")}
 
 
-def test_who_exports_into_what_is_imported_is_told(desk, photos):
+def test_who_exports_into_what_is_imported_is_told(desk):
+    shoot(desk.library, "2019/beach.jpg", "2020/hill.jpg")
+    desk.do(IMPORT, desk.library / "2019", desk.library / "2020" / "hill.jpg", into="all")
+    desk.out.mkdir()
+    (desk.out / "link").symlink_to(desk.library / "2019")
+
     def warnings(output: Path) -> tuple[str, ...]:
         return OPERATION.plan(desk.begin(OPERATION, "collection:all", output=str(output))).warnings
 
-    assert "the next import takes it in" in warnings(desk.library / "copies")[0]
-    assert warnings(desk.out / "copies") == ()
+    for inside in (desk.library / "2019" / "copies", desk.out / "link" / "copies"):
+        assert "the next import takes it in" in warnings(inside)[0]
+    for outside in (desk.out / "copies", desk.library / "2020" / "copies", desk.library / "2019" / "all.zip"):
+        assert warnings(outside) == ()
 
 
 @pytest.mark.parametrize("output", ["out", "out.zip"])
