@@ -69,8 +69,10 @@ Gauge("mediaray_children_memory_bytes", "What they hold of the memory.", registr
 )
 _log = logging.getLogger("mediaray.child")
 
-# Where the kernel schedules by sessions, and a session can be made nice.
-_OWN_SESSION = os.access("/proc/self/autogroup", os.W_OK)
+# Whether children have sessions of their own: where the kernel schedules by sessions, and one can be made nice.
+_own_sessions = threading.Event()
+if os.access("/proc/self/autogroup", os.W_OK):
+    _own_sessions.set()
 # The kernel ends a child when the *thread* that started it ends, so one thread that lives as long as the process
 # starts them all.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-spawner")
@@ -251,6 +253,7 @@ class MediaChild:
             *("--nice", str(self._spec.nice), "--memory", str(self._spec.memory_bytes)),
             *(f"--ahead={module}" for module in self._spec.ahead),
         ]
+        own_session = _own_sessions.is_set()
         try:
             self._process = _spawner.submit(
                 subprocess.Popen,
@@ -260,8 +263,8 @@ class MediaChild:
                 stderr=self._stderr,
                 pass_fds=(theirs.fileno(), read_end),
                 # A group of its own in any case, to be killed as one.
-                start_new_session=_OWN_SESSION,
-                process_group=None if _OWN_SESSION else 0,
+                start_new_session=own_session,
+                process_group=None if own_session else 0,
                 cwd="/",
                 env=_ENVIRONMENT,
             ).result()
@@ -275,6 +278,10 @@ class MediaChild:
         except (OSError, EOFError, ValueError, ChildLimitError) as error:
             raise self._died(error) from error
         self.confinement = ready["ready"]["confinement"]
+        if not ready["ready"]["yields"] and _own_sessions.is_set():
+            # It would be weighed as much as the whole of this process's session.
+            _own_sessions.clear()
+            _log.warning("this system lets no session be made nice: media processes stay in this one's from now on")
 
     def _reap(self, process: subprocess.Popen[bytes]) -> None:
         """Clean up after a child that dies between calls, when no call notices."""

@@ -51,7 +51,7 @@ _LENGTH = struct.Struct(">I")
 _IDLE_S = 5.0
 _KEPT_BYTES = 640 << 20
 _AUTOGROUP = Path("/proc/self/autogroup")
-_AGAIN_S, _PATIENCE_S = 0.05, 5.0  # of all processes of a system but root's one may set its session's in 0.1 s
+_AGAIN_S = 0.05
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
 _CAP_SYS_NICE, _CAPABILITY_VERSION = 23, 0x20080522
@@ -66,9 +66,9 @@ def main() -> None:
     parser.add_argument("--ahead", action="append", default=[])
     given = parser.parse_args()
     _die_with_host(given.lifeline, given.parent)
-    confinement = confine(given.nice, given.memory)
+    yields, confinement = yield_to_others(given.nice), confine(given.memory)
     with socket.socket(fileno=given.socket) as host:
-        _send(host, {"ready": {"pid": os.getpid(), "confinement": confinement}})
+        _send(host, {"ready": {"pid": os.getpid(), "yields": yields, "confinement": confinement}})
         for module in given.ahead:  # what the first call would wait for
             importlib.import_module(module)
         while (request := _receive(host)) is not None:
@@ -82,12 +82,11 @@ def main() -> None:
                         os.close(number)
 
 
-def confine(nice: int, memory_bytes: int) -> dict[str, bool]:
+def confine(memory_bytes: int) -> dict[str, bool]:
     """Take away what media work doesn't need; returns what is in force.
 
     Seccomp and Landlock belong here, after the limits and before the first byte of media.
     """
-    yield_to_others(nice)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
@@ -97,8 +96,8 @@ def confine(nice: int, memory_bytes: int) -> dict[str, bool]:
     return {"rlimits": True, "seccomp": False, "landlock": False}
 
 
-def yield_to_others(nice: int) -> None:
-    """Be nicer by so much, to every process of the machine.
+def yield_to_others(nice: int) -> bool:
+    """Be nicer by so much, to every process of the machine; False: to those of this session alone.
 
     With Linux' autogroup a nice value counts among the processes of a session, and each session has one of its own.
     Encoders in the session of a server take the share of both: whoever answers people then waits for what they used.
@@ -106,18 +105,27 @@ def yield_to_others(nice: int) -> None:
     """
     value = os.nice(nice)
     if os.getsid(0) != os.getpid():
-        return
-    give_up_at = time.monotonic() + _PATIENCE_S
-    while True:
+        return True
+    try:
+        _AUTOGROUP.write_text(str(value))
+    except OSError as error:
+        if error.errno != errno.EAGAIN:
+            return False
+        threading.Thread(target=_yield_later, args=(value,), name="yielding", daemon=True).start()
+    return True
+
+
+def _yield_later(value: int) -> None:
+    """Of all processes of a system but root's one may make its session nice in 0.1 s."""
+    again = True
+    while again:
+        time.sleep(_AGAIN_S)
         try:
             _AUTOGROUP.write_text(str(value))
         except OSError as error:
-            if error.errno != errno.EAGAIN or time.monotonic() > give_up_at:
-                _log.warning("this process yields to none of other sessions: %s", error)  # it can work all the same
-                return
-            time.sleep(_AGAIN_S)
+            again = error.errno == errno.EAGAIN
         else:
-            return
+            again = False
 
 
 def keep_from_real_time() -> None:
