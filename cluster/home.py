@@ -18,6 +18,8 @@ import psutil
 
 from cluster.errors import StartupError
 
+LEAST_SECRET = 16  # characters
+
 
 @dataclass(frozen=True)
 class Home:
@@ -122,16 +124,15 @@ class Home:
         return self.path / "restoring"
 
     def token(self) -> str:
-        """The local user's token, made on first use (mode 0600)."""
-        if not self.token_file.exists():
-            write_private(self.token_file, secrets.token_urlsafe(32))
-        return self.token_file.read_text().strip()
+        """The local user's token, made on first use (mode 0600). Raises StartupError: what is there is none."""
+        return secret_in(self.token_file)
 
     def picture_keys(self) -> list[str]:
         """The live keys of links to pictures, the newest first; the first is made on first use (mode 0600)."""
-        if not self._picture_keys_file.exists():
+        file = self._picture_keys_file
+        if not file.exists() or not file.read_text().strip():
             self.renew_picture_key(keep=0)
-        return self._picture_keys_file.read_text().split()
+        return file.read_text().split()
 
     def renew_picture_key(self, keep: int = 1) -> None:
         """Make a new key; links of the last ``keep`` stay good until they expire."""
@@ -218,6 +219,22 @@ class Home:
             file.unlink(missing_ok=True)
         end_tree(*left)
         return left
+
+
+def secret_in(file: Path) -> str:
+    """The secret that a file holds, made on first use (mode 0600), and where a crash has left an empty file.
+
+    Raises:
+        StartupError: it is short enough to be guessed.
+    """
+    if not file.exists() or not file.read_text().strip():
+        write_private(file, secrets.token_urlsafe(32))
+    secret = file.read_text().strip()
+    if len(secret) < LEAST_SECRET:
+        raise StartupError(
+            f"{file} has less than {LEAST_SECRET} characters, which could be guessed. Remove it: a new one is made."
+        )
+    return secret
 
 
 def write_private(path: Path, text: str) -> None:

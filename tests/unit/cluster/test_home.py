@@ -41,6 +41,20 @@ def test_the_token_is_the_user_s_alone_and_stays_the_same(home):
     assert home.token() == token
 
 
+def test_a_token_that_a_crash_left_empty_is_made_anew(home):
+    home.token_file.write_text("\n")
+    assert len(home.token()) >= 32
+    (home.path / "picture-keys").touch()
+    assert len(home.picture_keys()) == 1
+
+
+def test_a_token_that_could_be_guessed_is_refused(home):
+    home.token_file.write_text("secret\n")
+    with pytest.raises(StartupError, match="less than 16 characters") as refused:
+        home.token()
+    assert "secret" not in str(refused.value)
+
+
 def test_a_private_file_is_private_though_a_public_one_was_there(home):
     file = home.path / "file"
     file.write_text("old")

