@@ -80,14 +80,17 @@ class Pusher:
                 before = now
 
     def _now(self) -> tuple[dict[Series, float], dict[Series, float]]:
-        """What was counted, and what gauges show other than 0; NaN: it can't be told now."""
+        """What was counted, and what gauges show; NaN: it can't be told now.
+
+        Those without labels only other than 0, which any process tells of them; but that a disk is full only its own.
+        """
         counted: dict[Series, float] = {}
         shown: dict[Series, float] = {}
         for family in self._registry.collect():
             for sample in family.samples:
                 if family.type != "gauge":
                     counted[_series(sample)] = sample.value
-                elif sample.value and not math.isnan(sample.value):
+                elif (sample.value or sample.labels) and not math.isnan(sample.value):
                     shown[_series(sample)] = sample.value
         return counted, shown
 

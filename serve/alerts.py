@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import ray
@@ -24,6 +25,7 @@ from pipelines.jobs.queue_facts import QueueFacts
 from pipelines.jobs.service import uuid7
 from pipelines.jobs.store_records import Totals
 from serve.actors import actor
+from serve.scheduled_backups import is_backup_old
 
 _EVERY_S = 15.0
 _PATIENCE = 10
@@ -45,6 +47,7 @@ class Facts:
     failed: int = 0
     ended: int = 0
     whole: bool = False
+    backup_old: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,10 @@ def _scarce(facts: Facts, left: str, whole: str, least: float) -> Found:
     return {node: share for node, share in shares.items() if share < least}
 
 
+def _backup_old(facts: Facts, _limits: tuple[float, ...]) -> Found:
+    return {"": 1.0} if facts.backup_old else {}
+
+
 RULES = (
     Rule(
         *("MediarayStoreCantWrite", "critical", 60, (), "", _store_cant_write),
@@ -183,6 +190,10 @@ RULES = (
     Rule(
         *("MediarayMemoryLow", "warning", 600, (0.08,), "node", _memory),
         "Of the memory of {label} {value:.0%} can be had.",
+    ),
+    Rule(
+        *("MediarayBackupOld", "warning", 900, (), "", _backup_old),
+        "The last backup that the clock made is older than two of its intervals, or there is none.",
     ),
 )
 _NAMES = frozenset(rule.name for rule in RULES)
@@ -297,7 +308,8 @@ async def _facts(config: WorkerConfig, outbox: Outbox, ends: Ends) -> Facts:
     families = await asyncio.to_thread(pushed, config.cache_url)
     failed, ended, whole = ends.of(totals, time.monotonic())
     gauges = None if families is None else by_node(families)
-    return Facts(queue, totals, gauges, failed, ended, whole)
+    backup_old = await asyncio.to_thread(is_backup_old, config.settings, datetime.now(UTC))
+    return Facts(queue, totals, gauges, failed, ended, whole, backup_old)
 
 
 def by_node(families: Collection[Metric]) -> dict[str, dict[str, float]]:

@@ -85,14 +85,29 @@ def backup_health(settings: Settings, now: datetime) -> BackupHealth | None:
     """How it goes; None where none are wanted. Reads nothing but a note: the folder may be on a share that hangs."""
     if settings.backup_every_h is None:
         return None
-    note = _Note()
-    with contextlib.suppress(OSError, ValueError):
-        note = _Note.model_validate_json(_note_file(settings).read_text())
-    late_s = 2 * settings.backup_every_h * 3600 + _AGAIN_S
-    overdue = note.last_at is not None and (now - note.last_at).total_seconds() > late_s
+    note = _noted(settings)
+    overdue = note.last_at is not None and _is_old(note.last_at, settings.backup_every_h, now)
     state = "failed" if note.error else "overdue" if overdue else "waiting" if note.last_at is None else "ok"
     told = note.model_dump(mode="json")
     return BackupHealth(state=state, folder=str(folder_of(settings)), every_h=settings.backup_every_h, **told)
+
+
+def is_backup_old(settings: Settings, now: datetime) -> bool:
+    """Whether the clock should have made a newer one, or any: what MediarayBackupOld is about."""
+    if settings.backup_every_h is None:
+        return False
+    last_at = _noted(settings).last_at
+    return last_at is None or _is_old(last_at, settings.backup_every_h, now)
+
+
+def _is_old(last_at: datetime, every_h: float, now: datetime) -> bool:
+    return (now - last_at).total_seconds() > 2 * every_h * 3600 + _AGAIN_S
+
+
+def _noted(settings: Settings) -> _Note:
+    with contextlib.suppress(OSError, ValueError):
+        return _Note.model_validate_json(_note_file(settings).read_text())
+    return _Note()
 
 
 def _note(settings: Settings, folder: Path, error: str | None) -> None:

@@ -157,6 +157,15 @@ def test_a_disk_that_can_t_be_reached_is_left_out_and_the_rest_is_told(one, tmp_
     assert one.pusher.push()
 
 
+def test_that_nothing_is_left_of_a_disk_is_told_as_0(one, other):
+    """An alert over what is free would find nothing else, and end."""
+    free = Gauge("free", "Free.", ["node"], registry=one.registry)
+    free.labels("full").set_function(lambda: 0.0)
+    Gauge("free", "Free.", ["node"], registry=other.registry)
+    assert one.pusher.push()
+    assert other.told()["free['full']"] == 0
+
+
 def test_what_fails_in_one_look_ends_no_later_one(one, monkeypatch, caplog):
     monkeypatch.setattr("cluster.metrics.PUSH_S", 0)
     one.done.labels("film").inc()

@@ -77,6 +77,7 @@ def test_nothing_fires_where_all_is_well():
         (replace(FINE, gauges=node(disk=9)), "MediarayDiskFills/n"),
         (replace(FINE, gauges=node(disk=10)), None),
         (replace(FINE, gauges=node(memory=7)), "MediarayMemoryLow/n"),
+        (replace(FINE, backup_old=True), "MediarayBackupOld/"),
     ],
 )
 def test_what_fires_when(facts, fires):
@@ -85,6 +86,10 @@ def test_what_fires_when(facts, fires):
 
 def test_a_full_disk_is_worse_than_one_that_fills():
     assert list(long(replace(FINE, gauges=node(disk=1)))) == ["MediarayDiskFills/n", "MediarayDiskFull/n"]
+
+
+def test_a_disk_with_no_byte_left_is_full():
+    assert "MediarayDiskFull/n" in long(replace(FINE, gauges=node(disk=0)))
 
 
 def test_an_alert_says_what_is_wrong_of_what():

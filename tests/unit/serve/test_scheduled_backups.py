@@ -9,7 +9,7 @@ import pytest
 from cluster.home import Home
 from cluster.settings import Settings
 from serve.backup import name_for
-from serve.scheduled_backups import _failure, _note, backup_health, due_in_s, forget_old
+from serve.scheduled_backups import _failure, _note, backup_health, due_in_s, forget_old, is_backup_old
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HOUR_S = 3600.0
@@ -98,6 +98,20 @@ def test_health_tells_how_it_goes(settings, folder):
     assert state(settings, NOW + timedelta(hours=60)) == "overdue"
     _note(settings, folder, "No space left.")
     assert (state(settings), backup_health(settings, NOW).error) == ("failed", "No space left.")  # type: ignore[union-attr]
+
+
+def test_the_last_backup_is_old_after_two_intervals_whatever_the_last_attempt_came_to(settings, folder):
+    assert is_backup_old(settings, NOW)  # there is none
+    made(folder, 1)
+    _note(settings, folder, None)
+    assert not is_backup_old(settings, NOW)
+    _note(settings, folder, "No space left.")
+    assert not is_backup_old(settings, NOW)
+    assert is_backup_old(settings, NOW + timedelta(hours=60))
+
+
+def test_where_the_clock_makes_no_backups_none_is_old(settings):
+    assert not is_backup_old(settings.model_copy(update={"backup_every_h": None}), NOW)
 
 
 def test_a_damaged_note_is_none(settings, folder):
