@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -15,16 +16,18 @@ _MEMORY_SLACK = 1.1  # a machine's kernel keeps some of what the machine is sold
 
 @dataclass(frozen=True)
 class Machine:
-    """``gpus`` are NVIDIA's, which Ray's resource stands for."""
+    """``gpus`` are NVIDIA's, which Ray's resource stands for; ``mediaray`` is the version that is installed."""
 
     cpus: int
     memory_bytes: int
     gpus: int
+    mediaray: str
 
 
 def this_machine() -> Machine:
     """The one this process is on; of a container what it may use."""
-    return Machine(usable_cpus(), memory_bytes()[0], len(list(Path("/dev").glob("nvidia[0-9]*"))))
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return Machine(usable_cpus(), memory_bytes()[0], gpus, version("mediaray"))
 
 
 def usable_cpus() -> int:
@@ -48,8 +51,13 @@ def memory_bytes() -> tuple[int, int]:
 
 
 def contradictions(machine: Machine, resources: Mapping[str, float], labels: Mapping[str, str]) -> list[str]:
-    """What a node is said to have, by Ray's resources and its labels, and its machine doesn't have."""
+    """What a node is said to have, by Ray's resources and its labels, and its machine doesn't have.
+
+    Units are sent by name: it has to have the version of this process, too.
+    """
     found = []
+    if machine.mediaray != (own := version("mediaray")):
+        found.append(f"mediaray {machine.mediaray} is there, the server has {own}")
     if resources.get("CPU", 0) > machine.cpus:
         found.append(f"{resources['CPU']:g} CPUs are declared, {machine.cpus} are there")
     if resources.get("memory", 0) > machine.memory_bytes * _MEMORY_SLACK:

@@ -102,6 +102,20 @@ def test_a_node_that_is_not_what_it_is_said_to_be_takes_no_work(cluster):
     assert server.wait(job, LIMIT_S)["state"] == "succeeded"
 
 
+def test_a_node_with_another_version_takes_no_work(cluster):
+    server, nodes = cluster
+    clip = make_clip(server.folder / "older.mkv", seconds=1)
+    installed = server.folder / "older" / "mediaray-0.0.1.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mediaray\nVersion: 0.0.1\n")
+    more = nodes.join(PYTHONPATH=str(installed.parent))  # as an older image would have, which Ray starts by itself
+    job = server.submit("transcode", clip, output=str(server.folder / "older.mp4"))["id"]
+    raylet = next(each for each in psutil.Process(more.pid).children() if each.name() == "raylet")
+    until(lambda: not lives(raylet), LIMIT_S, server.story)
+    assert "mediaray 0.0.1 is there, the server has" in (server.home / "logs" / "up.log").read_text()
+    assert server.wait(job, LIMIT_S)["state"] == "succeeded"
+
+
 # What KubeRay has the cluster do, with the application's part of the shipped file.
 _DEPLOY = """
 import json, sys

@@ -1,5 +1,7 @@
 import os
+from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 
 import psutil
 import pytest
@@ -7,7 +9,7 @@ import ray._private.utils as ray_utils
 
 from cluster.machine import Machine, contradictions, memory_bytes, this_machine, usable_cpus
 
-MACHINE = Machine(cpus=8, memory_bytes=16 << 30, gpus=1)
+MACHINE = Machine(cpus=8, memory_bytes=16 << 30, gpus=1, mediaray=version("mediaray"))
 
 
 @pytest.mark.parametrize(
@@ -35,8 +37,13 @@ def test_what_the_machine_lacks_is_told(resources, labels, told):
 
 
 def test_a_node_that_is_labelled_as_one_with_a_gpu_has_one():
-    without = Machine(cpus=8, memory_bytes=16 << 30, gpus=0)
+    without = replace(MACHINE, gpus=0)
     assert contradictions(without, {}, {"mediaray.io/role": "gpu"}) == ["1 GPUs are declared, 0 are there"]
+
+
+def test_a_node_with_another_version_is_told():
+    other = replace(MACHINE, mediaray="0.0.1")
+    assert contradictions(other, {}, {}) == [f"mediaray 0.0.1 is there, the server has {version('mediaray')}"]
 
 
 def test_this_machine_is_what_it_is():
@@ -49,11 +56,11 @@ def test_this_machine_is_what_it_is():
     ("quota", "cpus"),
     [("50000 100000", 1), ("250000 100000", 3), ("400000 100000", 4), ("1600000 100000", 8), ("max 100000", 8)],
 )
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_container_s_quota_bounds_its_cpus(tmp_path, monkeypatch, version, quota, cpus):
+@pytest.mark.parametrize("cgroups", [1, 2])
+def test_a_container_s_quota_bounds_its_cpus(tmp_path, monkeypatch, cgroups, quota, cpus):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    names = ["quota", "period"] if version == 1 else ["max"]
-    texts = quota.replace("max", "-1").split() if version == 1 else [quota]
+    names = ["quota", "period"] if cgroups == 1 else ["max"]
+    texts = quota.replace("max", "-1").split() if cgroups == 1 else [quota]
     for name, text in zip(names, texts, strict=True):
         (tmp_path / name).write_text(f"{text}\n")
     of_container = partial(
