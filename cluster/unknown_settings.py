@@ -11,7 +11,7 @@ _OTHERS = frozenset(
     {
         *("MEDIARAY_NODE_IP", "MEDIARAY_HEAD", "MEDIARAY_IMAGE", "MEDIARAY_IN", "MEDIARAY_OUT", "MEDIARAY_STATE"),
         *("MEDIARAY_USER", "MEDIARAY_REDIS_IP", "MEDIARAY_REDIS_PASSWORD_FILE", "MEDIARAY_CACHE_MEMORY"),
-        "MEDIARAY_CHAOS_ROUNDS",
+        *("MEDIARAY_JOBS_MEMORY", "MEDIARAY_CHAOS_ROUNDS"),
     }
 )
 _SERVICE = "_SERVICE_HOST"  # Kubernetes sets variables for each service of a namespace, by the service's name

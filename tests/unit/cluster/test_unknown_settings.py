@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from cluster.deploy.platforms import PLAIN_FILES, text_of
 from cluster.settings import Settings
 from cluster.unknown_settings import unknown_settings
 
@@ -27,6 +30,12 @@ def test_what_is_like_no_setting_is_told_without_a_guess():
 def test_settings_are_known_in_any_case():
     names = [f"MEDIARAY_{name.upper()}" for name in Settings.model_fields]
     assert unknown_settings(dict.fromkeys([*names, "mediaray_home"], "")) == []
+
+
+def test_what_the_shipped_files_ask_for_is_known():
+    named = {name: "" for file in PLAIN_FILES for name in re.findall(r"MEDIARAY_[A-Z_]+", text_of(file))}
+    assert len(named) > 10
+    assert unknown_settings(named) == []
 
 
 def test_what_kubernetes_tells_of_services_is_no_typing_error():

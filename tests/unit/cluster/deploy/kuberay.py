@@ -42,6 +42,15 @@ class Port(_Strict):
     containerPort: int = Field(ge=1, le=65535)
 
 
+class SecretRef(_Strict):
+    name: str
+    optional: bool
+
+
+class VariablesFrom(_Strict):
+    secretRef: SecretRef
+
+
 class Mount(_Strict):
     name: str
     mountPath: str
@@ -66,6 +75,7 @@ class Container(_Strict):
     image: str
     securityContext: ContainerSecurity
     ports: list[Port] = []
+    envFrom: list[VariablesFrom] = []
     env: list[Variable] = []
     volumeMounts: list[Mount]
     resources: Resources

@@ -29,6 +29,7 @@ SERVICE_KEYS = {
     "stop_grace_period",
     "cap_drop",
     "security_opt",
+    "env_file",
     "environment",
     "volumes",
     "healthcheck",
