@@ -92,14 +92,19 @@ def publish(staged: Path, target: Path, *, overwrite: bool, size_bytes: int) -> 
             if overwrite:
                 staged.replace(target)
             else:
-                _give_new_name(staged, target)
+                give_new_name(staged, target)
         except FileNotFoundError:  # an earlier attempt published it, or one that is at it this moment
             if not (target.exists() and target.stat().st_size == size_bytes):
                 raise StorageError("output_lost", f"The finished file for {target} is gone from its folder.") from None
 
 
-def _give_new_name(staged: Path, target: Path) -> None:
-    """Rename where nothing has the name; FileNotFoundError where there is nothing to rename."""
+def give_new_name(staged: Path, target: Path) -> None:
+    """Rename where nothing has the name.
+
+    Raises:
+        StorageError: ``output_exists``.
+        FileNotFoundError: there is nothing to rename.
+    """
     try:
         os.link(staged, target)
         staged.unlink(missing_ok=True)

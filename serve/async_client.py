@@ -12,7 +12,7 @@ from websockets.exceptions import WebSocketException
 
 from serve import calls
 from serve.answers import ArtifactView, JobEvent, JobView, PlanView
-from serve.connection import Server, begun, delay_s, download_target, refused, temporary_of
+from serve.connection import Server, begun, delay_s, download_target, ended, refused
 from serve.protocol import Call, Done, EventCursor, Patience, ServerUnreachableError, problem, settle
 
 T = TypeVar("T")
@@ -108,11 +108,10 @@ class AsyncClient:
         return tuple(found)
 
     async def download(self, job_id: str, name: str, to: Path) -> Path:
-        return await self._save(calls.artifact(job_id, name), download_target(name, to))
+        return await self._save(calls.artifact(job_id, name), download_target(name, to), overwrite=True)
 
-    async def _save(self, what: Call[None], target: Path) -> Path:
-        temporary = temporary_of(target)
-        file = begun(temporary)
+    async def _save(self, what: Call[None], target: Path, *, overwrite: bool) -> Path:
+        temporary, file = begun(target)
         try:
             with file:
                 async with self._http.stream("GET", what.path, params=what.query, follow_redirects=True) as answer:
@@ -120,7 +119,7 @@ class AsyncClient:
                         raise problem(answer.status_code, await answer.aread())
                     async for part in answer.aiter_bytes(1 << 20):
                         await asyncio.to_thread(file.write, part)
-            temporary.replace(target)
+            ended(temporary, target, overwrite=overwrite)
         except httpx.TransportError as error:
             raise ServerUnreachableError(self.url, str(error)) from error
         finally:
@@ -153,9 +152,17 @@ class AsyncClient:
             cursor = page.next_cursor
 
     async def export_collection(
-        self, name: str, to: Path, *, where: str | None = None, columns: str | None = None, order_by: str | None = None
+        self,
+        name: str,
+        to: Path,
+        *,
+        where: str | None = None,
+        columns: str | None = None,
+        order_by: str | None = None,
+        overwrite: bool = False,
     ) -> Path:
-        return await self._save(calls.collection_export(name, to.suffix, where, columns, order_by), to)
+        what = calls.collection_export(name, to.suffix, where, columns, order_by)
+        return await self._save(what, to, overwrite=overwrite)
 
     async def remove_collection(self, name: str) -> None:
         await self._do(calls.remove_collection(name))

@@ -22,7 +22,7 @@ from websockets.exceptions import WebSocketException
 from serve import calls
 from serve.answers import ArtifactView, JobEvent, JobView, PlanView
 from serve.async_client import AsyncClient
-from serve.connection import Server, begun, delay_s, download_target, refused, temporary_of
+from serve.connection import Server, begun, delay_s, download_target, ended, refused
 from serve.protocol import (
     Call,
     ClientError,
@@ -143,18 +143,17 @@ class Client:
 
     def download(self, job_id: str, name: str, to: Path) -> Path:
         """Fetch an artifact to a file, or into a folder under its own name; it appears when it's whole."""
-        return self._save(calls.artifact(job_id, name), download_target(name, to))
+        return self._save(calls.artifact(job_id, name), download_target(name, to), overwrite=True)
 
-    def _save(self, what: Call[None], target: Path) -> Path:
-        temporary = temporary_of(target)
-        file = begun(temporary)
+    def _save(self, what: Call[None], target: Path, *, overwrite: bool) -> Path:
+        temporary, file = begun(target)
         try:
             with file, self._http.stream("GET", what.path, params=what.query, follow_redirects=True) as answer:
                 if not answer.is_success:
                     raise problem(answer.status_code, answer.read())
                 for part in answer.iter_bytes(1 << 20):
                     file.write(part)
-            temporary.replace(target)
+            ended(temporary, target, overwrite=overwrite)
         except httpx.TransportError as error:
             raise ServerUnreachableError(self.url, str(error)) from error
         finally:
@@ -189,10 +188,21 @@ class Client:
             cursor = page.next_cursor
 
     def export_collection(
-        self, name: str, to: Path, *, where: str | None = None, columns: str | None = None, order_by: str | None = None
+        self,
+        name: str,
+        to: Path,
+        *,
+        where: str | None = None,
+        columns: str | None = None,
+        order_by: str | None = None,
+        overwrite: bool = False,
     ) -> Path:
-        """Write rows of a collection to a file: Parquet, CSV or JSON lines, by its extension."""
-        return self._save(calls.collection_export(name, to.suffix, where, columns, order_by), to)
+        """Write rows of a collection to a file: Parquet, CSV or JSON lines, by its extension.
+
+        Raises:
+            StorageError: ``output_exists``.
+        """
+        return self._save(calls.collection_export(name, to.suffix, where, columns, order_by), to, overwrite=overwrite)
 
     def remove_collection(self, name: str) -> None:
         """Forget a collection, and remove the artifacts kept with it; its files stay where they are."""

@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from cluster.home import Home
 from cluster.settings import Settings
+from cluster.staging import give_new_name, staged_name
 from serve.protocol import PREFIX, EventCursor, Patience, ServerUnreachableError, events_url
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -65,14 +66,22 @@ def download_target(name: str, to: Path) -> Path:
     return to / Path(name).name if to.is_dir() else to
 
 
-def temporary_of(target: Path) -> Path:
-    """What a file is called beside its target until it's whole."""
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+def begun(target: Path) -> tuple[Path, BinaryIO]:
+    """What is to become a file, beside it under a name of its own, until it's whole.
 
-
-def begun(temporary: Path) -> BinaryIO:
-    """Make that file. Raises OSError of its folder: nobody knows the file by its name."""
+    Raises:
+        OSError: of the folder, since nobody knows that name.
+    """
+    temporary = staged_name(target, uuid.uuid4().hex)
     try:
-        return temporary.open("xb")
+        return temporary, temporary.open("xb")
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(temporary.parent)) from error
+
+
+def ended(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a file that is whole its name. Raises StorageError: ``output_exists``."""
+    if overwrite:
+        temporary.replace(target)
+    else:
+        give_new_name(temporary, target)

@@ -104,7 +104,9 @@ def export(
     if os.path.lexists(output) and not overwrite:
         raise StorageError("output_exists", f"{output} exists already. Choose another name, or give --overwrite.")
     with Place.here().client() as client:
-        client.export_collection(_plain(name), output, where=where, columns=columns, order_by=order_by)
+        client.export_collection(
+            _plain(name), output, where=where, columns=columns, order_by=order_by, overwrite=overwrite
+        )
     size_bytes = output.stat().st_size
     if json_output:
         print_json({"path": str(output.absolute()), "size_bytes": size_bytes})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from serve.cli.display import display_for
-from serve.cli.failures import FAILED, exit_code_of, reported
+from serve.cli.failures import exit_code_of, reported
 from serve.cli.launch import ensure_server
 from serve.cli.options import files_of, folders_of, given_params, option_parameters
 from serve.cli.render import Screen, print_json
@@ -239,8 +239,8 @@ def show_jobs(
         _show_result(screen, jobs[0], told)
     wrong = [job for job in jobs if job.state in ("failed", "cancelled") or (job.result or {}).get("failed")]
     if refused or wrong:
-        codes = [FAILED] * len(refused) + [exit_code_of(job.error.code) if job.error else FAILED for job in wrong]
-        raise typer.Exit(min(codes))
+        codes = [each.code for each in refused] + [job.error.code if job.error else "" for job in wrong]
+        raise typer.Exit(min(map(exit_code_of, codes)))
 
 
 def _show_result(screen: Screen, job: "JobView", told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None) -> None:
@@ -259,4 +259,4 @@ def _explain(client: "Client", operation: str, wish: Wish, refused: Sequence[Ref
         for target, plan in zip(wish.targets, plans, strict=True):
             screen.plan(target.name, plan)
     if refused:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(min(exit_code_of(each.code) for each in refused))

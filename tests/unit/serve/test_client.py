@@ -5,6 +5,7 @@ import httpx
 import pytest
 from unit.serve.conftest import TOKEN, FakeServer, event_document, job_document
 
+from cluster.errors import StorageError
 from serve.client import AsyncClient, Client, ProblemError, ServerUnreachableError
 
 CLOSED_URL = "http://127.0.0.1:1"
@@ -90,6 +91,20 @@ def test_artifacts_are_fetched_page_by_page(client):
 def test_download_gets_the_artifact_under_its_name(client, tmp_path):
     assert client.download("job-1", "a.mp4", tmp_path).read_bytes() == b"0123456789"
     assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", f"{'r' * 251}.csv"])
+def test_an_export_replaces_no_file_that_came_meanwhile(tmp_path, name):
+    def answer(_: httpx.Request) -> httpx.Response:
+        (tmp_path / name).write_text("mine")
+        return httpx.Response(200, content=b"path\n")
+
+    with Client(CLOSED_URL, TOKEN, transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(StorageError, match="exists already"):
+            client.export_collection("films", tmp_path / name)
+        assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "mine")]
+        client.export_collection("films", tmp_path / name, overwrite=True)
+    assert (tmp_path / name).read_text() == "path\n"
 
 
 def test_a_failed_download_leaves_nothing(tmp_path):

@@ -92,6 +92,14 @@ def test_people_are_told_which_source_is_refused(server, film, other):
     assert result.exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("codes", "exit_code"), [(["source_outside_roots"] * 2, 2), (["source_outside_roots", "x"], 1)]
+)
+def test_sources_that_are_all_asked_for_wrongly_are_wrong_usage(server, film, other, codes, exit_code):
+    server.refused = {str(each): (422, code, "No.") for each, code in zip((film, other), codes, strict=True)}
+    assert run("shrink", film, other).exit_code == exit_code
+
+
 def test_where_every_source_is_refused_there_is_nothing_to_watch(server, film, other):
     server.refused = {str(each): (422, "source_empty", "Nothing in it.") for each in (film, other)}
     result = run("shrink", film, other, "--no-watch")
