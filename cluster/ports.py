@@ -12,7 +12,8 @@ _LOWEST, _TRIES = 12_000, 100
 def held_port() -> socket.socket:
     """A free port of loopback, held until it is closed, that the kernel gives to nobody who doesn't name it.
 
-    Of those that it gives to who doesn't care, Ray takes dozens until a server has come up.
+    Of those that it gives to who doesn't care, Ray takes dozens until a server has come up. Where it may give any, so
+    may this.
     """
     lowest = int(_GIVEN.read_text().split()[0]) if _GIVEN.exists() else _LOWEST
     for port in random.sample(range(_LOWEST, lowest), max(0, min(_TRIES, lowest - _LOWEST))):

@@ -9,7 +9,9 @@ from cluster.ports import held_port
 RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-@pytest.mark.skipif(not RANGE.exists(), reason="this system tells no range")
+@pytest.mark.skipif(
+    not RANGE.exists() or int(RANGE.read_text().split()[0]) <= 12_000, reason="the kernel gives away all ports here"
+)
 def test_it_is_none_that_the_kernel_gives_to_others():
     with held_port() as held:
         address, port = held.getsockname()
