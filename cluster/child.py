@@ -278,10 +278,12 @@ class MediaChild:
         except (OSError, EOFError, ValueError, ChildLimitError) as error:
             raise self._died(error) from error
         self.confinement = ready["ready"]["confinement"]
-        if not ready["ready"]["yields"] and _own_sessions.is_set():
-            # It would be weighed as much as the whole of this process's session.
-            _own_sessions.clear()
-            _log.warning("this system lets no session be made nice: media processes stay in this one's from now on")
+        if own_session and not ready["ready"]["yields"]:  # it would be weighed as much as all of this process's session
+            if _own_sessions.is_set():
+                _own_sessions.clear()
+                _log.warning("this system lets no session be made nice: media processes stay in this one's")
+            self._end()
+            self._start()
 
     def _reap(self, process: subprocess.Popen[bytes]) -> None:
         """Clean up after a child that dies between calls, when no call notices."""

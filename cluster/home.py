@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import secrets
 import signal
@@ -16,9 +17,11 @@ from typing import Any
 
 import psutil
 
+from cluster.disk import flush_folder
 from cluster.errors import StartupError
 
 LEAST_SECRET = 16  # characters
+_log = logging.getLogger("mediaray.home")
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Home:
     def renew_picture_key(self, keep: int = 1) -> None:
         """Make a new key; links of the last ``keep`` stay good until they expire."""
         known = self.picture_keys()[:keep] if keep else []
-        write_private(self._picture_keys_file, "\n".join([secrets.token_urlsafe(32), *known]))
+        write_private(self._picture_keys_file, "\n".join([secrets.token_urlsafe(32), *known]), lasting=True)
 
     @property
     def _picture_keys_file(self) -> Path:
@@ -228,7 +231,9 @@ def secret_in(file: Path) -> str:
         StartupError: it is short enough to be guessed.
     """
     if not file.exists() or not file.read_text().strip():
-        write_private(file, secrets.token_urlsafe(32))
+        if file.exists():
+            _log.warning("%s was empty: a new secret is in it now", file)
+        write_private(file, secrets.token_urlsafe(32), lasting=True)
     secret = file.read_text().strip()
     if len(secret) < LEAST_SECRET:
         raise StartupError(
@@ -237,12 +242,17 @@ def secret_in(file: Path) -> str:
     return secret
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file only its owner can read, whole or not at all."""
+def write_private(path: Path, text: str, *, lasting: bool = False) -> None:
+    """Write a file only its owner can read, whole or not at all; ``lasting``: also should the power fail just after."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     with os.fdopen(handle, "w") as file:
         file.write(text)
+        if lasting:
+            file.flush()
+            os.fsync(file.fileno())
     Path(temporary).replace(path)
+    if lasting:
+        flush_folder(path.parent)
 
 
 def end_tree(*pids: int, grace_s: float = 3.0) -> None:

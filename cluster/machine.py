@@ -56,8 +56,9 @@ def contradictions(machine: Machine, resources: Mapping[str, float], labels: Map
     Units are sent by name: it has to have the version of this process, too.
     """
     found = []
-    if machine.mediaray != (own := version("mediaray")):
-        found.append(f"mediaray {machine.mediaray} is there, the server has {own}")
+    there = getattr(machine, "mediaray", "an older one")  # told by the code of that node
+    if there != (own := version("mediaray")):
+        found.append(f"mediaray {there} is there, the server has {own}")
     if resources.get("CPU", 0) > machine.cpus:
         found.append(f"{resources['CPU']:g} CPUs are declared, {machine.cpus} are there")
     if resources.get("memory", 0) > machine.memory_bytes * _MEMORY_SLACK:

@@ -46,8 +46,9 @@ async def run(config: WorkerConfig, _catalogue: Catalogue) -> None:
         await asyncio.Event().wait()
         return
     folder = folder_of(settings)
+    # In threads: a share that hangs stops nobody else here. The folder may have backups that nobody has noted.
+    await asyncio.to_thread(lambda: _note(settings, folder, _noted(settings).error))
     while True:
-        # In a thread: a share that hangs stops nobody else here.
         due_s = await asyncio.to_thread(due_in_s, folder, settings.backup_every_h, datetime.now(UTC))
         await asyncio.sleep(due_s)
         error = await _make(settings, folder)

@@ -6,14 +6,11 @@ import random
 from collections.abc import Callable, Coroutine, Sequence, Set
 from typing import Any
 
-from prometheus_client import Counter
-
-from cluster.metrics import REGISTRY
 from cluster.settings import Settings
 from cluster.webhook_urls import webhook_url
 from pipelines.jobs.catalogue import Catalogue
 from pipelines.jobs.orders import WorkerConfig
-from pipelines.jobs.outbox import Delivery, Outbox
+from pipelines.jobs.outbox import ATTEMPTS, Delivery, Outbox
 from pipelines.jobs.owed import BY_JOB, TEST, by_job, endpoints_of, is_by_job
 from serve.webhook_sender import Answer, Sender
 
@@ -26,12 +23,6 @@ _SURPLUS_EVERY_S = 60.0
 _END_S = 0.2
 _AT_ONCE = 8  # to one endpoint
 _PATIENCE = 1000  # tries while Redis is away
-_ATTEMPTS = Counter(
-    "mediaray_webhook_attempts",
-    "Attempts to deliver by webhook that were taken, that failed and are made again, or with which it was given up.",
-    ["outcome"],
-    registry=REGISTRY,
-)
 _log = logging.getLogger("mediaray.webhooks")
 
 
@@ -60,8 +51,6 @@ class Deliveries:
         self._own = {by_job(place) for place in settings.webhook_hosts}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
-        for outcome in ("taken", "again", "given_up"):
-            _ATTEMPTS.labels(outcome)
 
     async def run(self) -> None:
         """Go on for ever. Raises what goes wrong in it; what is owed stays so."""
@@ -131,7 +120,7 @@ class Deliveries:
             outcome = "again"
             wait_s = max(again_in_s, min(answer.retry_after_s, _LONGEST_S))
             await self._outbox.settle(delivery, "pending", str(answer), again_in_s=wait_s)
-        _ATTEMPTS.labels(outcome).inc()
+        ATTEMPTS.labels(outcome).inc()
 
     async def _keep_small(self, served: Set[str]) -> None:
         while not self._ended:

@@ -102,7 +102,7 @@ def remove(collection: Collection, home: Path) -> None:
         for what in ("files", DIGESTS, *(task.key for task in collection.tasks())):
             held.enter_context(collection.alone(what))
         if files := trash.files(outside=collection.folder):
-            mend = "Bring them back (restore), or remove them for good (empty_days), and then the collection."
+            mend = "Restore what is in it, or remove it for good (empty_days), and then the collection."
             held_there = f"The trash of {collection.name} holds {counted(len(files), 'file')}."
             raise StorageError("collection_in_trash", f"{held_there} {mend}")
         gone = home / "scratch" / f"removed-{uuid.uuid4().hex}"

@@ -12,8 +12,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict
 
+from cluster.metrics import REGISTRY
 from pipelines.jobs.errors import UnknownError
 from pipelines.jobs.models import rfc3339
 from pipelines.jobs.owed import Owed
@@ -24,6 +26,15 @@ Endpoint = Literal["", "disable", "enable"]
 MOST_PENDING, MOST_FAILED, MOST_DELIVERED = 100_000, 10_000, 1_000
 _AT_ONCE = 500
 _KEY = f"{PREFIX}:webhook"
+# Declared here, and each from the start, since replicas of the API tell it, who deliver nothing.
+ATTEMPTS = Counter(
+    "mediaray_webhook_attempts",
+    "Attempts to deliver by webhook that were taken, that failed and are made again, or with which it was given up.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+for _outcome in ("taken", "again", "given_up"):
+    ATTEMPTS.labels(_outcome)
 
 
 class Delivery(BaseModel):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from serve.cli.display import display_for
-from serve.cli.failures import exit_code_of, reported
+from serve.cli.failures import FAILED, exit_code_of, reported
 from serve.cli.launch import ensure_server
 from serve.cli.options import files_of, folders_of, given_params, option_parameters
 from serve.cli.render import Screen, print_json
@@ -226,7 +226,7 @@ def show_jobs(
 ) -> None:
     """Print jobs after a command, of a result what ``told`` picks.
 
-    Exits with 1 where one was refused or failed; with 2 where all that is wrong is what was asked.
+    Exits with 1 where one was refused or failed; with 2 where all that is wrong, with some of them, is what was asked.
     """
     screen = Screen()
     if as_json:
@@ -259,4 +259,4 @@ def _explain(client: "Client", operation: str, wish: Wish, refused: Sequence[Ref
         for target, plan in zip(wish.targets, plans, strict=True):
             screen.plan(target.name, plan)
     if refused:
-        raise typer.Exit(min(exit_code_of(each.code) for each in refused))
+        raise typer.Exit(FAILED)

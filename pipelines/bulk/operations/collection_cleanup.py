@@ -257,14 +257,14 @@ def join(_bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
     told = []
     if result.kept:
         made.append(Made(folder / _KEPT, _KEPT, "application/jsonl", own=True))
-        told.append(f"{result.kept} stay where they are; {_KEPT} tells why.")
+        told.append(f"Left in place: {counted(result.kept, 'path')}; {_KEPT} tells why.")
     if result.unknown:
         told.append(
             f"{counted(result.unknown, 'file')} can't be looked at: whether there are copies among them isn't known."
         )
     if result.unfinished:
-        mend = "finish carries them on, restore brings back what went."
-        told.append(f"{counted(result.unfinished, 'cleanup')} broken off while files went: {mend}")
+        mend = "finish carries on, restore brings back what went."
+        told.append(f"Broken off while files went: {counted(result.unfinished, 'cleanup')}; {mend}")
     return Outcome(result, made, told)
 
 

@@ -18,6 +18,7 @@ from pipelines.bulk.tasks import Task, task_of
 from pipelines.jobs.catalogue import Operation, Outcome
 from pipelines.jobs.models import Plan, Unit
 from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.wording import counted
 
 What = Literal["metadata", "quality", "loudness", "hashes", "placeholders", "checksums", "sidecars"]
 _SIDECARS = "sidecars"
@@ -81,8 +82,10 @@ def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichR
     began = time.monotonic()
     tasks, params = _tasks(bench), bench.params
     among = chosen(bench, collection, params.where)
-    beside = chosen(bench, collection, params.where, sidecar_task(params.prefer).of)  # now, while nothing has changed
-    parts = len(tasks) + (_SIDECARS in params.what)
+    reads = _SIDECARS in params.what
+    # Now, while nothing has changed.
+    beside = chosen(bench, collection, params.where, sidecar_task(params.prefer).of) if reads else None
+    parts = len(tasks) + reads
     processed = [
         process(
             bench.part(number, parts),
@@ -97,7 +100,7 @@ def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichR
         for number, task in enumerate(tasks)
     ]
     sidecars = None
-    if _SIDECARS in params.what:
+    if reads:
         part = bench.part(parts - 1, parts)
         sidecars = read_sidecars(part, collection, params.prefer, fresh=params.fresh, among=beside, runner=runner)
     return EnrichResult(
@@ -121,7 +124,8 @@ def join(bench: Workbench, units: Mapping[str, Finished]) -> Outcome:
         for row in failures(bench, collection, task, chosen(bench, collection, bench.params.where, task.of))
     ]
     report = failed_report(bench, rows)
-    told = f"{result.failed} times something could not be found out of a file; {report.name} tells what and why."
+    times = counted(result.failed, "time")
+    told = f"{times} something could not be found out of a file; {report.name} tells what and why."
     return Outcome(result, (report,), (told,))
 
 

@@ -163,6 +163,6 @@ def message_of(result: CompareResult) -> str:
     if frames.reference_alone or frames.distorted_alone:
         told.append(
             f"Without a partner: {counted(frames.reference_alone, 'frame')} of the reference, "
-            f"{frames.distorted_alone} of the distorted film."
+            f"{frames.distorted_alone:,} of the distorted film."
         )
     return " ".join(told)

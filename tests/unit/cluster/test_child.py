@@ -464,8 +464,8 @@ def test_where_no_session_can_be_made_nice_children_stay_in_ours(monkeypatch, ca
         second.warm()
         assert first.pid is not None
         assert second.pid is not None
-        assert (os.getsid(first.pid), os.getsid(second.pid)) == (first.pid, os.getsid(0))
-        assert os.getpgid(second.pid) == second.pid
+        assert os.getsid(first.pid) == os.getsid(second.pid) == os.getsid(0)
+        assert [os.getpgid(each) for each in (first.pid, second.pid)] == [first.pid, second.pid]
         assert caplog.text.count("lets no session be made nice") == 1
     finally:
         first.close()

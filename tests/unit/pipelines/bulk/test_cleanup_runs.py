@@ -67,7 +67,7 @@ def test_a_cleanup_that_was_cancelled_is_not_carried_on_by_the_next(desk, librar
     assert len(there) == len(dry) - 1
     outcome = desk.do(OPERATION, "collection:all", what=("missing",), dry_run=False)
     assert names({row["path"]: row["what"] for row in report(outcome, "cleanup.jsonl")}) == {"gone.png": "missing"}
-    assert "1 cleanup broken off" in outcome.warnings[0]
+    assert "Broken off while files went: 1 cleanup;" in outcome.warnings[0]
     assert [path for path in dry if Path(path).exists()] == there
 
 
