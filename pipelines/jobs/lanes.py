@@ -197,7 +197,7 @@ class RayLanes:
         return _Ticket(task.remote(self._config, order), order.lease_name)
 
     def _places(self, claimed_cpus: int) -> dict[str, str]:
-        """Where a heavy unit may go: to no node that has yet to be looked at, nor to one without CPUs if it claims none."""
+        """Where a heavy unit may go: to no node yet to be looked at, and if it claims no CPU to one that has some."""
         if not claimed_cpus:
             return {"ray.io/node-id": f"in({','.join(self._able & self._sound or self._runners)})"}
         unknown = self._able - self._sound | self._failing
