@@ -140,7 +140,7 @@ def _pump(packets: "Iterator[Packet[Any]]", track: VideoTrack, on_packet: Callab
             on_packet()
         if track.done:
             break
-    track.finish()
+    track.finish(on_packet)
 
 
 @dataclass(frozen=True)

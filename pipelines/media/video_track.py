@@ -1,7 +1,7 @@
 """A picture track: decoded, filtered where needed, encoded, each frame at its source's time."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -99,8 +99,8 @@ class VideoTrack:
                 self.damage.found(shown_at(frame))
             self._accept(frame)
 
-    def finish(self) -> None:
-        """Drain decoder, filters and encoder."""
+    def finish(self, on_packet: Callable[[], None] = lambda: None) -> None:
+        """Drain decoder, filters and encoder, which may hold back most of a chunk; ``on_packet`` is called for each."""
         if not self.done:
             self.take(flush_packet(self._time_base))
         with write_errors():
@@ -110,7 +110,9 @@ class VideoTrack:
                 self._scale(last)
             for scaled in self._spatial.drain():
                 self._encode(scaled)
-            self._write(self._encoder.encode(None))
+            for packet in self._encoder.encode_lazy(None):
+                self._write([packet])
+                on_packet()
         if self._undoes_telecine and self.times:  # the filter counts pictures, and gives them times by that
             drift_s = seconds(self.times[-1], self._ticks) - self.position_s
             if abs(drift_s) > _MAX_DRIFT_S + seconds(self._usual_duration, self._ticks):

@@ -149,6 +149,18 @@ def test_progress_rises(film: Path, looked_at: Look, tmp_path: Path) -> None:
     assert all(fraction <= 1 for fraction in fractions)
 
 
+def test_progress_is_told_while_the_encoder_gives_out_what_it_held_back(
+    film: Path, looked_at: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a slow preset that is all of a short chunk: it looks as far ahead."""
+    monkeypatch.setattr("pipelines.media.progress._INTERVAL_S", 0.0)
+    plan = looked_at(film, chunk_s=1, codec="h264", preset="veryslow")
+    seen: list[Progress] = []
+    chunk = plan.chunks[0]
+    encode_chunk(film, tmp_path / "a.nut", plan, chunk, seen.append)
+    assert {progress.frames for progress in seen} >= set(range(1, chunk.frames + 1))
+
+
 def _spoiled(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]) -> None:
     """Spoil a chunk's file after it was written and before it is read back."""
     read_back = chunk_module._read_back
