@@ -59,9 +59,9 @@ class RayLanes:
         self.interactive_slots = 0
         self.nodes = 0
         self._config = config
-        self._able: frozenset[str] = frozenset()  # nodes with CPUs
+        self._able: frozenset[str] = frozenset()  # nodes with CPUs that may have units
+        self._unknown: frozenset[str] = frozenset()  # nodes with CPUs that are yet to be looked at
         self._sound: set[str] = set()  # nodes that were looked at, and are what they are said to be
-        self._failing: set[str] = set()  # nodes that couldn't be looked at
         self._runners: dict[str, ActorHandle[Any]] = {}
         self._starting: dict[str, ActorHandle[Any]] = {}  # they get no units until they are ready
         self._leaving: dict[str, ActorHandle[Any]] = {}  # they get no more units, and end when theirs have
@@ -88,14 +88,15 @@ class RayLanes:
         """Look which nodes there are."""
         nodes = await asyncio.to_thread(living_nodes)  # while Ray's head is away, its answer takes long
         usable = [node for node in nodes if not node.draining] or nodes
-        with_cpus = [node for node in usable if node.cpus >= 1]
+        here = ray.get_runtime_context().get_node_id()
         self._sound.intersection_update(node.id for node in nodes)
-        self._failing.intersection_update(node.id for node in nodes)
-        able = [node for node in with_cpus if node.id not in self._failing]
+        self._sound.add(here)
+        with_cpus = [node for node in usable if node.cpus >= 1]
+        able = [node for node in with_cpus if node.id in self._sound]
         self._able = frozenset(node.id for node in able)
+        self._unknown = frozenset(node.id for node in with_cpus) - self._able
         self.cpus, self.largest_cpus = _sum_and_most([node.cpus for node in able])
         self.memory_bytes, self.largest_memory_bytes = _sum_and_most([node.memory_bytes for node in able])
-        here = ray.get_runtime_context().get_node_id()
         resting = time.monotonic() - self._wanted_at > self._config.settings.node_rest_s
         working = {here} if resting else {node.id for node in with_cpus or usable}
         if not working & self._runners.keys():
@@ -113,7 +114,6 @@ class RayLanes:
                 self._leaving.pop(node.id, None)
                 runner = self._start_runner(node.id)
                 if node.id == here:
-                    self._sound.add(here)
                     self._runners[here] = runner
                 else:
                     self._starting[node.id] = runner
@@ -159,13 +159,11 @@ class RayLanes:
                 await asyncio.to_thread(drain, node.id, "; ".join(wrong))
                 return
             self._sound.add(node.id)
-            self._failing.discard(node.id)
             if self._starting.pop(node.id, None) is not None:
                 self._runners[node.id] = runner
                 runner.warm.remote()
         except ray.exceptions.RayError as error:
             _log.warning("node %s can't be looked at: %s", node.id[:12], type(error).__name__)
-            self._failing.add(node.id)
             self._starting.pop(node.id, None)
 
     async def want(self, cpus: int) -> None:
@@ -199,9 +197,8 @@ class RayLanes:
     def _places(self, claimed_cpus: int) -> dict[str, str]:
         """Where a heavy unit may go: to no node yet to be looked at, and if it claims no CPU to one that has some."""
         if not claimed_cpus:
-            return {"ray.io/node-id": f"in({','.join(self._able & self._sound or self._runners)})"}
-        unknown = self._able - self._sound | self._failing
-        return {"ray.io/node-id": f"!in({','.join(sorted(unknown))})"} if unknown else {}
+            return {"ray.io/node-id": f"in({','.join(self._able or self._runners)})"}
+        return {"ray.io/node-id": f"!in({','.join(sorted(self._unknown))})"} if self._unknown else {}
 
     async def result(self, ticket: _Ticket) -> UnitReport:
         """The unit's report. Raises what Ray says where the worker, the actor or the node is gone."""

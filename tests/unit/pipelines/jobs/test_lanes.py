@@ -1,24 +1,56 @@
-"""Which nodes heavy units may be placed on."""
+"""Which nodes have units."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cluster.ray_nodes import Node
 from cluster.settings import Settings
+from pipelines.jobs import lanes as lanes_module
 from pipelines.jobs.lanes import RayLanes
 from pipelines.jobs.orders import WorkerConfig
 
 
-@pytest.mark.parametrize(
-    ("able", "sound", "failing", "of_a_cpu", "of_none"),
-    [
-        ({"a", "b"}, {"a", "b"}, set(), {}, {"a", "b"}),
-        ({"a", "b"}, {"a"}, set(), {"b"}, {"a"}),  # one that has just come
-        ({"a"}, {"a"}, {"b", "c"}, {"b", "c"}, {"a"}),
-    ],
-)
-def test_no_node_has_a_unit_before_it_was_looked_at(tmp_path, able, sound, failing, of_a_cpu, of_none):
+def node(name: str, cpus: int) -> Node:
+    return Node(name, {"CPU": float(cpus), "memory": 1e9 * cpus}, {}, draining=False)
+
+
+@pytest.fixture
+def nodes() -> list[Node]:
+    """Those that are alive."""
+    return []
+
+
+@pytest.fixture
+def lanes(tmp_path, monkeypatch, nodes) -> Any:
+    """On the node ``head``; the others are looked at when a test says so."""
     lanes = RayLanes(WorkerConfig(Settings(home=tmp_path), "redis://jobs", "redis://cache"))
-    lanes._able, lanes._sound, lanes._failing = frozenset(able), sound, failing
-    kept_from = lanes._places(1).get("ray.io/node-id", "!in()").removeprefix("!in(").removesuffix(")")
-    assert {each for each in kept_from.split(",") if each} == set(of_a_cpu)
-    (places,) = lanes._places(0).values()
-    assert set(places.removeprefix("in(").removesuffix(")").split(",")) == of_none
+    here = SimpleNamespace(get_node_id=lambda: "head")
+    monkeypatch.setattr(lanes_module.ray, "get_runtime_context", lambda: here)
+    monkeypatch.setattr(lanes_module, "living_nodes", lambda: list(nodes))
+    monkeypatch.setattr(lanes, "_start_runner", lambda _: object())
+    monkeypatch.setattr(lanes, "_spawn", lambda check: check.close())
+    return lanes
+
+
+def test_a_node_counts_and_has_units_once_it_was_looked_at(lanes, nodes):
+    nodes += [node("head", 0), node("a", 2)]
+    asyncio.run(lanes.refresh())
+    assert lanes.cpus == 0
+    lanes._sound.add("a")
+    nodes.append(node("b", 4))
+    asyncio.run(lanes.refresh())
+    assert (lanes.cpus, lanes.largest_cpus) == (2, 2)
+    assert lanes._places(1) == {"ray.io/node-id": "!in(b)"}
+    assert lanes._places(0) == {"ray.io/node-id": "in(a)"}
+    lanes._sound.add("b")
+    asyncio.run(lanes.refresh())
+    assert (lanes.cpus, lanes._places(1)) == (6, {})
+
+
+def test_the_node_of_the_dispatcher_has_units_at_once(lanes, nodes):
+    nodes.append(node("head", 2))
+    asyncio.run(lanes.refresh())
+    assert (lanes.cpus, lanes._places(1)) == (2, {})
