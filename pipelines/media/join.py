@@ -66,7 +66,7 @@ def join(
     sounds: Sequence[EncodedSound],
     on_progress: OnProgress,
 ) -> TranscodeResult:
-    """Write ``target`` from pieces and source. What is copied is decoded only if damage is to end the work.
+    """Write ``target`` from pieces and source. Copied sound is decoded, and all that is copied if damage is to end it.
 
     Raises:
         OutputInvalidError: the pieces don't make one film, one has changed, or the file isn't what was written.
@@ -90,10 +90,17 @@ def join(
         joining.run(meter, name_of(source))
     joined_s = time.monotonic() - started_s
     expected = Expected(streams=tuple(joining.expected()))
-    verify_packets(target, expected, on_progress, 1 - _VERIFY_SHARE, _VERIFY_SHARE, plan.damage)
+    taken_over = verify_packets(target, expected, on_progress, 1 - _VERIFY_SHARE, _VERIFY_SHARE, plan.damage)
     meter.finish(plan.duration_s or 0.0, 0)
     verified_s = time.monotonic() - started_s - joined_s
-    return _result(target, plan, chunks, sounds, joining, expected, joined_s, verified_s)
+    result = _result(target, plan, chunks, sounds, joining, expected, joined_s, verified_s)
+    return result.model_copy(
+        update={
+            "decode_errors": result.decode_errors + taken_over.errors,
+            "damaged_at_s": first_times(result.damaged_at_s, taken_over.damaged_at_s),
+            "warnings": (*result.warnings, *taken_over.warnings),
+        }
+    )
 
 
 class _Joining:

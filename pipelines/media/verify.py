@@ -40,6 +40,15 @@ class Verification(BaseModel, frozen=True, extra="forbid"):
     elapsed_s: float
 
 
+@dataclass(frozen=True)
+class TakenOver:
+    """Damage of the source that is in what was copied of it, as far as that was decoded."""
+
+    errors: int
+    damaged_at_s: tuple[float, ...]
+    warnings: tuple[str, ...]
+
+
 @dataclass
 class _Seen:
     """What was found in one stream so far; ``damage`` of one that was copied and is decoded."""
@@ -108,19 +117,28 @@ def verify_packets(
     base: float,
     share: float,
     damage: DamagePolicy,
-) -> None:
-    """Read ``target`` whole and check counts, order and ends; decode what was copied if ``damage`` is to fail.
+) -> TakenOver:
+    """Read ``target`` whole and check counts, order and ends; decode sound that was copied, which takes little.
+
+    Other streams that were copied are decoded if ``damage`` is to fail.
 
     Raises:
         OutputInvalidError: it isn't what was written.
         SourceUnreadableError: what was copied is damaged, and ``damage`` is to fail then.
     """
     meter = ProgressMeter(on_progress, max((stream.end_s for stream in expected.streams), default=None), base, share)
-    decoded = [stream for stream in expected.streams if stream.copied and damage == "fail"]
+    copied = [stream for stream in expected.streams if stream.copied]
+    decoded = [stream for stream in copied if damage == "fail" or stream.kind == "audio"]
     with _opened(target) as container:
         seen = _read_all(container, expected, meter, damage, decoded)
     for stream in expected.streams:
         _check_packets(target.name, stream, seen[stream.index])
+    found = [each.damage for each in seen.values() if each.damage is not None]
+    return TakenOver(
+        errors=sum(each.errors for each in found),
+        damaged_at_s=first_times(*(each.times_s for each in found)),
+        warnings=tuple(told for stream in decoded if (told := _taken_over(stream, seen[stream.index])) is not None),
+    )
 
 
 @contextmanager
@@ -211,8 +229,13 @@ def _check(name: str, stream: ExpectedStream, seen: _Seen) -> str | None:
         if stream.packets and not seen.frames:
             raise _invalid(name, stream, "nothing in it decodes")
         return None
-    errors = seen.damage.errors
-    if not errors:
+    return _taken_over(stream, seen)
+
+
+def _taken_over(stream: ExpectedStream, seen: _Seen) -> str | None:
+    """A warning for faults that a copy took over from the source."""
+    errors = seen.damage.errors if seen.damage is not None else 0
+    if seen.damage is None or not errors:
         return None
     told = "1 error" if errors == 1 else f"{errors} errors"
     return f"The copied {stream.kind} has {told}, as in the source{first_of(errors, seen.damage.times_s)}."

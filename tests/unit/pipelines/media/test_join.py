@@ -451,6 +451,18 @@ def test_damage_of_copied_sound_ends_the_work_if_it_is_to(tmp_path: Path, cut_up
         pieces.join()
 
 
+def test_damage_of_copied_sound_is_told_however_the_film_is_made(tmp_path: Path, cut_up: CutUp) -> None:
+    film = factory.film(tmp_path / "film.mkv", options=_X264)
+    whole = factory.write_sound(tmp_path / "whole.mkv", [(0, factory.clicks(1.6, (1,)))], codec="aac")
+    hole = factory.with_noise(whole, tmp_path / "hole.mkv", [47])
+    pieces = cut_up(factory.with_sound(film, hole, tmp_path / "both.mkv"), **LOSSLESS)
+    assert [stream.action for stream in pieces.plan.kept] == ["encode", "copy"]
+    for _, result in (pieces.join(), pieces.serial()):
+        assert any("The copied audio has 1 error, as in the source" in each for each in result.warnings)
+        assert result.decode_errors == 1
+        assert result.damaged_at_s[0] == pytest.approx(1, abs=0.1)
+
+
 def test_copied_sound_survives_a_stream_that_turns_up_on_the_way(tmp_path: Path, cut_up: CutUp) -> None:
     film = factory.film(tmp_path / "film.mkv", frames=100, options=_X264)
     sound = factory.write_sound(tmp_path / "sound.mkv", [(0, factory.clicks(4, (1, 2)))], codec="aac")
