@@ -150,7 +150,9 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
     start: Seconds | None = Field(default=None, ge=0, description="Begin here: seconds or hh:mm:ss.")
     end: Seconds | None = Field(default=None, gt=0, description="End here: seconds or hh:mm:ss.")
     damage: DamagePolicy = Field(
-        default="conceal", description="What becomes of a source that is damaged: conceal it with a warning, or fail."
+        default="conceal",
+        description="What becomes of a source that is damaged: conceal it with a warning, or fail. One that by its own "
+        "header lacks its end fails in any case.",
     )
     chunk_s: Seconds | None = Field(
         default=None,
