@@ -18,7 +18,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
@@ -26,6 +25,7 @@ import psutil
 from prometheus_client import Counter, Gauge
 from pydantic import BaseModel, ValidationError
 
+from cluster.child_start import spawn, stay_in_our_session
 from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from cluster.metrics import REGISTRY
@@ -41,16 +41,6 @@ MAX_EACH = 64  # sources that travel in one message
 _LENGTH = struct.Struct(">I")
 _CALLS_PER_CHILD = 200  # bounds what a leak in a codec can add up to
 _START_LIMIT_S = 60.0
-_ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "MALLOC_ARENA_MAX": "4",
-    # What an encoder gave back is there for the next: 1.5 % of its time went by with the kernel clearing new pages. A
-    # child that has waited for a while gives it back itself.
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # the most that every glibc takes
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-    "OPENBLAS_NUM_THREADS": "1",  # NumPy's: nothing here multiplies matrices, and each thread spins when it starts
-}
 _ENDS = Counter(
     "mediaray_child_ends",
     "Media processes that crashed or were killed in a call or while idle, were stopped for a cancel or a pause, or ran "
@@ -68,14 +58,6 @@ Gauge("mediaray_children_memory_bytes", "What they hold of the memory.", registr
     lambda: sum(child.memory_bytes for child in list(_alive))
 )
 _log = logging.getLogger("mediaray.child")
-
-# Whether children have sessions of their own: where the kernel schedules by sessions, and one can be made nice.
-_own_sessions = threading.Event()
-if os.access("/proc/self/autogroup", os.W_OK):
-    _own_sessions.set()
-# The kernel ends a child when the *thread* that started it ends, so one thread that lives as long as the process
-# starts them all.
-_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-spawner")
 
 
 @dataclass(frozen=True)
@@ -253,21 +235,8 @@ class MediaChild:
             *("--nice", str(self._spec.nice), "--memory", str(self._spec.memory_bytes)),
             *(f"--ahead={module}" for module in self._spec.ahead),
         ]
-        own_session = _own_sessions.is_set()
         try:
-            self._process = _spawner.submit(
-                subprocess.Popen,
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                pass_fds=(theirs.fileno(), read_end),
-                # A group of its own in any case, to be killed as one.
-                start_new_session=own_session,
-                process_group=None if own_session else 0,
-                cwd="/",
-                env=_ENVIRONMENT,
-            ).result()
+            self._process = spawn(command, (theirs.fileno(), read_end), self._stderr)
         finally:
             theirs.close()
             os.close(read_end)
@@ -278,10 +247,8 @@ class MediaChild:
         except (OSError, EOFError, ValueError, ChildLimitError) as error:
             raise self._died(error) from error
         self.confinement = ready["ready"]["confinement"]
-        if own_session and not ready["ready"]["yields"]:  # it would be weighed as much as all of this process's session
-            if _own_sessions.is_set():
-                _own_sessions.clear()
-                _log.warning("this system lets no session be made nice: media processes stay in this one's")
+        if not ready["ready"]["yields"]:
+            stay_in_our_session()
             self._end()
             self._start()
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from pydantic import BaseModel
 
-from cluster import child as host_module
+from cluster import child_start
 from cluster.child import ChildSpec, MediaChild
 from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
@@ -318,15 +318,13 @@ def test_a_child_ended_on_purpose_takes_no_more_calls(child, clip):
 
 
 def test_a_kill_while_the_child_is_being_started_is_not_lost(child, clip, monkeypatch):
-    from cluster import child as host
-
     class Spawner:
         def submit(self, *arguments: Any, **named: Any) -> Any:
             child.kill()
             return spawner.submit(*arguments, **named)
 
-    spawner = host._spawner
-    monkeypatch.setattr(host, "_spawner", Spawner())
+    spawner = child_start._spawner
+    monkeypatch.setattr(child_start, "_spawner", Spawner())
     with pytest.raises(ChildKilledError):
         call(child, clip)
     assert child.pid is None
@@ -452,11 +450,11 @@ def test_where_no_session_can_be_made_nice_children_stay_in_ours(monkeypatch, ca
 
     def refused(child: MediaChild, deadline: float) -> dict[str, Any]:
         body = receive(child, deadline)
-        if "ready" in body:
+        if "ready" in body and os.getsid(child.pid) == child.pid:
             body["ready"]["yields"] = False
         return body
 
-    monkeypatch.setattr(host_module, "_own_sessions", own)
+    monkeypatch.setattr(child_start, "_own_sessions", own)
     monkeypatch.setattr(MediaChild, "_receive", refused)
     first, second = MediaChild(SPEC), MediaChild(SPEC)
     try:
