@@ -20,9 +20,7 @@ Note = TypeVar("Note", bound=BaseModel)
 
 
 def chosen(bench: Workbench, collection: Collection, where: str | None, of: str = "identity") -> pa.Array | None:
-    """Of the files that met a condition when this was first asked, their contents, or another column ``of`` them.
-
-    None where there is no condition.
+    """Of the files that met a condition when the job began, the contents, or the ``uri``. None: there is no condition.
 
     Asked anew, the condition might leave out what the job itself has changed: ``image_thumbnails_state IS NULL``.
 
@@ -31,8 +29,8 @@ def chosen(bench: Workbench, collection: Collection, where: str | None, of: str 
     """
     if where is None:
         return None
-    note = bench.scratch.parent / f"chosen-{of}.parquet"
-    return once(note, lambda: pa.table({of: selected(collection, where, of)}))[of].combine_chunks()
+    rows = once(bench.scratch.parent / "chosen-files.parquet", lambda: selected(collection, where))
+    return rows[of].combine_chunks()
 
 
 class Began(BaseModel):

@@ -196,11 +196,15 @@ def task_prefixes(collection: Collection) -> dict[str, Task]:
     return named
 
 
-def selected(collection: Collection, where: str, of: str = "identity", *, waited_for: bool = False) -> pa.Array:
-    """A column ``of`` the files that meet a condition, for a job, or a caller who waits. Raises InvalidError."""
-    query = Query(where, columns=of)
+def selected(collection: Collection, where: str, *, waited_for: bool = False) -> pa.Table:
+    """``uri`` and ``identity`` of the files that meet a condition, for a job, or a caller who waits.
+
+    Raises:
+        InvalidError: it can't be answered.
+    """
+    query = Query(where, columns="uri, identity")
     with CollectionView(collection, query.text) as view:
-        return view.told(query.sql(), waited_for=waited_for)[of].combine_chunks()
+        return view.told(query.sql(), waited_for=waited_for)
 
 
 def _may_need(asked: str, prefix: str, task: Task) -> bool:

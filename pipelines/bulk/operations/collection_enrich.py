@@ -82,10 +82,7 @@ def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichR
     began = time.monotonic()
     tasks, params = _tasks(bench), bench.params
     among = chosen(bench, collection, params.where)
-    reads = _SIDECARS in params.what
-    # Now, while nothing has changed.
-    beside = chosen(bench, collection, params.where, sidecar_task(params.prefer).of) if reads else None
-    parts = len(tasks) + reads
+    parts = len(tasks) + (_SIDECARS in params.what)
     processed = [
         process(
             bench.part(number, parts),
@@ -100,8 +97,9 @@ def _enrich(bench: Workbench, collection: Collection, runner: Runner) -> EnrichR
         for number, task in enumerate(tasks)
     ]
     sidecars = None
-    if reads:
+    if _SIDECARS in params.what:
         part = bench.part(parts - 1, parts)
+        beside = chosen(bench, collection, params.where, sidecar_task(params.prefer).of)
         sidecars = read_sidecars(part, collection, params.prefer, fresh=params.fresh, among=beside, runner=runner)
     return EnrichResult(
         collection=collection.name,

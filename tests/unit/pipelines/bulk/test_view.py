@@ -177,8 +177,10 @@ def test_a_value_of_another_type_is_told(tmp_path):
         asked(shelf(tmp_path), "height < 'tall'")
 
 
-def test_the_selection_is_of_contents(tmp_path):
-    assert selected(shelf(tmp_path), "kind = 'audio'").to_pylist() == ["identity of e.flac"]
+def test_the_selection_is_of_contents_and_files(tmp_path):
+    (found,) = selected(shelf(tmp_path), "kind = 'audio'").to_pylist()
+    assert found["identity"] == "identity of e.flac"
+    assert found["uri"].endswith("e.flac")
 
 
 def test_an_empty_collection_has_columns_and_no_rows(tmp_path):
