@@ -50,7 +50,7 @@ from pipelines.media.results import (
 )
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.tracks import Clock, Track
-from pipelines.media.verify import verify_packets
+from pipelines.media.verify import TakenOver, verify_packets
 from pipelines.media.video_plan import nominal_rate
 
 _VERIFY_SHARE = 0.3
@@ -93,14 +93,7 @@ def join(
     taken_over = verify_packets(target, expected, on_progress, 1 - _VERIFY_SHARE, _VERIFY_SHARE, plan.damage)
     meter.finish(plan.duration_s or 0.0, 0)
     verified_s = time.monotonic() - started_s - joined_s
-    result = _result(target, plan, chunks, sounds, joining, expected, joined_s, verified_s)
-    return result.model_copy(
-        update={
-            "decode_errors": result.decode_errors + taken_over.errors,
-            "damaged_at_s": first_times(result.damaged_at_s, taken_over.damaged_at_s),
-            "warnings": (*result.warnings, *taken_over.warnings),
-        }
-    )
+    return _result(target, plan, chunks, sounds, joining, taken_over, expected, joined_s, verified_s)
 
 
 class _Joining:
@@ -244,6 +237,7 @@ def _result(
     chunks: Sequence[EncodedChunk],
     sounds: Sequence[EncodedSound],
     joining: _Joining,
+    taken_over: TakenOver,
     expected: Expected,
     joined_s: float,
     verified_s: float,
@@ -263,6 +257,7 @@ def _result(
     damaged_at_s = first_times(*(result.damaged_at_s for result in results), joining.damaged_at_s)
     if errors:
         warnings.append(concealed(errors, damaged_at_s))
+    warnings += taken_over.warnings
     return TranscodeResult(
         method="chunk",
         reason=plan.reason,
@@ -281,8 +276,8 @@ def _result(
         missing_frames=missing,
         warnings=tuple(warnings),
         loudness=tuple(sound.result.loudness for sound in in_order if sound.result.loudness is not None),
-        decode_errors=errors,
-        damaged_at_s=damaged_at_s,
+        decode_errors=errors + taken_over.errors,
+        damaged_at_s=first_times(damaged_at_s, taken_over.damaged_at_s),
         transcode_s=joined_s + sum(result.transcode_s for result in results),
         verify_s=verified_s + sum(result.verify_s for result in results),
         unit_s=tuple(round(result.transcode_s + result.verify_s, 3) for result in results),

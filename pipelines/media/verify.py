@@ -234,9 +234,9 @@ def _check(name: str, stream: ExpectedStream, seen: _Seen) -> str | None:
 
 def _taken_over(stream: ExpectedStream, seen: _Seen) -> str | None:
     """A warning for faults that a copy took over from the source."""
-    errors = seen.damage.errors if seen.damage is not None else 0
-    if seen.damage is None or not errors:
+    if seen.damage is None or not seen.damage.errors:
         return None
+    errors = seen.damage.errors
     told = "1 error" if errors == 1 else f"{errors} errors"
     return f"The copied {stream.kind} has {told}, as in the source{first_of(errors, seen.damage.times_s)}."
 

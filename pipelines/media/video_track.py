@@ -100,7 +100,7 @@ class VideoTrack:
             self._accept(frame)
 
     def finish(self, on_packet: Callable[[], None] = lambda: None) -> None:
-        """Drain decoder, filters and encoder, which may hold back most of a chunk; ``on_packet`` is called for each."""
+        """Drain decoder, filters and encoder, which may hold back most of a chunk; ``on_packet`` after each packet."""
         if not self.done:
             self.take(flush_packet(self._time_base))
         with write_errors():
