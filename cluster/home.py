@@ -127,7 +127,7 @@ class Home:
         return self.path / "restoring"
 
     def token(self) -> str:
-        """The local user's token, made on first use (mode 0600). Raises StartupError: what is there is none."""
+        """The local user's token, made on first use (mode 0600). Raises StartupError: it could be guessed."""
         return secret_in(self.token_file)
 
     def picture_keys(self) -> list[str]:

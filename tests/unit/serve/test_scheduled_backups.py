@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import time
@@ -8,8 +9,10 @@ import pytest
 
 from cluster.home import Home
 from cluster.settings import Settings
+from pipelines.jobs.catalogue import Catalogue
+from pipelines.jobs.orders import WorkerConfig
 from serve.backup import name_for
-from serve.scheduled_backups import _failure, _note, backup_health, due_in_s, forget_old, is_backup_old
+from serve.scheduled_backups import _failure, _note, backup_health, due_in_s, forget_old, is_backup_old, run
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HOUR_S = 3600.0
@@ -108,6 +111,21 @@ def test_the_last_backup_is_old_after_two_intervals_whatever_the_last_attempt_ca
     _note(settings, folder, "No space left.")
     assert not is_backup_old(settings, NOW)
     assert is_backup_old(settings, NOW + timedelta(hours=60))
+
+
+def test_backups_that_are_there_already_are_noted_before_the_next_is_due(settings, folder, monkeypatch):
+    """As in a home that was restored: by its own note there would be none until then."""
+    made(folder, 1)
+
+    async def stop(_: float) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("serve.scheduled_backups.asyncio.sleep", stop)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run(WorkerConfig(settings, "redis://jobs", "redis://cache"), Catalogue({}, {})))
+    health = backup_health(settings, NOW)
+    assert health is not None
+    assert health.last is not None
 
 
 def test_where_the_clock_makes_no_backups_none_is_old(settings):
