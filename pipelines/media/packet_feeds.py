@@ -6,7 +6,6 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from av.container import InputContainer
@@ -40,24 +39,25 @@ def picture_feed(chunks: Sequence[EncodedChunk], number: int, time_base: Fractio
         mine = chunk.result
         behind = known(mine.last_pts) + known(mine.last_duration)
         end = behind if last else known(chunks[place + 1].result.first_pts)
-        # Read twice: a long chunk needn't fit into memory.
-        times = sorted(packet.pts or 0 for packet in _read(chunk.path, time_base))
-        follows = dict(pairwise([*times, end]))
-        shown += times
-        for turn, packet in enumerate(_read(chunk.path, time_base)):
-            packet.dts = shown[turn]
-            packet.duration = follows[packet.pts or 0] - (packet.pts or 0)
-            yield packet.dts * time_base, number, packet
+        # Read twice, since a long chunk needn't fit into memory; opened once, since libav decodes a picture for that.
+        with open_input(chunk.path) as container:
+            times = sorted(packet.pts or 0 for packet in _read(container, time_base))
+            follows = dict(pairwise([*times, end]))
+            shown += times
+            container.seek(0, unsupported_byte_offset=True)  # by time, NUT finds nothing where there is one keyframe
+            for turn, packet in enumerate(_read(container, time_base)):
+                packet.dts = shown[turn]
+                packet.duration = follows[packet.pts or 0] - (packet.pts or 0)
+                yield packet.dts * time_base, number, packet
         shown = shown[len(times) :]
 
 
-def _read(path: Path, time_base: Fraction) -> "Iterator[Packet[Any]]":
-    with open_input(path) as container:
-        for packet in container.demux(container.streams.video[0]):
-            if packet.size and packet.pts is not None:
-                packet.pts = rescaled(packet.pts, packet.time_base, time_base)
-                packet.time_base = time_base
-                yield packet
+def _read(container: InputContainer, time_base: Fraction) -> "Iterator[Packet[Any]]":
+    for packet in container.demux(container.streams.video[0]):
+        if packet.size and packet.pts is not None:
+            packet.pts = rescaled(packet.pts, packet.time_base, time_base)
+            packet.time_base = time_base
+            yield packet
 
 
 def sound_feed(container: InputContainer, number: int, result: SoundResult) -> Iterator[TimedPacket]:
