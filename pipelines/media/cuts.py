@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -21,6 +22,7 @@ _GOOD_CHUNK_S = 3.0  # slow presets look ahead by sixty frames: where there are 
 _MOST_COST_S = 45.0  # but for this: what is killed is lost, and a pause waits for it or loses it
 _LONG = 112  # chunks, seven for each of 16 slots: from here on slots are full whatever their number
 MOST_CHUNKS = 4000  # each is a unit to plan, store and start
+_BY_SIZE = 0.15  # what the source took many bits for takes longer to encode, but far from as much: see decision 0015
 _NEAR = Fraction(2, 5)  # of a chunk: so far a cut moves to meet a keyframe of the source; none is decoded twice there
 
 
@@ -45,6 +47,7 @@ def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...
         return ()
     leading = index.leading(times)
     borders = _borders(index, times, _count(index, times, rules), leading)
+    costs_s = _costs_s(index, times, borders, rules)
     chunks = []
     for number, (begin, end) in enumerate(pairwise(borders)):
         last = end == len(times)
@@ -57,11 +60,19 @@ def cut(index: PacketIndex, window: Window, rules: CutRules) -> tuple[Chunk, ...
                 next_pts=None if last else int(times[end]),
                 key_pts=index.keyframe_before(seen_from) if begin or window.begin_pts is not None else None,
                 frames=end - begin,
-                cost_s=round(rules.cost_s * (end - begin) / len(times), 3),
+                cost_s=costs_s[number],
                 leading=0 if begin else leading,
             )
         )
     return tuple(chunks)
+
+
+def _costs_s(index: PacketIndex, times: Ticks, borders: Sequence[int], rules: CutRules) -> list[float]:
+    """By the number of frames, and a little by the size of the source's packets; all together cost ``rules.cost_s``."""
+    pairs = list(pairwise(borders))
+    weights = [(end - begin) * max(1.0, index.usual_size(times[begin:end])) ** _BY_SIZE for begin, end in pairs]
+    each_s = rules.cost_s / sum(weights)
+    return [round(weight * each_s, 3) for weight in weights]
 
 
 def _count(index: PacketIndex, times: Ticks, rules: CutRules) -> int:

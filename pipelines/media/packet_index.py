@@ -41,6 +41,11 @@ class PacketIndex:
         return _rising(self.table)
 
     @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Of the packets of ``times``, in bytes, in that order."""
+        return np.array(self.table.sizes, np.int64)[_in_order(self.table)]
+
+    @cached_property
     def key_places(self) -> NDArray[np.intp]:
         """The places of the keyframes that have a time."""
         return np.flatnonzero(np.array(self.table.keys, bool) & (self.shown != UNDATED))
@@ -55,6 +60,11 @@ class PacketIndex:
         begin = 0 if window.begin_pts is None else np.searchsorted(self.times, window.begin_pts)
         end = len(self.times) if window.end_pts is None else np.searchsorted(self.times, window.end_pts)
         return self.times[begin:end]
+
+    def usual_size(self, times: Ticks) -> float:
+        """The median of the packets of ``times``, which follow each other, in bytes: keyframes don't weigh in it."""
+        begin = int(np.searchsorted(self.times, times[0]))
+        return float(np.median(self.sizes[begin : begin + len(times)]))
 
     def keyframe_before(self, pts: int) -> int:
         """When the last keyframe is shown of those shown at ``pts`` or before; else when the first packet is."""
@@ -112,8 +122,14 @@ def read_index(source: Source, stream_index: int, end_s: float | None = None) ->
 
 
 def _rising(table: PacketTable) -> Ticks:
+    return table.times[_in_order(table)]
+
+
+def _in_order(table: PacketTable) -> NDArray[np.intp]:
+    """The places of the packets whose frames are shown, in order of showing."""
     times = table.times
-    return np.sort(times[(times != UNDATED) & ~np.array(table.hidden, bool)])
+    shown = np.flatnonzero((times != UNDATED) & ~np.array(table.hidden, bool))
+    return shown[np.argsort(times[shown], kind="stable")]
 
 
 def _doubt(table: PacketTable, *, reordered: bool) -> str | None:

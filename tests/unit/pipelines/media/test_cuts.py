@@ -15,13 +15,18 @@ from pipelines.media.tracks import Window
 _EVERYTHING = Window()
 
 
-def index_of(times: Sequence[int], keys: Sequence[int] = (0,), time_base: Fraction = Fraction(1, 25)) -> PacketIndex:
+def index_of(
+    times: Sequence[int],
+    keys: Sequence[int] = (0,),
+    time_base: Fraction = Fraction(1, 25),
+    sizes: Sequence[int] | None = None,
+) -> PacketIndex:
     """``keys`` are the numbers of the frames that are keyframes."""
     table = PacketTable()
     table.shown.extend(times)
     table.decoded.extend(range(len(times)))
     table.durations.extend([1] * len(times))
-    table.sizes.extend([100] * len(times))
+    table.sizes.extend(sizes or [100] * len(times))
     table.keys.extend(number in keys for number in range(len(times)))
     table.hidden.extend([0] * len(times))
     return PacketIndex(table, time_base)
@@ -176,6 +181,20 @@ def test_chunks_cost_by_their_frames_and_all_costs_add_up() -> None:
     chunks = cut(index_of(range(100)), _EVERYTHING, rules(cost_s=10, chunk_s=1))
     assert sum(chunk.cost_s for chunk in chunks) == pytest.approx(10, abs=0.01)
     assert [chunk.cost_s for chunk in chunks] == [chunk.frames / 10 for chunk in chunks]
+
+
+def test_a_chunk_of_larger_packets_costs_a_little_more_and_its_keyframe_does_not_count() -> None:
+    sizes = [100_000, *[100] * 9, *[200] * 10]
+    chunks = cut(index_of(range(20), sizes=sizes), _EVERYTHING, rules(cost_s=10, chunk_s=0.4))
+    quiet, busy = (chunk.cost_s for chunk in chunks)
+    assert quiet + busy == pytest.approx(10, abs=0.01)
+    assert busy / quiet == pytest.approx(2**0.15, rel=0.001)
+
+
+def test_sizes_are_those_of_the_frames_that_are_shown_there() -> None:
+    order = [0, 4, 2, 1, 3, 8, 6, 5, 7, 9]
+    index = index_of(order, sizes=[10 * number for number in order])
+    assert index.sizes.tolist() == [10 * number for number in range(10)]
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)])
