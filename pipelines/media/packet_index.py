@@ -1,7 +1,7 @@
 """The index of a picture stream, read from its packets without decoding one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from pipelines.media.demuxing import UNDATED, PacketTable, Ticks, packets_of, to_end
 from pipelines.media.source import Source, name_of, open_input
-from pipelines.media.ticks import end_s_of
 from pipelines.media.timing import start_of
 from pipelines.media.tracks import Window
+from pipelines.media.truncation import SourceEnd
 
 
 @dataclass(frozen=True)
 class PacketIndex:
     """The packets of a stream.
 
-    ``doubtful``: why the times can't be relied on. ``end_s``: when the last packet of any stream ends.
+    ``doubtful``: why the times can't be relied on. ``end``: of what was read, whichever stream it is of.
     """
 
     table: PacketTable
     time_base: Fraction
     doubtful: str | None = None
-    end_s: float = 0.0
+    end: SourceEnd = field(default_factory=SourceEnd)
 
     @cached_property
     def shown(self) -> Ticks:
@@ -109,16 +109,16 @@ def read_index(source: Source, stream_index: int, end_s: float | None = None) ->
         SourceUnreadableError: it can't be read to its end, or not as far.
     """
     table = PacketTable()
-    last_s = 0.0
+    read = SourceEnd()
     with open_input(source) as container:
         stream = container.streams[stream_index]
         end = None if end_s is None else start_of(container) + Fraction(end_s)
         for packet in to_end(packets_of(container), name_of(source), end, {stream_index}):
-            last_s = max(last_s, end_s_of(packet))
+            read.read(packet)
             if packet.stream_index == stream_index and packet.size:
                 table.note(packet)
         reordered = isinstance(stream, VideoStream) and bool(stream.codec_context.has_b_frames)
-        return PacketIndex(table, stream.time_base or Fraction(1, 1000), _doubt(table, reordered=reordered), last_s)
+        return PacketIndex(table, stream.time_base or Fraction(1, 1000), _doubt(table, reordered=reordered), read)
 
 
 def _rising(table: PacketTable) -> Ticks:

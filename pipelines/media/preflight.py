@@ -23,7 +23,7 @@ from pipelines.media.probing.fields import look
 from pipelines.media.probing.probe import probe
 from pipelines.media.probing.probe_result import Scan
 from pipelines.media.profiles import Deinterlace, TranscodeSettings
-from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.source import Source, open_input
 from pipelines.media.streams import no_frame, plan_streams
 from pipelines.media.tracks import Window
 from pipelines.media.truncation import check_end, check_index
@@ -61,7 +61,7 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
         if settings.deinterlace == "telecine":
             raise ParamsError("Its pictures don't come at one rate: telecine can't be undone. Set deinterlace to on.")
         return preflight(source, settings.model_copy(update={"deinterlace": "on"}), cutting)
-    check_end(plan, index.end_s, name_of(source))
+    check_end(source, plan, index.end)
     if plan.estimated_seconds is None:  # the header tells no duration
         frames = len(index.table)
         seconds = round(picture_cost_s(picture.video, frames), 2)

@@ -32,9 +32,8 @@ from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.stream_end import StreamEnd, early_end
 from pipelines.media.streams import no_frame
 from pipelines.media.subtitle_track import SubtitleTrack
-from pipelines.media.ticks import end_s_of
 from pipelines.media.tracks import Clock, Track
-from pipelines.media.truncation import check_end, check_index
+from pipelines.media.truncation import SourceEnd, check_end, check_index
 from pipelines.media.verify import verify_output
 from pipelines.media.video_track import VideoTrack
 
@@ -84,7 +83,7 @@ def transcode(
         with open_output(target, plan) as output:
             tracks = _add_tracks(source, container, output, plan, clock, loudness)
             ends = {index: StreamEnd(container.streams[index], clock) for index in tracks}
-            _pump(container, tracks, ends, plan, clock, name_of(source), meter)
+            _pump(source, container, tracks, ends, plan, clock, meter)
             _check_decoded(tracks, plan, name_of(source))
     result = _result(target, plan, tracks, ends, time.monotonic() - started_s)
     told = tuple(warning for each in loudness.values() for warning in each.warnings)
@@ -124,23 +123,23 @@ def _add_tracks(
 
 
 def _pump(
+    source: Source,
     container: InputContainer,
     tracks: Mapping[int, Track],
     ends: Mapping[int, StreamEnd],
     plan: TranscodePlan,
     clock: Clock,
-    name: str,
     meter: ProgressMeter,
 ) -> None:
     """Read every packet once and hand it to its track."""
     encoded = {index for index, track in tracks.items() if isinstance(track, VideoTrack | AudioTrack)}
-    wanted = _from_start(to_end(packets_of(container), name, clock.end, encoded), container, plan)
+    wanted = _from_start(to_end(packets_of(container), name_of(source), clock.end, encoded), container, plan)
     lead = _leading_track(tracks)
-    last_s = 0.0
+    read = SourceEnd()
     for packet in wanted:
         if packet.size == 0:  # libav's end marks; empty packets mean nothing in any codec here
             continue
-        last_s = max(last_s, end_s_of(packet))
+        read.read(packet)
         track = tracks.get(packet.stream_index)
         if track is None or track.done:
             if plan.trimmed and all(t.done or isinstance(t, SubtitleTrack | CopyTrack) for t in tracks.values()):
@@ -151,12 +150,12 @@ def _pump(
         if lead is not None:
             meter.update(lead.position_s, lead.frames if isinstance(lead, VideoTrack) else 0)
         else:
-            meter.update(last_s - plan.source.start_s, 0)
-    check_end(plan, last_s, name)
+            meter.update(read.shown_s - plan.source.start_s, 0)
+    check_end(source, plan, read)
     for track in tracks.values():
         track.finish()
     frames = lead.frames if isinstance(lead, VideoTrack) else 0
-    meter.finish(plan.duration_s or last_s, frames)
+    meter.finish(plan.duration_s or read.shown_s, frames)
 
 
 def _from_start(

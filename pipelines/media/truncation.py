@@ -1,20 +1,26 @@
 """Tell sources that were cut off from whole ones."""
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from av.container import InputContainer
 from av.index import IndexEntry
+from av.packet import Packet
 
+from pipelines.media.ebml import SEGMENT, element_at
 from pipelines.media.errors import SourceTruncatedError
 from pipelines.media.info import MediaInfo
 from pipelines.media.output_streams import MATROSKA, clock_of
 from pipelines.media.plan import TranscodePlan
-from pipelines.media.source import Source, name_of
+from pipelines.media.source import Source, name_of, open_file
+from pipelines.media.ticks import end_s_of
 
 # Containers whose header tells a duration that can be trusted: an end well before it means that the file was cut.
 HONEST_DURATIONS = frozenset({MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "asf", "flv"})
 _MISSING_END_S = 1.0
+_EBML_HEAD_BYTES = 4096  # EBML's header takes forty, and may be padded
 
 
 def check_index(source: Source, container: InputContainer, plan: TranscodePlan) -> None:
@@ -40,20 +46,49 @@ def _behind(entry: IndexEntry, size_bytes: int) -> bool:
     return entry.pos + entry.size > size_bytes
 
 
-def check_end(plan: TranscodePlan, end_s: float, name: str) -> None:
-    """Compare where the packets end, on the source's clock, with what the header says and what is wanted.
+@dataclass
+class SourceEnd:
+    """Until when the packets are shown that were read, in seconds on the source's clock: of picture and sound, of all.
+
+    A subtitle may be shown longer than there is a film.
+    """
+
+    played_s: float = 0.0
+    shown_s: float = 0.0
+
+    def read(self, packet: "Packet[Any]") -> None:
+        end_s = end_s_of(packet)
+        self.shown_s = max(self.shown_s, end_s)
+        if packet.stream.type in ("video", "audio"):
+            self.played_s = max(self.played_s, end_s)
+
+
+def check_end(source: Source, plan: TranscodePlan, end: SourceEnd) -> None:
+    """Compare where the packets end with what the header says and what is wanted.
 
     Raises:
         SourceTruncatedError: the file ends well before.
     """
-    if plan.end_s is not None and end_s >= plan.source.start_s + plan.end_s:
+    info = plan.source
+    cut_off = ends_early(info, end.played_s) and info.container == MATROSKA and _segment_is_cut(source, info.size_bytes)
+    end_s = end.played_s if cut_off else end.shown_s
+    if plan.end_s is not None and end_s >= info.start_s + plan.end_s:
         return
-    if ends_early(plan.source, end_s):
+    if ends_early(info, end_s):
         raise SourceTruncatedError(
-            f"{name} ends after {end_s:.1f} of {plan.source.duration_s:.1f} s; {_advice(plan, end_s)}.",
+            f"{name_of(source)} ends after {end_s:.1f} of {info.duration_s:.1f} s; {_advice(plan, end_s)}.",
             end_s=round(end_s, 3),
-            duration_s=plan.source.duration_s,
+            duration_s=info.duration_s,
         )
+
+
+def _segment_is_cut(source: Source, size_bytes: int) -> bool:
+    """Whether Matroska's segment, which holds the film, is larger than the file."""
+    with open_file(source) as file:
+        head = file.read(_EBML_HEAD_BYTES) or b""
+    ebml = element_at(head, 0, 0)
+    segment = None if ebml is None or ebml.end is None else element_at(head, ebml.end, 0)
+    return segment is not None and segment.name == SEGMENT and segment.end is not None and segment.end > size_bytes
 
 
 def _advice(plan: TranscodePlan, end_s: float) -> str:

@@ -6,12 +6,12 @@ begins that can't be in it.
 """
 
 import zlib
-from dataclasses import dataclass
 
+from pipelines.media.ebml import HEAD_BYTES, SEGMENT, Element, element_at
 from pipelines.media.validation.containers.file_bytes import FileBytes
 from pipelines.media.validation.finding_log import FindingLog
 
-_SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
+_CLUSTER = 0x1F43B675
 _SEEK_HEAD, _CUES, _INFO, _TRACKS = 0x114D9B74, 0x1C53BB6B, 0x1549A966, 0x1654AE6B
 _VOID, _CRC = 0xEC, 0xBF
 _TOP = {
@@ -31,35 +31,7 @@ _IN_CLUSTER = frozenset({_TIMESTAMP, _POSITION, _PREVIOUS_SIZE, _SIMPLE_BLOCK, _
 _CUE_POINT, _CUE_POSITIONS, _CUE_CLUSTER = 0xBB, 0xB7, 0xF1
 _SEEK, _SEEK_ID, _SEEK_POSITION = 0x4DBB, 0x53AB, 0x53AC
 _MOST_BYTES = 64 << 20  # of an element that is read whole
-_HEAD_BYTES, _MOST_NUMBER_BYTES = 12, 8
-
-
-@dataclass(frozen=True)
-class _Element:
-    """``end`` is ``None`` where its size is unknown."""
-
-    name: int
-    begin: int
-    data: int
-    end: int | None
-
-
-def _element(content: bytes, place: int, base: int) -> _Element | None:
-    """The element whose head begins at ``place`` of ``content``, which lies at ``base`` of the file."""
-    if place >= len(content):
-        return None
-    length = 9 - content[place].bit_length()
-    size_at = place + length
-    if length > 4 or size_at >= len(content):
-        return None
-    name = int.from_bytes(content[place:size_at])
-    size_length = 9 - content[size_at].bit_length()
-    data = size_at + size_length
-    if size_length > 8 or data > len(content):
-        return None
-    size = int.from_bytes(content[size_at:data]) & ((1 << 7 * size_length) - 1)
-    unknown = size == (1 << 7 * size_length) - 1
-    return _Element(name, base + place, base + data, None if unknown else base + data + size)
+_MOST_NUMBER_BYTES = 8
 
 
 def check_matroska(data: FileBytes, log: FindingLog) -> bool:
@@ -67,7 +39,7 @@ def check_matroska(data: FileBytes, log: FindingLog) -> bool:
     walk = _Walk(data, log)
     head = walk.element(0)
     segment = walk.element(head.end) if head is not None and head.end is not None else None
-    if segment is None or segment.name != _SEGMENT:
+    if segment is None or segment.name != SEGMENT:
         log.add("container_damaged", evidence="no segment follows the header")
         return True
     return walk.segment(segment)
@@ -80,10 +52,10 @@ class _Walk:
         self._tops: dict[int, int] = {}  # elements of the segment: place and name
         self._previous: int | None = None  # when the cluster before begins
 
-    def element(self, begin: int) -> _Element | None:
-        return _element(self._data.read(begin, _HEAD_BYTES), 0, begin)
+    def element(self, begin: int) -> Element | None:
+        return element_at(self._data.read(begin, HEAD_BYTES), 0, begin)
 
-    def segment(self, segment: _Element) -> bool:
+    def segment(self, segment: Element) -> bool:
         end = self._data.size
         if segment.end is not None:
             end = min(end, segment.end)
@@ -102,7 +74,7 @@ class _Walk:
             self._tops[top.begin] = top.name
             if top.end is not None and top.end > end:
                 self._log.add("cut_off", evidence=f"{_TOP[top.name]} at byte {begin} ends behind the file")
-                top = _Element(top.name, top.begin, top.data, end)
+                top = Element(top.name, top.begin, top.data, end)
             if top.name == _CLUSTER:
                 begin = self._cluster(top, end)
                 continue
@@ -118,7 +90,7 @@ class _Walk:
             self._check_index(index, content, segment.data)
         return True
 
-    def _cluster(self, cluster: _Element, end: int) -> int:
+    def _cluster(self, cluster: Element, end: int) -> int:
         """Walk through a cluster; returns where it ends."""
         base, behind, content = cluster.data, end, b""
         if cluster.end is not None:
@@ -129,8 +101,8 @@ class _Walk:
         while begin < behind:
             if begin > self._data.limit:
                 return begin
-            held = begin - base + _HEAD_BYTES <= len(content)
-            inner = _element(content, begin - base, base) if held else self.element(begin)
+            held = begin - base + HEAD_BYTES <= len(content)
+            inner = element_at(content, begin - base, base) if held else self.element(begin)
             if cluster.end is None and inner is not None and inner.name in _TOP and inner.name not in (_VOID, _CRC):
                 return inner.begin
             if inner is None or inner.name not in _IN_CLUSTER or inner.end is None or inner.end > behind:
@@ -143,14 +115,14 @@ class _Walk:
             begin = inner.end
         return behind
 
-    def _check_time(self, timestamp: int, cluster: _Element) -> None:
+    def _check_time(self, timestamp: int, cluster: Element) -> None:
         if self._previous is not None and timestamp < self._previous:
             evidence = f"the cluster at byte {cluster.begin} begins at {timestamp}, the one before at {self._previous}"
             self._log.add("times_disordered", evidence=evidence)
         self._previous = timestamp
 
-    def _check_sum(self, element: _Element, content: bytes) -> None:
-        first = _element(content, 0, 0)
+    def _check_sum(self, element: Element, content: bytes) -> None:
+        first = element_at(content, 0, 0)
         if first is None or first.name != _CRC or first.end != first.data + 4:
             return
         if element.end is None or len(content) < element.end - element.data:
@@ -159,7 +131,7 @@ class _Walk:
             code = "checksum_wrong" if element.name in (_INFO, _TRACKS, _CLUSTER) else "metadata_changed"
             self._log.add(code, evidence=f"{_TOP[element.name]} at byte {element.begin}")
 
-    def _check_index(self, index: _Element, content: bytes, base: int) -> None:
+    def _check_index(self, index: Element, content: bytes, base: int) -> None:
         """Whether each place that it names, counted from ``base``, is one where such an element begins."""
         wrong, named = 0, 0
         for wanted, place in _places(index.name, content):
@@ -186,7 +158,7 @@ def _places(name: int, content: bytes) -> list[tuple[int, int]]:
 
 def _children(content: bytes, wanted: int) -> list[bytes]:
     found, place = [], 0
-    while (inner := _element(content, place, 0)) is not None and inner.end is not None:
+    while (inner := element_at(content, place, 0)) is not None and inner.end is not None:
         if inner.name == wanted:
             found.append(content[inner.data : inner.end])
         place = inner.end

@@ -16,7 +16,7 @@ _B_FRAMES = {"preset": "veryfast", "x264-params": "open-gop=1:bframes=3:b-adapt=
 def test_every_frame_has_its_time(tmp_path: Path) -> None:
     index = read_index(factory.film(tmp_path / "film.mp4", options=_B_FRAMES, time_base=Fraction(1, 25)), 0)
     assert [pts * index.time_base for pts in index.times] == [Fraction(i, 25) for i in range(40)]
-    assert index.end_s == pytest.approx(1.6)
+    assert index.end.shown_s == pytest.approx(1.6)
     assert index.doubtful is None
     assert not any(index.table.hidden)
 
@@ -74,7 +74,7 @@ def test_frames_that_an_edit_list_takes_out_have_no_time(tmp_path: Path) -> None
 def test_only_one_stream_is_noted_but_the_end_is_that_of_all(tmp_path: Path) -> None:
     index = read_index(factory.rich_film(tmp_path / "rich.mkv", video_start_s=2), 0)
     assert len(index.times) == 50
-    assert index.end_s == pytest.approx(4, abs=0.03)
+    assert index.end.shown_s == pytest.approx(4, abs=0.03)
 
 
 @pytest.mark.parametrize(

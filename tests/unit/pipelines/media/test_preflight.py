@@ -236,3 +236,35 @@ def test_a_film_that_starts_late_and_ends_early_is_refused(tmp_path: Path, looke
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
     with pytest.raises(SourceTruncatedError, match="ends after"):
         looked_at(tmp_path / "cut.mkv", **LOSSLESS)
+
+
+@pytest.fixture(scope="module")
+def subtitled(made: Path) -> Path:
+    """Eight seconds of film, and a line that is shown until the twelfth."""
+    film = factory.film(made / "to-subtitle.mkv", frames=200, options={"preset": "ultrafast", "crf": "10"})
+    return factory.with_subtitles(film, made / "subtitled.mkv", "subrip", [(1000, 11_000, b"So long")])
+
+
+def test_subtitles_may_be_shown_longer_than_the_film(subtitled: Path, looked_at: Look) -> None:
+    assert looked_at(subtitled, **LOSSLESS).method == "chunk"
+
+
+@pytest.mark.parametrize("params", [{}, {"end": 11}])
+def test_a_subtitle_that_reaches_beyond_the_cut_hides_no_missing_film(
+    tmp_path: Path, subtitled: Path, looked_at: Look, params: dict[str, object]
+) -> None:
+    data = subtitled.read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    with pytest.raises(SourceTruncatedError, match=r"set end to (\d) ") as told:
+        looked_at(tmp_path / "cut.mkv", **LOSSLESS, **params)
+    whole_s = int(told.value.message.split("set end to ")[1][0])
+    assert 2 <= whole_s < 6
+    assert looked_at(tmp_path / "cut.mkv", **LOSSLESS, end=whole_s).method == "chunk"
+
+
+def test_nor_does_it_in_one_pass(tmp_path: Path, subtitled: Path, planned: Callable[..., TranscodePlan]) -> None:
+    data = subtitled.read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    plan = planned(tmp_path / "cut.mkv", preset="ultrafast")
+    with pytest.raises(SourceTruncatedError, match="ends after"):
+        transcode(tmp_path / "cut.mkv", tmp_path / "out.mp4", plan, lambda _: None)
