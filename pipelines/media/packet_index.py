@@ -1,7 +1,7 @@
 """The index of a picture stream, read from its packets without decoding one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -12,23 +12,22 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.demuxing import UNDATED, PacketTable, Ticks, packets_of, to_end
-from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.reading import Reading, opened_reading
+from pipelines.media.source import Source, name_of
 from pipelines.media.timing import start_of
 from pipelines.media.tracks import Window
-from pipelines.media.truncation import SourceEnd
 
 
 @dataclass(frozen=True)
 class PacketIndex:
     """The packets of a stream.
 
-    ``doubtful``: why the times can't be relied on. ``end``: of what was read, whichever stream it is of.
+    ``doubtful``: why the times can't be relied on.
     """
 
     table: PacketTable
     time_base: Fraction
     doubtful: str | None = None
-    end: SourceEnd = field(default_factory=SourceEnd)
 
     @cached_property
     def shown(self) -> Ticks:
@@ -100,8 +99,8 @@ def evenly_spaced(times: Sequence[int] | Ticks) -> bool:
     return bool(len(steps)) and int(steps.max() - steps.min()) <= 1
 
 
-def read_index(source: Source, stream_index: int, end_s: float | None = None) -> PacketIndex:
-    """Read every packet of ``source`` and note those of one stream.
+def read_index(source: Source, stream_index: int, end_s: float | None = None) -> tuple[PacketIndex, Reading]:
+    """Read every packet of ``source`` and note those of one stream, and what reading told.
 
     ``end_s``: how far they are needed, in seconds from the start of the source; ``None``: all.
 
@@ -109,16 +108,16 @@ def read_index(source: Source, stream_index: int, end_s: float | None = None) ->
         SourceUnreadableError: it can't be read to its end, or not as far.
     """
     table = PacketTable()
-    read = SourceEnd()
-    with open_input(source) as container:
+    with opened_reading(source) as (container, read):
         stream = container.streams[stream_index]
         end = None if end_s is None else start_of(container) + Fraction(end_s)
         for packet in to_end(packets_of(container), name_of(source), end, {stream_index}):
-            read.read(packet)
+            read.take(packet)
             if packet.stream_index == stream_index and packet.size:
                 table.note(packet)
         reordered = isinstance(stream, VideoStream) and bool(stream.codec_context.has_b_frames)
-        return PacketIndex(table, stream.time_base or Fraction(1, 1000), _doubt(table, reordered=reordered), read)
+        doubtful = _doubt(table, reordered=reordered)
+        return PacketIndex(table, stream.time_base or Fraction(1, 1000), doubtful), read
 
 
 def _rising(table: PacketTable) -> Ticks:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,14 @@ from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_t
 from pipelines.media.plan import StreamPlan, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.rate_bound import above_bound
+from pipelines.media.reading import Reading, lost, opened_reading
 from pipelines.media.results import TOLERANCE_S, Expected, ExpectedStream, Loudness, TranscodeResult
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.stream_end import StreamEnd, early_end
 from pipelines.media.streams import no_frame
 from pipelines.media.subtitle_track import SubtitleTrack
 from pipelines.media.tracks import Clock, Track
-from pipelines.media.truncation import SourceEnd, check_end, check_index
+from pipelines.media.truncation import check_end, check_index
 from pipelines.media.verify import verify_output
 from pipelines.media.video_track import VideoTrack
 
@@ -77,17 +79,28 @@ def transcode(
     measuring = ProgressMeter(on_progress, plan.duration_s, share=measure_share)
     loudness = measure_loudness(source, plan, frozenset(stream.source_index for stream in plan.kept), measuring)
     meter = ProgressMeter(on_progress, plan.duration_s, base=measure_share, share=share - measure_share)
-    with open_input(source) as container:
+    with _opened(source, plan) as (container, read):
         check_index(source, container, plan)
         clock = clock_of(container, plan)
         with open_output(target, plan) as output:
             tracks = _add_tracks(source, container, output, plan, clock, loudness)
             ends = {index: StreamEnd(container.streams[index], clock) for index in tracks}
-            _pump(source, container, tracks, ends, plan, clock, meter)
+            _pump(source, container, tracks, ends, plan, clock, meter, read)
             _check_decoded(tracks, plan, name_of(source))
     result = _result(target, plan, tracks, ends, time.monotonic() - started_s)
-    told = tuple(warning for each in loudness.values() for warning in each.warnings)
+    told = (*lost(plan, read), *(warning for each in loudness.values() for warning in each.warnings))
     return result.model_copy(update={"loudness": tuple(loudness.values()), "warnings": (*result.warnings, *told)})
+
+
+@contextmanager
+def _opened(source: Source, plan: TranscodePlan) -> "Iterator[tuple[InputContainer, Reading]]":
+    """The source and what reading it tells. Where a picture is decoded, that was heard before, by ``preflight``."""
+    if plan.video is None or plan.video.action == "copy":
+        with opened_reading(source) as opened:
+            yield opened
+    else:
+        with open_input(source) as container:
+            yield container, Reading(container, [])
 
 
 def _measure_share(plan: TranscodePlan) -> float:
@@ -130,16 +143,16 @@ def _pump(
     plan: TranscodePlan,
     clock: Clock,
     meter: ProgressMeter,
+    read: Reading,
 ) -> None:
     """Read every packet once and hand it to its track."""
     encoded = {index for index, track in tracks.items() if isinstance(track, VideoTrack | AudioTrack)}
     wanted = _from_start(to_end(packets_of(container), name_of(source), clock.end, encoded), container, plan)
     lead = _leading_track(tracks)
-    read = SourceEnd()
     for packet in wanted:
         if packet.size == 0:  # libav's end marks; empty packets mean nothing in any codec here
             continue
-        read.read(packet)
+        read.take(packet)
         track = tracks.get(packet.stream_index)
         if track is None or track.done:
             if plan.trimmed and all(t.done or isinstance(t, SubtitleTrack | CopyTrack) for t in tracks.values()):

@@ -1,21 +1,18 @@
 """Tell sources that were cut off from whole ones."""
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from av.container import InputContainer
 from av.index import IndexEntry
-from av.packet import Packet
 
 from pipelines.media.ebml import SEGMENT, element_at
 from pipelines.media.errors import SourceTruncatedError
 from pipelines.media.info import MediaInfo
 from pipelines.media.output_streams import MATROSKA, clock_of
 from pipelines.media.plan import TranscodePlan
+from pipelines.media.reading import Reading
 from pipelines.media.source import Source, name_of, open_file
-from pipelines.media.ticks import end_s_of
 
 # Containers whose header tells a duration that can be trusted: an end well before it means that the file was cut.
 HONEST_DURATIONS = frozenset({MATROSKA, "mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "asf", "flv"})
@@ -46,32 +43,15 @@ def _behind(entry: IndexEntry, size_bytes: int) -> bool:
     return entry.pos + entry.size > size_bytes
 
 
-@dataclass
-class SourceEnd:
-    """Until when the packets are shown that were read, in seconds on the source's clock: of picture and sound, of all.
-
-    A subtitle may be shown longer than there is a film.
-    """
-
-    played_s: float = 0.0
-    shown_s: float = 0.0
-
-    def read(self, packet: "Packet[Any]") -> None:
-        end_s = end_s_of(packet)
-        self.shown_s = max(self.shown_s, end_s)
-        if packet.stream.type in ("video", "audio"):
-            self.played_s = max(self.played_s, end_s)
-
-
-def check_end(source: Source, plan: TranscodePlan, end: SourceEnd) -> None:
+def check_end(source: Source, plan: TranscodePlan, read: Reading) -> None:
     """Compare where the packets end with what the header says and what is wanted.
 
     Raises:
         SourceTruncatedError: the file ends well before.
     """
     info = plan.source
-    cut_off = ends_early(info, end.played_s) and info.container == MATROSKA and _segment_is_cut(source, info.size_bytes)
-    end_s = end.played_s if cut_off else end.shown_s
+    cut_off = ends_early(info, read.played_s) and info.container == MATROSKA and _is_cut(source, info.size_bytes)
+    end_s = read.played_s if cut_off else read.shown_s
     if plan.end_s is not None and end_s >= info.start_s + plan.end_s:
         return
     if ends_early(info, end_s):
@@ -82,7 +62,7 @@ def check_end(source: Source, plan: TranscodePlan, end: SourceEnd) -> None:
         )
 
 
-def _segment_is_cut(source: Source, size_bytes: int) -> bool:
+def _is_cut(source: Source, size_bytes: int) -> bool:
     """Whether Matroska's segment, which holds the film, is larger than the file."""
     with open_file(source) as file:
         head = file.read(_EBML_HEAD_BYTES) or b""

@@ -79,7 +79,7 @@ def _video_of(source: Source) -> VideoInfo:
 
 def _index_of(source: Source, video: VideoInfo) -> PacketIndex:
     try:
-        return read_index(source, video.index)
+        return read_index(source, video.index)[0]
     except SourceUnreadableError:  # what comes before the damage is compared
         time_base = Fraction(video.time_base or "1/1000")
         return PacketIndex(PacketTable(), time_base, "it is damaged and can't be read to its end")
