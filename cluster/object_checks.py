@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterable
 
 from cluster.checks import Check
 from cluster.errors import StorageError
+from cluster.grants import current_roots
 from cluster.object_paths import ObjectPath
+from cluster.objects import object_store
+from cluster.settings import Settings
 
 _MOST = 16  # roots that are looked at
 _LOOK = ".mediaray-look"  # an object that nobody has: that it isn't there is an answer
@@ -12,6 +15,13 @@ _ADVICE = (
     "Jobs that read or write there fail. The server's own environment has to have the store's credentials, with the "
     "right to list, read and write the bucket, and its region or address: see Object storage in docs/operations.md."
 )
+
+
+def granted_objects_check(settings: Settings) -> Check:
+    """Look at the roots that may be read and written now. Waits for their stores."""
+    access = current_roots(settings).objects
+    roots = (*access.read, *access.write) if access else ()
+    return objects_check(roots, lambda path: object_store(settings.stores).version(path))
 
 
 def objects_check(roots: Iterable[ObjectPath], version: Callable[[ObjectPath], object]) -> Check:

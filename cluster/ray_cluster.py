@@ -32,8 +32,8 @@ NODE_ENVIRONMENT = {
     "REPORTER_UPDATE_INTERVAL_MS": "15000",
     "LOG_NAME_UPDATE_INTERVAL_S": "10",
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",  # with fewer files it looks for new ones ten times a second
-    # Ray keeps as many workers as CPUs, with their warm children, while they idle. Each more takes 0.7 % of a CPU.
-    "RAY_idle_worker_killing_time_threshold_ms": "10000",
+    # A worker that holds a warm child is worth keeping; one more than there are CPUs takes 0.7 % of one, and goes.
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
     # glibc gives a process up to eight arenas for each CPU, and what a thread has freed in one of them is nothing to
     # the others: on two CPUs a runner, of a hundred threads, came to hold 20 MB that nothing was in.
     "MALLOC_ARENA_MAX": "2",

@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from cluster.checks import Check, Status, worst
-from cluster.grants import current_roots
 from cluster.node_facts import DiskFacts
-from cluster.object_checks import objects_check
-from cluster.objects import object_store
+from cluster.object_checks import granted_objects_check
 from cluster.redis_checks import cache_check, store_check, tables_check
 from cluster.redis_server import RedisUrls
 from cluster.settings import Settings
@@ -45,7 +43,7 @@ class DeepHealth:
             self._looked("cache", cache_check, self._urls.cache),
             self._looked("ray tables", tables_check, os.environ),
             self._nodes(),
-            self._looked("object storage", self._objects),
+            self._looked("object storage", granted_objects_check, settings),
         )
         now = datetime.now(UTC)
         backup = backup_check(backup_health(settings, now), now)
@@ -59,11 +57,6 @@ class DeepHealth:
                 Check("nodes", "fail", f"Ray tells of none in {_LIMIT_S:.0f} s", "Is its head up, and not too busy?")
             ]
         return [nodes_check(answers, gone), versions_check(answers), clocks_check(answers), disks_check(answers)]
-
-    def _objects(self) -> Check:
-        access = current_roots(self._settings).objects
-        roots = (*access.read, *access.write) if access else ()
-        return objects_check(roots, lambda path: object_store(self._settings.stores).version(path))
 
     async def _looked(self, name: str, look: Callable[..., Check], *arguments: object) -> Check:
         """What a look finds that may block; its thread is left alone where it takes too long."""

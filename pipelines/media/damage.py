@@ -16,7 +16,7 @@ _DECIMALS = 3
 
 
 class Damage:
-    """The decode errors of a track.
+    """The decode errors of a track, or what a container lost.
 
     ``times_s``: when the first ten are shown, in seconds from the start of the source, as far as known. Of an error
     without a frame it's the time of the packet read last: behind it by as many frames as are decoded at once.
@@ -24,7 +24,7 @@ class Damage:
 
     def __init__(
         self,
-        what: Literal["picture", "sound"],
+        what: Literal["picture", "sound", "container"],
         policy: DamagePolicy,
         time_base: Fraction,
         zero_pts: int,

@@ -277,7 +277,7 @@ def _result(
         warnings=tuple(warnings),
         loudness=tuple(sound.result.loudness for sound in in_order if sound.result.loudness is not None),
         decode_errors=errors + taken_over.errors,
-        damaged_at_s=first_times(damaged_at_s, taken_over.damaged_at_s),
+        damaged_at_s=first_times(damaged_at_s, taken_over.damaged_at_s, plan.lost_at_s),
         transcode_s=joined_s + sum(result.transcode_s for result in results),
         verify_s=verified_s + sum(result.verify_s for result in results),
         unit_s=tuple(round(result.transcode_s + result.verify_s, 3) for result in results),

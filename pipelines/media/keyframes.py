@@ -14,9 +14,10 @@ from pipelines.media.demuxing import packets_of, time_of
 from pipelines.media.info import MediaInfo, VideoInfo
 from pipelines.media.output_streams import MATROSKA
 from pipelines.media.progress import ProgressMeter
+from pipelines.media.reading import Reading
 from pipelines.media.source import Source, open_input
 from pipelines.media.ticks import end_s_of, seconds
-from pipelines.media.truncation import ends_early
+from pipelines.media.truncation import ends_early, film_end_s
 
 # What others call an index is of packets that were just read, keyframes or not (MPEG-TS).
 _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", MATROSKA, "avi", "flv"})
@@ -59,7 +60,7 @@ def find_keyframes(source: Source, info: MediaInfo, stream_index: int, meter: Pr
     if found is not None:
         return found
     with open_input(source) as container:
-        return _from_packets(container, info, stream_index, meter)
+        return _from_packets(source, container, info, stream_index, meter)
 
 
 def pictures_end_s(info: MediaInfo, video: VideoInfo, keyframes: Keyframes, start_s: float) -> float:
@@ -115,12 +116,15 @@ def _told_span_s(container: InputContainer, stream: Stream) -> tuple[float, floa
     return None
 
 
-def _from_packets(container: InputContainer, info: MediaInfo, stream_index: int, meter: ProgressMeter) -> Keyframes:
+def _from_packets(
+    source: Source, container: InputContainer, info: MediaInfo, stream_index: int, meter: ProgressMeter
+) -> Keyframes:
     times: set[int] = set()
-    end_s = read_s = None
+    end_s = None
+    read = Reading(container)
     with contextlib.suppress(av.error.FFmpegError):
         for packet in packets_of(container):
-            read_s = max(read_s or 0.0, end_s_of(packet))
+            read.take(packet)
             shown = time_of(packet)
             if packet.stream_index != stream_index or not packet.size or shown is None:
                 continue
@@ -128,5 +132,5 @@ def _from_packets(container: InputContainer, info: MediaInfo, stream_index: int,
                 times.add(shown)
             end_s = max(end_s or 0.0, end_s_of(packet), seconds(shown, packet.time_base))
             meter.update(end_s, 0)
-    cut_off = read_s is not None and ends_early(info, read_s)
+    cut_off = bool(read.shown_s) and ends_early(info, film_end_s(source, info, read.played_s, read.shown_s))
     return Keyframes(tuple(sorted(times)), end_s, cut_off=cut_off, scanned=True)

@@ -8,10 +8,12 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+import av
 from av.container import InputContainer
 from av.packet import Packet
 
 from pipelines.media.demuxing import packets_of
+from pipelines.media.errors import OutputInvalidError
 from pipelines.media.pieces import known
 from pipelines.media.results import EncodedChunk, SoundResult
 from pipelines.media.source import open_input
@@ -44,12 +46,19 @@ def picture_feed(chunks: Sequence[EncodedChunk], number: int, time_base: Fractio
             times = sorted(packet.pts or 0 for packet in _read(container, time_base))
             follows = dict(pairwise([*times, end]))
             shown += times
-            container.seek(0, unsupported_byte_offset=True)  # by time, NUT finds nothing where there is one keyframe
+            _rewind(container)
             for turn, packet in enumerate(_read(container, time_base)):
                 packet.dts = shown[turn]
                 packet.duration = follows[packet.pts or 0] - (packet.pts or 0)
                 yield packet.dts * time_base, number, packet
         shown = shown[len(times) :]
+
+
+def _rewind(container: InputContainer) -> None:
+    try:
+        container.seek(0, unsupported_byte_offset=True)  # by time, NUT finds nothing where there is one keyframe
+    except av.error.FFmpegError as error:
+        raise OutputInvalidError(f"A chunk can't be read twice: {error.strerror}.") from error
 
 
 def _read(container: InputContainer, time_base: Fraction) -> "Iterator[Packet[Any]]":

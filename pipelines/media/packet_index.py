@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.media.demuxing import UNDATED, PacketTable, Ticks, packets_of, to_end
+from pipelines.media.plan import TranscodePlan
 from pipelines.media.reading import Reading, opened_reading
 from pipelines.media.source import Source, name_of
 from pipelines.media.timing import start_of
@@ -99,18 +100,18 @@ def evenly_spaced(times: Sequence[int] | Ticks) -> bool:
     return bool(len(steps)) and int(steps.max() - steps.min()) <= 1
 
 
-def read_index(source: Source, stream_index: int, end_s: float | None = None) -> tuple[PacketIndex, Reading]:
+def read_index(source: Source, stream_index: int, plan: TranscodePlan | None = None) -> tuple[PacketIndex, Reading]:
     """Read every packet of ``source`` and note those of one stream, and what reading told.
 
-    ``end_s``: how far they are needed, in seconds from the start of the source; ``None``: all.
+    ``plan``: how far they are needed, and what becomes of damage.
 
     Raises:
-        SourceUnreadableError: it can't be read to its end, or not as far.
+        SourceUnreadableError: it can't be read to its end, or not as far; or it's damaged and the plan is to fail then.
     """
     table = PacketTable()
-    with opened_reading(source) as (container, read):
+    with opened_reading(source, plan) as (container, read):
         stream = container.streams[stream_index]
-        end = None if end_s is None else start_of(container) + Fraction(end_s)
+        end = None if plan is None or plan.end_s is None else start_of(container) + Fraction(plan.end_s)
         for packet in to_end(packets_of(container), name_of(source), end, {stream_index}):
             read.take(packet)
             if packet.stream_index == stream_index and packet.size:

@@ -119,7 +119,7 @@ class TranscodePlan(BaseModel, frozen=True, extra="forbid"):
 
     ``method``: ``copy`` encodes no picture, ``chunk`` encodes it in ``chunks``, ``serial`` in one pass; ``reason`` says
     why, for people. Where its start is cut off, decoding the picture in one pass begins at the keyframe of
-    ``start_key_pts``, upon which a seek to ``start_seek_pts`` comes.
+    ``start_key_pts``, upon which a seek to ``start_seek_pts`` comes. ``lost_at_s``: where the container lost something.
     """
 
     method: Literal["copy", "chunk", "serial"] = "serial"
@@ -134,6 +134,7 @@ class TranscodePlan(BaseModel, frozen=True, extra="forbid"):
     keep_chapters: bool
     warnings: tuple[str, ...]
     damage: DamagePolicy = "conceal"
+    lost_at_s: tuple[float, ...] = ()
     start_s: float | None = None
     end_s: float | None = None
     duration_s: float | None = None

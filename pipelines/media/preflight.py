@@ -23,7 +23,7 @@ from pipelines.media.probing.fields import look
 from pipelines.media.probing.probe import probe
 from pipelines.media.probing.probe_result import Scan
 from pipelines.media.profiles import Deinterlace, TranscodeSettings
-from pipelines.media.reading import lost
+from pipelines.media.reading import with_losses
 from pipelines.media.source import Source, open_input
 from pipelines.media.streams import no_frame, plan_streams
 from pipelines.media.tracks import Window
@@ -57,13 +57,14 @@ def preflight(source: Source, settings: TranscodeSettings, cutting: Cutting) -> 
     if picture is None or picture.video is None:
         what = "there is no picture to encode" if picture is None else "the picture is copied"
         return plan.model_copy(update={"method": "copy", "reason": what})
-    index, read = read_index(source, picture.source_index, plan.end_s)
+    index, read = read_index(source, picture.source_index, plan)
     if picture.video.telecine_rate is not None and not index.even:
         if settings.deinterlace == "telecine":
             raise ParamsError("Its pictures don't come at one rate: telecine can't be undone. Set deinterlace to on.")
         return preflight(source, settings.model_copy(update={"deinterlace": "on"}), cutting)
     check_end(source, plan, read)
-    plan = plan.model_copy(update={"warnings": (*plan.warnings, *lost(plan, read))})
+    read.finish()
+    plan = with_losses(plan, read)
     if plan.estimated_seconds is None:  # the header tells no duration
         frames = len(index.table)
         seconds = round(picture_cost_s(picture.video, frames), 2)

@@ -151,8 +151,8 @@ class TranscodeParams(BaseModel, frozen=True, extra="forbid"):
     end: Seconds | None = Field(default=None, gt=0, description="End here: seconds or hh:mm:ss.")
     damage: DamagePolicy = Field(
         default="conceal",
-        description="What becomes of a source that is damaged: conceal it with a warning, or fail. One that by its own "
-        "header lacks its end fails in any case.",
+        description="What becomes of a source that is damaged: conceal it with a warning, or fail; what its "
+        "container lost counts, too. One that by its own header lacks its end fails in any case.",
     )
     chunk_s: Seconds | None = Field(
         default=None,

@@ -1,87 +1,135 @@
-"""What reading a source tells of it, whichever stream a packet is of: where it ends, and what its container lost."""
+"""What reading a source tells of it: where it ends, and where its container lost something.
+
+A decoder doesn't hear of what a demuxer skips: the frames before and behind it are whole.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 from av.container import InputContainer
 from av.packet import Packet
 
-from pipelines.media.damage import first_of
-from pipelines.media.errors import SourceUnreadableError
+from pipelines.media.damage import Damage, first_of
+from pipelines.media.demuxing import time_of
 from pipelines.media.libav_log import ERROR, Message, captured_messages
+from pipelines.media.output_streams import MATROSKA
 from pipelines.media.plan import TranscodePlan
 from pipelines.media.source import Source, open_input
-from pipelines.media.ticks import end_s_of
+from pipelines.media.ticks import end_s_of, rescaled
 from pipelines.media.timing import start_of
+from pipelines.media.tracks import Window
 
+# What libav's demuxer says of Matroska where it looks for the next cluster, and where the file ends within an element.
+# Of others of its errors nothing of the film is lost.
+_SKIPPED = ("EBML number", "exceeds containing master element")
+_ENDED = "ended prematurely"
+_MARKS_TORN = "mpegts"  # the container whose packets are marked where some of their bytes are missing
 _LOOKED_AHEAD_S = 5.0  # libav reads as much when it opens a container, to see what is in it
+_MILLISECONDS = Fraction(1, 1000)
 
 
 class Reading:
-    """``played_s`` and ``shown_s``: until when pictures and sound are shown, and anything, on the source's clock.
+    """Shown each packet of a source.
 
-    A subtitle may be shown longer than there is a film.
+    ``played_s`` and ``shown_s``: until when pictures and sound are shown, and anything, on the source's clock. A
+    subtitle may be shown longer than there is a film. ``damage``: of the container, where that is listened to.
     """
 
-    def __init__(self, container: InputContainer, said: list[Message]) -> None:
-        """``said``: what libav said while it opened the container; fills with what it says of what is read."""
+    def __init__(self, container: InputContainer, plan: TranscodePlan | None = None, said: list[Message] | None = None):
+        """``plan``: what is wanted. ``said``: what libav said, and fills with what it says.
+
+        Raises:
+            SourceUnreadableError: the container is damaged near its start, and the plan is to fail then.
+        """
         self.played_s = 0.0
         self.shown_s = 0.0
-        self._read_s = 0.0  # until when the last packet is shown
-        self._container = container.format.name
+        self.damage: Damage | None = None
         self._played = {stream.index for stream in container.streams if stream.type in ("video", "audio")}
-        self._start_s = float(start_of(container))
-        self._said = said
-        self._lost: list[tuple[float, float]] = []  # when the packets before and behind it are shown
-        if self._damage_said():
-            self._lost.append((self._start_s, self._start_s + _LOOKED_AHEAD_S))
+        self._container = container.format.name
+        self._said = [] if said is None else said
+        self._read_ms = start_ms = round(start_of(container) / _MILLISECONDS)
+        self._torn: dict[int, int] = {}  # the last packet of a stream, where it is marked; many recordings end with one
+        self._ended = False
+        if plan is None:
+            return
+        begin_ms = None if plan.start_s is None else start_ms + round(plan.start_s * 1000)
+        end_ms = None if plan.end_s is None else start_ms + round(plan.end_s * 1000)
+        self._wanted = Window(begin_ms, end_ms)
+        self._kept = self._played & {stream.source_index for stream in plan.kept}
+        self.damage = Damage("container", plan.damage, _MILLISECONDS, start_ms, self._wanted)
+        if self._skipped() and (plan.start_s or 0.0) < _LOOKED_AHEAD_S:
+            self.damage.found()
 
     def take(self, packet: "Packet[Any]") -> None:
-        """Note a packet; the empty ones at the end tell nothing."""
+        """Note a packet; the empty ones at the end tell nothing.
+
+        Raises:
+            SourceUnreadableError: the container is damaged before it, and the plan is to fail then.
+        """
         if not packet.size:
             return
-        before_s, end_s = self._read_s, end_s_of(packet)
+        index, end_s = packet.stream_index, end_s_of(packet)
         self.shown_s = max(self.shown_s, end_s)
-        if packet.stream_index in self._played:
+        if index in self._played:
             self.played_s = max(self.played_s, end_s)
-        if packet.is_corrupt or self._damage_said():
-            self._lost.append((before_s, max(before_s, end_s)))
-        self._read_s = end_s
+        if self.damage is None or index not in self._kept:
+            return
+        time = time_of(packet)
+        begin_ms = self._read_ms if time is None else rescaled(time, packet.time_base, _MILLISECONDS)
+        if self._skipped():
+            self._lost(self._read_ms, begin_ms)
+        if index in self._torn:
+            torn_ms = self._torn.pop(index)
+            self._lost(torn_ms, torn_ms)
+        if packet.is_corrupt and self._container == _MARKS_TORN:
+            self._torn[index] = begin_ms
+        self._read_ms = max(begin_ms, round(end_s * 1000))
 
-    def lost_at_s(self, begin_s: float, end_s: float | None) -> list[float]:
-        """When something is missing of what lies between, in seconds from the source's start."""
-        if self._damage_said():  # behind the last packet
-            self._lost.append((self._read_s, self._read_s))
-        lost = [(begin - self._start_s, end - self._start_s) for begin, end in self._lost]
-        return [round(begin, 3) for begin, end in lost if end >= begin_s and (end_s is None or begin < end_s)]
+    def finish(self) -> None:
+        """Note that the file ended within an element. Raises as ``take``."""
+        if self.damage is not None and (self._skipped() or self._ended):
+            end_ms = round(self.played_s * 1000)
+            self._lost(end_ms, end_ms)
 
-    def _damage_said(self) -> bool:
-        damage = any(message[1] == self._container for message in self._said)
+    def _lost(self, begin_ms: int, end_ms: int) -> None:
+        """Something between these: where that begins before what is wanted, it may reach into it."""
+        assert self.damage is not None
+        if self._wanted.starts_after(begin_ms):
+            begin_ms = min(max(begin_ms, end_ms), self._wanted.begin_pts or 0)
+        self.damage.found(begin_ms)
+
+    def _skipped(self) -> bool:
+        """Whether the demuxer has said since the last time that it skips something."""
+        if not self._said:
+            return False
+        texts = [text for _, name, text in self._said if name == self._container == MATROSKA]
         del self._said[:]
-        return damage
+        self._ended = self._ended or any(_ENDED in text for text in texts)
+        return any(part in text for text in texts for part in _SKIPPED)
 
 
 @contextmanager
-def opened_reading(source: Source) -> "Iterator[tuple[InputContainer, Reading]]":
-    """Open ``source``, as ``open_input`` does, and listen to what libav says of it.
+def opened_reading(source: Source, plan: TranscodePlan | None) -> "Iterator[tuple[InputContainer, Reading]]":
+    """Open ``source``, as ``open_input`` does, and listen to what libav says of it; not where there is no ``plan``.
 
     For one work of the process at a time, and without a decoder that has threads.
     """
-    with captured_messages(ERROR) as said, open_input(source) as container:
-        yield container, Reading(container, said)
+    if plan is None:
+        with open_input(source) as container:
+            yield container, Reading(container)
+    else:
+        with captured_messages(ERROR) as said, open_input(source) as container:
+            yield container, Reading(container, plan, said)
 
 
-def lost(plan: TranscodePlan, read: Reading) -> tuple[str, ...]:
-    """The warning that goes with a source whose container lost some of what is wanted.
-
-    Raises:
-        SourceUnreadableError: it did, and the plan is to fail then.
-    """
-    times_s = read.lost_at_s(plan.start_s or 0.0, plan.end_s)
-    if not times_s:
-        return ()
-    message = f"The source is damaged{first_of(len(times_s), times_s)}: what was there is lost"
-    if plan.damage == "fail":
-        raise SourceUnreadableError(f"{message}; repair it, or set damage to conceal.", time_s=times_s[0])
-    return (f"{message}; look at the result.",)
+def with_losses(plan: TranscodePlan, read: Reading) -> TranscodePlan:
+    """``plan`` with what reading its source told to be lost."""
+    if read.damage is None or not read.damage.errors:
+        return plan
+    times_s = tuple(read.damage.times_s)
+    places = "" if read.damage.errors == 1 else f" in {read.damage.errors} places"
+    where = first_of(read.damage.errors, times_s)
+    warning = f"The source's container is damaged{places}{where}: what was there is lost; look at the result."
+    return plan.model_copy(update={"warnings": (*plan.warnings, warning), "lost_at_s": times_s})

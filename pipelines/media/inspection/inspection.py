@@ -76,7 +76,7 @@ def _packets(source: Source, info: MediaInfo, scan: Scan) -> PacketFindings:
     with open_input(source) as container:
         start = start_of(container)
         tallies = [StreamTally(container.streams[each.index], start, each) for each in scan.streams]
-    return packet_findings(name_of(source), info, tallies, scan.failed)
+    return packet_findings(source, info, tallies, scan.failed)
 
 
 def _tiles(source: Source, info: MediaInfo, scan: Scan) -> TilesPlan | None:

@@ -13,7 +13,7 @@ from pipelines.media.probing.tally import StreamTally
 from pipelines.media.progress import OnProgress, ProgressMeter
 from pipelines.media.source import Source, name_of, open_input
 from pipelines.media.timing import start_of
-from pipelines.media.truncation import ends_early
+from pipelines.media.truncation import ends_early, film_end_s
 
 
 def find_in_packets(source: Source, info: MediaInfo, on_progress: OnProgress) -> PacketFindings:
@@ -28,23 +28,26 @@ def find_in_packets(source: Source, info: MediaInfo, on_progress: OnProgress) ->
         start = start_of(container)
         tallies = [StreamTally(stream, start) for stream in container.streams]
         failed = _read(container, tallies, meter)
-    found = packet_findings(name_of(source), info, tallies, failed)
+    found = packet_findings(source, info, tallies, failed)
     meter.finish(found.end_s or 0.0, sum(stream.packets for stream in found.video))
     return found.model_copy(update={"elapsed_s": round(time.monotonic() - started_s, 3)})
 
 
-def packet_findings(name: str, info: MediaInfo, tallies: Sequence[StreamTally], failed: str | None) -> PacketFindings:
-    """What the packets of all streams of a file of that ``name`` show. ``failed``: why not all could be read, if so."""
+def packet_findings(
+    source: Source, info: MediaInfo, tallies: Sequence[StreamTally], failed: str | None
+) -> PacketFindings:
+    """What the packets of all streams of ``source`` show. ``failed``: why not all could be read, if so."""
     pictures = {s.index for s in info.streams if isinstance(s, VideoInfo) and not s.attached_picture}
     video = tuple(tally.picture() for tally in tallies if tally.index in pictures)
     audio = tuple(tally.found() for tally in tallies if tally.kind == "audio")
     timed = {stream.index for stream in (*video, *audio)}
     other = tuple(tally.found() for tally in tallies if tally.index not in timed)
     end_s = max((stream.end_s for stream in (*video, *audio) if stream.end_s is not None), default=None)
-    warnings = _warnings(name, info, sum(map(len, tallies)), end_s)
+    shown_s = max((stream.end_s for stream in (*video, *audio, *other) if stream.end_s is not None), default=None)
+    warnings = _warnings(source, info, sum(map(len, tallies)), end_s, shown_s)
     if failed is not None:
         reached_s = max((tally.latest_s for tally in tallies), default=0.0)
-        warnings = (f"{name} can't be read beyond {max(0.0, reached_s):.1f} s: {failed}.", *warnings)
+        warnings = (f"{name_of(source)} can't be read beyond {max(0.0, reached_s):.1f} s: {failed}.", *warnings)
     return PacketFindings(video=video, audio=audio, other=other, end_s=end_s, warnings=warnings, elapsed_s=0.0)
 
 
@@ -63,11 +66,14 @@ def _read(container: InputContainer, tallies: Sequence[StreamTally], meter: Prog
     return None
 
 
-def _warnings(name: str, info: MediaInfo, packets: int, end_s: float | None) -> tuple[str, ...]:
+def _warnings(
+    source: Source, info: MediaInfo, packets: int, end_s: float | None, shown_s: float | None
+) -> tuple[str, ...]:
+    name = name_of(source)
     if not packets:
         return (f"Nothing of {name} can be read but its headers: it was cut off, or is damaged.",)
-    if end_s is None:
+    if end_s is None or shown_s is None:
         return (f"{name} has no sound and no pictures with a time.",)
-    if ends_early(info, end_s + info.start_s):
+    if ends_early(info, film_end_s(source, info, end_s + info.start_s, shown_s + info.start_s)):
         return (f"{name} ends after {end_s:.1f} of {info.duration_s or 0:.1f} s: it was cut off.",)
     return ()

@@ -2,8 +2,10 @@ import json
 import socket
 
 import pytest
+from object_server import BUCKET
 from typer.testing import CliRunner
 
+from cluster.object_checks import granted_objects_check
 from cluster.settings import Settings
 from serve.cli import checks, service_checks
 from serve.cli.app import app
@@ -12,7 +14,17 @@ from serve.cli.app import app
 def test_doctor_needs_no_server_and_tells_every_check(home):
     told = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
     names = {check["name"] for check in told["checks"]}
-    assert {"platform", "encoders", "redis", "sandbox", "shared memory", "port", "listening", "disk"} <= names
+    assert {
+        "platform",
+        "encoders",
+        "redis",
+        "sandbox",
+        "shared memory",
+        "port",
+        "listening",
+        "disk",
+        "object storage",
+    } <= names
 
 
 def test_doctor_tells_each_check_whole(home):
@@ -59,8 +71,22 @@ def test_loopback_is_told_from_the_rest(address, expected):
 
 
 def test_a_redis_that_doesn_t_answer_fails(home):
-    settings = Settings(home=home.path, redis_url="redis://127.0.0.1:1")
-    assert service_checks._redis(settings).status == "fail"
+    settings = Settings(home=home.path, redis_url="redis://127.0.0.1:1", cache_url="redis://127.0.0.1:1")
+    assert [(each.name, each.status) for each in service_checks._redis(settings)] == [
+        ("store", "fail"),
+        ("cache", "fail"),
+    ]
+
+
+def test_a_redis_of_the_server_s_own_is_looked_for_where_a_url_is_missing(home, private_redis):
+    found = {each.name: each for each in service_checks._redis(Settings(home=home.path, cache_url=private_redis))}
+    assert set(found) == {"redis", "cache"}
+    assert found["cache"].status != "fail"
+
+
+def test_object_storage_is_asked_for_the_roots_that_name_it(home, s3):
+    settings = Settings(home=home.path, roots=(f"s3://{BUCKET}/films",), s3_endpoint=s3.url)
+    assert granted_objects_check(settings).found == f"reached: s3://{BUCKET}/films"
 
 
 def test_machine_checks_find_something_each(home):
