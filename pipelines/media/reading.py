@@ -25,6 +25,7 @@ from pipelines.media.tracks import Window
 # Of others of its errors nothing of the film is lost.
 _SKIPPED = ("EBML number", "exceeds containing master element")
 _ENDED = "ended prematurely"
+_GAPLESS, _ROUNDED_MS = "flac", 2  # the container whose sound has no gap, unless libav leaves out what is no frame
 _MARKS_TORN = "mpegts"  # the container whose packets are marked where some of their bytes are missing
 _LOOKED_AHEAD_S = 5.0  # libav reads as much when it opens a container, to see what is in it
 _MILLISECONDS = Fraction(1, 1000)
@@ -78,7 +79,7 @@ class Reading:
             return
         time = time_of(packet)
         begin_ms = self._read_ms if time is None else rescaled(time, packet.time_base, _MILLISECONDS)
-        if self._skipped():
+        if self._skipped() or (self._container == _GAPLESS and begin_ms > self._read_ms + _ROUNDED_MS):
             self._lost(self._read_ms, begin_ms)
         if index in self._torn:
             torn_ms = self._torn.pop(index)

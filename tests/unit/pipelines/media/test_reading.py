@@ -154,12 +154,28 @@ def test_sound_that_was_written_to_a_pipe_is_whole(tmp_path: Path, transcoded: T
     assert result.duration_s == pytest.approx(3.3, abs=0.1)
 
 
-def test_what_a_decoder_says_is_told_once(tmp_path: Path, transcoded: Transcode) -> None:
+def test_a_gap_in_flac_is_a_loss(tmp_path: Path, transcoded: Transcode) -> None:
     sound = factory.write_sound(tmp_path / "sound.flac", [(0, factory.tone(10, -20))], codec="flac")
     data = bytearray(sound.read_bytes())
-    for place in range(len(data) // 2, len(data) // 2 + 30_000, 1000):
-        data[place] ^= 0xFF
+    data[len(data) // 2 : len(data) // 2 + 30_000] = bytes(30_000)
     (tmp_path / "damaged.flac").write_bytes(data)
     _, result = transcoded(tmp_path / "damaged.flac", "audio-mp3")
-    assert result.warnings
-    assert not any("container" in told for told in result.warnings)
+    assert any("what was there is lost" in told for told in result.warnings)
+    assert 3 < result.damaged_at_s[0] < 6
+    with pytest.raises(SourceUnreadableError, match="damaged at"):
+        transcoded(tmp_path / "damaged.flac", "audio-mp3", damage="fail")
+    assert not transcoded(sound, "audio-mp3", damage="fail")[1].warnings
+
+
+def test_what_a_decoder_says_is_nothing_that_a_container_lost(
+    tmp_path: Path, looked_at: Look, transcoded: Transcode
+) -> None:
+    film = factory.film(tmp_path / "film.h264", frames=100, options={"preset": "ultrafast"})
+    data = bytearray(film.read_bytes())
+    for place in range(len(data) // 2, len(data) // 2 + 30_000, 1000):
+        data[place] ^= 0xFF
+    (tmp_path / "damaged.h264").write_bytes(data)
+    assert not looked_at(tmp_path / "damaged.h264", **LOST).lost_at_s
+    _, result = transcoded(tmp_path / "damaged.h264", preset="ultrafast")
+    assert result.decode_errors
+    assert not any("container" in told for told in result.warnings), result.warnings
