@@ -36,7 +36,7 @@ class NodeFacts:
 
 def node_facts(home: Path) -> NodeFacts:
     """Of the node that this process is on. Waits for the disks: a share that hangs holds it up."""
-    disks = _disks({"home": home, "scratch": Home(home).scratch, "temporary files": Path(tempfile.gettempdir())})
+    disks = _disks(folders_of(home))
     return NodeFacts(
         host=socket.gethostname(),
         mediaray=importlib.metadata.version("mediaray"),
@@ -45,6 +45,11 @@ def node_facts(home: Path) -> NodeFacts:
         at_s=time.time(),
         disks=disks,
     )
+
+
+def folders_of(home: Path) -> dict[str, Path]:
+    """What is written to on a node, which may be on as many disks."""
+    return {"home": home, "scratch": Home(home).scratch, "temporary files": Path(tempfile.gettempdir())}
 
 
 def _disks(folders: dict[str, Path]) -> tuple[DiskFacts, ...]:

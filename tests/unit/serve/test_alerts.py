@@ -154,9 +154,13 @@ def test_ends_are_those_of_the_last_half_hour():
 
 def test_gauges_of_nodes_are_read():
     registry = CollectorRegistry()
-    Gauge(f"{NODE}disk_bytes", "", ["node"], registry=registry).labels("n").set(7)
+    Gauge(f"{NODE}memory_bytes", "", ["node"], registry=registry).labels("n").set(7)
+    Gauge(f"{NODE}disk_bytes", "", ["node", "disk"], registry=registry).labels("n", "home").set(8)
     Gauge("mediaray_children", "", registry=registry).set(1)
-    assert by_node(list(registry.collect())) == {f"{NODE}disk_bytes": {"n": 7.0}}
+    assert by_node(list(registry.collect())) == {
+        f"{NODE}memory_bytes": {"n": 7.0},
+        f"{NODE}disk_bytes": {"n, home": 8.0},
+    }
 
 
 def test_limits_are_those_of_the_rules_for_prometheus():
