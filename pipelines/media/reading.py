@@ -51,7 +51,7 @@ class Reading:
         self._container = container.format.name
         self._said = [] if said is None else said
         self._read_ms = start_ms = round(start_of(container) / _MILLISECONDS)
-        self._torn: dict[int, int] = {}  # the last packet of a stream, where it is marked; many recordings end with one
+        self._torn: dict[int, int] = {}  # since when a stream's packets are marked; many recordings end with such
         self._ended = False
         if plan is None:
             return
@@ -81,11 +81,11 @@ class Reading:
         begin_ms = self._read_ms if time is None else rescaled(time, packet.time_base, _MILLISECONDS)
         if self._skipped() or (self._container == _GAPLESS and begin_ms > self._read_ms + _ROUNDED_MS):
             self._lost(self._read_ms, begin_ms)
-        if index in self._torn:
+        if packet.is_corrupt and self._container == _MARKS_TORN:
+            self._torn.setdefault(index, begin_ms)
+        elif index in self._torn:
             torn_ms = self._torn.pop(index)
             self._lost(torn_ms, torn_ms)
-        if packet.is_corrupt and self._container == _MARKS_TORN:
-            self._torn[index] = begin_ms
         self._read_ms = max(begin_ms, round(end_s * 1000))
 
     def finish(self) -> None:
@@ -97,8 +97,9 @@ class Reading:
     def _lost(self, begin_ms: int, end_ms: int) -> None:
         """Something between these: where that begins before what is wanted, it may reach into it."""
         assert self.damage is not None
-        if self._wanted.starts_after(begin_ms):
-            begin_ms = min(max(begin_ms, end_ms), self._wanted.begin_pts or 0)
+        first_ms = self._wanted.begin_pts
+        if first_ms is not None and begin_ms < first_ms < end_ms:
+            begin_ms = first_ms
         self.damage.found(begin_ms)
 
     def _skipped(self) -> bool:

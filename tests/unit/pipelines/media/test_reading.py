@@ -112,12 +112,6 @@ def test_lost_packets_of_a_transport_stream_are_told(
     assert 2 < plan.lost_at_s[0] < 6
 
 
-def test_a_recording_may_end_within_a_packet(tmp_path: Path, looked_at: Look) -> None:
-    data = factory.film(tmp_path / "whole.ts", frames=200, options={"preset": "ultrafast"}).read_bytes()
-    (tmp_path / "ends.ts").write_bytes(data[: -3 * TS_PACKET_BYTES])
-    assert not looked_at(tmp_path / "ends.ts", damage="fail", **LOST).warnings
-
-
 def test_what_one_pass_reads_again_is_told_once(tmp_path: Path, looked_at: Look) -> None:
     whole = factory.film(tmp_path / "whole.ts", frames=200, options={"preset": "ultrafast"})
     plan = looked_at(torn(whole, tmp_path / "lost.ts"), **LOST).model_copy(update={"method": "serial"})
