@@ -27,6 +27,7 @@ _SKIPPED = ("EBML number", "exceeds containing master element")
 _ENDED = "ended prematurely"
 _GAPLESS, _ROUNDED_MS = "flac", 2  # the container whose sound has no gap, unless libav leaves out what is no frame
 _MARKS_TORN = "mpegts"  # the container whose packets are marked where some of their bytes are missing
+_MARKED_BEFORE = 2  # packets: libav's parsers are one behind
 _LOOKED_AHEAD_S = 5.0  # libav reads as much when it opens a container, to see what is in it
 _MILLISECONDS = Fraction(1, 1000)
 
@@ -51,7 +52,8 @@ class Reading:
         self._container = container.format.name
         self._said = [] if said is None else said
         self._read_ms = start_ms = round(start_of(container) / _MILLISECONDS)
-        self._torn: dict[int, int] = {}  # since when a stream's packets are marked; many recordings end with such
+        self._torn: dict[int, tuple[int, int]] = {}  # when a marked packet of a stream is shown; for how many it counts
+        self._decoded: dict[int, int | None] = {}  # when the next packet of a stream is to be decoded
         self._ended = False
         if plan is None:
             return
@@ -81,11 +83,14 @@ class Reading:
         begin_ms = self._read_ms if time is None else rescaled(time, packet.time_base, _MILLISECONDS)
         if self._skipped() or (self._container == _GAPLESS and begin_ms > self._read_ms + _ROUNDED_MS):
             self._lost(self._read_ms, begin_ms)
+        torn_ms, left = self._torn.pop(index, (0, 0))
+        if left and self._is_late(packet):
+            self._lost(torn_ms, begin_ms)
+        elif left > 1:
+            self._torn[index] = torn_ms, left - 1
         if packet.is_corrupt and self._container == _MARKS_TORN:
-            self._torn.setdefault(index, begin_ms)
-        elif index in self._torn:
-            torn_ms = self._torn.pop(index)
-            self._lost(torn_ms, torn_ms)
+            self._torn[index] = begin_ms, _MARKED_BEFORE
+        self._decoded[index] = None if packet.dts is None else packet.dts + (packet.duration or 0)
         self._read_ms = max(begin_ms, round(end_s * 1000))
 
     def finish(self) -> None:
@@ -93,6 +98,11 @@ class Reading:
         if self.damage is not None and (self._skipped() or self._ended):
             end_ms = round(self.played_s * 1000)
             self._lost(end_ms, end_ms)
+
+    def _is_late(self, packet: "Packet[Any]") -> bool:
+        """Whether packets are missing before it. Where streams were joined, all are there, and one is marked."""
+        expected = self._decoded.get(packet.stream_index)
+        return expected is not None and packet.dts is not None and packet.dts - expected > (packet.duration or 0) // 2
 
     def _lost(self, begin_ms: int, end_ms: int) -> None:
         """Something between these: where that begins before what is wanted, it may reach into it."""

@@ -35,10 +35,10 @@ def cluster_lost(film: Path, target: Path, number: int = 20) -> Path:
 
 
 def torn(whole: Path, target: Path) -> Path:
-    """Four packets of a transport stream are missing from its middle."""
+    """Packets of a transport stream are missing from its middle, with whole frames."""
     data = whole.read_bytes()
     middle = len(data) // TS_PACKET_BYTES // 2 * TS_PACKET_BYTES
-    target.write_bytes(data[:middle] + data[middle + 4 * TS_PACKET_BYTES :])
+    target.write_bytes(data[:middle] + data[middle + len(data) // 20 // TS_PACKET_BYTES * TS_PACKET_BYTES :])
     return target
 
 
@@ -110,6 +110,16 @@ def test_lost_packets_of_a_transport_stream_are_told(
     plan = looked_at(torn(whole, tmp_path / "lost.ts"), **LOST)
     assert len(plan.warnings) == 1
     assert 2 < plan.lost_at_s[0] < 6
+
+
+def test_joined_transport_streams_lost_nothing(tmp_path: Path, looked_at: Look) -> None:
+    whole = factory.film(tmp_path / "whole.ts", frames=200, options={"preset": "ultrafast"}).read_bytes()
+    begin = len(whole) // TS_PACKET_BYTES // 2 * TS_PACKET_BYTES
+    data = bytearray(whole)
+    for place in range(begin, len(data), TS_PACKET_BYTES):  # counters go on from another number
+        data[place + 3] = data[place + 3] & 0xF0 | (data[place + 3] + 5) & 0x0F
+    (tmp_path / "joined.ts").write_bytes(data)
+    assert not looked_at(tmp_path / "joined.ts", damage="fail", **LOST).warnings
 
 
 def test_what_one_pass_reads_again_is_told_once(tmp_path: Path, looked_at: Look) -> None:
