@@ -9,6 +9,8 @@ from damage import rewritten
 
 from pipelines.media.errors import SourceTruncatedError, TimeOutOfRangeError
 from pipelines.media.plan import TranscodePlan
+from pipelines.media.probing.packets import find_in_packets
+from pipelines.media.probing.probe import probe
 from pipelines.media.transcode import transcode
 
 Look = Callable[..., TranscodePlan]
@@ -269,3 +271,11 @@ def test_nor_does_it_in_one_pass(tmp_path: Path, subtitled: Path, planned: Calla
     plan = planned(tmp_path / "cut.mkv", preset="ultrafast")
     with pytest.raises(SourceTruncatedError, match="ends after"):
         transcode(tmp_path / "cut.mkv", tmp_path / "out.mp4", plan, lambda _: None)
+
+
+def test_packets_tell_a_cut_and_not_a_subtitle_that_is_shown_longer(tmp_path: Path, subtitled: Path) -> None:
+    data = subtitled.read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    whole, cut = (find_in_packets(path, probe(path), lambda _: None) for path in (subtitled, tmp_path / "cut.mkv"))
+    assert not whole.warnings
+    assert "was cut off" in cut.warnings[0]
