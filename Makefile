@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 LOCK_FLAGS := --quiet --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-emit-options $(UPGRADE)
 
+EXTRAS := tracing aws gcp azure
+
 # Stamps: what they stand for is done again only when a lock or pyproject.toml has changed since.
 MADE := $(VENV)/.made
 RUN := $(VENV)/.run-time
@@ -63,6 +65,7 @@ lock: $(DEV) ## Work out the locks anew after a change of pyproject.toml; newer 
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Locks are made with Python 3.11, the oldest we support.")'
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile $(LOCK_FLAGS) -o requirements.lock pyproject.toml
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile $(LOCK_FLAGS) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile $(LOCK_FLAGS) $(EXTRAS:%=--extra %) -c requirements.lock -o requirements-extras.lock pyproject.toml
 
 clean: ## Remove .venv and caches; your results and the server's state stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -105,8 +105,17 @@ class Home:
 
     @property
     def log(self) -> Path:
-        """Where all processes of this node write their lines."""
-        return self.logs / "up.log"
+        """Where all processes of this node write their lines: a node beside the server's, which may share its home,
+        has a file of its own. Two machines can't add to one on NFS without writing over each other.
+        """
+        return self.logs / ("up.log" if self._serves_here() else f"node-{socket.gethostname()}.log")
+
+    def _serves_here(self) -> bool:
+        """Whether the server of this home is on this node, or none was yet."""
+        with contextlib.suppress(OSError, ValueError):
+            record: dict[str, Any] = json.loads(self.server_file.read_text())
+            return bool(record.get("host", socket.gethostname()) == socket.gethostname())
+        return True
 
     @property
     def token_file(self) -> Path:
@@ -162,6 +171,7 @@ class Home:
                 raise StartupError(
                     f"mediaray already runs on {self.path}{where}. Use it, or stop it with: mediaray down"
                 ) from None
+            self.server_file.unlink(missing_ok=True)  # of one that was killed, maybe on another machine
             yield
 
     def refuse_half_restored(self) -> None:
@@ -182,7 +192,7 @@ class Home:
 
     def announce(self, **facts: Any) -> None:
         """Record this process as the home's server."""
-        write_private(self.server_file, json.dumps({**_identity(os.getpid()), **facts}))
+        write_private(self.server_file, json.dumps({**_identity(os.getpid()), "host": socket.gethostname(), **facts}))
 
     def remember(self, name: str, pid: int) -> None:
         """Record a process of ours, so that a later start can end it if we can't. One that is gone needs no record."""

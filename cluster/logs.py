@@ -21,6 +21,7 @@ Format = Literal["text", "json"]
 MOST_BYTES = 10 << 20
 _KEPT = 3
 _EVERY_S = 60.0
+_LEFT_S = 30 * 86_400.0
 _ABOUT = ("job", "unit", "operation", "code", "trace_id")
 _about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
 
@@ -54,8 +55,9 @@ def keep_small(file: Path) -> None:
 def _keep_small(file: Path) -> None:
     while True:
         time.sleep(_EVERY_S)
-        with contextlib.suppress(OSError):  # another node's, of a home that they share, was first
+        with contextlib.suppress(OSError):
             begin_anew(file)
+            forget_left(file.parent)
 
 
 def begin_anew(file: Path) -> None:
@@ -66,6 +68,14 @@ def begin_anew(file: Path) -> None:
     for newer, older in reversed(list(pairwise(aside))):
         if newer.exists():
             newer.replace(older)
+
+
+def forget_left(folder: Path) -> None:
+    """Remove what nodes have left that nothing was heard of for a month."""
+    for file in folder.glob("node-*.log*"):
+        with contextlib.suppress(FileNotFoundError):  # another node was first
+            if time.time() - file.stat().st_mtime > _LEFT_S:
+                file.unlink()
 
 
 class _Text(logging.Formatter):

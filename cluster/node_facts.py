@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +37,13 @@ class NodeFacts:
 
 def node_facts(home: Path) -> NodeFacts:
     """Of the node that this process is on. Waits for the disks: a share that hangs holds it up."""
-    disks = _disks(folders_of(home))
     return NodeFacts(
         host=socket.gethostname(),
         mediaray=importlib.metadata.version("mediaray"),
         ray=importlib.metadata.version("ray"),
         python=platform.python_version(),
         at_s=time.time(),
-        disks=disks,
+        disks=tuple(_disk_facts(names, folder) for names, folder in disks_of(folders_of(home)).items()),
     )
 
 
@@ -52,18 +52,33 @@ def folders_of(home: Path) -> dict[str, Path]:
     return {"home": home, "scratch": Home(home).scratch, "temporary files": Path(tempfile.gettempdir())}
 
 
-def _disks(folders: dict[str, Path]) -> tuple[DiskFacts, ...]:
-    """Each file system once; where a folder can't be reached, one of no size stands for it."""
-    found: dict[int, DiskFacts] = {}
-    for of, folder in folders.items():
+def disks_of(folders: Mapping[str, Path]) -> dict[tuple[str, ...], Path]:
+    """Each file system once: the names of what lies on it, and the first folder there.
+
+    A folder that can't be reached stands for itself.
+    """
+    names: dict[int, list[str]] = {}
+    paths: dict[int, Path] = {}
+    for number, (name, folder) in enumerate(folders.items()):
         try:
-            device, usage = folder.stat().st_dev, shutil.disk_usage(folder)
+            device = folder.stat().st_dev
         except OSError:
-            found[-1 - len(found)] = DiskFacts(of, str(folder), 0, 0)
-            continue
-        if device in found:
-            known = found[device]
-            found[device] = DiskFacts(f"{known.of}, {of}", known.path, known.total_bytes, known.free_bytes)
-        else:
-            found[device] = DiskFacts(of, str(folder), usage.total, usage.free)
-    return tuple(found.values())
+            device = -1 - number
+        names.setdefault(device, []).append(name)
+        paths.setdefault(device, folder)
+    return {tuple(names[device]): folder for device, folder in paths.items()}
+
+
+def disk_room(folder: Path) -> tuple[int, int] | None:
+    """Of the disk that it lies on, and what is free of it; None where it can't be reached, as a share that fails."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.total, usage.free
+
+
+def _disk_facts(names: tuple[str, ...], folder: Path) -> DiskFacts:
+    """Of no size where it can't be reached."""
+    total, free = disk_room(folder) or (0, 0)
+    return DiskFacts(", ".join(names), str(folder), total, free)

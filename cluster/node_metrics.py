@@ -3,18 +3,16 @@
 import functools
 import math
 import os
-import shutil
 import socket
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import Gauge
 
 from cluster.machine import memory_bytes
 from cluster.metrics import REGISTRY
-from cluster.node_facts import folders_of
+from cluster.node_facts import disk_room, disks_of, folders_of
 
 FOLDERS = ("artifacts", "backups", "cache", "collections", "fetched", "kept", "logs", "pictures", "redis", "scratch")
 _EVERY_S = 300.0
@@ -36,9 +34,9 @@ def watch_node(home: Path) -> None:
     node = socket.gethostname()
     _MEMORY.labels(node).set_function(lambda: float(memory_bytes()[0]))
     _AVAILABLE.labels(node).set_function(lambda: float(memory_bytes()[1]))
-    for disk, folder in disks_of(folders_of(home)).items():
-        _DISK.labels(node, disk).set_function(functools.partial(_disk_bytes, folder, 0))
-        _FREE.labels(node, disk).set_function(functools.partial(_disk_bytes, folder, 1))
+    for (disk, *_), folder in disks_of(folders_of(home)).items():
+        _DISK.labels(node, disk).set_function(functools.partial(disk_bytes, folder, 0))
+        _FREE.labels(node, disk).set_function(functools.partial(disk_bytes, folder, 1))
     threading.Thread(target=_watch, args=(node, home), name="storage", daemon=True).start()
 
 
@@ -49,29 +47,10 @@ def _watch(node: str, home: Path) -> None:
         time.sleep(_EVERY_S)
 
 
-def disks_of(folders: Mapping[str, Path]) -> dict[str, Path]:
-    """Of folders on one disk only the first, whose name is the disk's."""
-    found: dict[int, tuple[str, Path]] = {}
-    for number, (name, folder) in enumerate(folders.items()):
-        try:
-            device = folder.stat().st_dev
-        except OSError:
-            device = -1 - number  # told as one that can't be reached
-        found.setdefault(device, (name, folder))
-    return dict(found.values())
-
-
-def disk_bytes(folder: Path) -> tuple[float, float]:
-    """Of the disk that it lies on, and what is free of it; NaN where it can't be reached, as a share that fails."""
-    try:
-        usage = shutil.disk_usage(folder)
-    except OSError:
-        return math.nan, math.nan
-    return float(usage.total), float(usage.free)
-
-
-def _disk_bytes(folder: Path, place: int) -> float:
-    return disk_bytes(folder)[place]
+def disk_bytes(folder: Path, place: int) -> float:
+    """Of the disk that it lies on (0), or what is free of it (1); NaN where it can't be reached."""
+    told = disk_room(folder)
+    return math.nan if told is None else float(told[place])
 
 
 def stored_bytes(folder: Path) -> int:

@@ -38,7 +38,7 @@ def application(args: dict[str, Any]) -> ray_serve.Application:
     for sentence in unknown_settings(os.environ):
         _log.warning(sentence)
     home = Home.create(settings.home)
-    hold(home)
+    hold(home, settings.url)
     home.picture_keys()  # made before replicas ask for it
     start_actors(settings, urls)
     return edge_application(settings, urls, home.token())

@@ -18,12 +18,14 @@ _LIMIT_S = 150.0  # a file system that is shared keeps locks of a machine that i
 
 
 class HomeHolder:
-    """Holds a home for as long as its process lives; waits for one that another holds."""
+    """Holds a home for as long as its process lives, by which commands find the server; waits while another does."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: str) -> None:
         self._held = contextlib.ExitStack()
-        while not self._holds(Home(path)):
+        home = Home(path)
+        while not self._holds(home):
             time.sleep(_AGAIN_S)
+        home.announce(url=url, run_by="serve")
 
     def _holds(self, home: Home) -> bool:
         try:
@@ -39,8 +41,8 @@ class HomeHolder:
 _holder_actor: Any = ray.remote(HomeHolder)
 
 
-def hold(home: Home, limit_s: float = _LIMIT_S) -> ActorHandle[Any]:
-    """Hold a home until the cluster ends, or find the actor that does.
+def hold(home: Home, url: str, limit_s: float = _LIMIT_S) -> ActorHandle[Any]:
+    """Hold a home until the cluster ends, or find the actor that does. ``url`` is where the head reaches the server.
 
     Raises:
         StartupError: another holds it, or it can't be written, for longer than ``limit_s``; its holder went away; or a
@@ -54,7 +56,7 @@ def hold(home: Home, limit_s: float = _LIMIT_S) -> ActorHandle[Any]:
         num_cpus=0,
         resources=ON_HEAD,
         max_restarts=-1,
-    ).remote(home.path)
+    ).remote(home.path, url)
     try:
         ray.get(holder.ready.remote(), timeout=limit_s)
         home.refuse_half_restored()

@@ -91,11 +91,11 @@ class Deliveries:
     async def _deliver(self, delivery: Delivery, secrets: Sequence[str], *, disabled: bool) -> None:
         by_hand = delivery.by_hand or delivery.type == TEST
         if disabled and not by_hand:
-            await self._outbox.settle(delivery, "failed", "endpoint_disabled")
+            await self._refuse(delivery, "endpoint_disabled")
             return
         of_job = is_by_job(delivery.endpoint)
         if of_job and webhook_url(delivery.url).place not in self._settings.webhook_hosts:
-            await self._outbox.settle(delivery, "failed", "host_refused")
+            await self._refuse(delivery, "host_refused")
             return
         answer = await self._sender.send(
             delivery.url or self._urls[delivery.endpoint],
@@ -105,6 +105,11 @@ class Deliveries:
             public_only=of_job and not self._settings.webhook_private,
         )
         await self._settle(delivery, answer, disabled=disabled)
+
+    async def _refuse(self, delivery: Delivery, why: str) -> None:
+        """Not even try. It counts as given up: whoever watches that hears of it for as long as messages are lost."""
+        await self._outbox.settle(delivery, "failed", why)
+        ATTEMPTS.labels("given_up").inc()
 
     async def _settle(self, delivery: Delivery, answer: Answer, *, disabled: bool) -> None:
         again_in_s = delay_s(delivery.attempts, self._schedule_s, random.random)

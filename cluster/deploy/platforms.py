@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 _MEDIA = "/mnt/mediaray/media"
+_MACHINE_CPUS = 8  # of each type that works, in the files
 
 
 def _form(pattern: str) -> StringConstraints:
@@ -26,7 +27,7 @@ Place = Annotated[str, _form(r"[a-z][a-z0-9-]{1,40}")]
 Host = Annotated[str, _form(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")]
 Share = Annotated[str, _form(r"[A-Za-z0-9][A-Za-z0-9.-]*:/[A-Za-z0-9._/-]*")]
 Bucket = Annotated[str, _form(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")]
-EnvFile = Annotated[str, _form(r"(?:~/|/)?[A-Za-z0-9._/-]+")]
+Folder = Annotated[str, _form(r"(?:~/|/)?[A-Za-z0-9._/-]+")]
 Group = Annotated[str, _form(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,88}[A-Za-z0-9_-]")]
 Uuid = Annotated[str, _form(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")]
 Profile = Annotated[str, _form(r"arn:aws[a-z-]*:iam::[0-9]{12}:instance-profile/[A-Za-z0-9+=,.@/_-]+")]
@@ -61,7 +62,9 @@ class RayUp(Platform):
     """A cluster of virtual machines that ``ray up`` starts and scales."""
 
     share: Share = Field(description="An NFS 4.1 export that all nodes mount, as HOST:/PATH.")
-    env_file: EnvFile = Field("~/mediaray.env", description="On this machine: secrets, as docs/deploy tells.")
+    settings: Folder = Field(
+        "~/mediaray-settings", description="A folder on this machine: mediaray.env with secrets, as docs/deploy tells."
+    )
     region: Place = Field(description="Where the machines are.")
 
     def roots(self) -> list[str]:
@@ -69,7 +72,7 @@ class RayUp(Platform):
 
     def values(self) -> dict[str, str]:
         roots = {"roots": json.dumps(self.roots()), "output_roots": json.dumps(self.roots())}
-        plain = {**super().values(), **roots}
+        plain = {**super().values(), **roots, "most_cpus": str(_MACHINE_CPUS * self.max_workers)}
         return {**plain, "common": _filled("ray-up.common.yaml", plain)}
 
 
@@ -136,7 +139,13 @@ class Kubernetes(Platform):
         service = f"{self.name}-serve-svc"
         hosts = [self.host, *(f"{service}{rest}:8000" for rest in ("", f".{self.namespace}", f".{self.namespace}.svc"))]
         roots = json.dumps([f"s3://{self.bucket}/"])
-        plain = {**super().values(), "roots": roots, "allowed_hosts": json.dumps(hosts), "ray_version": version("ray")}
+        plain = {
+            **super().values(),
+            "roots": roots,
+            "allowed_hosts": json.dumps(hosts),
+            "ray_version": version("ray"),
+            "most_cpus": str(self.worker_cpus * self.max_workers),
+        }
         redises = [_filled("redis.kubernetes.yaml", {**plain, "role": role}) for role in ("jobs", "cache", "ray")]
         return {**plain, "redises": "".join(redises).rstrip()}
 

@@ -33,6 +33,7 @@ from pipelines.jobs.models import JobError, Needs, Unit
 BATCH = "batch"  # what the names of batches begin with
 ROWS = "rows"  # in a batch's payload
 STATE, CODE, MESSAGE = "state", "code", "message"  # columns that every table of outcomes has
+_MOST_AT_ONCE = 512  # each has a thread that waits
 _AHEAD = 2  # batches asked for at once, for each slot: the next one waits for its turn when one is done
 
 
@@ -107,7 +108,7 @@ class Runner:
 
         from pipelines.bulk.listing import Listing
 
-        at_once = max(2, slots * _AHEAD)
+        at_once = min(max(2, slots * _AHEAD), _MOST_AT_ONCE)
         pq.write_table(rows, listing, row_group_size=block_size(batching.size, len(rows), at_once))
         context = DataContext.get_current()
         context.execution_options.preserve_order = False

@@ -367,11 +367,16 @@ class Dispatcher:
         tracked.units[unit.name] = tracked.status(unit.name).model_copy(update={"state": "running", "fence": fence})
         module = self._catalogue.module_of(job.operation)
         through = unit.name == PLAN and not tracked.heavy
-        order = order_of(start, module, fence, slots=max(1, self._lanes.cpus), through=through)
+        order = order_of(start, module, fence, slots=self._slots(unit), through=through)
         ticket = self._lanes.start_unit(order)
         tracked.flights[unit.name] = Flight.of(order, ticket, charged_s=cost_s)
         self._inbox.spawn(self._await(tracked, unit.name, fence, ticket))
         return True
+
+    def _slots(self, unit: Unit) -> int:
+        """CPUs that a plan reckons with; one that drives outlives the cluster's size, and so with those to come."""
+        may_come = self._settings.most_cpus if "most_cpus" in self._settings.model_fields_set else 1
+        return max(self._lanes.cpus, may_come if unit.needs.drives else 1)
 
     async def _await(self, tracked: Tracked, name: str, fence: int, ticket: Any) -> None:
         try:

@@ -17,14 +17,17 @@ from cluster.ray_nodes import Node, ask_for_cpus, drain, living_nodes, refused_c
 from pipelines.jobs.cpu_request import CpuRequest
 from pipelines.jobs.heavy_lane import run_heavy, warm_heavy
 from pipelines.jobs.orders import NAMESPACE, UnitOrder, UnitReport, WorkerConfig
-from pipelines.jobs.runner import CONCURRENCY, CONTROL, RunnerActor, runner_name
+from pipelines.jobs.runner import CONCURRENCY, CONTROL, LOOK, RunnerActor, runner_name
 from pipelines.jobs.starting import Capacity
 
+_LOOK_EVERY_S = 10.0
+_ANSWER_S = 60.0  # a machine that is very busy is late, and its units are lost with its runner
+_CLEAN_UP_S, _CLEAN_UPS = 300.0, 3  # what is left then, the next start removes
 _log = logging.getLogger("mediaray.lanes")
 _heavy_task: Any = ray.remote(run_heavy)
 _warm_task: Any = ray.remote(warm_heavy)
 _remote: Any = ray.remote  # its types don't know concurrency groups
-_runner_actor: Any = _remote(concurrency_groups={CONTROL: 4})(RunnerActor)
+_runner_actor: Any = _remote(concurrency_groups={CONTROL: 4, LOOK: 1})(RunnerActor)
 
 
 class Lanes(Capacity, Protocol):
@@ -114,7 +117,7 @@ class RayLanes:
                 self._leaving.pop(node.id, None)
                 runner = self._start_runner(node.id)
                 if node.id == here:
-                    self._runners[here] = runner
+                    self._take(here, runner)
                 else:
                     self._starting[node.id] = runner
                     self._spawn(self._check(node, runner))
@@ -135,6 +138,23 @@ class RayLanes:
             label_selector={"ray.io/node-id": node_id},
         ).remote(self._config)
         return runner
+
+    def _take(self, node_id: str, runner: ActorHandle[Any]) -> None:
+        """Let a runner have units."""
+        self._runners[node_id] = runner
+        self._spawn(self._watch(node_id, runner))
+
+    async def _watch(self, node_id: str, runner: ActorHandle[Any]) -> None:
+        """Have Ray start a runner anew that answers nothing: each unit that is sent to it would wait for its lease."""
+        while self._runners.get(node_id) is runner:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                await asyncio.wait_for(runner.answer.options(concurrency_group=LOOK).remote(), _ANSWER_S)
+            except TimeoutError:
+                _log.error("the runner of node %s answers nothing for %d s: it is ended", node_id[:12], _ANSWER_S)
+                ray.kill(runner, no_restart=False)
+            except ray.exceptions.RayError:
+                continue  # it ended, and comes back
 
     def _dismiss(self, alive: set[str]) -> None:
         """End runners that are to leave: of a node that is gone at once, since it would wait for its node."""
@@ -160,7 +180,7 @@ class RayLanes:
                 return
             self._sound.add(node.id)
             if self._starting.pop(node.id, None) is not None:
-                self._runners[node.id] = runner
+                self._take(node.id, runner)
                 runner.warm.remote()
         except ray.exceptions.RayError as error:
             _log.warning("node %s can't be looked at: %s", node.id[:12], type(error).__name__)
@@ -220,10 +240,20 @@ class RayLanes:
                 _control(runner.end_worker_of).remote(ticket.lease_name)
 
     async def clean_up(self, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
-        """Remove a job's scratch and staged files, and kept pieces; tried until a runner has done it."""
+        """Remove a job's scratch and staged files, and kept pieces; tried until a runner has done it.
+
+        A runner may hang, as its disk does: then another is asked. The job's end doesn't wait for ever.
+        """
+        hung = 0
         while True:
             try:
-                await _control(self._one_runner().clean_up).remote(job_id, targets, keys, artifacts)
+                done = _control(self._one_runner().clean_up).remote(job_id, targets, keys, artifacts)
+                await asyncio.wait_for(done, _CLEAN_UP_S)
+            except TimeoutError:
+                hung += 1
+                _log.warning("cleaning up takes over %d s", _CLEAN_UP_S, extra={"job": job_id})
+                if hung == _CLEAN_UPS:
+                    return
             except ray.exceptions.RayTaskError:
                 _log.exception("cleaning up failed", extra={"job": job_id})
                 return

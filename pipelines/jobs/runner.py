@@ -30,6 +30,7 @@ from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
 RUNNERS = "runner-"  # what their names begin with
 CONTROL = "control"  # the concurrency group of calls that need no child
+LOOK = "look"  # that of the call that tells whether it answers at all
 _AHEAD = ("pipelines.media.probing.probe", "pipelines.media.images.thumbnails")
 
 
@@ -112,6 +113,9 @@ class Runner:
 
     def clean_up(self, job_id: str, targets: list[str], keys: list[str], artifacts: bool) -> None:
         clean_up(self._config.settings, job_id, targets, keys, artifacts=artifacts)
+
+    def answer(self) -> None:
+        """Returns: it isn't stopped."""
 
     def machine(self) -> Machine:
         """What this node's machine has."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cluster.errors import StartupError
 from serve.cli.failures import FAILED, UNREACHABLE, reported, warn_of_unknown_settings
 from serve.cli.launch import stop_server
 from serve.cli.operations import Json
@@ -61,6 +62,8 @@ def down(json_output: Json = False) -> None:
         else:
             screen.say(f"No server runs on {place.home.path}.")
         return
+    if server.get("run_by") == "serve":
+        raise StartupError("Ray Serve runs this server: it ends with its cluster. See docs/deploy/kubernetes.md.")
     with screen.waiting("Stopping…"):
         stopped = stop_server(place.home, _STOP_LIMIT_S)
     if json_output:

@@ -18,7 +18,10 @@ from cluster.home import Home
 from cluster.settings import Settings
 from pipelines.jobs.orders import NAMESPACE
 from serve.backup import back_up, restore
+from serve.cli.failures import FAILED
 from serve.home_holder import hold, holds
+
+URL = "http://127.0.0.1:8000"
 
 
 def nothing(_stage: str, _done: int, _total: int) -> None:
@@ -42,7 +45,7 @@ def home(cluster, tmp_path) -> Iterator[Home]:
 
 def test_into_a_held_home_nothing_is_restored(cluster, home, tmp_path):
     settings = Settings(home=home.path, redis_url=SecretStr(cluster.url))
-    hold(home)
+    hold(home, URL)
     backup = Path(back_up(settings, home, tmp_path / "b.zip", nothing, overwrite=False, units=False).path)
     with pytest.raises(StorageError) as told:
         restore(settings, home, backup, nothing, replace=True)
@@ -50,8 +53,18 @@ def test_into_a_held_home_nothing_is_restored(cluster, home, tmp_path):
     assert not home.restoring.exists()
 
 
+def test_commands_find_the_server_by_who_holds_its_home(cluster, home, monkeypatch):
+    hold(home, URL)
+    assert (home.server() or {})["url"] == URL
+    monkeypatch.setenv("MEDIARAY_HOME", str(home.path))
+    done = subprocess.run([sys.executable, "-m", "serve.cli.app", "down"], capture_output=True, text=True, check=False)
+    assert done.returncode == FAILED
+    assert "ends with its cluster" in done.stderr
+    assert not is_free(home)
+
+
 def test_a_holder_that_is_killed_holds_the_home_again(cluster, home):
-    hold(home)
+    hold(home, URL)
     pid = cluster.actor_pid("HomeHolder")
     os.kill(pid, signal.SIGKILL)
     cluster.until(lambda: cluster.is_gone(pid))
@@ -60,15 +73,15 @@ def test_a_holder_that_is_killed_holds_the_home_again(cluster, home):
 
 def test_a_home_that_another_holds_is_refused_until_it_is_free(cluster, home):
     with home.hold(), pytest.raises(StartupError, match="is held"):
-        hold(home, limit_s=1.0)
-    hold(home)
+        hold(home, URL, limit_s=1.0)
+    hold(home, URL)
     assert not is_free(home)
 
 
 def test_a_half_restored_home_is_refused_and_left_to_the_restore(cluster, home):
     home.restoring.write_text("backup.zip")
     with pytest.raises(StartupError, match="broken off"):
-        hold(home)
+        hold(home, URL)
     cluster.until(lambda: is_free(home))
 
 
@@ -100,7 +113,7 @@ except StartupError as error:
 
 
 def test_no_server_is_started_beside_one_that_serve_runs(cluster, home, tmp_path):
-    hold(home)
+    hold(home, URL)
     address = ray.get_runtime_context().gcs_address
     command = [sys.executable, "-I", "-c", _JOINS, address, str(tmp_path / "other")]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

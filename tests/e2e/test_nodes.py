@@ -153,3 +153,6 @@ def test_the_application_of_the_kubernetes_file_does_jobs(nodes_only):
     assert done["state"] == "succeeded", done
     with pytest.raises(StartupError, match="already runs"), Home(server.home).hold():  # as a restore would
         pass
+    command = [sys.executable, "-I", "-m", "serve.cli.app", "jobs", "list"]
+    listed = subprocess.run(command, env=server.env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done["id"] in listed.stdout, listed.stderr

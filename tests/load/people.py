@@ -20,6 +20,7 @@ from tests.load.sequence import Sequence
 
 ENDED = {"succeeded", "failed", "cancelled"}
 THINKS_S = (7.0, 17.0)
+ARRIVES_S = 1.0  # Locust lets all of a second come at once, which people don't
 WIDTHS = (160, 320, 480)
 FILM = "POST /v1/jobs, a film"
 FILM_WATCHED = "WS /v1/jobs/{id}/events, a film's"
@@ -81,6 +82,7 @@ class Person(FastHttpUser):
         self.number = self.count
         self.dice = random.Random(self.given.seed * 100_000 + self.number)
         self.seen: list[str] = []
+        gevent.sleep(self.dice.uniform(0, ARRIVES_S))
 
     def ask(self, method: str, path: str, name: str, **more: Any) -> Any:
         """The answer; an unsuccessful one is noted as such."""

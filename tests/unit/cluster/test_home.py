@@ -1,4 +1,5 @@
 import json
+import socket
 import stat
 import subprocess
 import sys
@@ -65,13 +66,17 @@ def test_a_private_file_is_private_though_a_public_one_was_there(home):
 
 
 def test_a_second_server_of_a_home_is_told_where_the_first_is(home):
+    with home.hold():
+        home.announce(url="http://127.0.0.1:1234")
+        told = pytest.raises(StartupError, match=r"already runs on .*home at http://127.0.0.1:1234 \(process \d+\)")
+        with told, Home(home.path).hold():
+            pass
+
+
+def test_whoever_holds_the_home_forgets_the_server_before(home):
     home.announce(url="http://127.0.0.1:1234")
-    with (
-        home.hold(),
-        pytest.raises(StartupError, match=r"already runs on .*home at http://127.0.0.1:1234 \(process \d+\)"),
-        Home(home.path).hold(),
-    ):
-        pass
+    with home.hold():
+        assert home.server() is None
 
 
 def test_a_home_can_be_held_again(home):
@@ -191,3 +196,11 @@ def test_another_node_s_note_of_the_same_unit_is_left_alone(home, sleeper):
     assert not home.end_worker_of("job.unit.1")
     assert (elsewhere / "job.unit.1").exists()
     assert sleeper.poll() is None
+
+
+def test_a_node_beside_the_server_s_has_a_log_of_its_own(home, monkeypatch):
+    assert home.log.name == "up.log"
+    home.announce(url="http://here")
+    assert home.log.name == "up.log"
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    assert home.log.name == "node-another.log"

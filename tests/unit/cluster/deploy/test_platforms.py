@@ -69,6 +69,13 @@ def test_the_head_does_no_work_and_spot_machines_come_first(cloud):
 
 
 @CLOUDS
+def test_the_autoscaler_is_asked_for_what_it_may_bring(cloud):
+    (line,) = [line for line in config(cloud)["head_start_ray_commands"] if "MEDIARAY_MOST_CPUS" in line]
+    kind = config(cloud)["available_node_types"]["spot"]
+    assert f"MEDIARAY_MOST_CPUS={kind['max_workers'] * kind['resources']['CPU']} " in line
+
+
+@CLOUDS
 def test_what_is_to_be_read_and_written_reaches_the_server_as_json(cloud):
     (line,) = [line for line in config(cloud)["head_start_ray_commands"] if "MEDIARAY_ROOTS" in line]
     (roots,) = re.findall(r" MEDIARAY_ROOTS='([^']*)'", line)
@@ -137,7 +144,7 @@ def test_a_file_that_was_not_filled_in_is_no_yaml(file):
         ("bucket", "../films"),
         ("machine_image", "ami-x"),
         ("head_profile", "head"),
-        ("env_file", "$(id)"),
+        ("settings", "$(id)"),
         ("min_workers", 9),
         ("max_workers", 0),
         ("nonsense", "x"),
@@ -163,6 +170,31 @@ def test_the_image_has_the_environment_that_nodes_need():
 
 def test_every_file_is_in_the_package():
     assert all(text_of(name) for name in PLAIN_FILES)
+
+
+def test_kuberay_takes_no_password_of_redis_but_its_own():
+    """The operator would make no pod, and say so in an event alone."""
+    found = documents(KUBERNETES)
+    (service,) = [each for each in found if each["kind"] == "RayService"]
+    (container,) = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"]
+    container["env"].append({"name": "REDIS_PASSWORD", "value": "x"})
+    with pytest.raises(ValidationError, match="REDIS_PASSWORD can't be set"):
+        ray_services(found)
+
+
+def test_commands_find_the_api_where_serve_has_it():
+    (service,) = ray_services(documents(KUBERNETES))
+    (head,) = service.spec.rayClusterConfig.headGroupSpec.template.spec.containers
+    port = yaml.safe_load(service.spec.serveConfigV2)["http_options"]["port"]
+    assert {each.name: each.value for each in head.env}["MEDIARAY_PORT"] == str(port)
+
+
+@CLOUDS
+def test_a_login_shell_finds_what_the_commands_call(cloud):
+    """``ray up`` runs them by one, whose PATH /etc/profile sets anew; so the image's own isn't there."""
+    called = re.findall(r"(?:^|;|until) *(ray|mediaray) ", " ".join(config(cloud)["head_start_ray_commands"]))
+    assert {"ray", "mediaray"} == set(called)
+    assert "PATH=/opt/mediaray/bin:$PATH' > /etc/profile.d/" in text_of("Dockerfile")
 
 
 def test_kuberay_knows_every_field():

@@ -54,3 +54,26 @@ def test_the_node_of_the_dispatcher_has_units_at_once(lanes, nodes):
     nodes.append(node("head", 2))
     asyncio.run(lanes.refresh())
     assert (lanes.cpus, lanes._places(1)) == (2, {})
+
+
+class Hangs:
+    """A runner whose disk hangs."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.clean_up = self
+
+    def options(self, **_: Any) -> Any:
+        return self
+
+    def remote(self, *_: Any) -> Any:
+        self.asked += 1
+        return asyncio.get_running_loop().create_future()
+
+
+def test_a_job_s_end_doesn_t_wait_for_ever_for_a_disk_that_hangs(lanes, monkeypatch):
+    hangs = Hangs()
+    monkeypatch.setattr(lanes_module, "_CLEAN_UP_S", 0.01)
+    monkeypatch.setattr(lanes, "_one_runner", lambda: hangs)
+    asyncio.run(lanes.clean_up("job", [], [], artifacts=False))
+    assert hangs.asked == 3

@@ -22,6 +22,6 @@ def home(tmp_path: Path, monkeypatch) -> Home:
 def server(home, fake_server):
     """The fake server, which holds that home as a real one does."""
     home.token_file.write_text(fake_server.token)
-    home.announce(url=fake_server.url)
     with home.hold():
+        home.announce(url=fake_server.url)
         yield fake_server
