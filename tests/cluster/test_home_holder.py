@@ -87,7 +87,7 @@ def test_a_half_restored_home_is_refused_and_left_to_the_restore(cluster, home):
 
 def test_a_holder_that_goes_away_while_it_waits_is_told_in_words(cluster, home):
     with home.hold(), ThreadPoolExecutor(1) as pool:
-        holding = pool.submit(hold, home)
+        holding = pool.submit(hold, home, URL)
         cluster.until(holds)
         ray.kill(ray.get_actor("home", namespace=NAMESPACE))
         with pytest.raises(StartupError, match="went away"):
