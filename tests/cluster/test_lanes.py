@@ -1,4 +1,7 @@
 import asyncio
+import contextlib
+import os
+import signal
 import threading
 
 import ray
@@ -6,6 +9,7 @@ from ray.autoscaler.v2.sdk import get_cluster_status
 
 from cluster.ray_nodes import Node, living_nodes
 from cluster.settings import Settings
+from pipelines.jobs import lanes as lanes_module
 from pipelines.jobs.lanes import RayLanes
 from pipelines.jobs.orders import WorkerConfig
 
@@ -50,3 +54,28 @@ def test_nodes_are_asked_for_while_the_dispatcher_goes_on(cluster, monkeypatch):
 
     asyncio.run(body())
     assert seen == [True]
+
+
+def test_a_runner_that_answers_nothing_is_started_anew(cluster, monkeypatch):
+    monkeypatch.setattr(lanes_module, "_LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(lanes_module, "_ANSWER_S", 2.0)
+    lanes = RayLanes(WorkerConfig(Settings(home=cluster.home.path), cluster.url, cluster.url))
+
+    async def body() -> None:
+        await lanes.refresh()
+        (runner,) = lanes._runners.values()
+        await runner.answer.remote()
+        stopped = cluster.actor_pid("RunnerActor")
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            while not cluster.is_gone(stopped):
+                await asyncio.sleep(0.1)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stopped, signal.SIGCONT)
+        while True:
+            with contextlib.suppress(ray.exceptions.RayError):
+                return await runner.answer.remote()
+            await asyncio.sleep(0.1)
+
+    asyncio.run(asyncio.wait_for(body(), 60))
