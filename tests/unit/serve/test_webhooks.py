@@ -329,6 +329,11 @@ def test_a_receiver_may_ask_for_more_time(post, hook):
 def test_a_receiver_that_is_gone_gets_nothing_more_until_somebody_asks_for_it(post, hook):
     hook.answers = [410]
 
+    def given_up() -> float:
+        return REGISTRY.get_sample_value("mediaray_webhook_attempts_total", {"outcome": "given_up"}) or 0.0
+
+    before = given_up()
+
     async def body(office: Post) -> None:
         (endpoint,) = endpoints_of(office.settings)
         async with office.delivering():
@@ -340,6 +345,7 @@ def test_a_receiver_that_is_gone_gets_nothing_more_until_somebody_asks_for_it(po
             assert hook.got.empty()
             await office.outbox.resend(f"{gone}:{endpoint}")
             assert (await soon(hook)).id == gone
+            assert given_up() - before == 2  # the refused one, too: an alert watches that
             await office.until(gone, "delivered")
             await office.until(await office.end(), "delivered")
         assert await office.outbox.disabled() == {}
