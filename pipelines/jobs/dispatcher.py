@@ -38,6 +38,7 @@ _RETENTION_EVERY_S = 60.0
 _SILENT_S = 2.0
 _UNPLACED_S = 120.0  # Ray looks for room, or starts a process on a machine that is busy
 _FORCE_AFTER_S = 1.2  # a worker that doesn't end its unit by itself is ended: a cancel is done in under 2 s
+_GONE_WITHIN_S = 5.0  # then its process is waited for, which may still write: unless its node can't be reached
 _PATIENCE = 1_000_000  # Redis away: wait, the running units go on
 _log = logging.getLogger("mediaray.dispatcher")
 
@@ -85,7 +86,7 @@ class Dispatcher:
         for tracked in list(self._jobs.values()):
             for name in list(tracked.flights):
                 self._inbox.put(self._drop(tracked, name))
-        while self._flights() and time.monotonic() < deadline + 2 * _FORCE_AFTER_S:
+        while self._flights() and time.monotonic() < deadline + _FORCE_AFTER_S + _GONE_WITHIN_S:
             await asyncio.sleep(0.05)
 
     async def do_batch(self, driver: Driver, batch: Unit) -> UnitReport:
@@ -223,6 +224,8 @@ class Dispatcher:
         if flight is None or flight.fence != fence:
             return
         tracked.land(name)
+        if isinstance(report, Exception) and flight.dropped_at is not None:
+            report = UnitReport("dropped")
         if isinstance(report, Exception):
             of = {"job": tracked.job.id, "unit": name, "operation": tracked.job.operation}
             extra = {**of, **trace_id(tracked.job.trace)}
@@ -242,8 +245,7 @@ class Dispatcher:
             took_s = report.took_s if isinstance(report, UnitReport) else None
             tracked.batches.settle(name, UnitReport("done", took_s=took_s))
         if flight.drives:
-            for batch in tracked.batches.forget():
-                await self._drop(tracked, batch)
+            await self._drop_batches(tracked)
         self._count_media(tracked)
         await self._advance(tracked)
 
@@ -319,12 +321,20 @@ class Dispatcher:
                 return
             flight.dropped_at = time.monotonic()
             await self._records.release(tracked, *at, "dropped", flight=flight)
+            if flight.drives:
+                await self._drop_batches(tracked)
             self._inbox.spawn(self._force(tracked, name, flight))
+
+    async def _drop_batches(self, tracked: Tracked) -> None:
+        """Tell a driver that what it waits for doesn't come any more, and take it away."""
+        for batch in tracked.batches.forget():
+            await self._drop(tracked, batch)
 
     async def _force(self, tracked: Tracked, name: str, flight: Flight) -> None:
         await asyncio.sleep(_FORCE_AFTER_S)
         if tracked.flights.get(name) is flight:
-            self._lanes.abandon(flight.ticket)
+            if self._lanes.abandon(flight.ticket):
+                await asyncio.sleep(_GONE_WITHIN_S)
             self._inbox.put(self._landed(tracked, name, flight.fence, UnitReport("dropped")))
 
     def _end(self, tracked: Tracked, state: State) -> None:

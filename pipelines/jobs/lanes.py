@@ -39,7 +39,7 @@ class Lanes(Capacity, Protocol):
     async def want(self, cpus: int) -> None: ...
     def start_unit(self, order: UnitOrder) -> Any: ...
     async def result(self, ticket: Any) -> UnitReport: ...
-    def abandon(self, ticket: Any) -> None: ...
+    def abandon(self, ticket: Any) -> bool: ...
     async def clean_up(self, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None: ...
     async def sweep_kept(self) -> None: ...
 
@@ -229,15 +229,18 @@ class RayLanes:
                 self._calls[ticket.node_id] -= 1
         return report
 
-    def abandon(self, ticket: _Ticket) -> None:
-        """End the worker of a unit that was taken away and that doesn't end it by itself.
+    def abandon(self, ticket: _Ticket) -> bool:
+        """End the worker of a unit that was taken away and that doesn't end it by itself, unless it does others, too.
 
-        Ray asks the worker to exit, which one that is stopped or stuck can't; its node's runner kills it.
+        Whether it is ended: then there is a ``result``, an error, once it is gone. Ray asks the worker to exit, which
+        one that is stopped or stuck can't; its node's runner kills it.
         """
-        if ticket.node_id is None:
-            ray.cancel(ticket.ref, force=True)
-            for runner in (*self._runners.values(), *self._leaving.values()):
-                _control(runner.end_worker_of).remote(ticket.lease_name)
+        if ticket.node_id is not None:
+            return False
+        ray.cancel(ticket.ref, force=True)
+        for runner in (*self._runners.values(), *self._leaving.values()):
+            _control(runner.end_worker_of).remote(ticket.lease_name)
+        return True
 
     async def clean_up(self, job_id: str, targets: list[str], keys: list[str], *, artifacts: bool) -> None:
         """Remove a job's scratch and staged files, and kept pieces; tried until a runner has done it.

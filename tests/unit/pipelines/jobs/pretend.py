@@ -25,7 +25,10 @@ class Ticket:
 
 @dataclass
 class PretendLanes:
-    """Plans, joins and publishes at once; leaves other units to the test, unless ``works`` is set."""
+    """Plans, joins and publishes at once; leaves other units to the test, unless ``works`` is set.
+
+    ``ends``: what is abandoned ends, and is lost when the test says so.
+    """
 
     units: UnitStore
     cpus: int = 2
@@ -44,6 +47,7 @@ class PretendLanes:
     swept: int = 0
     by_hand: set[str] = field(default_factory=set)
     placed: bool = True
+    ends: bool = False
     lease_s: float = 30.0
     wanted_cpus: int | None = None
 
@@ -74,9 +78,10 @@ class PretendLanes:
     async def result(self, ticket: Ticket) -> UnitReport:
         return await asyncio.shield(ticket.report)  # the unit goes on when its dispatcher ends
 
-    def abandon(self, ticket: Ticket) -> None:
+    def abandon(self, ticket: Ticket) -> bool:
         self.abandoned.append(ticket.name)
         self._tell()
+        return self.ends
 
     async def sweep_kept(self) -> None:
         self.swept += 1

@@ -159,6 +159,22 @@ def test_batches_end_with_their_driver_and_the_next_one_starts_its_own(play):  #
     play(body)
 
 
+def test_a_cancel_tells_a_driver_that_waits(play):  # noqa: F811
+    async def body(scene: Scene) -> None:
+        async with scene.dispatcher() as dispatcher:
+            driver = await driving(scene)
+            asked = asyncio.ensure_future(dispatcher.do_batch(driver, Unit(name="b", needs=HEAVY)))
+            batch = await scene.lanes.start_of(1, "b")
+            await scene.store.want(driver.job_id, "cancel")
+            assert await asked == UnitReport("dropped")
+            scene.lanes.done(scene.lanes.started("run")[0])
+            scene.lanes.done(batch)
+            assert await scene.ended(driver.job_id) == State.CANCELLED
+            assert not scene.lanes.abandoned
+
+    play(body)
+
+
 def test_a_pause_lets_batches_end_and_then_takes_the_driver_away(play):  # noqa: F811
     async def body(scene: Scene) -> None:
         async with scene.dispatcher() as dispatcher:

@@ -595,6 +595,22 @@ def test_a_running_unit_is_taken_back_by_a_cancel(play):
     play(body)
 
 
+def test_a_cancelled_job_ends_when_the_worker_that_was_ended_is_gone(play):
+    async def body(scene: Scene) -> None:
+        scene.lanes.ends = True
+        async with scene.dispatcher():
+            job_id = await scene.submit()
+            ticket = await scene.lanes.start_of(1, "a")
+            await scene.store.want(job_id, "cancel")
+            await scene.lanes.until(lambda: ticket.name in scene.lanes.abandoned)
+            await seen(scene)
+            assert not scene.lanes.cleaned  # until it is gone it may write, and hold locks
+            scene.lanes.lost(ticket)
+            assert await scene.ended(job_id) == State.CANCELLED
+
+    play(body)
+
+
 async def publishing(scene: Scene) -> tuple[str, Ticket]:
     """A job whose file is being published."""
     scene.lanes.works = True
