@@ -103,6 +103,10 @@ class ApartStore:
         assert answer.noted is not None
         return answer.noted
 
+    def lacks_bucket(self, path: ObjectPath) -> bool:
+        answer, _ = ASKERS.ask(Question(what="bucket", addresses=self._addresses, uri=str(path)))
+        return answer.lacks_bucket
+
     def reader(self, path: ObjectPath, noted: Noted) -> ApartReader:
         return ApartReader(path, noted, self._addresses)
 

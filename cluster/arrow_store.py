@@ -50,6 +50,10 @@ class ArrowStore:
         with store_errors(path):
             return KINDS[path.scheme].note(self._filesystem(path), str(path.path))
 
+    def lacks_bucket(self, path: ObjectPath) -> bool:
+        with store_errors(path):
+            return KINDS[path.scheme].lacks_bucket(self._filesystem(path), path.bucket)
+
     def reader(self, path: ObjectPath, _noted: Noted) -> ArrowReader:
         return ArrowReader(path, self._addresses)
 

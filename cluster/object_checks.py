@@ -10,7 +10,6 @@ from cluster.objects import object_store
 from cluster.settings import Settings
 
 _MOST = 16  # roots that are looked at
-_LOOK = ".mediaray-look"  # an object that nobody has: that it isn't there is an answer
 _ADVICE = (
     "Jobs that read or write there fail. The server's own environment has to have the store's credentials, with the "
     "right to list, read and write the bucket, and its region or address: see Object storage in docs/operations.md."
@@ -21,26 +20,23 @@ def granted_objects_check(settings: Settings) -> Check:
     """Look at the roots that may be read and written now. Waits for their stores."""
     access = current_roots(settings).objects
     roots = (*access.read, *access.write) if access else ()
-    return objects_check(roots, lambda path: object_store(settings.stores).version(path))
+    return objects_check(roots, object_store(settings.stores).look)
 
 
-def objects_check(roots: Iterable[ObjectPath], version: Callable[[ObjectPath], object]) -> Check:
-    """Look at each of the roots; ``version`` asks its store for an object. Waits for the stores.
-
-    A store that is reached and has no such bucket isn't told from one that has: it answers alike.
-    """
+def objects_check(roots: Iterable[ObjectPath], look: Callable[[ObjectPath], None]) -> Check:
+    """``look`` at each of the roots. Waits for the stores."""
     looked = sorted(set(roots), key=str)[:_MOST]
     if not looked:
         return Check("object storage", "ok", "none: no root names any")
-    troubles = [trouble for root in looked if (trouble := _trouble(root, version))]
+    troubles = [trouble for root in looked if (trouble := _trouble(root, look))]
     if troubles:
         return Check("object storage", "fail", " ".join(troubles), _ADVICE)
     return Check("object storage", "ok", f"reached: {', '.join(map(str, looked))}")
 
 
-def _trouble(root: ObjectPath, version: Callable[[ObjectPath], object]) -> str | None:
+def _trouble(root: ObjectPath, look: Callable[[ObjectPath], None]) -> str | None:
     try:
-        version(root / _LOOK)
+        look(root)
     except StorageError as error:
         return error.message
     return None

@@ -32,6 +32,10 @@ class ObjectPath:
         return object_path(f"{self}/{writable_key(name)}")
 
     @property
+    def bucket(self) -> str:
+        return self.path.parts[0]
+
+    @property
     def name(self) -> str:
         return self.path.name
 

@@ -15,6 +15,7 @@ from cluster.stores import KINDS, StoreAddresses
 
 PART_BYTES = 8 << 20
 STAGING = ".mediaray-uploads"  # a folder of objects that are not whole yet
+_NOBODYS = ".mediaray-look"  # an object that nobody has: that it isn't there is an answer
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,16 @@ class ObjectStore:
             if error.code == "source_not_found":
                 return None
             raise
+
+    def look(self, root: ObjectPath) -> None:
+        """Look whether what is below ``root`` could be read.
+
+        Raises:
+            StorageError: as ``open``; ``source_not_found``: there is no such bucket, where the store tells.
+        """
+        if self._way(root).lacks_bucket(root):
+            raise StorageError("source_not_found", f"There is no bucket {root.scheme}://{root.bucket}.")
+        self.version(root / _NOBODYS)
 
     def below(self, prefix: ObjectPath) -> Iterator[ListedObject]:
         """All objects below ``prefix``, by name; not each has a URI that ``object_path`` takes.

@@ -23,9 +23,12 @@ _Readers = dict[tuple[str, Noted], ArrowReader]
 
 
 class Question(BaseModel, frozen=True):
-    """What is noted of ``uri``; bytes of it as it was ``noted``; what is in ``folder``; or that it is to be removed."""
+    """What is noted of ``uri``; bytes of it as it was ``noted``; what is in ``folder``; or that it is to be removed.
 
-    what: Literal["note", "read", "list", "remove"]
+    ``bucket``: whether the store lacks that of ``uri``.
+    """
+
+    what: Literal["note", "read", "list", "remove", "bucket"]
     addresses: StoreAddresses
     uri: str
     noted: Noted | None = None
@@ -39,6 +42,7 @@ class Answer(BaseModel, frozen=True):
 
     noted: Noted | None = None
     listed: list[tuple[str, int, int]] = []
+    lacks_bucket: bool = False
     size_bytes: int = 0
     code: str | None = None
     message: str = ""
@@ -74,6 +78,8 @@ def _answer(question: Question, readers: _Readers) -> tuple[Answer, bytes]:
         return Answer(noted=store.note(path)), b""
     if question.what == "list":
         return Answer(listed=store.listed(path, question.folder)), b""
+    if question.what == "bucket":
+        return Answer(lacks_bucket=store.lacks_bucket(path)), b""
     if question.what == "remove":
         store.remove(path)
         return Answer(), b""

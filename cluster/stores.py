@@ -73,6 +73,10 @@ class Kind(ABC):
         """What is in a folder; or all that is below it, where it isn't told folder by folder."""
         return _listed(filesystem, folder, recursive=False)
 
+    def lacks_bucket(self, filesystem: Any, bucket: str) -> bool:
+        """Whether the store says that there is no such bucket."""
+        return bool(filesystem.get_file_info(bucket).type.name == "NotFound")
+
     @abstractmethod
     def refusal(self, told: str) -> tuple[str, str]:
         """Of what Arrow says: the store's code for it, and the status of HTTP; empty where there is none."""
@@ -119,6 +123,10 @@ class _Google(Kind):
         """All that is below: of a folder alone, Arrow doesn't tell which folders are in it."""
         found = _listed(filesystem, folder, recursive=True)
         return (each for each in found if not each.is_folder and "//" not in each.path)
+
+    def lacks_bucket(self, _filesystem: Any, _bucket: str) -> bool:
+        """Not told: to look at a bucket takes a right that those who only read and write objects don't have."""
+        return False
 
     def refusal(self, told: str) -> tuple[str, str]:
         return _last(self._REASON, told)

@@ -8,11 +8,11 @@ from cluster.object_paths import ObjectPath, object_path
 
 
 def looked(*roots: str, error: StorageError | None = None) -> Check:
-    def version(path: ObjectPath) -> None:
+    def look(path: ObjectPath) -> None:
         if error is not None and "denied" in str(path):
             raise error
 
-    return objects_check(map(object_path, roots), version)
+    return objects_check(map(object_path, roots), look)
 
 
 def test_without_a_root_in_a_store_none_is_asked():

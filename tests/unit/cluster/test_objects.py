@@ -67,6 +67,21 @@ def test_a_part_is_read_and_no_more_is_sent(s3):
     assert opened.version.size_bytes == len(content)
 
 
+def test_a_root_is_looked_at_whether_anything_is_in_it_or_not(store, server):
+    store.look(object_path(server.uri()))
+    store.look(object_path(server.uri("web/2026")))
+
+
+def test_a_misspelt_bucket_is_told_where_the_store_tells(store, server):
+    root = object_path(f"{server.scheme}://flims/web")
+    if server.scheme == "gs":
+        store.look(root)
+        return
+    with pytest.raises(StorageError, match=f"There is no bucket {server.scheme}://flims") as told:
+        store.look(root)
+    assert told.value.code == "source_not_found"
+
+
 def test_parts_are_those_of_the_object(store, server, film):
     content = os.urandom(3 << 20)
     server.put("a.mkv", content)
