@@ -24,7 +24,7 @@ class CpuRequest:
         if not wanted or now_s - self._refused_at > _FORGET_S:
             self._refused = None
         asked = wanted
-        if self._refused is not None and wanted >= self._refused:
+        if self._refused is not None:  # also where by now one less is wanted: that would most likely be refused, too
             asked = min(wanted, self._up_to(self._refused, present, now_s))
         if asked != self.asked:
             self.asked, self._asked_at = asked, now_s

@@ -58,6 +58,15 @@ def test_ray_s_scheduler_brings_all_that_it_may_though_more_is_wanted():
     assert present == 40
 
 
+def test_work_that_becomes_less_while_it_is_refused_gets_its_machines():
+    request, present, refused = CpuRequest(), 1, None
+    for wanted in range(96, 84, -1):
+        asked = request.next(wanted, present, refused, 5.0 * (96 - wanted))
+        refused = asked if asked > 3 else None
+        present = max(present, asked if refused is None else 0)
+    assert present == 3
+
+
 def test_what_is_not_refused_is_asked_for_at_once():
     request = CpuRequest()
     assert [request.next(wanted, 0, None, 0.0) for wanted in (7, 3, 0, 12)] == [7, 3, 0, 12]
