@@ -54,6 +54,9 @@ _alive: "weakref.WeakSet[MediaChild]" = weakref.WeakSet()
 Gauge("mediaray_children", "Media processes that live.", registry=REGISTRY).set_function(
     lambda: sum(child.pid is not None for child in list(_alive))
 )
+Gauge(
+    "mediaray_children_unconfined", "Media processes that live with a part of their sandbox missing.", registry=REGISTRY
+).set_function(lambda: sum(child.pid is not None and bool(child.lacks) for child in list(_alive)))
 Gauge("mediaray_children_memory_bytes", "What they hold of the memory.", registry=REGISTRY).set_function(
     lambda: sum(child.memory_bytes for child in list(_alive))
 )
@@ -62,12 +65,19 @@ _log = logging.getLogger("mediaray.child")
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """What to start: a module, its nice value (added to ours), its address space, and modules to load ahead of use."""
+    """What to start: a module, its nice value (added to ours), its address space, and modules to load ahead of use.
+
+    Files it makes are at most ``file_bytes`` long, and only below ``folders``, which are there. ``runs_programs``: it
+    may run the ffmpeg program.
+    """
 
     module: str
     nice: int
     memory_bytes: int
     ahead: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    file_bytes: int = 1 << 40
+    runs_programs: bool = False
 
 
 class MediaChild:
@@ -89,6 +99,11 @@ class MediaChild:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Parts of its sandbox that this system doesn't have; none where no process was started yet."""
+        return tuple(part for part, holds in self.confinement.items() if not holds)
 
     @property
     def killed(self) -> bool:
@@ -184,8 +199,9 @@ class MediaChild:
                 raise ChildKilledError("ended before it began")
             self._calls += 1
             try:
-                _send(self._connected(), message, descriptors)
-                return self._wait_for_result(time.monotonic() + limit_s, on_progress)
+                with _opened_again(descriptors) as fresh:
+                    _send(self._connected(), message, fresh)
+                return self._wait_for_result(time.monotonic() + limit_s, descriptors, on_progress)
             except (OSError, EOFError, ValueError) as error:
                 raise self._died(error) from error
             except BaseException as error:
@@ -233,6 +249,8 @@ class MediaChild:
             *(sys.executable, "-I", "-m", self._spec.module),
             *("--socket", str(theirs.fileno()), "--lifeline", str(read_end), "--parent", str(os.getpid())),
             *("--nice", str(self._spec.nice), "--memory", str(self._spec.memory_bytes)),
+            *("--file", str(self._spec.file_bytes), *(["--runs-programs"] if self._spec.runs_programs else [])),
+            *(f"--folder={folder}" for folder in self._spec.folders),
             *(f"--ahead={module}" for module in self._spec.ahead),
         ]
         try:
@@ -262,13 +280,30 @@ class MediaChild:
                 _ENDS.labels("stopped" if self._killed else "idle").inc()
                 self._end()
 
-    def _wait_for_result(self, deadline: float, on_progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
+    def _wait_for_result(
+        self, deadline: float, descriptors: Sequence[int], on_progress: Callable[[dict[str, Any]], None] | None
+    ) -> dict[str, Any]:
         while True:
             body = self._receive(deadline)
-            if "progress" not in body:
+            if "open" in body:  # in its sandbox it can't open a source once more, at a position of its own
+                self._open_again(descriptors, body["open"])
+            elif "progress" not in body:
                 return body
-            if on_progress:
+            elif on_progress:
                 on_progress(body["progress"])
+
+    def _open_again(self, descriptors: Sequence[int], index: object) -> None:
+        if not isinstance(index, int) or not 0 <= index < len(descriptors):
+            raise ValueError("no such source")
+        try:
+            fresh = _reopened(descriptors[index])
+        except OSError:
+            _send(self._connected(), {"opened": False}, [])
+            return
+        try:
+            _send(self._connected(), {"opened": True}, [fresh])
+        finally:
+            os.close(fresh)
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size, deadline))
@@ -336,6 +371,11 @@ class MediaChild:
         return code
 
 
+def missing_in_sandboxes() -> set[str]:
+    """What any of this process's media processes lacks of its sandbox."""
+    return {part for child in list(_alive) for part in child.lacks}
+
+
 def _cpu_s(pid: int) -> float:
     """CPU time of a process, until it is waited for, and of its children that were."""
     with contextlib.suppress(psutil.Error):
@@ -366,6 +406,26 @@ def _packed(arguments: Mapping[str, Any], descriptors: list[int]) -> dict[str, A
         else:
             sent[name] = value
     return sent
+
+
+@contextlib.contextmanager
+def _opened_again(descriptors: Sequence[int]) -> Iterator[list[int]]:
+    """The same files, each with a position that no other process moves; a socket stands for itself."""
+    fresh: list[int] = []
+    try:
+        for number in descriptors:
+            try:
+                fresh.append(_reopened(number))
+            except OSError:
+                fresh.append(os.dup(number))
+        yield fresh
+    finally:
+        for number in fresh:
+            os.close(number)
+
+
+def _reopened(number: int) -> int:
+    return os.open(f"/proc/self/fd/{number}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _send(connection: socket.socket, body: Mapping[str, Any], descriptors: list[int]) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 from cluster.disk import flush
 from cluster.eviction import Bound, Entry
 
+_MAKING = "making"  # a folder of what is not whole yet
+
 
 class FileCache:
     """Entries in a folder, named by their keys. Any number of processes may use it at once."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self.making = folder / _MAKING
         self._folder = folder
         self._bound = Bound(limit_bytes, self._entries, lambda path: path.unlink(missing_ok=True))
 
@@ -37,8 +40,8 @@ class FileCache:
 
     def place(self) -> Path:
         """A name to write a new entry to, which ``keep`` then takes."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self._folder / f".{uuid.uuid4().hex}"
+        self.making.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self.making / uuid.uuid4().hex
 
     def keep(self, key: str, made: Path, forgets: bytes) -> Path | None:
         """Take a finished file in, whole or not at all; None if something was forgotten since it was begun."""
@@ -60,7 +63,7 @@ class FileCache:
             os.pwrite(file, uuid.uuid4().hex.encode(), 0)
         lengths = {len(each) for each in beginnings}
         for path in self._folder.glob("*/*"):
-            if any(path.name[:length] in beginnings for length in lengths):
+            if path.parent != self.making and any(path.name[:length] in beginnings for length in lengths):
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -81,7 +84,7 @@ class FileCache:
     def _entries(self) -> list[Entry]:
         """What was begun and not kept counts too."""
         found = []
-        for path in (*self._folder.glob("*/*"), *self._folder.glob(".*")):
+        for path in self._folder.glob("*/*"):
             with contextlib.suppress(OSError):
                 facts = path.stat()
                 found.append(Entry(facts.st_mtime, facts.st_size, path))

@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class DiskFacts:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """``at_s`` is since the epoch, by the node's own clock."""
+    """``at_s`` is since the epoch, by the node's own clock; ``lacks``: what media processes lack of a sandbox."""
 
     host: str
     mediaray: str
@@ -33,9 +33,10 @@ class NodeFacts:
     python: str
     at_s: float
     disks: tuple[DiskFacts, ...]
+    lacks: tuple[str, ...] = ()
 
 
-def node_facts(home: Path) -> NodeFacts:
+def node_facts(home: Path, lacks: Iterable[str]) -> NodeFacts:
     """Of the node that this process is on. Waits for the disks: a share that hangs holds it up."""
     return NodeFacts(
         host=socket.gethostname(),
@@ -44,6 +45,7 @@ def node_facts(home: Path) -> NodeFacts:
         python=platform.python_version(),
         at_s=time.time(),
         disks=tuple(_disk_facts(names, folder) for names, folder in disks_of(folders_of(home)).items()),
+        lacks=tuple(sorted(set(lacks))),
     )
 
 

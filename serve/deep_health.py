@@ -56,7 +56,8 @@ class DeepHealth:
             return [
                 Check("nodes", "fail", f"Ray tells of none in {_LIMIT_S:.0f} s", "Is its head up, and not too busy?")
             ]
-        return [nodes_check(answers, gone), versions_check(answers), clocks_check(answers), disks_check(answers)]
+        look = (versions_check, clocks_check, disks_check, sandbox_check)
+        return [nodes_check(answers, gone), *(check(answers) for check in look)]
 
     async def _looked(self, name: str, look: Callable[..., Check], *arguments: object) -> Check:
         """What a look finds that may block; its thread is left alone where it takes too long."""
@@ -117,6 +118,17 @@ def disks_check(answers: Sequence[NodeAnswer]) -> Check:
         return Check("disks", worst([each[0] for each in short]), "; ".join(_disk(*each[1:]) for each in short), advice)
     fullest = min(told, key=lambda each: each[2].free_bytes / each[2].total_bytes)
     return Check("disks", "ok", f"least free: {_disk(*fullest[1:])}")
+
+
+def sandbox_check(answers: Sequence[NodeAnswer]) -> Check:
+    """Whether media is decoded in a whole sandbox on each node."""
+    lacking = [
+        f"{each.name} lacks {', '.join(each.facts.lacks)}" for each in answers if each.facts and each.facts.lacks
+    ]
+    if lacking:
+        advice = "Be careful with media of strangers there: docs/security.md tells what each part keeps out."
+        return Check("sandbox", "warn", "; ".join(lacking), advice)
+    return Check("sandbox", "ok", "whole")
 
 
 def backup_check(backup: BackupHealth | None, now: datetime) -> Check:

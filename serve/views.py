@@ -130,7 +130,8 @@ class Dependency(BaseModel):
     """Something that the server depends on, as it was found."""
 
     name: str = Field(
-        description="store, cache, ray tables, nodes, versions, clocks, disks, object storage, backup or settings."
+        description="store, cache, ray tables, nodes, versions, clocks, disks, sandbox, object storage, backup or "
+        "settings."
     )
     status: Status = Field(description="fail: jobs fail or aren't taken. warn: it works, but not as it should.")
     found: str = Field(description="What was found, for people.")

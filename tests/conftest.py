@@ -3,7 +3,7 @@
 import hypothesis
 from hypothesis import strategies as st
 
-from pipelines.media.child import keep_from_real_time
+from pipelines.media.sandbox.confinement import keep_from_real_time
 
 # No deadline and no check of slowness: other programs share these cores. No database: a test leaves no files behind.
 hypothesis.settings.register_profile(

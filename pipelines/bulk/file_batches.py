@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.errors import StorageError
+from cluster.errors import ChildCrashedError, StorageError
 from cluster.locations import location_of
 from pipelines.bulk.collection import RESULTS, Collection
 from pipelines.bulk.driving import ATTEMPTS
@@ -21,7 +21,8 @@ from pipelines.bulk.tables import AT, Table
 from pipelines.bulk.task_outputs import OutputFolder, flush_made, flush_names, published
 from pipelines.bulk.tasks import Task
 from pipelines.bulk.turns import DISK_FULL, is_of_place
-from pipelines.jobs.catalogue import Each
+from pipelines.jobs.catalogue import Each, check_made
+from pipelines.jobs.errors import job_error
 from pipelines.jobs.inline import parts_of
 from pipelines.jobs.models import JobError, Unit
 from pipelines.jobs.place_faults import PlaceError, place_error
@@ -137,8 +138,18 @@ def publish(
     Raises:
         StorageError: ``disk_full``.
     """
+    made = [_checked(each, bench.scratch.parent) for each in made]  # the job's own: another of its units made some
     flush_made([file for each in made for file in each.made])
     return [_outcome(bench, each, rows[each.source], output) for each in made]
+
+
+def _checked(each: Each, scratch: Path) -> Each:
+    """What came of a file; an error where files are told that can't be its own."""
+    try:
+        check_made(each.made, scratch)
+    except ChildCrashedError as error:
+        return Each(each.source, error=job_error(error))
+    return each
 
 
 def _outcome(bench: Workbench, each: Each, row: Mapping[str, Any], output: OutputFolder) -> dict[str, Any]:

@@ -113,6 +113,8 @@ def _unpacked(bench: Workbench, collection: Collection, source: str, kinds: froz
         making.mkdir()
         target, suffixes = str(making), list(suffixes_of(kinds))
         unpacked = bench.call(_UNPACK, Unpacked, source, target=target, suffixes=suffixes)
+        for member in unpacked.members:
+            os.utime(making / member.file, (member.modified_s, member.modified_s), follow_symlinks=False)
         (making / _NOTE).write_text(unpacked.model_dump_json())
         flush_files(making)
         shutil.rmtree(place, ignore_errors=True)  # what an earlier form of it held

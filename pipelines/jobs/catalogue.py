@@ -6,13 +6,15 @@ sent a name can load the same operation. OpenAPI, command line, client and docs 
 
 import importlib
 import pkgutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster.errors import ChildCrashedError
 from cluster.locations import Location
 from pipelines.jobs.libraries import FILMS, versions_of
 from pipelines.jobs.models import Artifact, JobError, Plan, Unit
@@ -178,6 +180,30 @@ def operation_modules(package: str) -> list[str]:
     """The modules of a package of operations, by name."""
     found = importlib.import_module(package)
     return sorted(f"{package}.{each.name}" for each in pkgutil.iter_modules(found.__path__))
+
+
+def check_made(made: Sequence[Made], scratch: Path) -> None:
+    """Refuse files that lie elsewhere than in a folder of ``scratch``, or whose names lead elsewhere.
+
+    What a media process tells is taken for a wish of whoever made the media.
+
+    Raises:
+        ChildCrashedError: such a process isn't in its senses.
+    """
+    there = scratch.resolve()
+    for each in made:
+        name = PurePosixPath(each.name.lstrip("/"))
+        sound = bool(name.parts) and ".." not in name.parts and "\0" not in each.name
+        if not (sound and each.path.parent.resolve().is_relative_to(there) and _is_file(each.path)):
+            raise ChildCrashedError("the media process told of files that it can't have made")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there itself, no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def artifact_of(made: Made, target: Location) -> Artifact:

@@ -1,5 +1,7 @@
 """How many CPUs an autoscaler is asked for. Pure."""
 
+import math
+
 _GRANTED_S = 15.0  # Ray's looks every 5 s
 _FORGET_S = 600.0  # somebody may have let it bring more meanwhile
 
@@ -7,8 +9,8 @@ _FORGET_S = 600.0  # somebody may have let it bring more meanwhile
 class CpuRequest:
     """What is asked of an autoscaler that brings nothing at all where it can't bring everything.
 
-    It says what it refuses. Then half of what is missing is asked for, until nothing is refused, and from there half of
-    the rest: so it comes to what there can be, whatever that is.
+    It says what it refuses. Then what lies as many times above what is sure as below what is refused is asked for,
+    until nothing is refused, and from there the same again: so it comes to what there can be, whatever that is.
     """
 
     def __init__(self) -> None:
@@ -31,10 +33,11 @@ class CpuRequest:
         return asked
 
     def _up_to(self, refused: int, present: int, now_s: float) -> int:
-        """Half of the way from what is sure to what is refused."""
+        """Half of the way from what is sure to what is refused, by ratio: a few machines are there in few looks."""
         sure = present
         if self.asked < refused:
             if self.asked > present and now_s - self._asked_at <= _GRANTED_S:
                 return self.asked
             sure = max(present, self.asked)
-        return max(1, sure, min(sure + (refused - sure) // 2, refused - 1))
+        between = max(sure + 1, math.isqrt(max(1, sure) * refused))
+        return max(1, sure, min(between, refused - 1))

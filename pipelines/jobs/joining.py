@@ -8,7 +8,7 @@ from cluster.disk import flush_files
 from cluster.errors import ChildFailedError
 from cluster.grants import current_roots
 from cluster.locations import Location, location_of
-from pipelines.jobs.catalogue import Operation, artifact_of
+from pipelines.jobs.catalogue import Operation, artifact_of, check_made
 from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Joined, Plan
 from pipelines.jobs.orders import UnitOrder, WorkerConfig
@@ -53,6 +53,7 @@ def join(
         # Another job mustn't take over what couldn't be joined here.
         kept_work(config.settings).discard(unit.key for unit in plan.units if unit.key)
         return outcome.model_copy(update={"replanned": True})
+    check_made(outcome.made, folder)
     roots = current_roots(config.settings)
     own = config.settings.home / "artifacts" / order.job_id
     targets = [target_of(operation, None if made.own else _output(order), own, made.name) for made in outcome.made]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from cluster.cache import Cache
-from cluster.child import BEHIND_THE_API_NICE, INTERACTIVE_NICE, ChildSpec, MediaChild
+from cluster.child import BEHIND_THE_API_NICE, INTERACTIVE_NICE, ChildSpec, MediaChild, missing_in_sandboxes
 from cluster.errors import ChildError, StorageError
 from cluster.file_cache import FileCache
 from cluster.grants import current_roots
@@ -24,7 +24,7 @@ from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.scratch import clean_up, sweep_kept, sweep_scratch
 from pipelines.jobs.served_media import MediaText, ServedMedia
 from pipelines.jobs.served_pictures import WAIT_S, ServedPicture, ServedPictures
-from pipelines.jobs.worker import CHILD_MODULE, do_unit, heavy_child, plan_only
+from pipelines.jobs.worker import CHILD_MODULE, child_folders, do_unit, heavy_child, plan_only
 from pipelines.media.images.thumbnail_spec import ThumbnailSpec
 
 CONCURRENCY = 64  # calls that may wait for a child; the children themselves are `interactive_slots`
@@ -48,8 +48,9 @@ class Runner:
         self._pictures = ServedPictures(files, cache, self._child_soon, self._slow_child)
 
     def _fresh(self) -> MediaChild:
-        memory_bytes = self._config.settings.child_memory_bytes
-        return MediaChild(ChildSpec(CHILD_MODULE, INTERACTIVE_NICE, memory_bytes, _AHEAD))
+        settings = self._config.settings
+        folders = child_folders(settings)
+        return MediaChild(ChildSpec(CHILD_MODULE, INTERACTIVE_NICE, settings.child_memory_bytes, _AHEAD, folders))
 
     @contextlib.contextmanager
     def _child(self, wait_s: float | None = None) -> Iterator[MediaChild]:
@@ -126,7 +127,7 @@ class Runner:
         return Home(self._config.settings.home).end_worker_of(lease_name)
 
     def node_facts(self) -> NodeFacts:
-        return node_facts(self._config.settings.home)
+        return node_facts(self._config.settings.home, missing_in_sandboxes())
 
     def sweep(self, active: set[str]) -> None:
         sweep_scratch(self._config.settings, active)

@@ -264,4 +264,13 @@ def _reporting(config: WorkerConfig, order: UnitOrder, work: Work) -> Callable[[
 
 
 def heavy_child(settings: Settings) -> ChildSpec:
-    return ChildSpec(CHILD_MODULE, HEAVY_NICE, settings.child_memory_bytes)
+    folders = child_folders(settings)
+    return ChildSpec(CHILD_MODULE, HEAVY_NICE, settings.child_memory_bytes, folders=folders, runs_programs=True)
+
+
+def child_folders(settings: Settings) -> tuple[str, ...]:
+    """Where media processes write; made, where they aren't there."""
+    folders = (Home(settings.home).scratch, pictures_of(settings.home, settings.pictures_bytes).making)
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return tuple(map(str, folders))

@@ -1,23 +1,28 @@
 """The media child: ``python -m pipelines.media.child``, one warm process that decodes and encodes.
 
-It is started clean by its host and holds no credential. The host sends calls of functions of this package over a Unix
-socket, with the descriptors of the sources; the child answers with progress, then a result or an error. A message is
-a 4-byte big-endian length and that much JSON:
+It is started clean by its host, holds no credential, and is in a sandbox before it sees the first byte of media. The
+host sends calls of functions of this package over a Unix socket, with the descriptors of the sources; the child answers
+with progress, then a result or an error. A message is a 4-byte big-endian length and that much JSON:
 
     → {"function": "pipelines.media.probing.probe:probe", "arguments": {"source": {"descriptor": 0, "name": "a.mkv"}}}
     ← {"progress": {...}}                                      any number of times
     ← {"result": {...}}  or  {"error": {"code": "...", "message": "...", "fields": {...}}}
 
+In between it may ask for a source to be opened once more, since it opens nothing itself:
+
+    ← {"open": 0}                                              → {"opened": true} with a descriptor, or false
+
 A call of many has the arguments that differ in ``each``, and a number of ``threads`` to do them on; its answer has, in
 their order, a result or an error of each in ``results``.
 
-A third thing ends it: when the host dies, the lifeline pipe closes and the whole process group goes with it.
+A third thing ends it: when the host dies, the lifeline pipe closes, and the kernel ends the whole process group.
 """
 
 import argparse
 import contextlib
 import ctypes
 import errno
+import fcntl
 import importlib
 import inspect
 import json
@@ -33,7 +38,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -42,6 +47,8 @@ from pydantic import BaseModel, TypeAdapter
 from pipelines.media.errors import MediaError
 from pipelines.media.memory import give_back_free_memory, zero_new_memory
 from pipelines.media.progress import OnProgress, Progress
+from pipelines.media.reopening import hand_over
+from pipelines.media.sandbox.confinement import confine
 
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_DESCRIPTORS = 128  # of 64 sources, each with a socket for its ranges
@@ -50,29 +57,37 @@ _LENGTH = struct.Struct(">I")
 # chunk of 1080p takes at once: the next may be of another film, which claimed less.
 _IDLE_S = 5.0
 _KEPT_BYTES = 640 << 20
-_AUTOGROUP = Path("/proc/self/autogroup")
+_AUTOGROUP, _STATM = Path("/proc/self/autogroup"), Path("/proc/self/statm")
 _AGAIN_S = 0.05
 _PR_SET_PDEATHSIG = 1
-_PR_CAPBSET_DROP = 24
-_CAP_SYS_NICE, _CAPABILITY_VERSION = 23, 0x20080522
+_F_SETSIG = 10
+_talking = threading.Lock()  # a message is sent as a whole, and an answer is for who asked last
 _log = logging.getLogger("mediaray.child")
 
 
 def main() -> None:
     """Confine this process, then serve calls until the host closes the socket."""
     parser = argparse.ArgumentParser(prog="pipelines.media.child")
-    for name in ("socket", "lifeline", "nice", "memory", "parent"):
+    for name in ("socket", "lifeline", "nice", "memory", "file", "parent"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--ahead", action="append", default=[])
+    parser.add_argument("--runs-programs", action="store_true")
+    for name in ("folder", "ahead"):
+        parser.add_argument(f"--{name}", action="append", default=[])
     given = parser.parse_args()
     _die_with_host(given.lifeline, given.parent)
-    yields, confinement = yield_to_others(given.nice), confine(given.memory)
+    yields, yield_later = yield_to_others(given.nice)
+    folders = tuple(map(Path, given.folder))
+    memory = _own_memory()
+    confinement = confine(given.memory, given.file, folders, lifeline=given.lifeline, runs_programs=given.runs_programs)
+    if yield_later is not None:
+        threading.Thread(target=yield_later, name="yielding", daemon=True).start()
     with socket.socket(fileno=given.socket) as host:
         _send(host, {"ready": {"pid": os.getpid(), "yields": yields, "confinement": confinement}})
         for module in given.ahead:  # what the first call would wait for
             importlib.import_module(module)
-        while (request := _receive(host)) is not None:
+        while (request := _receive(host, memory)) is not None:
             message, descriptors = request
+            hand_over(descriptors, partial(_opened_again, host, descriptors))
             try:
                 _answer(host, message, descriptors)
             finally:
@@ -82,77 +97,57 @@ def main() -> None:
                         os.close(number)
 
 
-def confine(memory_bytes: int) -> dict[str, bool]:
-    """Take away what media work doesn't need; returns what is in force.
-
-    Seccomp and Landlock belong here, after the limits and before the first byte of media.
-    """
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
-    keep_from_real_time()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    return {"rlimits": True, "seccomp": False, "landlock": False}
-
-
-def yield_to_others(nice: int) -> bool:
+def yield_to_others(nice: int) -> tuple[bool, Callable[[], None] | None]:
     """Be nicer by so much, to every process of the machine; False: to those of this session alone.
 
     With Linux' autogroup a nice value counts among the processes of a session, and each session has one of its own.
     Encoders in the session of a server take the share of both: whoever answers people then waits for what they used.
     So the host gives a child a session of its own, where that can be set, and it is as nice as the child is.
+
+    Returns:
+        Whether, and what is left to be done for it, by a thread: it waits.
     """
     value = os.nice(nice)
     if os.getsid(0) != os.getpid():
-        return True
+        return True, None
     try:
-        _AUTOGROUP.write_text(str(value))
+        autogroup = os.open(_AUTOGROUP, os.O_WRONLY | os.O_CLOEXEC)
+        made = _make_nice(autogroup, value)
+    except OSError:
+        return False, None
+    return True, None if made else lambda: _yield_later(autogroup, value)
+
+
+def _make_nice(autogroup: int, value: int) -> bool:
+    """False: not yet. Of all processes of a system but root's one may make its session nice in 0.1 s."""
+    try:
+        os.write(autogroup, str(value).encode())
     except OSError as error:
         if error.errno != errno.EAGAIN:
-            return False
-        threading.Thread(target=_yield_later, args=(value,), name="yielding", daemon=True).start()
+            raise
+        return False
+    os.close(autogroup)
     return True
 
 
-def _yield_later(value: int) -> None:
-    """Of all processes of a system but root's one may make its session nice in 0.1 s."""
-    again = True
-    while again:
-        time.sleep(_AGAIN_S)
-        try:
-            _AUTOGROUP.write_text(str(value))
-        except OSError as error:
-            again = error.errno == errno.EAGAIN
-        else:
-            again = False
-
-
-def keep_from_real_time() -> None:
-    """Let no thread get ahead of all others: as root, SVT-AV1 makes itself real-time, and with it what comes after."""
-    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_NICE, 0, 0, 0)  # of programs that are run from here
-    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
-    sets = ctypes.create_string_buffer(24)  # effective, permitted, inheritable; twice 32 bits of each
-    if libc.capget(header, sets) == 0:
-        kept = [bits & ~(1 << _CAP_SYS_NICE) for bits in struct.unpack("=6I", sets.raw)[:3]]
-        libc.capset(header, struct.pack("=6I", *kept, *struct.unpack("=6I", sets.raw)[3:]))
+def _yield_later(autogroup: int, value: int) -> None:
+    with contextlib.suppress(OSError):
+        while not _make_nice(autogroup, value):
+            time.sleep(_AGAIN_S)
 
 
 def _die_with_host(lifeline: int, parent: int) -> None:
-    def wait() -> None:
-        with contextlib.suppress(OSError):
-            os.read(lifeline, 1)
-        os.killpg(os.getpgid(0), signal.SIGKILL)
-
-    # Two ways, since each has a hole: the kernel's signal also ends a stopped child, the pipe also covers a host
-    # whose spawning thread outlived it.
+    # Two ways, since each has a hole: the first is lost on what this process starts, and the second on what has closed
+    # the pipe, which nothing in the sandbox can, where there is seccomp. Both end what is stopped, too.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgid(0))
+    fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it was closed before
+        os.killpg(os.getpgid(0), signal.SIGKILL)
     for ignored in (
         signal.SIGINT,
         signal.SIGTERM,
@@ -249,6 +244,8 @@ def _describe(error: Exception) -> dict[str, Any]:
             "message": "The media needs more memory than allowed.",
             "fields": {},
         }
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return {"code": "limit_exceeded", "message": "A file would be larger than allowed.", "fields": {}}
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return {"code": "disk_full", "message": "No space left on the disk.", "fields": {}}
     _log.error("a media function failed", exc_info=error)
@@ -257,12 +254,28 @@ def _describe(error: Exception) -> dict[str, Any]:
 
 def _send(host: socket.socket, body: dict[str, Any]) -> None:
     data = json.dumps(body, allow_nan=False).encode()
-    host.sendall(_LENGTH.pack(len(data)) + data)
+    with _talking:
+        host.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def _receive(host: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    if _resident_bytes() > _KEPT_BYTES or not select.select([host], [], [], _IDLE_S)[0]:
+def _opened_again(host: socket.socket, descriptors: list[int], number: int) -> int:
+    """A source of this call, opened once more by the host, which sends nothing else in a call. Raises OSError."""
+    data = json.dumps({"open": descriptors.index(number)}).encode()
+    with _talking:
+        host.sendall(_LENGTH.pack(len(data)) + data)
+        received = _next_message(host)
+    if received is None or not received[1]:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    return received[1][0]
+
+
+def _receive(host: socket.socket, memory: int) -> tuple[dict[str, Any], list[int]] | None:
+    if _resident_bytes(memory) > _KEPT_BYTES or not select.select([host], [], [], _IDLE_S)[0]:
         give_back_free_memory()
+    return _next_message(host)
+
+
+def _next_message(host: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     head, descriptors, _, _ = socket.recv_fds(host, _LENGTH.size, MAX_DESCRIPTORS)
     if not head:
         return None
@@ -273,9 +286,17 @@ def _receive(host: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     return json.loads(_exactly(host, length)), descriptors
 
 
-def _resident_bytes() -> int:
-    with contextlib.suppress(OSError, ValueError, IndexError):  # Linux tells it
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def _own_memory() -> int:
+    """What tells how much memory this process has, while it can be opened; -1 where nothing does."""
+    try:
+        return os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _resident_bytes(memory: int) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(os.pread(memory, 100, 0).split()[1]) * resource.getpagesize()
     return 0
 
 

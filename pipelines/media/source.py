@@ -25,6 +25,7 @@ from pipelines.media.errors import (
     SourceUnsupportedError,
 )
 from pipelines.media.ranges import RangeReader
+from pipelines.media.reopening import OPEN_FLAGS, reopen
 
 
 class Descriptor(BaseModel, frozen=True, extra="forbid"):
@@ -59,7 +60,6 @@ FORMATS = ",".join(
 _HEAD_BYTES = 12
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")  # that no demuxer above reads
 _MAKE_UP_TIMES = 1  # AVFMT_FLAG_GENPTS
-_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block before it's refused
 
 
 def name_of(source: Source) -> str:
@@ -129,23 +129,13 @@ def _open_container(source: Source) -> InputContainer:
 def _open_descriptor(source: Source) -> int:
     try:
         if isinstance(source, Descriptor):
-            return _reopen(source.number)
-        return os.open(source, _OPEN_FLAGS)
+            return reopen(source.number)
+        return os.open(source, OPEN_FLAGS)
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"There is no file {name_of(source)}; check its path.") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise SourceUnreadableError(f"{name_of(source)} can't be opened: {reason}.", errno=error.errno) from error
-
-
-def _reopen(number: int) -> int:
-    """Open the descriptor's file again: a duplicate would share its position with every other reader."""
-    try:
-        return os.open(f"/proc/self/fd/{number}", _OPEN_FLAGS)
-    except OSError:
-        duplicate = os.dup(number)
-        os.lseek(duplicate, 0, os.SEEK_SET)
-        return duplicate
 
 
 def _check_file(descriptor: int, source: Source) -> None:

@@ -48,7 +48,17 @@ def test_what_is_to_be_done_is_told_and_is_nothing_at_the_end(server, long_clip)
 def test_what_the_server_depends_on_is_well(server):
     told = command(server, "health")
     rows = {row["name"]: row for row in told["depends_on"]}
-    for name in ("store", "cache", "ray tables", "nodes", "versions", "clocks", "object storage", "settings"):
+    for name in (
+        "store",
+        "cache",
+        "ray tables",
+        "nodes",
+        "versions",
+        "clocks",
+        "sandbox",
+        "object storage",
+        "settings",
+    ):
         assert (rows[name]["status"], rows[name]["advice"]) == ("ok", ""), rows[name]
     assert rows["backup"]["status"] == "warn"
     assert rows["nodes"]["found"].startswith("1 alive")

@@ -6,7 +6,6 @@ No name of an archive becomes a path: its files are numbered.
 import io
 import lzma
 import math
-import os
 import re
 import stat
 import tarfile
@@ -50,7 +49,7 @@ class _Entry:
 def unpack(source: Source, target: Path, suffixes: tuple[str, ...] = ()) -> Unpacked:
     """Unpack the files whose names end as ``suffixes`` say, or all, into the folder ``target``, numbered.
 
-    Hidden ones and those in hidden folders are left out. Each keeps the time it was changed and its extension.
+    Hidden ones and those in hidden folders are left out. Each keeps its extension.
 
     Raises:
         SourceUnsupportedError: it holds links, devices, names that lead out of it, or encrypted files, or is of
@@ -142,8 +141,7 @@ def _unpacked(archive: _Zip | _Tar, target: Path, suffixes: tuple[str, ...], mos
         suffix = path.suffix.lower() if _SUFFIX.fullmatch(path.suffix) else ""
         file = target / f"{number:06d}{suffix}"
         made += _write(archive, entry, file, most_bytes - made)
-        os.utime(file, (entry.modified_s, entry.modified_s))
-        members.append(Member(name=path.as_posix(), file=file.name))
+        members.append(Member(name=path.as_posix(), file=file.name, modified_s=entry.modified_s))
     return Unpacked(members=tuple(members), others=others)
 
 

@@ -1,6 +1,6 @@
 """What is told of a collection's files by what lies beside them, holds or lists them: the values that travel."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 ARCHIVES = (".zip", ".cbz", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 MANIFESTS = (".csv", ".jsonl", ".ndjson", ".parquet")
@@ -20,10 +20,11 @@ class Listed(BaseModel, frozen=True, extra="forbid"):
 
 
 class Member(BaseModel, frozen=True, extra="forbid"):
-    """A file of an archive: its ``name`` in there, and that of the ``file`` it was unpacked to."""
+    """A file of an archive: its ``name`` in there, that of the ``file`` it was unpacked to, and when it was changed."""
 
     name: str
-    file: str
+    file: str = Field(pattern=r"^\d{6,}(\.[a-z0-9]{1,8})?$")
+    modified_s: float = Field(ge=0, allow_inf_nan=False)
 
 
 class Unpacked(BaseModel, frozen=True, extra="forbid"):

@@ -61,11 +61,9 @@ class VmafProgram:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
         with suppress(BrokenPipeError):
             self._pipe.close()
-        self._process.wait()
+        self._process.wait()  # it ends with its input; should it hang, our host ends us all
         os.close(self._scores)
         os.close(self._errors)
 

@@ -1,11 +1,13 @@
 """The host of the media child, against the real child."""
 
+import contextlib
 import errno
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +16,11 @@ from typing import Any
 
 import psutil
 import pytest
+from processes import is_gone, until
 from pydantic import BaseModel
 
 from cluster import child_start
-from cluster.child import ChildSpec, MediaChild
+from cluster.child import ChildSpec, MediaChild, missing_in_sandboxes
 from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from cluster.metrics import REGISTRY
@@ -32,7 +35,7 @@ from pipelines.media.sample import make_sample
 PROFILES = Path(__file__).parents[3] / "configs" / "profiles"
 
 PROBE = "pipelines.media.probing.probe:probe"
-SPEC = ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30)
+SPEC = ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30, folders=(tempfile.gettempdir(),))
 
 
 class Anything(BaseModel, extra="allow"):
@@ -119,24 +122,10 @@ def midway(blocked) -> Callable[[MediaChild, Callable[[], None]], BaseException]
     return midway
 
 
-def until(true: Callable[[], Any], limit_s: float = 10.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
-
-
 def waits_in_open(process: psutil.Process) -> bool:
     """Whether the child's main thread is inside open(), as it is only in a call that ``blocked`` made."""
     number = Path(f"/proc/{process.pid}/syscall").read_text().split()[0]
     return number in ("2", "257")  # open, openat on x86-64
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 # Calls
@@ -184,8 +173,15 @@ def test_a_failed_call_leaves_the_child_as_it_was(warm, clip, tmp_path):
 
 
 def test_no_descriptor_is_left_behind_in_either_process(warm, clip):
+    def open_in_child() -> list[Path]:
+        found = []
+        for link in Path(f"/proc/{warm.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed just now
+                found.append(link.readlink())
+        return found
+
     call(warm, clip)
-    until(lambda: not any(link.readlink() == clip for link in Path(f"/proc/{warm.pid}/fd").iterdir()))
+    until(lambda: clip not in open_in_child())
     before = psutil.Process().num_fds(), psutil.Process(warm.pid).num_fds()
     for _ in range(5):
         call(warm, clip)
@@ -425,23 +421,28 @@ def test_a_session_that_cant_be_made_nice_is_told(tmp_path, monkeypatch):
     """A refusal as a security module makes one: a file that can't be written, in the place of the kernel's."""
     monkeypatch.setattr(child_module, "_AUTOGROUP", tmp_path)
     monkeypatch.setattr(os, "getsid", lambda _: os.getpid())
-    assert not yield_to_others(0)
+    assert yield_to_others(0) == (False, None)
 
 
-def test_a_session_that_cant_be_made_nice_yet_is_made_so_later(monkeypatch):
+def test_a_session_that_cant_be_made_nice_yet_is_made_so_later(tmp_path, monkeypatch):
     """Of a system's users one may in 0.1 s, by the kernel."""
-    later, tries = threading.Event(), iter([errno.EAGAIN, errno.EAGAIN])
+    tries, write = iter([errno.EAGAIN, errno.EAGAIN]), os.write
 
-    class Busy:
-        def write_text(self, _: str) -> None:
-            if (number := next(tries, None)) is not None:
-                raise OSError(number, "try again")
-            later.set()
+    def busy(descriptor: int, content: bytes) -> int:
+        if (number := next(tries, None)) is not None:
+            raise OSError(number, "try again")
+        return write(descriptor, content)
 
-    monkeypatch.setattr(child_module, "_AUTOGROUP", Busy())
+    autogroup = tmp_path / "autogroup"
+    autogroup.touch()
+    monkeypatch.setattr(child_module, "_AUTOGROUP", autogroup)
     monkeypatch.setattr(os, "getsid", lambda _: os.getpid())
-    assert yield_to_others(0)
-    assert later.wait(30)
+    monkeypatch.setattr(os, "write", busy)
+    yields, later = yield_to_others(0)
+    assert yields
+    assert later is not None
+    later()
+    assert int(autogroup.read_text()) == os.nice(0)
 
 
 def test_where_no_session_can_be_made_nice_children_stay_in_ours(monkeypatch, caplog):
@@ -574,12 +575,13 @@ def test_cpu_time_goes_on_over_the_child_s_end(child, clip):
     assert child.cpu_s >= taken_s
 
 
-def test_live_children_are_counted_with_their_memory(child, clip):
-    def told(name: str) -> float:
-        found = REGISTRY.get_sample_value(name)
-        assert found is not None
-        return found
+def told(name: str) -> float:
+    found = REGISTRY.get_sample_value(name)
+    assert found is not None
+    return found
 
+
+def test_live_children_are_counted_with_their_memory(child, clip):
     before = told("mediaray_children")
     call(child, clip)
     assert told("mediaray_children") == before + 1
@@ -587,3 +589,22 @@ def test_live_children_are_counted_with_their_memory(child, clip):
     assert told("mediaray_children_memory_bytes") >= child.memory_bytes // 2
     child.close()
     assert (told("mediaray_children"), child.memory_bytes) == (before, 0)
+
+
+def test_what_a_child_lacks_of_its_box_is_told_while_it_lives(child, monkeypatch):
+    receive = MediaChild._receive
+
+    def on_an_old_kernel(child: MediaChild, deadline: float) -> dict[str, Any]:
+        body = receive(child, deadline)
+        if "ready" in body:
+            body["ready"]["confinement"]["landlock"] = False
+        return body
+
+    before = told("mediaray_children_unconfined")
+    monkeypatch.setattr(MediaChild, "_receive", on_an_old_kernel)
+    child.warm()
+    assert child.lacks == ("landlock",)
+    assert "landlock" in missing_in_sandboxes()
+    assert told("mediaray_children_unconfined") == before + 1
+    child.close()
+    assert told("mediaray_children_unconfined") == before

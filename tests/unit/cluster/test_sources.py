@@ -1,6 +1,7 @@
 """Sources wherever they are, through to the real child."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def roots(s3: ObjectServer, tmp_path: Path) -> Roots:
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[MediaChild]:
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
+    folders = (tempfile.gettempdir(),)
+    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30, folders=folders))
     yield child
     child.close()
 

@@ -1,3 +1,4 @@
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ def _no_ray_and_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[MediaChild]:
-    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30))
+    folders = (tempfile.gettempdir(),)
+    child = MediaChild(ChildSpec("pipelines.media.child", nice=5, memory_bytes=4 << 30, folders=folders))
     yield child
     child.close()

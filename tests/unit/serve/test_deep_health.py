@@ -17,6 +17,7 @@ from serve.deep_health import (
     clocks_check,
     disks_check,
     nodes_check,
+    sandbox_check,
     settings_check,
     versions_check,
 )
@@ -32,6 +33,13 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 def node(name: str, ahead_s: float = 0.0, unsure_s: float = 0.01, **changes) -> NodeAnswer:
     facts = {"host": name, "mediaray": "1.0", "ray": "2.60.0", "python": "3.11.9", "at_s": 0.0, "disks": (ROOMY,)}
     return NodeAnswer(name, NodeFacts(**{**facts, **changes}), ahead_s, unsure_s)
+
+
+def test_a_whole_box_is_well_and_what_a_node_lacks_of_it_is_told():
+    assert sandbox_check([node("a"), SILENT]).status == "ok"
+    found = sandbox_check([node("a"), node("old", lacks=("landlock", "seccomp"))])
+    assert (found.status, found.found) == ("warn", "old lacks landlock, seccomp")
+    assert "docs/security.md" in found.advice
 
 
 SILENT = NodeAnswer("c", silent="no answer in 3 s")
@@ -133,7 +141,8 @@ def test_all_of_it_is_looked_at_though_some_of_it_is_away(private_redis, tmp_pat
     found = {each.name: each.status for each in looked}
     assert found.pop("store") == "fail"
     assert set(found) == {
-        *("cache", "ray tables", "nodes", "versions", "clocks", "disks", "object storage", "backup", "settings")
+        *("cache", "ray tables", "nodes", "versions", "clocks", "disks", "sandbox", "object storage"),
+        *("backup", "settings"),
     }
     assert all(each.advice for each in looked if each.status != "ok")
 

@@ -4,7 +4,8 @@ from types import ModuleType
 import pytest
 from unit.pipelines.jobs.makers import COPY, LOOK
 
-from pipelines.jobs.catalogue import Catalogue, Made, artifact_of, operation_modules
+from cluster.errors import ChildCrashedError
+from pipelines.jobs.catalogue import Catalogue, Made, artifact_of, check_made, operation_modules
 
 
 @pytest.fixture
@@ -55,3 +56,30 @@ def test_an_artifact_has_the_size_of_what_was_made(tmp_path):
     made.write_bytes(b"12345")
     artifact = artifact_of(Made(made, "film.mkv", "video/x-matroska"), tmp_path / "film.mkv")
     assert (artifact.name, artifact.size_bytes, artifact.path) == ("film.mkv", 5, f"{tmp_path}/film.mkv")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("unit.1/../../token", "a.mp4"),
+        ("../token", "a.mp4"),
+        ("unit.1/link", "a.mp4"),
+        ("linked/token", "a.mp4"),
+        ("unit.1", "a.mp4"),
+        ("unit.1/none.mp4", "a.mp4"),
+        ("unit.1/a.mp4", "../a.mp4"),
+        ("unit.1/a.mp4", "b/../../a.mp4"),
+        ("unit.1/a.mp4", "a\0.mp4"),
+        ("unit.1/a.mp4", ""),
+    ],
+)
+def test_files_that_a_media_process_can_t_have_made_are_refused(tmp_path, path, name):
+    scratch = tmp_path / "job"
+    (scratch / "unit.1").mkdir(parents=True)
+    (scratch / "unit.1" / "a.mp4").write_bytes(b"film")
+    (tmp_path / "token").write_text("secret")
+    (scratch / "unit.1" / "link").symlink_to(tmp_path / "token")
+    (scratch / "linked").symlink_to(tmp_path)
+    check_made([Made(scratch / "unit.1" / "a.mp4", "/2019/a.mp4", "video/mp4")], scratch)
+    with pytest.raises(ChildCrashedError):
+        check_made([Made(scratch / path, name, "video/mp4")], scratch)

@@ -75,14 +75,14 @@ def test_what_is_not_refused_is_asked_for_at_once():
 def test_what_is_on_its_way_is_not_asked_for_anew():
     request = CpuRequest()
     request.next(100, 2, None, 0.0)
-    assert [request.next(100, 2, 100, 0.0), request.next(100, 2, None, 0.0)] == [51, 51]
+    assert [request.next(100, 2, 100, 0.0), request.next(100, 2, None, 0.0)] == [14, 14]
 
 
 def test_what_is_not_refused_for_a_while_is_granted_and_more_is_asked_for_before_it_is_there():
     request = CpuRequest()
     request.next(100, 2, None, 0.0)
     request.next(100, 2, 100, 0.0)
-    assert [request.next(100, 2, None, now_s) for now_s in (16.0, 17.0, 32.0)] == [75, 75, 87]
+    assert [request.next(100, 2, None, now_s) for now_s in (16.0, 17.0, 32.0)] == [37, 37, 60]
 
 
 def test_what_was_taken_for_granted_and_is_refused_after_all_is_asked_for_no_more():
@@ -90,15 +90,15 @@ def test_what_was_taken_for_granted_and_is_refused_after_all_is_asked_for_no_mor
     request.next(100, 2, None, 0.0)
     request.next(100, 2, 100, 0.0)
     request.next(100, 2, None, 16.0)
-    assert request.next(100, 2, 51, 17.0) == 26
+    assert request.next(100, 2, 37, 17.0) == 8
 
 
 def test_lost_machines_are_asked_for_again():
     request = CpuRequest()
     request.next(100, 0, None, 0.0)
     request.next(100, 0, 100, 0.0)
-    assert request.next(100, 50, None, 0.0) == 75
-    assert request.next(100, 10, None, 0.0) == 75
+    assert request.next(100, 50, None, 0.0) == 70
+    assert request.next(100, 10, None, 0.0) == 70
 
 
 @pytest.mark.parametrize(("wanted", "now_s"), [(0, 1.0), (100, 601.0)])

@@ -51,19 +51,19 @@ def special_zip(name: str, mode: int) -> zipfile.ZipInfo:
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz.tar.gz", "a.tar.xz", "a.tar.bz2"])
-def test_files_of_a_tar_are_numbered_and_keep_their_times(tmp_path, out, name):
+def test_files_of_a_tar_are_numbered_and_their_times_told(tmp_path, out, name):
     archive = tarred(tmp_path, file_info("b", tarfile.DIRTYPE), file_info("b/one.JPG"), file_info("two"), name=name)
     unpacked = unpack(archive, out)
     assert [(each.name, each.file) for each in unpacked.members] == [("b/one.JPG", "000001.jpg"), ("two", "000002")]
     assert (out / "000001.jpg").read_bytes() == NOISE
-    assert (out / "000001.jpg").stat().st_mtime == 1_000_000_000
+    assert [each.modified_s for each in unpacked.members] == [1_000_000_000, 1_000_000_000]
 
 
 @pytest.mark.parametrize("date", [(0, 0), (2, 30), (13, 1)])
 def test_a_zip_with_a_date_that_is_none_is_unpacked(tmp_path, out, date):
     entry = zipfile.ZipInfo("a.jpg", (2020, *date, 0, 0, 0))
-    assert len(unpack(zipped(tmp_path, (entry, NOISE), ("b.jpg", NOISE)), out).members) == 2
-    assert (out / "000001.jpg").stat().st_mtime == 315_532_800
+    first, _ = unpack(zipped(tmp_path, (entry, NOISE), ("b.jpg", NOISE)), out).members
+    assert first.modified_s == 315_532_800
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_a_zip_with_a_date_that_is_none_is_unpacked(tmp_path, out, date):
 def test_a_tar_with_any_time_is_unpacked(tmp_path, out, time, kept):
     info = file_info("a.jpg")
     info.mtime, info.pax_headers = 0, {"mtime": str(time)}
-    unpack(tarred(tmp_path, info), out)
-    assert (out / "000001.jpg").stat().st_mtime == kept
+    (member,) = unpack(tarred(tmp_path, info), out).members
+    assert member.modified_s == kept
 
 
 def test_files_of_a_zip_are_numbered_and_hidden_ones_left_out(tmp_path, out):

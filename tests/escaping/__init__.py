@@ -1,0 +1,1 @@
+"""What hostile code would try in a media process, tried in one."""
