@@ -13,8 +13,10 @@ from pipelines.jobs.errors import job_error
 from pipelines.jobs.models import JobError, Plan, Unit
 from pipelines.jobs.place_faults import place_error
 from pipelines.jobs.workbench import Finished, Workbench
+from pipelines.media.errors import MediaError
 
-_OF_SOURCE = (ChildFailedError, ChildCrashedError, ChildLimitError, StorageError)  # what one of the sources may cause
+# What one of the sources may cause; the last in a join, which is done here.
+_OF_SOURCE = (ChildFailedError, ChildCrashedError, ChildLimitError, StorageError, MediaError)
 _NOT_OF_SOURCE = frozenset({"disk_full"})
 
 

@@ -13,7 +13,7 @@ from cluster.errors import ChildFailedError
 from pipelines.jobs.catalogue import Each, Operation
 from pipelines.jobs.inline import each_of, parts_of, seconds_of
 from pipelines.jobs.models import Needs, Plan, Unit
-from pipelines.jobs.operations import image_thumbnails, probe, storyboard, thumbnails
+from pipelines.jobs.operations import image_thumbnails, probe, scenes, storyboard, thumbnails
 from pipelines.jobs.workbench import Workbench
 
 
@@ -137,3 +137,15 @@ def test_a_plan_takes_as_long_as_its_units_and_a_join_that_takes_its_time():
     units = (Unit(name="a", needs=Needs(seconds=0.25)), Unit(name="b", needs=Needs(seconds=2)))
     assert seconds_of(Plan(units=units)) == 2.25
     assert seconds_of(Plan(units=units, join=Needs(seconds=3))) == 5.25
+
+
+def test_what_a_join_finds_wrong_with_a_source_is_told_of_it(child, film, tmp_path):
+    content = Path(film).read_bytes()
+    begin = content.index(b"mdat") + 4
+    size = int.from_bytes(content[begin - 8 : begin - 4]) - 8
+    blank = tmp_path / "blank.mp4"
+    blank.write_bytes(content[:begin] + bytes(size) + content[begin + size :])
+    first, second = done(scenes.OPERATION, child, [str(blank), film])
+    assert first.error is not None
+    assert first.error.code == "source_unreadable"
+    assert second.error is None
