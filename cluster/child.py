@@ -41,6 +41,7 @@ MAX_EACH = 64  # sources that travel in one message
 _LENGTH = struct.Struct(">I")
 _CALLS_PER_CHILD = 200  # bounds what a leak in a codec can add up to
 _START_LIMIT_S = 60.0
+_SILENT_S = 1800.0  # without progress, of a call that has told some: a machine that is busy makes less, but never none
 _ENDS = Counter(
     "mediaray_child_ends",
     "Media processes that crashed or were killed in a call or while idle, were stopped for a cancel or a pause, or ran "
@@ -201,7 +202,10 @@ class MediaChild:
             try:
                 with _opened_again(descriptors) as fresh:
                     _send(self._connected(), message, fresh)
-                return self._wait_for_result(time.monotonic() + limit_s, descriptors, on_progress)
+                body = self._wait_for_result(time.monotonic() + limit_s, descriptors, on_progress)
+                if body.get("spent"):
+                    self._end()
+                return body
             except (OSError, EOFError, ValueError) as error:
                 raise self._died(error) from error
             except BaseException as error:
@@ -283,13 +287,16 @@ class MediaChild:
     def _wait_for_result(
         self, deadline: float, descriptors: Sequence[int], on_progress: Callable[[dict[str, Any]], None] | None
     ) -> dict[str, Any]:
+        last = deadline
         while True:
-            body = self._receive(deadline)
+            body = self._receive(min(deadline, last))
             if "open" in body:  # in its sandbox it can't open a source once more, at a position of its own
                 self._open_again(descriptors, body["open"])
-            elif "progress" not in body:
+                continue
+            if "progress" not in body:
                 return body
-            elif on_progress:
+            last = time.monotonic() + _SILENT_S
+            if on_progress:
                 on_progress(body["progress"])
 
     def _open_again(self, descriptors: Sequence[int], index: object) -> None:
@@ -322,7 +329,7 @@ class MediaChild:
             try:
                 part = connection.recv(min(count - len(parts), 1 << 20))
             except TimeoutError:
-                raise ChildLimitError("the media process ran past its time limit") from None
+                raise ChildLimitError("the media process ran past its time limit, or came no further") from None
             if not part:
                 raise EOFError("closed")
             parts += part

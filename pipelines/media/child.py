@@ -13,7 +13,7 @@ In between it may ask for a source to be opened once more, since it opens nothin
     ← {"open": 0}                                              → {"opened": true} with a descriptor, or false
 
 A call of many has the arguments that differ in ``each``, and a number of ``threads`` to do them on; its answer has, in
-their order, a result or an error of each in ``results``.
+their order, a result or an error of each in ``results``. One that is ``spent`` holds more memory than it should.
 
 A third thing ends it: when the host dies, the lifeline pipe closes, and the kernel ends the whole process group.
 """
@@ -57,6 +57,7 @@ _LENGTH = struct.Struct(">I")
 # chunk of 1080p takes at once: the next may be of another film, which claimed less.
 _IDLE_S = 5.0
 _KEPT_BYTES = 640 << 20
+_MOST_BYTES = 1536 << 20  # what isn't free then, between two calls, is lost for good: another process takes over
 _AUTOGROUP, _STATM = Path("/proc/self/autogroup"), Path("/proc/self/statm")
 _AGAIN_S = 0.05
 _PR_SET_PDEATHSIG = 1
@@ -89,7 +90,7 @@ def main() -> None:
             message, descriptors = request
             hand_over(descriptors, partial(_opened_again, host, descriptors))
             try:
-                _answer(host, message, descriptors)
+                _answer(host, message, descriptors, memory)
             finally:
                 zero_new_memory(on=False)
                 for number in descriptors:
@@ -155,13 +156,16 @@ def _die_with_host(lifeline: int, parent: int) -> None:
         signal.signal(ignored, signal.SIG_IGN)
 
 
-def _answer(host: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
+def _answer(host: socket.socket, message: dict[str, Any], descriptors: list[int], memory: int) -> None:
     arguments, each = message["arguments"], message.get("each")
     if each is None:
         body = _outcome(message["function"], arguments, descriptors, lambda progress: _report(host, progress))
     else:
         calls = [{**arguments, **own} for own in each]
         body = {"results": _outcomes(host, message["function"], calls, descriptors, message["threads"])}
+    if _resident_bytes(memory) > _MOST_BYTES:
+        give_back_free_memory()
+        body["spent"] = _resident_bytes(memory) > _MOST_BYTES
     try:
         _send(host, body)
     except ValueError:  # nothing is sent of what isn't JSON

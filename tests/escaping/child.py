@@ -27,11 +27,13 @@ import imageio_ffmpeg
 from pydantic import BaseModel
 
 from pipelines.media import child as real
+from pipelines.media.progress import OnProgress, Progress
 from pipelines.media.source import Descriptor
 
 MEMORY_BYTES, FILE_BYTES = 4 << 30, 1 << 30
 # EXDEV: what would have more rights at another place isn't moved there. ENOSYS: as if there were no such call.
 _REFUSALS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EXDEV, errno.EFBIG, errno.ENOMEM}
+_leaked: list[bytes] = []
 _libc = ctypes.CDLL(None, use_errno=True)
 _X86 = platform.machine() == "x86_64"
 
@@ -289,6 +291,20 @@ def linger(at: Around) -> Tried:
     return Tried(escaped=[], refused={})
 
 
+def stall(on_progress: OnProgress) -> Tried:
+    """Come some way, and no further."""
+    on_progress(Progress(fraction=0.1, frames=1, position_s=0.1))
+    threading.Event().wait()
+    raise AssertionError
+
+
+def leak(count: int) -> Tried:
+    """Take memory and never give it back; ``count`` bytes are more than is allowed."""
+    real._MOST_BYTES = count
+    _leaked.append(os.urandom(count))
+    return Tried(escaped=[], refused={})
+
+
 def run_program(at: Around, arguments: list[str]) -> Tried:
     """Run the ffmpeg program: what it was refused."""
     done = subprocess.run(
@@ -297,7 +313,7 @@ def run_program(at: Around, arguments: list[str]) -> Tried:
     return Tried(escaped=[] if done.returncode else arguments, refused={"ffmpeg": done.stderr.decode()})
 
 
-_FUNCTIONS = {function.__name__: function for function in (attempt, calls_as_on_i386, linger, run_program)}
+_FUNCTIONS = {function.__name__: function for function in (attempt, calls_as_on_i386, linger, stall, leak, run_program)}
 
 if __name__ == "__main__":
     real._function = _FUNCTIONS.__getitem__  # type: ignore[assignment]

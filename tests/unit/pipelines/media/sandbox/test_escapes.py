@@ -17,7 +17,7 @@ from cluster import child as host
 from cluster.child import ChildSpec, MediaChild
 from cluster.child_start import spawn
 from cluster.descriptors import SourceDescriptor
-from cluster.errors import ChildCrashedError
+from cluster.errors import ChildCrashedError, ChildLimitError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is made of what Linux has")
 
@@ -117,6 +117,27 @@ def test_the_program_that_may_be_run_is_run(hostile: MediaChild, around: Around)
     tried = hostile.call("run_program", {"at": around, "arguments": arguments}, Tried, limit_s=60)
     assert tried.escaped == arguments, tried.refused
     assert Path(made).stat().st_size
+
+
+@pytest.mark.parametrize("hostile", [False], indirect=True)
+def test_a_call_that_comes_no_further_is_ended(hostile: MediaChild, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_SILENT_S", 0.3)
+    pid = hostile.pid
+    told: list[dict[str, Any]] = []
+    with pytest.raises(ChildLimitError, match="came no further"):
+        hostile.call("stall", {}, Tried, limit_s=600, on_progress=told.append)
+    assert [each["fraction"] for each in told] == [0.1]
+    assert pid is not None
+    assert is_gone(pid)
+
+
+@pytest.mark.parametrize("hostile", [False], indirect=True)
+def test_a_process_that_holds_too_much_memory_is_replaced_between_two_calls(hostile: MediaChild) -> None:
+    first = hostile.pid
+    hostile.call("leak", {"count": 64 << 20}, Tried, limit_s=60)
+    assert hostile.pid is None
+    hostile.warm()
+    assert hostile.pid not in (None, first)
 
 
 HOST = """
