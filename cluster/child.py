@@ -5,6 +5,7 @@ checked by the caller's model, and a child that sends anything else is taken for
 """
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -13,13 +14,12 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import psutil
 from prometheus_client import Counter, Gauge
@@ -41,6 +41,9 @@ MAX_EACH = 64  # sources that travel in one message
 _LENGTH = struct.Struct(">I")
 _CALLS_PER_CHILD = 200  # bounds what a leak in a codec can add up to
 _START_LIMIT_S = 60.0
+_LATE = "the media process ran past its time limit, or came no further"
+_DYING_S = 0.05
+_STDERR_BYTES, _LAST_WORDS = 1 << 20, 4000
 _SILENT_S = 1800.0  # without progress, of a call that has told some: a machine that is busy makes less, but never none
 _ENDS = Counter(
     "mediaray_child_ends",
@@ -89,8 +92,8 @@ class MediaChild:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._lifeline: int | None = None
-        self._stderr: IO[bytes] | None = None
+        self._lifeline: socket.socket | None = None
+        self._stderr: int | None = None
         self._killed = False
         self._calls = 0
         self._ended_cpu_s = 0.0
@@ -203,9 +206,6 @@ class MediaChild:
                 with _opened_again(descriptors) as fresh:
                     _send(self._connected(), message, fresh)
                 body = self._wait_for_result(time.monotonic() + limit_s, descriptors, on_progress)
-                if body.get("spent"):
-                    self._end()
-                return body
             except (OSError, EOFError, ValueError) as error:
                 raise self._died(error) from error
             except BaseException as error:
@@ -213,6 +213,9 @@ class MediaChild:
                     _ENDS.labels("limit").inc()
                 self._end()
                 raise
+            if body.get("spent"):
+                self._end()
+            return body
 
     @contextlib.contextmanager
     def _checked(self) -> Iterator[None]:
@@ -247,22 +250,22 @@ class MediaChild:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        read_end, write_end = os.pipe()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 lives as long as the child
+        lifeline, theirs_too = socket.socketpair()
+        self._stderr = _room_for_last_words()
         command = [
             *(sys.executable, "-I", "-m", self._spec.module),
-            *("--socket", str(theirs.fileno()), "--lifeline", str(read_end), "--parent", str(os.getpid())),
+            *("--socket", str(theirs.fileno()), "--lifeline", str(theirs_too.fileno()), "--parent", str(os.getpid())),
             *("--nice", str(self._spec.nice), "--memory", str(self._spec.memory_bytes)),
             *("--file", str(self._spec.file_bytes), *(["--runs-programs"] if self._spec.runs_programs else [])),
             *(f"--folder={folder}" for folder in self._spec.folders),
             *(f"--ahead={module}" for module in self._spec.ahead),
         ]
         try:
-            self._process = spawn(command, (theirs.fileno(), read_end), self._stderr)
+            self._process = spawn(command, (theirs.fileno(), theirs_too.fileno()), self._stderr)
         finally:
             theirs.close()
-            os.close(read_end)
-        self._socket, self._lifeline, self._calls = ours, write_end, 0
+            theirs_too.close()
+        self._socket, self._lifeline, self._calls = ours, lifeline, 0
         threading.Thread(target=self._reap, args=(self._process,), name="child-reaper", daemon=True).start()
         try:
             ready = self._receive(time.monotonic() + _START_LIMIT_S)
@@ -316,7 +319,10 @@ class MediaChild:
         (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size, deadline))
         if length > MAX_MESSAGE_BYTES:
             raise ValueError("message too long")
-        body = json.loads(self._exactly(length, deadline))
+        try:
+            body = json.loads(self._exactly(length, deadline), parse_constant=_no_number)
+        except RecursionError:
+            raise ValueError("too deep") from None
         if not isinstance(body, dict):
             raise ValueError("not an object")  # noqa: TRY004 one kind of error for a bad message
         return body
@@ -325,11 +331,14 @@ class MediaChild:
         connection = self._connected()
         parts = bytearray()
         while len(parts) < count:
-            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:  # also where it never stops telling
+                raise ChildLimitError(_LATE)
+            connection.settimeout(left_s)
             try:
                 part = connection.recv(min(count - len(parts), 1 << 20))
             except TimeoutError:
-                raise ChildLimitError("the media process ran past its time limit, or came no further") from None
+                raise ChildLimitError(_LATE) from None
             if not part:
                 raise EOFError("closed")
             parts += part
@@ -350,9 +359,9 @@ class MediaChild:
     def _stderr_tail(self) -> str:
         if self._stderr is None:
             return ""
-        size = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, size - 4000))
-        return self._stderr.read().decode(errors="replace").strip()
+        size = os.lseek(self._stderr, 0, os.SEEK_CUR)  # it is where the child is, which writes at the same position
+        count = min(size, _LAST_WORDS)
+        return os.pread(self._stderr, count, size - count).decode(errors="replace").strip()
 
     def _signal_group(self) -> None:
         # Also when the child itself is gone: a program that it started lives on in its group.
@@ -360,22 +369,42 @@ class MediaChild:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
 
+    def _let_die(self) -> None:
+        """It may be dying already: that tells how. It isn't waited for as its parent yet: its number stays its own."""
+        assert self._process is not None
+        deadline = time.monotonic() + _DYING_S
+        how = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        with contextlib.suppress(ChildProcessError):
+            while os.waitid(os.P_PID, self._process.pid, how) is None and time.monotonic() < deadline:
+                time.sleep(_DYING_S / 50)
+
     def _end(self) -> int | None:
         code = None
         if self._process:
             self._ended_cpu_s += _cpu_s(self._process.pid)
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it may be dying already: learn how
-                self._process.wait(0.05)
+            self._let_die()
             self._signal_group()
             code = self._process.wait()
         if self._socket:
             self._socket.close()
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-        if self._stderr:
-            self._stderr.close()
+        if self._lifeline:
+            self._lifeline.close()
+        if self._stderr is not None:
+            os.close(self._stderr)
         self._process = self._socket = self._lifeline = self._stderr = None
         return code
+
+
+def _room_for_last_words() -> int:
+    """Memory for what a child and the libraries in it write to their standard error: so much, and no more."""
+    number = os.memfd_create("stderr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(number, _STDERR_BYTES)
+    fcntl.fcntl(number, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return number
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def missing_in_sandboxes() -> set[str]:

@@ -6,7 +6,6 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO
 
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -28,7 +27,7 @@ _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-spawner")
 _log = logging.getLogger("mediaray.child")
 
 
-def spawn(command: Sequence[str], descriptors: Sequence[int], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str], descriptors: Sequence[int], stderr: int) -> subprocess.Popen[bytes]:
     """Start a process that has these of our descriptors, and no others."""
     own_session = _own_sessions.is_set()
     return _spawner.submit(

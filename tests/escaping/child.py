@@ -4,6 +4,7 @@ A way out is a function that returns, or fails for want of something that is no 
 do no harm then. It raises an OSError of one of a few kinds when it was refused.
 """
 
+import _json
 import contextlib
 import ctypes
 import errno
@@ -31,8 +32,8 @@ from pipelines.media.progress import OnProgress, Progress
 from pipelines.media.source import Descriptor
 
 MEMORY_BYTES, FILE_BYTES = 4 << 30, 1 << 30
-# EXDEV: what would have more rights at another place isn't moved there. ENOSYS: as if there were no such call.
-_REFUSALS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EXDEV, errno.EFBIG, errno.ENOMEM}
+# ENOSYS: as if there were no such call. ENXIO: a socket, which nobody opens.
+_REFUSALS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENXIO, errno.EFBIG, errno.ENOMEM}
 _leaked: list[bytes] = []
 _libc = ctypes.CDLL(None, use_errno=True)
 _X86 = platform.machine() == "x86_64"
@@ -132,6 +133,14 @@ def _ways(at: Around) -> dict[str, Callable[[], Any]]:
         "write a neighbour": lambda: Path(f"{at.outside}/film.mkv").write_bytes(b"gone"),
         "cut a neighbour": lambda: os.truncate(f"{at.outside}/film.mkv", 0),
         "make a file outside": lambda: Path(f"{at.outside}/new").write_bytes(b""),
+        "cut a library": lambda: os.close(os.open(_json.__file__, os.O_RDONLY | os.O_TRUNC)),
+        "cut by its name": lambda: os.truncate(inside, 0),
+        "make a folder": lambda: Path(f"{at.scratch}/folder").mkdir(),
+        "give another name": lambda: Path(inside).rename(f"{at.scratch}/other"),
+        "give two names": lambda: os.link(inside, f"{at.scratch}/other"),
+        "open by the newer call": lambda: _call(437, 437, -100, at.token.encode() + b"\0", bytes(24), 24),
+        "hold a lock on a source": lambda: fcntl.flock(at.source, fcntl.LOCK_EX),
+        "a filter on a socket": lambda: _call(54, 208, _lifeline(), socket.SOL_SOCKET, 26, bytes(16), 16),
         "make a folder outside": lambda: Path(f"{at.outside}/folder").mkdir(),
         "write by a link": lambda: Path(at.link_out).write_bytes(b""),
         "remove a neighbour": lambda: Path(f"{at.outside}/film.mkv").unlink(),
@@ -154,8 +163,7 @@ def _ways(at: Around) -> dict[str, Callable[[], Any]]:
         "run a shell": lambda: os.execv("/bin/sh", ["sh", "-c", "true"]),
         "run Python": lambda: os.execv(sys.executable, ["python", "-c", ""]),
         "run what it wrote": lambda: os.execv(_written(at.scratch), ["written"]),
-        "run what is in memory": lambda: os.execv(f"/proc/self/fd/{_in_memory()}", ["memory"]),
-        "run by a descriptor": lambda: _call(322, 281, _in_memory(), b"", 0, 0, 0x1000),
+        "run by a descriptor": lambda: _call(322, 281, at.source, b"", 0, 0, 0x1000),
         "another group": lambda: os.setpgid(0, os.getpgid(at.parent)),
         "a session of its own": os.setsid,
         "a namespace": lambda: _call(272, 97, 0x10000000),
@@ -183,6 +191,10 @@ def _ways(at: Around) -> dict[str, Callable[[], Any]]:
         "let go of the lifeline": lambda: os.close(_lifeline()),
         "put something in its place": lambda: os.dup2(at.source, _lifeline()),
         "not hear it": lambda: fcntl.fcntl(_lifeline(), fcntl.F_SETFL, 0),
+        "hold it once more": lambda: _call(32, 23, _lifeline()),
+        "hold it twice": lambda: _call(292, 24, _lifeline(), 99, 0),
+        "open it again": lambda: os.open(f"/proc/self/fd/{_lifeline()}", os.O_WRONLY),
+        "leave it to no program": lambda: fcntl.ioctl(_lifeline(), 0x5451),
         "let go of all": lambda: _call(436, 436, 1000, 2000, 0),
         "outlive the parent": lambda: _call(157, 167, 1, 0, 0, 0, 0),
         "be dumpable": lambda: _call(157, 167, 4, 1, 0, 0, 0),
@@ -233,14 +245,9 @@ def _written(scratch: str) -> str:
     return str(path)
 
 
-def _in_memory() -> int:
-    number = os.memfd_create("program")
-    os.write(number, b"#!/bin/sh\n")
-    return number
-
-
 # Refused where no program is to be run. Where one is, what these start is in the same sandbox.
 _PROCESSES: dict[str, Callable[[], Any]] = {
+    "a file in memory": lambda: os.close(os.memfd_create("memory")),
     "a process": lambda: _forked(os.fork),
     "a process by clone": lambda: _forked(lambda: _call(56, 220, signal.SIGCHLD, 0, 0, 0, 0)),
 }
@@ -280,6 +287,13 @@ def calls_as_on_i386() -> None:
 
 def linger(at: Around) -> Tried:
     """Start a process that hears of nothing and nobody, and leave it."""
+    for let_go in (
+        lambda: fcntl.fcntl(_call(32, 23, _lifeline()), fcntl.F_SETFL, 0),
+        lambda: os.open(f"/proc/self/fd/{_lifeline()}", os.O_RDWR),
+        lambda: socket.socket(fileno=_lifeline()).shutdown(socket.SHUT_RDWR),
+    ):
+        with contextlib.suppress(OSError):
+            let_go()
     if (pid := os.fork()) == 0:
         for number in range(1, signal.NSIG):
             with contextlib.suppress(OSError, ValueError):
@@ -298,6 +312,12 @@ def stall(on_progress: OnProgress) -> Tried:
     raise AssertionError
 
 
+def flood(on_progress: OnProgress) -> Tried:
+    """Tell of progress without end."""
+    while True:
+        on_progress(Progress(fraction=0.1, frames=1, position_s=0.1))
+
+
 def leak(count: int) -> Tried:
     """Take memory and never give it back; ``count`` bytes are more than is allowed."""
     real._MOST_BYTES = count
@@ -313,7 +333,9 @@ def run_program(at: Around, arguments: list[str]) -> Tried:
     return Tried(escaped=[] if done.returncode else arguments, refused={"ffmpeg": done.stderr.decode()})
 
 
-_FUNCTIONS = {function.__name__: function for function in (attempt, calls_as_on_i386, linger, stall, leak, run_program)}
+_FUNCTIONS = {
+    function.__name__: function for function in (attempt, calls_as_on_i386, linger, stall, flood, leak, run_program)
+}
 
 if __name__ == "__main__":
     real._function = _FUNCTIONS.__getitem__  # type: ignore[assignment]

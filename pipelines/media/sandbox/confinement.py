@@ -50,21 +50,30 @@ def confine(
 
     To be called before there is a second thread: Landlock holds for this one, and for those that it starts.
     """
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    _limit(resource.RLIMIT_AS, memory_bytes)
+    _limit(resource.RLIMIT_FSIZE, file_bytes)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     keep_from_real_time()
     _drop(set(range(_CAPABILITIES)) - {_CAP_DAC_OVERRIDE})
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     run = tuple(_programs()) if runs_programs else ()
-    files = _is_alone() and restrict_files(read=_code(), write=(*folders, _NOWHERE), run=run)
+    alone = _is_alone()
+    files = restrict_files(read=_code(folders), write=(*folders, _NOWHERE), run=run) and alone
     return {
         "rlimits": True,
         "landlock": files,
         "seccomp": restrict_calls(lifeline=lifeline, runs_programs=runs_programs),
     }
+
+
+def _limit(what: int, most: int) -> None:
+    """Lower a limit; one that is lower already stays as it is."""
+    _, hard = resource.getrlimit(what)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(what, (most, most))
 
 
 def keep_from_real_time() -> None:
@@ -93,11 +102,16 @@ def _is_alone() -> bool:
         return error.errno == errno.ENOENT  # no /proc: nothing here starts threads before
 
 
-def _code() -> Iterator[Path]:
-    """Where Python, the libraries and this package are."""
+def _code(folders: Sequence[Path]) -> Iterator[Path]:
+    """Where Python, the libraries and this package are: of a prefix with other things in it, no more than that."""
     homes = {Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)} - {Path("/")}
+    others = [folder.resolve() for folder in folders]
+    with contextlib.suppress(RuntimeError):  # this user has no home
+        others.append(Path.home().resolve())
     yield _PACKAGE
-    yield from homes
+    for home in homes:
+        shared = any(other.is_relative_to(home) for other in others)
+        yield from (home / "lib", home / "lib64", home / "pyvenv.cfg") if shared else (home,)
     for entry in map(Path, sys.path):
         if any(entry.resolve().is_relative_to(home) for home in homes):
             yield entry

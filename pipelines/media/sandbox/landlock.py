@@ -13,11 +13,11 @@ _RULESET_VERSION = 1
 _PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << bit for bit in range(6))
-_MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 7, 1 << 8, 1 << 13, 1 << 14, 1 << 15
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
+_MAKE_REG, _TRUNCATE, _IOCTL_DEV = 1 << 8, 1 << 14, 1 << 15
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _READ = _READ_FILE | _READ_DIR
-_WRITE = _READ | _WRITE_FILE | _TRUNCATE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _REFER
+_WRITE = _READ | _WRITE_FILE | _TRUNCATE | _REMOVE_FILE | _MAKE_REG
 # What each version of the kernel's interface can refuse; a later one knows more, which isn't asked for.
 _FS_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _NET_ABI, _NET = 4, 0b11  # to bind and to connect by TCP
@@ -27,8 +27,8 @@ _SCOPE_ABI, _SCOPES = 6, 0b11  # abstract Unix sockets and signals, beyond this 
 def restrict_files(*, read: Iterable[Path], write: Iterable[Path], run: Iterable[Path]) -> bool:
     """Let this thread, and those it starts, open only what lies below these; False: the kernel can't.
 
-    What is open already stays so. Of ``read`` and ``run`` what isn't there is left out; in folders to ``write`` files
-    and folders are made, no links to elsewhere, no sockets and no devices.
+    What is open already stays so. Of ``read`` and ``run`` what isn't there, or can't be reached, is left out; in
+    folders to ``write`` files are made: no folders, no links, no sockets and no devices.
 
     Raises:
         OSError: a folder to ``write`` isn't there.
@@ -48,7 +48,7 @@ def restrict_files(*, read: Iterable[Path], write: Iterable[Path], run: Iterable
             _add(libc, ruleset, path, handled & _WRITE)
         for paths, rights in ((read, _READ), (run, _EXECUTE | _READ)):
             for path in paths:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):
                     _add(libc, ruleset, path, handled & rights)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         return bool(libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) == 0)

@@ -20,18 +20,14 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     # Files: which ones is for Landlock to say.
     **{"read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "lseek": (8, 62)},
     **{"pread64": (17, 67), "pwrite64": (18, 68), "preadv": (295, 69), "pwritev": (296, 70)},
-    **{"preadv2": (327, 286), "pwritev2": (328, 287), "open": (2, None), "creat": (85, None)},
-    **{"openat": (257, 56), "openat2": (437, 437)},
+    **{"preadv2": (327, 286), "pwritev2": (328, 287), "creat": (85, None)},
     **{"stat": (4, None), "fstat": (5, 80), "lstat": (6, None), "newfstatat": (262, 79), "statx": (332, 291)},
     **{"access": (21, None), "faccessat": (269, 48), "faccessat2": (439, 439)},
     **{"readlink": (89, None), "readlinkat": (267, 78), "getdents64": (217, 61)},
     **{"getcwd": (79, 17), "chdir": (80, 49), "umask": (95, 166), "statfs": (137, 43), "fstatfs": (138, 44)},
-    **{"dup": (32, 23), "flock": (73, 32)},
     **{"fsync": (74, 82), "fdatasync": (75, 83), "sync_file_range": (277, 84)},
-    **{"truncate": (76, 45), "ftruncate": (77, 46), "fallocate": (285, 47), "fadvise64": (221, 223)},
-    **{"copy_file_range": (326, 285), "sendfile": (40, 71), "memfd_create": (319, 279)},
-    **{"mkdir": (83, None), "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None), "unlinkat": (263, 35)},
-    **{"rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None), "linkat": (265, 37)},
+    **{"ftruncate": (77, 46), "fallocate": (285, 47), "fadvise64": (221, 223)},
+    **{"copy_file_range": (326, 285), "sendfile": (40, 71), "unlink": (87, None), "unlinkat": (263, 35)},
     **{"pipe": (22, None), "pipe2": (293, 59), "eventfd2": (290, 19)},
     **{"poll": (7, None), "ppoll": (271, 73), "select": (23, None), "pselect6": (270, 72)},
     **{"epoll_create1": (291, 20), "epoll_ctl": (233, 21), "epoll_wait": (232, None), "epoll_pwait": (281, 22)},
@@ -60,11 +56,13 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     # Sockets that it was given.
     **{"recvmsg": (47, 212), "sendmsg": (46, 211), "recvfrom": (45, 207), "sendto": (44, 206)},
     **{"shutdown": (48, 210), "getsockname": (51, 204), "getpeername": (52, 205)},
-    **{"getsockopt": (55, 209), "setsockopt": (54, 208)},
+    **{"getsockopt": (55, 209)},
 }
-_RUN = {"execve": (59, 221), "vfork": (58, None), "fork": (57, None)}
-_CLONE, _CLONE3 = (56, 220), (435, 435)
-_CLOSE, _DUP2, _DUP3 = (3, 57), (33, None), (292, 24)
+_RUN = {"execve": (59, 221), "vfork": (58, None), "fork": (57, None), "memfd_create": (319, 279)}
+# Their flags are in memory, where none can be looked at: without them, glibc calls clone and openat.
+_MISSING = {"clone3": (435, 435), "openat2": (437, 437)}
+_CLONE, _OPEN, _OPENAT = (56, 220), (2, None), (257, 56)
+_CLOSE, _DUP, _DUP2, _DUP3 = (3, 57), (32, 23), (33, None), (292, 24)
 _FCNTL, _IOCTL, _PRCTL, _PRLIMIT, _KILL, _TGKILL = (72, 25), (16, 29), (157, 167), (302, 261), (62, 129), (234, 131)
 
 _CLONE_THREAD = 0x10000
@@ -73,6 +71,7 @@ _CLONE_ODD = 0x7E020000 | 0x8000 | 0x2000
 _FCNTL_ODD = (8, 10, 15, 1024, 1026)  # F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: signals to others
 # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FICLONE
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x40049409)
+_O_WRONLY, _O_RDWR, _O_TRUNC = 1, 2, 0x200
 _PRCTLS = (15, 16, 0x53564D41)  # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA
 
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JSET|K, BPF_RET|K
@@ -113,14 +112,18 @@ def _filter(machine: str, pid: int, lifeline: int, *, runs_programs: bool) -> _C
     allowed = {**_ALLOWED, **(_RUN if runs_programs else {})}
     for numbers in allowed.values():
         code += _of(numbers[which], [(_RETURN, 0, 0, _ALLOW)])
-    # Its flags are in memory, where none can be looked at: without it, glibc calls clone.
-    code += _of(_CLONE3[which], [(_RETURN, 0, 0, _ERRNO | _ENOSYS)])
+    for numbers in _MISSING.values():
+        code += _of(numbers[which], [(_RETURN, 0, 0, _ERRNO | _ENOSYS)])
     code += _of(_CLONE[which], _clone(runs_programs=runs_programs))
-    for numbers, argument in ((_CLOSE, 0), (_DUP2, 1), (_DUP3, 1)):
-        code += _of(numbers[which], _argument(argument, (lifeline,), then=_ERRNO | _EPERM, otherwise=_ALLOW))
+    code += _of(_OPEN[which], _no_cutting(1))
+    code += _of(_OPENAT[which], _no_cutting(2))
+    for numbers, arguments in ((_CLOSE, 1), (_DUP, 1), (_DUP2, 2), (_DUP3, 2)):
+        block = [each for index in range(arguments) for each in _refused(index, lifeline)]
+        code += _of(numbers[which], [*block, (_RETURN, 0, 0, _ALLOW)])
     others = _argument(1, _FCNTL_ODD, then=_ERRNO | _EPERM, otherwise=_ALLOW)
     code += _of(_FCNTL[which], [*_refused(0, lifeline), *others])
-    code += _of(_IOCTL[which], _argument(1, _IOCTLS, then=_ALLOW, otherwise=_ERRNO | _EPERM))
+    allowed_there = _argument(1, _IOCTLS, then=_ALLOW, otherwise=_ERRNO | _EPERM)
+    code += _of(_IOCTL[which], [*_refused(0, lifeline), *allowed_there])
     code += _of(_PRCTL[which], _argument(0, _PRCTLS, then=_ALLOW, otherwise=_ERRNO | _EPERM))
     code += _of(_PRLIMIT[which], _no_pointer(2))
     own = (0, pid, -pid & 0xFFFFFFFF)  # its group, itself, its group by number
@@ -145,6 +148,17 @@ def _argument(index: int, values: tuple[int, ...], *, then: int, otherwise: int)
 def _refused(index: int, value: int) -> _Code:
     """Refuse one value of an argument; others go on to what follows."""
     return [(_LOAD, 0, 0, _ARGUMENTS_AT + 8 * index), (_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ERRNO | _EPERM)]
+
+
+def _no_cutting(index: int) -> _Code:
+    """Refuse to cut a file short that is opened for reading: before Linux 6.2 Landlock doesn't."""
+    return [
+        (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * index),
+        (_ANY_BIT, 0, 2, _O_TRUNC),
+        (_ANY_BIT, 1, 0, _O_WRONLY | _O_RDWR),
+        (_RETURN, 0, 0, _ERRNO | _EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
 
 
 def _no_pointer(index: int) -> _Code:

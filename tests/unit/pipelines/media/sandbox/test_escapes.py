@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import escaping.child as escaping
 import psutil
@@ -22,7 +22,7 @@ from cluster.errors import ChildCrashedError, ChildLimitError
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is made of what Linux has")
 
 
-def spawn_hostile(command: Sequence[str], descriptors: Sequence[int], stderr: IO[bytes]) -> Any:
+def spawn_hostile(command: Sequence[str], descriptors: Sequence[int], stderr: int) -> Any:
     """Start the child of ``escaping`` in the place of the real one, as it is started."""
     module = list(command).index("-m")
     return spawn([*command[:module], str(escaping.__file__), *command[module + 2 :]], descriptors, stderr)
@@ -77,7 +77,7 @@ def test_no_way_leads_out(hostile: MediaChild, around: Around) -> None:
     with film.open("rb") as opened:
         source = SourceDescriptor(opened.fileno(), film.name)
         tried = hostile.call("attempt", {"at": around, "source": source}, Tried, limit_s=60)
-    may = {"a process", "a process by clone"} if hostile._spec.runs_programs else set()
+    may = {"a file in memory", "a process", "a process by clone"} if hostile._spec.runs_programs else set()
     assert set(tried.escaped) == may
     assert len(tried.refused) > 90
     assert film.read_bytes() == b"film"
@@ -129,6 +129,12 @@ def test_a_call_that_comes_no_further_is_ended(hostile: MediaChild, monkeypatch:
     assert [each["fraction"] for each in told] == [0.1]
     assert pid is not None
     assert is_gone(pid)
+
+
+@pytest.mark.parametrize("hostile", [False], indirect=True)
+def test_a_call_that_tells_without_end_is_ended_at_its_limit(hostile: MediaChild) -> None:
+    with pytest.raises(ChildLimitError):
+        hostile.call("flood", {}, Tried, limit_s=0.5)
 
 
 @pytest.mark.parametrize("hostile", [False], indirect=True)
