@@ -93,6 +93,7 @@ class Operation:
     ``suffix`` the extension of the file for given parameters. ``many``: it takes any number of sources, and folders;
     else what ``sources`` names, in that order; a ``collection`` is named as ``collection:NAME``. ``kinds`` are those of
     a collection's files that it is done with, and ``each`` tells what finished units of ``many`` made of each source.
+    Media processes of one that ``runs_programs`` may run the ffmpeg program, those of others none.
     ``interactive`` operations are planned at once, even behind a long queue. ``told`` picks what of the result a person
     is shown when the job is done; all of it, where there is none.
     ``cached``: the result of a job that made no files is kept in the cache, as what. Not of one that looks for damage:
@@ -116,6 +117,7 @@ class Operation:
     output: Literal["none", "file", "folder"] = "none"
     packs: frozenset[str] = frozenset()
     interactive: bool = False
+    runs_programs: bool = False
     suffix: Callable[[Any, Mapping[str, Any]], str] | None = None
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     cached: Literal["metadata", "analysis"] | None = None

@@ -9,22 +9,27 @@ from cluster.metrics import push_to
 from cluster.tracing import trace_to
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.worker import do_unit, heavy_child
+from pipelines.jobs.worker_clients import operation_of
 
-_heavy_child: MediaChild | None = None
+_children: dict[bool, MediaChild] = {}  # by whether they may run programs
 
 
 def run_heavy(config: WorkerConfig, order: UnitOrder) -> UnitReport:
     """Do a heavy unit in this worker process's own warm child."""
-    global _heavy_child
     _tell(config)
-    if _heavy_child is None:
-        _heavy_child = MediaChild(heavy_child(config.settings))
-    child = _heavy_child
+    runs_programs = operation_of(order.module).runs_programs
+    child = _child(config, runs_programs=runs_programs)
     report = do_unit(config, order, lambda: contextlib.nullcontext(child))
-    if _heavy_child.killed:
-        _heavy_child.close()
-        _heavy_child = None
+    if child.killed:
+        child.close()
+        del _children[runs_programs]
     return report
+
+
+def _child(config: WorkerConfig, *, runs_programs: bool) -> MediaChild:
+    if runs_programs not in _children:
+        _children[runs_programs] = MediaChild(heavy_child(config.settings, runs_programs=runs_programs))
+    return _children[runs_programs]
 
 
 def _tell(config: WorkerConfig) -> None:
@@ -36,8 +41,5 @@ def _tell(config: WorkerConfig) -> None:
 
 def warm_heavy(config: WorkerConfig) -> None:
     """Start this worker process's child, so that its first unit doesn't wait for it."""
-    global _heavy_child
     _tell(config)
-    if _heavy_child is None:
-        _heavy_child = MediaChild(heavy_child(config.settings))
-    _heavy_child.warm()
+    _child(config, runs_programs=False).warm()

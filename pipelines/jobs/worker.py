@@ -263,9 +263,9 @@ def _reporting(config: WorkerConfig, order: UnitOrder, work: Work) -> Callable[[
     return report
 
 
-def heavy_child(settings: Settings) -> ChildSpec:
-    folders = child_folders(settings)
-    return ChildSpec(CHILD_MODULE, HEAVY_NICE, settings.child_memory_bytes, folders=folders, runs_programs=True)
+def heavy_child(settings: Settings, *, runs_programs: bool = False) -> ChildSpec:
+    folders, memory_bytes = child_folders(settings), settings.child_memory_bytes
+    return ChildSpec(CHILD_MODULE, HEAVY_NICE, memory_bytes, folders=folders, runs_programs=runs_programs)
 
 
 def child_folders(settings: Settings) -> tuple[str, ...]:

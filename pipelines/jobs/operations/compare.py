@@ -160,6 +160,7 @@ OPERATION = Operation(
     run=run,
     join=join,
     sources=("distorted", "reference"),
+    runs_programs=True,
     output="folder",
     told=_told,
     examples=({"sources": ["/films/example-web.mp4", "/films/example.mkv"], "params": {"moments": 3}},),
