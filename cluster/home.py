@@ -38,6 +38,7 @@ class Home:
             home.redis,
             home.cache,
             home.scratch,
+            home.notes,
             home.kept,
             home.fetched,
             home.artifacts,
@@ -62,6 +63,11 @@ class Home:
     @property
     def scratch(self) -> Path:
         return self.path / "scratch"
+
+    @property
+    def notes(self) -> Path:
+        """What drivers of jobs note for those that follow them: unlike scratch, media processes can't write there."""
+        return self.path / "notes"
 
     @property
     def kept(self) -> Path:

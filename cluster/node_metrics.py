@@ -14,7 +14,19 @@ from cluster.machine import memory_bytes
 from cluster.metrics import REGISTRY
 from cluster.node_facts import disk_room, disks_of, folders_of
 
-FOLDERS = ("artifacts", "backups", "cache", "collections", "fetched", "kept", "logs", "pictures", "redis", "scratch")
+FOLDERS = (
+    "artifacts",
+    "backups",
+    "cache",
+    "collections",
+    "fetched",
+    "kept",
+    "logs",
+    "notes",
+    "pictures",
+    "redis",
+    "scratch",
+)
 _EVERY_S = 300.0
 _BLOCK = 512  # bytes: what st_blocks counts, whatever the file system's own are
 _MEMORY = Gauge("mediaray_node_memory_bytes", "Memory of a node.", ["node"], registry=REGISTRY)

@@ -40,9 +40,9 @@ def check_path_below(real: Path, named: Path, roots: Sequence[Path], code: str) 
 
     Raises:
         StorageError: ``code``: one of them is outside of the folders ``roots``, which are to be read for
-            ``source_outside_roots``, written for ``output_outside_roots``.
+            ``source_outside_roots``, written for ``output_outside_roots``; or ``real`` isn't resolved.
     """
-    if _is_below(real, roots):
+    if _is_below(real, roots) and ".." not in real.parts:
         return
     folders = f"the folders this server may {'write' if code.startswith('output') else 'read'}"
     if _is_below(named, roots):

@@ -58,6 +58,7 @@ def stage(made: Path, target: Path, roots: Sequence[Path], tag: str) -> Path:
     Returns the name.
     """
     with disk_errors(target):
+        _check_place(target, roots, target.parent)
         make_folder(target.parent)
         check_path_below(target.parent.resolve() / target.name, target, roots, "output_outside_roots")
         staged = staged_name(target, tag)

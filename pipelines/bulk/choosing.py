@@ -29,7 +29,7 @@ def chosen(bench: Workbench, collection: Collection, where: str | None, of: str 
     """
     if where is None:
         return None
-    rows = once(bench.scratch.parent / "chosen-files.parquet", lambda: selected(collection, where))
+    rows = once(bench.notes / "chosen-files.parquet", lambda: selected(collection, where))
     return rows[of].combine_chunks()
 
 
@@ -41,7 +41,7 @@ class Began(BaseModel):
 
 def began(bench: Workbench, what: str) -> datetime:
     """When the job began with ``what``."""
-    return noted_once(bench.scratch.parent / f"{what}.since", Began, lambda: Began(at=datetime.now(UTC))).at
+    return noted_once(bench.notes / f"{what}.since", Began, lambda: Began(at=datetime.now(UTC))).at
 
 
 def noted_once(note: Path, form: type[Note], tell: Callable[[], Note]) -> Note:

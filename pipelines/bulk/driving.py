@@ -63,7 +63,7 @@ def have_all_done(
             runner.pause(_PAUSE_S * 4 ** (attempt - 2))
         again: list[str] = []
         this = replace(batching, common={**batching.common, ATTEMPTS: attempt})
-        listing = bench.scratch / f"listing-{attempt}.parquet"
+        listing = bench.notes / f"{bench.scratch_name}-listing-{attempt}.parquet"
         wanted = rows.filter(pc.is_in(rows[batching.key], pa.array(due)))
         with progress.of_long_rows():
             for outcomes in runner.stream(listing, wanted, this, bench.driver, bench.slots):

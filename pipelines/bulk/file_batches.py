@@ -34,12 +34,12 @@ OF_PLACE = "of_place"  # of an outcome: not the content is at fault, but a place
 
 def place_faults(bench: Workbench, task: Task) -> Table:
     """What this job came to where a place was at fault: kept with the job, not under a content."""
-    return Table(bench.scratch.parent / f"{task.key}.places", RESULTS, "identity")
+    return Table(bench.notes / f"{task.key}.places", RESULTS, "identity")
 
 
 def outdated_outputs(bench: Workbench, task: Task) -> Path:
     """Where the driver tells what earlier jobs made of contents that no file has any more."""
-    return bench.scratch.parent / f"{task.key}.outdated.parquet"
+    return bench.notes / f"{task.key}.outdated.parquet"
 
 
 def output_folder_of(bench: Workbench, collection: Collection, task: Task, *, overwrite: bool) -> OutputFolder:
@@ -78,7 +78,7 @@ def _but_long(
     bench: Workbench, unit: str, parts: Iterator[Sequence[Each]], rows: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Sequence[Each]]:
     """Note the plans of files that take long, of which nothing came yet; all others."""
-    plans = LongPlans.of_job(bench.scratch)
+    plans = LongPlans.of(bench)
     for part in parts:
         for each in part:
             if each.plan is not None:
@@ -146,7 +146,7 @@ def publish(
 def _checked(each: Each, scratch: Path) -> Each:
     """What came of a file; an error where files are told that can't be its own."""
     try:
-        check_made(each.made, scratch)
+        check_made(each.made, scratch, after="its-name")
     except ChildCrashedError as error:
         return Each(each.source, error=job_error(error))
     return each

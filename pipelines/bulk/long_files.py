@@ -47,7 +47,7 @@ def _finish(bench: Workbench, unit: Unit) -> BatchManifest:
     bench = bench.reading(collection.folder)
     made = _joined(bench, task, row["uri"], finish)
     if isinstance(made, Plan):
-        LongPlans.of_job(bench.scratch).note(unit.name, row["identity"], made)
+        LongPlans.of(bench).note(unit.name, row["identity"], made)
         return BatchManifest(rows=0)
     output = output_folder_of(bench, collection, task, overwrite=payload[OVERWRITE])
     return keep_outcomes(bench, collection, unit, task, publish(bench, [made], {row["uri"]: row}, output))

@@ -1,6 +1,6 @@
 """Plans of files that take long: noted by the unit that made them, for the driver that has them carried out.
 
-They lie in the scratch of the job, by the name of that unit and the key of the file's row. Beside them is noted how far
+They lie in the notes of the job, by the name of that unit and the key of the file's row. Beside them is noted how far
 those are that are under way.
 """
 
@@ -12,20 +12,22 @@ from pathlib import Path
 
 from cluster.home import write_private
 from pipelines.jobs.models import Plan
+from pipelines.jobs.workbench import Workbench
 
 _UNDER_WAY = "under-way"
 
 
 @dataclass(frozen=True)
 class LongPlans:
-    """The plans in a folder."""
+    """The plans in a folder; what came of them lies in folders of ``scratch``, the job's."""
 
     folder: Path
+    scratch: Path
 
     @classmethod
-    def of_job(cls, scratch: Path) -> "LongPlans":
-        """``scratch`` is that of one of the job's units."""
-        return cls(scratch.parent / "plans")
+    def of(cls, bench: Workbench) -> "LongPlans":
+        """Those of the job that ``bench`` is of."""
+        return cls(bench.notes / "plans", bench.scratch.parent)
 
     def note(self, unit: str, key: str, plan: Plan) -> None:
         (self.folder / unit).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,7 +50,7 @@ class LongPlans:
         for note in (*notes, self.folder / _UNDER_WAY / key):
             note.unlink(missing_ok=True)
         left = set(units)
-        for folder in self.folder.parent.iterdir():
+        for folder in self.scratch.iterdir():
             if folder.name.rpartition(".")[0] in left:  # behind the dot is the unit's fence
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -96,7 +96,7 @@ def process(
             files = files.filter(pc.is_in(files["identity"], among))
         table, aside = collection.results(task), place_faults(bench, task)
         outcomes = _of(files, table.read(("identity", "state", AT)))
-        before = _before(bench.scratch.parent / f"{task.key}.json", outcomes, again=again, fresh=fresh)
+        before = _before(bench.notes / f"{task.key}.json", outcomes, again=again, fresh=fresh)
         earlier = outcomes.filter(pc.invert(_since(outcomes, before.at)))
         left_alone = earlier.filter(_left_alone(earlier, again=again, fresh=fresh))["identity"].to_pylist()
         through, tried = earlier_tries(_with_place_faults(table, aside), "identity", "failed", before.at)
@@ -153,10 +153,10 @@ def _have_done(
     common = {TASK: task.model_dump(), COLLECTION: collection.name, OVERWRITE: overwrite}
     output = output_folder_of(bench, collection, task, overwrite=overwrite)
     folders = output.folders(files["name"].to_pylist(), files["identity"].to_pylist())
-    note_staging(bench.scratch.parent, folders)  # should the job end before its batches do
+    note_staging(bench.notes, folders)  # should the job end before its batches do
     output.sweep(folders)  # of an earlier driver's batches
     table, aside = collection.results(task), place_faults(bench, task)
-    plans = LongPlans.of_job(bench.scratch)
+    plans = LongPlans.of(bench)
     batching = Batching(table, "identity", size, needs, "failed", common, aside, plans)
     have_all_done(bench, files, batching, runner, tried)
     output.sweep(folders)

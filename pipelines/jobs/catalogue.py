@@ -184,8 +184,8 @@ def operation_modules(package: str) -> list[str]:
     return sorted(f"{package}.{each.name}" for each in pkgutil.iter_modules(found.__path__))
 
 
-def check_made(made: Sequence[Made], scratch: Path) -> None:
-    """Refuse files that lie elsewhere than in a folder of ``scratch``, or whose names lead elsewhere.
+def check_made(made: Sequence[Made], scratch: Path, after: str = "") -> None:
+    """Refuse files that lie elsewhere than in a folder of ``scratch``, or whose names, ``after`` this, lead elsewhere.
 
     What a media process tells is taken for a wish of whoever made the media.
 
@@ -194,8 +194,8 @@ def check_made(made: Sequence[Made], scratch: Path) -> None:
     """
     there = scratch.resolve()
     for each in made:
-        name = PurePosixPath(each.name.lstrip("/"))
-        sound = bool(name.parts) and ".." not in name.parts and "\0" not in each.name
+        name = PurePosixPath(after + each.name)
+        sound = bool(name.parts) and not name.is_absolute() and ".." not in name.parts and "\0" not in each.name
         if not (sound and each.path.parent.resolve().is_relative_to(there) and _is_file(each.path)):
             raise ChildCrashedError("the media process told of files that it can't have made")
 

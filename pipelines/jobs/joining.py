@@ -13,7 +13,7 @@ from pipelines.jobs.errors import UnitDroppedError
 from pipelines.jobs.models import Joined, Plan
 from pipelines.jobs.orders import UnitOrder, WorkerConfig
 from pipelines.jobs.publishing import clear_way, stage_all
-from pipelines.jobs.scratch import kept_work, scratch_of
+from pipelines.jobs.scratch import kept_work, notes_of, scratch_of
 from pipelines.jobs.states import JOIN, PLAN, RESERVED_UNIT_NAMES
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.workbench import Finished, Workbench
@@ -30,7 +30,7 @@ def join(
         ValueError: the operation's plan, or its second in turn, is wrong.
         What the operation raises, and StorageError.
     """
-    folder = scratch_of(config.settings, order.job_id)
+    folder, notes = scratch_of(config.settings, order.job_id), notes_of(config.settings, order.job_id)
     plan = Plan.model_validate(finished[PLAN])
     if plan.lookup and plan.lookup.found:
         return Joined(result=plan.lookup.found.result, warnings=plan.lookup.found.warnings, cached=True)
@@ -66,7 +66,7 @@ def join(
     if bench.used_scratch:  # what units made is on the disk already
         flush_files(bench.scratch)
     artifacts = [artifact_of(made, target) for made, target in zip(outcome.made, targets, strict=True)]
-    staged = stage_all([made.path for made in outcome.made], targets, roots, order.job_id, order.fence, folder)
+    staged = stage_all([made.path for made in outcome.made], targets, roots, order.job_id, order.fence, notes)
     joined = Joined(
         result=outcome.result.model_dump(mode="json"),
         artifacts=tuple(artifacts),

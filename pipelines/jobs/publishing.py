@@ -50,11 +50,11 @@ def clear_way(targets: Sequence[Location], roots: Roots, job_id: str, *, overwri
 
 
 def stage_all(
-    made: Sequence[Path], targets: Sequence[Location], roots: Roots, job_id: str, fence: int, scratch: Path
+    made: Sequence[Path], targets: Sequence[Location], roots: Roots, job_id: str, fence: int, notes: Path
 ) -> tuple[str, ...]:
-    """Bring files where publishing them is but a name, or an upload; where they are now. Noted in ``scratch`` first."""
+    """Bring files where publishing them is but a name, or an upload; where they are now. Noted in ``notes`` first."""
     if targets:
-        note_staging(scratch, _folders(targets))
+        note_staging(notes, _folders(targets))
     tag = f"{tag_of(job_id)}{fence}"
     staged = [
         path if isinstance(target, ObjectPath) else stage(path, target, roots.write, tag)

@@ -32,6 +32,11 @@ def scratch_of(settings: Settings, job_id: str) -> Path:
     return settings.home / "scratch" / job_id
 
 
+def notes_of(settings: Settings, job_id: str) -> Path:
+    """The folder of what a job's drivers note."""
+    return Home(settings.home).notes / job_id
+
+
 def tag_of(job_id: str) -> str:
     """What the names of the files begin with that a job stages."""
     return f"{job_id}-"
@@ -45,8 +50,9 @@ def clean_up(settings: Settings, job_id: str, targets: list[str], keys: list[str
     """
     paths = [Path(target) for target in targets if not is_object_uri(target)]
     folders = {folder for path in paths for folder in (path, path.parent)}
-    folders |= _noted_staging(scratch_of(settings, job_id))
-    shutil.rmtree(scratch_of(settings, job_id), ignore_errors=True)
+    folders |= _noted_staging(notes_of(settings, job_id))
+    for folder in (scratch_of(settings, job_id), notes_of(settings, job_id)):
+        shutil.rmtree(folder, ignore_errors=True)
     kept_work(settings).discard(keys)
     for folder in folders:
         try:
@@ -57,14 +63,15 @@ def clean_up(settings: Settings, job_id: str, targets: list[str], keys: list[str
         shutil.rmtree(settings.home / "artifacts" / job_id, ignore_errors=True)
 
 
-def note_staging(scratch: Path, folders: set[Path]) -> None:
+def note_staging(notes: Path, folders: set[Path]) -> None:
     """Note where a join is about to stage: should it not come to an end, that is to be removed."""
-    write_private(scratch / _STAGING, json.dumps(sorted(map(str, folders))))
+    notes.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_private(notes / _STAGING, json.dumps(sorted(map(str, folders))))
 
 
-def _noted_staging(scratch: Path) -> set[Path]:
+def _noted_staging(notes: Path) -> set[Path]:
     try:
-        return set(map(Path, json.loads((scratch / _STAGING).read_text())))
+        return set(map(Path, json.loads((notes / _STAGING).read_text())))
     except (OSError, ValueError):
         return set()
 
@@ -82,7 +89,7 @@ def sweep_kept(settings: Settings) -> None:
 
 def sweep_scratch(settings: Settings, active: set[str]) -> None:
     """Remove the scratch of jobs that aren't active any more."""
-    root = settings.home / "scratch"
-    for folder in root.iterdir() if root.is_dir() else ():
-        if folder.name not in active:
-            shutil.rmtree(folder, ignore_errors=True)
+    for root in (Home(settings.home).scratch, Home(settings.home).notes):
+        for folder in root.iterdir() if root.is_dir() else ():
+            if folder.name not in active:
+                shutil.rmtree(folder, ignore_errors=True)

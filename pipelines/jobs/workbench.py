@@ -58,6 +58,7 @@ class Workbench:
         params: Any,
         sources: tuple[str, ...],
         scratch: Path,
+        notes: Path,
         roots: Roots,
         child: MediaChild,
         cpus: int,
@@ -77,6 +78,7 @@ class Workbench:
         self.slots = slots
         self.shared = shared
         self._scratch = scratch
+        self._notes = notes
         self._roots = roots
         self._child = child
         self._limit_s = max(MIN_LIMIT_S, LIMIT_FACTOR * estimate_s)
@@ -98,6 +100,7 @@ class Workbench:
             params=params,
             sources=tuple(sources),
             scratch=scratch,
+            notes=self._notes,
             roots=self._roots,
             child=self._child,
             cpus=self.cpus,
@@ -186,6 +189,12 @@ class Workbench:
         """This unit's own folder, made on first use. It goes when the job ends."""
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._scratch
+
+    @property
+    def notes(self) -> Path:
+        """The job's folder of what its drivers note for those that follow. Media processes can't write there."""
+        self._notes.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._notes
 
     @property
     def used_scratch(self) -> bool:

@@ -31,7 +31,7 @@ from pipelines.jobs.models import Joined, Plan, Progress, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
 from pipelines.jobs.profiles import all_profiles
 from pipelines.jobs.publishing import publish_all
-from pipelines.jobs.scratch import clean_up, kept_work, scratch_of
+from pipelines.jobs.scratch import clean_up, kept_work, notes_of, scratch_of
 from pipelines.jobs.states import JOIN, PUBLISH, stage_of
 from pipelines.jobs.unit_store import UnitStore
 from pipelines.jobs.warming import Warmer
@@ -222,6 +222,7 @@ def _bench(
         params=operation.params.model_validate(order.params),
         sources=order.sources,
         scratch=scratch_of(settings, order.job_id) / f"{order.unit.name}.{order.fence}",
+        notes=notes_of(settings, order.job_id),
         roots=current_roots(settings),
         child=child,
         cpus=order.cpus,

@@ -66,7 +66,7 @@ def pack_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
         UnitDroppedError: this driver was taken away.
     """
     with export.collection.alone(export.key, bench.driver.job_id):
-        packed = noted_once(bench.scratch.parent / _PACKED, _Packed, lambda: _packed(bench, export, runner))
+        packed = noted_once(bench.notes / _PACKED, _Packed, lambda: _packed(bench, export, runner))
         if isinstance(export.output, Path):
             publish(packed.staged, export.output, overwrite=export.overwrite, size_bytes=packed.size_bytes)
             flush_folder(export.output.parent)
@@ -82,9 +82,9 @@ def _packed(bench: Workbench, export: Export, runner: Runner) -> _Packed:
     began = time.monotonic()
     check_output(export.output, bench.roots, folder=False, overwrite=export.overwrite)
     if isinstance(export.output, Path):
-        note_staging(bench.scratch.parent, {export.output.parent})
+        note_staging(bench.notes, {export.output.parent})
     format_ = FORMATS[export.output.suffix.lower()]
-    files, note = planned_once(bench, export), bench.scratch.parent / _LEFT_OUT
+    files, note = planned_once(bench, export), bench.notes / _LEFT_OUT
     left_out = _LeftOut.model_validate_json(note.read_bytes()) if note.exists() else _LeftOut()
     while True:
         if left_out.staged is not None:
@@ -148,7 +148,7 @@ def _have_written(
     runner: Runner,
 ) -> pa.Table:
     """Have each file written where it belongs, but those that an earlier driver had; what came of each."""
-    folder = bench.scratch.parent / f"written-{_digest(entries)}"
+    folder = bench.notes / f"written-{_digest(entries)}"
     if not staged.exists():
         shutil.rmtree(folder, ignore_errors=True)
         with disk_errors(_told(export, staged)):

@@ -138,7 +138,7 @@ def size_of(rows: pa.Table) -> int:
 
 def planned_once(bench: Workbench, export: Export) -> pa.Table:
     """As the job's first driver planned it: a later one goes on with the same files, whatever was imported since."""
-    return once(bench.scratch.parent / _PLANNED, lambda: planned(export))
+    return once(bench.notes / _PLANNED, lambda: planned(export))
 
 
 def batches_of(rows: pa.Table) -> tuple[int, Needs]:

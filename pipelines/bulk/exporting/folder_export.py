@@ -72,10 +72,10 @@ def copy_all(bench: Workbench, export: Export, runner: Runner) -> tuple[Exported
     check_catalogue(export.folder, overwrite=export.overwrite)
     with export.collection.alone(export.key, bench.driver.job_id):
         rows = planned_once(bench, export)
-        outcomes_at = bench.scratch.parent / "outcomes"  # there for a driver that follows this one
+        outcomes_at = bench.notes / "outcomes"  # there for a driver that follows this one
         table = Table(outcomes_at, OUTCOMES, "uri")
         folders = _folders(export, rows)
-        note_staging(bench.scratch.parent, folders)
+        note_staging(bench.notes, folders)
         through, tried = earlier_tries(table.read(of_tries("uri")), "uri", FAILED)
         todo = rows.filter(pc.invert(pc.is_in(rows["uri"], pa.array([*through], pa.string()))))
         if len(todo):

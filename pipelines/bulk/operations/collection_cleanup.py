@@ -160,7 +160,7 @@ class _Left(BaseModel):
 
 
 def _left_at(bench: Workbench) -> Path:
-    return bench.scratch.parent / "left.json"
+    return bench.notes / "left.json"
 
 
 def _left(bench: Workbench) -> _Left:
@@ -222,7 +222,7 @@ def _instead(bench: Workbench, trash: Trash, params: Params) -> tuple[Entries, K
         rows = [entry for run in runs for entry in _of(trash.entries(run), listed(run, folder=folder))]
         return pa.Table.from_pylist(rows, ENTRIES)
 
-    listing = once(bench.scratch.parent / _LISTING, planned)  # by the first driver of this job
+    listing = once(bench.notes / _LISTING, planned)  # by the first driver of this job
     done: list[dict[str, Any]] = []
     kept: list[tuple[str, str]] = []
     settled: set[str] = set()

@@ -94,7 +94,7 @@ def _import(bench: Workbench, collection: Collection, runner: Runner) -> ImportR
     kinds = frozenset(bench.params.kinds)
     # As this driver finds them, and as the job's first one did, by which is told what came of the job.
     known = _by_uri(collection.files.read(_KNOWN))
-    before = _by_uri(once(bench.scratch.parent / "before.parquet", lambda: collection.files.read(_KNOWN)))
+    before = _by_uri(once(bench.notes / "before.parquet", lambda: collection.files.read(_KNOWN)))
     found: dict[str, Seen] = {}
     for each in seen_in(bench, collection, kinds):
         if each.uri not in found or each.problem is not None:  # sources may overlap
@@ -145,7 +145,7 @@ def _gone(rows: Mapping[str, Mapping[str, Any]], found: Container[str], looked: 
 
 def _tries(bench: Workbench) -> Table:
     """Which files this job couldn't read, and how often it tried: a driver that follows a killed one goes on there."""
-    return Table(bench.scratch.parent / "tries", _TRIES, "uri")
+    return Table(bench.notes / "tries", _TRIES, "uri")
 
 
 def _at_home(seen: Seen, row: Mapping[str, Any] | None) -> Seen:

@@ -33,9 +33,9 @@ def plan(bench: Workbench) -> Plan:
 
 def run(bench: Workbench, _unit: Unit) -> Report:
     report = report_on(Collection.of_job(bench), bench.params.where)
-    (bench.scratch / _PAGE).write_text(page_of(report))
     charts = [chart.model_dump() for chart in charts_of(report)]
     bench.call_with(_DRAW, Drawn, {}, charts=charts, folder=str(bench.scratch))
+    (bench.scratch / _PAGE).write_text(page_of(report))
     return report
 
 

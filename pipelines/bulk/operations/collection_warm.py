@@ -79,7 +79,7 @@ def spec_of(width: int, format_: str) -> ThumbnailSpec:
 
 def _table(bench: Workbench) -> Table:
     """What came of each file in this job: the next one looks anew, for the cache forgets."""
-    return Table(bench.scratch.parent / _NAME, _OUTCOMES, "uri")
+    return Table(bench.notes / _NAME, _OUTCOMES, "uri")
 
 
 def plan(bench: Workbench) -> Plan:
@@ -95,7 +95,7 @@ def run(bench: Workbench, unit: Unit, runner: Runner = THROUGH_RAY) -> BaseModel
 def _warm(bench: Workbench, collection: Collection, runner: Runner) -> WarmResult:
     began, before, table = time.monotonic(), bench.warmer.check(), _table(bench)
     with collection.alone(_NAME, bench.driver.job_id):
-        files = once(bench.scratch.parent / f"{_NAME}.parquet", lambda: _files(bench, collection))
+        files = once(bench.notes / f"{_NAME}.parquet", lambda: _files(bench, collection))
         through, tried = earlier_tries(table.read(of_tries("uri")), "uri", "failed")
         todo = files.filter(pc.invert(pc.is_in(files["uri"], pa.array([*through], pa.string()))))
         if len(todo):

@@ -141,7 +141,7 @@ def test_how_far_a_film_is_counts_before_it_is_done(desk, begin):
     cluster.most = 4  # its plan, and three units
     with pytest.raises(UnitDroppedError):
         drive(bench, cluster)
-    notes = list((bench.scratch.parent / "plans" / "under-way").iterdir())
+    notes = list((bench.notes / "plans" / "under-way").iterdir())
     assert [0 < float(note.read_text()) < 1 for note in notes] == [True]
 
 

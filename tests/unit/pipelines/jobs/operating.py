@@ -33,10 +33,12 @@ def place(
     on_progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> Workbench:
     """A place of work below ``home``; without a child nothing can be called there."""
+    scratch = scratch or home / "scratch" / "job" / "unit.1"
     return Workbench(
         params=params,
         sources=sources,
-        scratch=scratch or home / "scratch",
+        scratch=scratch,
+        notes=home / "notes" / scratch.parent.name,
         roots=roots,
         child=child,
         cpus=cpus,

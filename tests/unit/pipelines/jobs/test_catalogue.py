@@ -71,6 +71,7 @@ def test_an_artifact_has_the_size_of_what_was_made(tmp_path):
         ("unit.1/a.mp4", "b/../../a.mp4"),
         ("unit.1/a.mp4", "a\0.mp4"),
         ("unit.1/a.mp4", ""),
+        ("unit.1/a.mp4", "/a.mp4"),
     ],
 )
 def test_files_that_a_media_process_can_t_have_made_are_refused(tmp_path, path, name):
@@ -80,6 +81,7 @@ def test_files_that_a_media_process_can_t_have_made_are_refused(tmp_path, path, 
     (tmp_path / "token").write_text("secret")
     (scratch / "unit.1" / "link").symlink_to(tmp_path / "token")
     (scratch / "linked").symlink_to(tmp_path)
-    check_made([Made(scratch / "unit.1" / "a.mp4", "/2019/a.mp4", "video/mp4")], scratch)
+    check_made([Made(scratch / "unit.1" / "a.mp4", "2019/a.mp4", "video/mp4")], scratch)
+    check_made([Made(scratch / "unit.1" / "a.mp4", "/a.mp4", "video/mp4")], scratch, after="2019")
     with pytest.raises(ChildCrashedError):
         check_made([Made(scratch / path, name, "video/mp4")], scratch)

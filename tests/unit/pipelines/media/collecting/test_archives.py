@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.media.collecting.archives import unpack
+from pipelines.media.collecting.collecting_spec import Member
 from pipelines.media.errors import LimitError, SourceEmptyError, SourceUnreadableError, SourceUnsupportedError
 
 NOISE = os.urandom(4000)
@@ -156,3 +157,11 @@ def test_an_empty_file_is_told(tmp_path, out):
     (tmp_path / "a.zip").touch()
     with pytest.raises(SourceEmptyError):
         unpack(tmp_path / "a.zip", out)
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "x/../../a.jpg", "/a.jpg", "a\0.jpg", ""])
+def test_a_member_that_leads_out_is_none_whoever_tells_of_it(name):
+    with pytest.raises(ValueError, match="leads out of the archive"):
+        Member(name=name, file="000001.jpg", modified_s=0)
+    with pytest.raises(ValueError, match="pattern"):
+        Member(name="a.jpg", file=name or "../1", modified_s=0)
