@@ -36,7 +36,7 @@ class NodeFacts:
     lacks: tuple[str, ...] = ()
 
 
-def node_facts(home: Path, lacks: Iterable[str]) -> NodeFacts:
+def node_facts(home: Path, lacks: Iterable[str] = ()) -> NodeFacts:
     """Of the node that this process is on. Waits for the disks: a share that hangs holds it up."""
     return NodeFacts(
         host=socket.gethostname(),

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,22 +42,22 @@ async def ask_nodes(home: Path, looks: Looks) -> tuple[list[NodeAnswer], int]:
         TimeoutError: Ray doesn't tell which there are.
     """
     own = ray.get_runtime_context().get_node_id()
-    nodes, runners = await looks.look("nodes", _NODES_S, partial(_nodes, own))
+    nodes, runners = await looks.look("nodes", _NODES_S, _nodes)
     answers = await asyncio.gather(
         *(_ask(node, runner, home if node["NodeID"] == own else None, looks) for node, runner in runners)
     )
     return sorted(answers, key=lambda each: each.name), nodes - len(runners)
 
 
-def _nodes(own: str) -> tuple[int, Sequence[tuple[Mapping[str, Any], Any]]]:
-    """How many there are, and those alive, each with its runner; None: this one, or one that rests."""
+def _nodes() -> tuple[int, Sequence[tuple[Mapping[str, Any], Any]]]:
+    """How many there are, and those alive, each with its runner; None: it rests."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return len(nodes), [(node, _runner(node["NodeID"], own)) for node in nodes if node["Alive"]]
+    return len(nodes), [(node, _runner(node["NodeID"])) for node in nodes if node["Alive"]]
 
 
-def _runner(node: str, own: str) -> Any:
+def _runner(node: str) -> Any:
     try:
-        return None if node == own else actor(runner_name(node))
+        return actor(runner_name(node))
     except ValueError:  # no actor of that name
         return None
 
@@ -70,6 +70,7 @@ async def _ask(node: Mapping[str, Any], runner: Any, own_home: Path | None, look
     try:
         if own_home:
             facts = await looks.look("disks", _ANSWER_S, partial(node_facts, own_home))
+            facts = replace(facts, lacks=await _lacks_of(runner))
         else:
             facts = await asyncio.wait_for(_facts_of(runner), _ANSWER_S)
     except TimeoutError:
@@ -79,6 +80,17 @@ async def _ask(node: Mapping[str, Any], runner: Any, own_home: Path | None, look
         return NodeAnswer(name, silent=f"no answer ({type(error).__name__}): is another version of mediaray there?")
     answered = time.time()
     return NodeAnswer(name, facts, facts.at_s - (asked + answered) / 2, (answered - asked) / 2)
+
+
+async def _lacks_of(runner: Any) -> tuple[str, ...]:
+    """What is missing in sandboxes of this node; nothing where none is told of, as on a head that does no work."""
+    if runner is None:
+        return ()
+    try:
+        lacks = await asyncio.wait_for(runner.lacks.options(concurrency_group=CONTROL).remote(), _ANSWER_S)
+    except (TimeoutError, ray.exceptions.RayError):
+        return ()
+    return tuple(sorted(lacks))
 
 
 async def _facts_of(runner: Any) -> NodeFacts:

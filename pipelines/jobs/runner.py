@@ -127,7 +127,11 @@ class Runner:
         return Home(self._config.settings.home).end_worker_of(lease_name)
 
     def node_facts(self) -> NodeFacts:
-        return node_facts(self._config.settings.home, missing_in_sandboxes())
+        return node_facts(self._config.settings.home, self.lacks())
+
+    def lacks(self) -> set[str]:
+        """What media processes of this node lack of their sandbox."""
+        return missing_in_sandboxes()
 
     def sweep(self, active: set[str]) -> None:
         sweep_scratch(self._config.settings, active)
