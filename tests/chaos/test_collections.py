@@ -139,6 +139,7 @@ def into_a_folder(server: LiveServer, library: Path, name: str, kill: float | No
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.slow
 def test_a_killed_run_into_a_folder_gives_the_same_names_and_gives_up_no_try(server, mixed_library, rounds):
     calm = into_a_folder(server, mixed_library, "calm-folder", kill=None)
     made, (failed, result) = calm

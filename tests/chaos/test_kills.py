@@ -88,8 +88,11 @@ def disturb(server: LiveServer, kinds: tuple[str, ...], luck: random.Random) -> 
     until(lambda: server.kill(*kinds), RECOVERY_S, lambda: f"not all of {kinds} run")
 
 
+EACH = [pytest.param((part,), marks=pytest.mark.slow) for part in PARTS]
+
+
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("parts", [*[(part,) for part in PARTS], PARTS], ids=lambda parts: "+".join(parts))
+@pytest.mark.parametrize("parts", [*EACH, PARTS], ids=lambda parts: "+".join(parts))
 def test_no_job_is_lost_and_every_output_is_whole(server, clip, undisturbed, rounds, parts):
     for number in range(rounds if parts in MOST_KILLED else max(1, rounds // 2)):
         luck = random.Random(f"{parts}-{number}")

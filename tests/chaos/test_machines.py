@@ -84,6 +84,7 @@ def story(nodes: Nodes, watch: Watch) -> str:
     return "\n".join([str(watch.seen()), *(f"{log}:\n{log.read_text(errors='replace')[-4000:]}" for log in logs)])
 
 
+@pytest.mark.slow
 def test_a_backlog_brings_machines_and_they_go_when_it_is_done(scaled, clip):
     server, nodes, watch = scaled
     jobs = {name: submit(server, clip, name) for name in (f"scaled-{number}" for number in range(JOBS))}
@@ -99,6 +100,7 @@ def test_a_backlog_brings_machines_and_they_go_when_it_is_done(scaled, clip):
     assert server.taken_back(jobs.values()) == []
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_taken_back_costs_what_it_had_in_hand(scaled, clip):
     server, nodes, watch = scaled
     jobs = {name: submit(server, clip, name) for name in (f"spot-{number}" for number in range(JOBS))}

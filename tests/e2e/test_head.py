@@ -45,6 +45,7 @@ def gcs_server(head: int) -> psutil.Process:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_lost_head_is_started_again_and_running_jobs_end(tmp_path):
     with ray_s_redis(tmp_path) as where, live_nodes() as (server, nodes):

@@ -66,7 +66,7 @@ def test_metadata_is_read_though_the_node_of_the_api_does_no_work(cluster):
 
 def test_a_job_goes_on_where_its_node_is_lost_and_another_joins(cluster):
     server, nodes = cluster
-    clip = make_clip(server.folder / "long.mkv", seconds=40, width=960, height=540)
+    clip = make_clip(server.folder / "long.mkv", seconds=20, width=960, height=540)
     job = server.submit("transcode", clip, profile="web-720p", output=str(server.folder / "long.mp4"))["id"]
     until(lambda: server.job(job)["progress"] > 0, LIMIT_S, server.log)
     kill_tree(nodes.running[1].pid)
