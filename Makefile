@@ -20,7 +20,7 @@ UNIT := tests/unit -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev demo test check audit chaos bench load lock clean
+.PHONY: help setup setup-dev demo test check audit chaos bench fuzz load lock clean
 MAKEFLAGS += --no-print-directory
 
 # Some build machines give no home folder: state and caches then stay below the work tree.
@@ -57,6 +57,9 @@ chaos: $(DEV) ## Kill every part at length while jobs run (20 rounds)
 
 bench: $(DEV) ## Measure latency, throughput and idle cost
 	$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: $(DEV) ## Give mutated files to the operations; fewer: make fuzz ARGS="--count 200 --seed 7"
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 load: $(DEV) ## Put load on a server at length
 	$(BIN)/python -m tests.load $(ARGS)
