@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.disk import flush_files
-from cluster.errors import ChildFailedError
+from cluster.errors import ChildCrashedError, ChildFailedError
 from cluster.grants import current_roots
 from cluster.locations import Location, location_of
 from pipelines.jobs.catalogue import Operation, artifact_of, check_made
@@ -18,6 +18,8 @@ from pipelines.jobs.states import JOIN, PLAN, RESERVED_UNIT_NAMES
 from pipelines.jobs.targets import target_of
 from pipelines.jobs.workbench import Finished, Workbench
 from pipelines.jobs.worker_clients import results_of, store_of
+
+_MOST_UNITS = 100_000  # of two days of film, at the shortest chunks that are cut unasked
 
 
 def join(
@@ -91,7 +93,14 @@ def _have_redone(
 
 
 def check_names(operation: Operation, plan: Plan) -> None:
-    """Raises ValueError: two units of a plan have one name, or one has that of a stage."""
+    """Whether a plan's units can be told apart.
+
+    Raises:
+        ValueError: two of them have one name, or one has that of a stage.
+        ChildCrashedError: there are more than any source has; the store would have to hold them all.
+    """
+    if len(plan.units) > _MOST_UNITS:
+        raise ChildCrashedError(f"the media process cuts a source into {len(plan.units)} pieces")
     taken = RESERVED_UNIT_NAMES.intersection(unit.name for unit in plan.units)
     if taken or len({unit.name for unit in plan.units}) < len(plan.units):
         raise ValueError(f"{operation.name}: unit names must differ and not be {sorted(RESERVED_UNIT_NAMES)}")

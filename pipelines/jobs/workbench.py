@@ -34,6 +34,7 @@ T = TypeVar("T", bound=BaseModel)
 
 MIN_LIMIT_S = 600.0
 LIMIT_FACTOR = 30.0
+_LONGEST_S = 14 * 86_400.0  # what a media process estimates is its own word
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Workbench:
         self._notes = notes
         self._roots = roots
         self._child = child
-        self._limit_s = max(MIN_LIMIT_S, LIMIT_FACTOR * estimate_s)
+        self._limit_s = min(_LONGEST_S, max(MIN_LIMIT_S, LIMIT_FACTOR * estimate_s))
         self._profiles = profiles
         self._on_progress = on_progress
         self.home = home

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from object_server import BUCKET
 from unit.pipelines.jobs import pieces
-from unit.pipelines.jobs.makers import submission
+from unit.pipelines.jobs.makers import COPY, submission
 from unit.pipelines.jobs.operating import place
 
-from cluster.errors import ChildFailedError, StorageError
+from cluster.errors import ChildCrashedError, ChildFailedError, StorageError
 from cluster.identity import identify
 from cluster.object_paths import object_path
 from cluster.roots import ObjectAccess, Roots
 from pipelines.jobs import room, workbench
+from pipelines.jobs.joining import check_names
 from pipelines.jobs.leader_store import LeaderStore
 from pipelines.jobs.models import Plan, State, Unit
 from pipelines.jobs.orders import UnitOrder, UnitReport, WorkerConfig
@@ -498,3 +499,28 @@ def test_a_commit_that_comes_again_takes_nothing(bench):
     assert done
     assert taken
     assert job.units.commit_and_take(job.job_id, "plan", fence, "{}", "a", 60.0) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("names", "error"),
+    [
+        (["a", "a"], ValueError),
+        (["a", "join"], ValueError),
+        ([f"chunk-{number}" for number in range(100_001)], ChildCrashedError),
+    ],
+    ids=["twice", "a stage's", "too many"],
+)
+def test_units_that_can_t_be_told_apart_or_held_are_refused(names, error):
+    unit = Unit(name="a")
+    plan = Plan(units=tuple(unit.model_copy(update={"name": name}) for name in names))
+    with pytest.raises(error):
+        check_names(COPY, plan)
+
+
+@pytest.mark.parametrize(("estimate_s", "limit_s"), [(1.0, 600.0), (100.0, 3000.0), (1e30, 14 * 86_400.0)])
+def test_a_call_may_take_as_long_as_was_estimated_many_times_over_within_bounds(tmp_path, estimate_s, limit_s):
+    limits: list[float] = []
+    child = SimpleNamespace(call=lambda *_, limit_s, **__: limits.append(limit_s))
+    at = place(tmp_path, Roots((), (), None), child=child)
+    at.of(None, (), tmp_path, {}, estimate_s).call_with("any", Plan, {})
+    assert limits == [limit_s]
