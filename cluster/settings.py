@@ -18,6 +18,20 @@ WebhookEvent = Literal["job.succeeded", "job.failed", "job.cancelled", "alert.fi
 _WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 
 
+def _root(root: str) -> str:
+    """A folder by its whole path, or a prefix of objects."""
+    if "://" in root:
+        try:
+            object_path(root)
+        except StorageError as error:
+            raise ValueError(error.message) from error
+        return root
+    folder = Path(root).expanduser()
+    if not folder.is_absolute():
+        raise ValueError(f"{root[:200]!a} depends on the folder that the server is started in. Write the whole path.")
+    return str(folder)
+
+
 class Settings(BaseSettings):
     """Set by environment: ``MEDIARAY_PORT=8500``, ``MEDIARAY_ROOTS='["/films"]'``.
 
@@ -125,13 +139,7 @@ class Settings(BaseSettings):
     @field_validator("roots", "output_roots")
     @classmethod
     def _nameable(cls, roots: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for root in roots or ():
-            try:
-                if "://" in root:
-                    object_path(root)
-            except StorageError as error:
-                raise ValueError(error.message) from error
-        return roots
+        return None if roots is None else tuple(map(_root, roots))
 
     @model_validator(mode="after")
     def _azure_named(self) -> Self:

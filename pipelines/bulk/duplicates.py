@@ -335,6 +335,8 @@ def why_better(best: Copy, next_best: Copy) -> str:
     if (best.score or 0.0) != (next_best.score or 0.0):
         told = "unknown" if next_best.score is None else f"{next_best.score:.1f}"
         return f"of the same size in pixels; its quality is {best.score or 0:.1f}, of the other {told}."
+    known = best.score is not None and next_best.score is not None
+    alike = "alike in size and quality" if known else "of the same size in pixels, and quality isn't known"
     if best.size_bytes != next_best.size_bytes:
-        return f"alike in size and quality; {best.size_bytes} bytes against {next_best.size_bytes}."
-    return "alike in all; the first by name."
+        return f"{alike}; {best.size_bytes} bytes against {next_best.size_bytes}."
+    return f"{'alike in all' if known else alike}; the first by name."

@@ -25,7 +25,9 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
 @reported
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where it goes; in a folder it is named by the time.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Where it goes; in a folder (DIR/) it is named by the time.")
+    ],
     check: Annotated[
         bool, typer.Option("--verify", help="Make none: read all of this one, and say what it holds.")
     ] = False,
@@ -40,9 +42,11 @@ def backup(
 
     with _Stages(as_json=json_output) as tell:
         if check:
-            told = verify(file, tell)
+            told = verify(Path(file), tell)
         else:
-            place, target = Place.here(), file.absolute()
+            place, target = Place.there(), Path(file).absolute()
+            if file.endswith("/"):
+                target.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 target /= name_for(datetime.now(UTC))
             told = back_up(place.settings, place.home, target, tell, overwrite=overwrite, units=units)

@@ -16,6 +16,7 @@ from cluster.checks import Check
 from cluster.errors import ClusterError
 from cluster.home import Home
 from cluster.object_checks import granted_objects_check
+from cluster.object_paths import is_object_uri
 from cluster.redis_checks import cache_check, store_check
 from cluster.settings import Settings
 
@@ -29,6 +30,7 @@ def service_checks(settings: Settings, home: Home) -> Iterator[Check]:
     yield from _encoders()
     yield from _redis(settings)
     yield granted_objects_check(settings)
+    yield _roots(settings)
     yield _sandbox()
     yield _port(settings, home)
     yield _listening(home)
@@ -71,6 +73,18 @@ def _own_redis() -> Check:
         advice = "Set MEDIARAY_REDIS_URL and MEDIARAY_CACHE_URL to running servers."
         return Check("redis", "fail", f"no private Redis ({type(error).__name__})", advice)
     return Check("redis", "ok", f"private: {version}")
+
+
+def _roots(settings: Settings) -> Check:
+    """Whether the folders that may be read and written are there."""
+    folders = {root for root in (*(settings.roots or ()), *(settings.output_roots or ())) if not is_object_uri(root)}
+    if not folders:
+        return Check("roots", "ok", "none are set: folders that commands name may be used")
+    missing = sorted(folder for folder in folders if not Path(folder).is_dir())
+    if missing:
+        advice = "Make them, mount them, or correct MEDIARAY_ROOTS and MEDIARAY_OUTPUT_ROOTS."
+        return Check("roots", "warn", f"no such folder: {', '.join(missing)}", advice)
+    return Check("roots", "ok", ", ".join(sorted(folders)))
 
 
 def _sandbox() -> Check:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cluster.errors import StorageError
 from cluster.home import Home
 
 if TYPE_CHECKING:
@@ -21,6 +22,21 @@ class Place:
         from cluster.settings import Settings  # slow to import
 
         settings = Settings()
+        return cls(settings, Home.create(settings.home))
+
+    @classmethod
+    def there(cls) -> "Place":
+        """As ``here``, of a home that is there already.
+
+        Raises:
+            StorageError: ``home_not_found``.
+        """
+        from cluster.settings import Settings  # slow to import
+
+        settings = Settings()
+        if not settings.home.is_dir():
+            told = f"There is no home {settings.home}. Set MEDIARAY_HOME to that of the server."
+            raise StorageError("home_not_found", told)
         return cls(settings, Home.create(settings.home))
 
     def client(self, patience_s: float = 8.0) -> "Client":

@@ -131,3 +131,11 @@ def test_traces_go_to_a_url_without_secrets(endpoint):
     with pytest.raises(ValidationError, match="otlp_endpoint") as refused:
         Settings(otlp_endpoint=endpoint)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("setting", ["roots", "output_roots"])
+def test_a_root_is_a_whole_path(setting, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert getattr(Settings(**{setting: ("~/films", "/media")}), setting) == (str(tmp_path / "films"), "/media")
+    with pytest.raises(ValidationError, match="Write the whole path"):
+        Settings(**{setting: ("films",)})

@@ -349,6 +349,20 @@ def test_in_a_folder_a_backup_is_named_by_the_time(home, tmp_path):
     assert list(folder.iterdir()) == [Path(told["path"])]
 
 
+def test_a_folder_that_isn_t_there_yet_is_made_where_a_slash_names_one(home, tmp_path):
+    code, told = command(home, "backup", f"{tmp_path}/new/")
+    assert code == 0
+    assert [str(each) for each in (tmp_path / "new").iterdir()] == [told["path"]]
+
+
+def test_a_home_that_isn_t_there_has_no_backup_and_isn_t_made(tmp_path):
+    typo = Home(tmp_path / "hmoe")
+    code, told = command(typo, "backup", tmp_path / "backup.zip")
+    assert (code, told["error"]["code"]) == (1, "home_not_found")
+    assert not typo.path.exists()
+    assert not (tmp_path / "backup.zip").exists()
+
+
 def test_people_are_told_what_is_in_it_and_what_isn_t(home, tmp_path):
     environment = {"MEDIARAY_HOME": str(home.path)}
     shown = CliRunner().invoke(app, ["backup", str(tmp_path / "backup.zip")], env=environment).stdout

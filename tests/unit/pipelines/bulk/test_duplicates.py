@@ -201,6 +201,12 @@ def test_the_reason_tells_by_what_the_best_is_better(second, reason):
     assert group.reason.endswith(reason)
 
 
+def test_a_quality_that_nobody_knows_is_not_said_to_be_alike():
+    first, second = look("a", 100, None, 1000), look("b", 100, None, 500)
+    (group,) = picture_groups([first, second], distance=4)
+    assert group.reason == "of the same size in pixels, and quality isn't known; 1000 bytes against 500."
+
+
 def test_pictures_of_another_shape_are_not_the_same():
     wide = look("a", 100, 80, 1000)
     wide = wide.model_copy(update={"file": wide.file.model_copy(update={"height": 90})})

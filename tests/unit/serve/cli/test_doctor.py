@@ -91,3 +91,10 @@ def test_object_storage_is_asked_for_the_roots_that_name_it(home, s3):
 
 def test_machine_checks_find_something_each(home):
     assert all(check.found for check in checks.machine_checks(home))
+
+
+def test_roots_that_are_not_there_are_told(tmp_path):
+    there, missing = str(tmp_path), str(tmp_path / "nope")
+    found = service_checks._roots(Settings(roots=(there, missing, "s3://films"), output_roots=(missing,)))
+    assert (found.status, found.found) == ("warn", f"no such folder: {missing}")
+    assert service_checks._roots(Settings(roots=(there,))).status == "ok"
