@@ -6,12 +6,10 @@ checked by the caller's model, and a child that sends anything else is taken for
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -25,8 +23,8 @@ import psutil
 from prometheus_client import Counter, Gauge
 from pydantic import BaseModel, ValidationError
 
+from cluster.child_messages import LENGTH, MAX_MESSAGE_BYTES, opened_again, packed, reopened, send, unpacked
 from cluster.child_start import spawn, stay_in_our_session
-from cluster.descriptors import SourceDescriptor
 from cluster.errors import ChildCrashedError, ChildFailedError, ChildKilledError, ChildLimitError
 from cluster.metrics import REGISTRY
 
@@ -36,9 +34,7 @@ T = TypeVar("T", bound=BaseModel)
 HEAVY_NICE = 19
 BEHIND_THE_API_NICE = 5  # of the dispatcher and the runners
 INTERACTIVE_NICE = 5  # of the children of runners
-MAX_MESSAGE_BYTES = 64 << 20
 MAX_EACH = 64  # sources that travel in one message
-_LENGTH = struct.Struct(">I")
 _CALLS_PER_CHILD = 200  # bounds what a leak in a codec can add up to
 _START_LIMIT_S = 60.0
 _LATE = "the media process ran past its time limit, or came no further"
@@ -151,7 +147,7 @@ class MediaChild:
             ChildKilledError: ``kill`` was called meanwhile.
         """
         descriptors: list[int] = []
-        message = {"function": function, "arguments": _packed(arguments, descriptors)}
+        message = {"function": function, "arguments": packed(arguments, descriptors)}
         body = self._exchange(message, descriptors, limit_s, on_progress)
         with self._checked():
             made = _outcome(body, result)
@@ -179,8 +175,8 @@ class MediaChild:
         descriptors: list[int] = []
         message = {
             "function": function,
-            "arguments": _packed(arguments, descriptors),
-            "each": [_packed(own, descriptors) for own in each],
+            "arguments": packed(arguments, descriptors),
+            "each": [packed(own, descriptors) for own in each],
             "threads": threads,
         }
         body = self._exchange(message, descriptors, limit_s, on_progress)
@@ -203,8 +199,8 @@ class MediaChild:
                 raise ChildKilledError("ended before it began")
             self._calls += 1
             try:
-                with _opened_again(descriptors) as fresh:
-                    _send(self._connected(), message, fresh)
+                with opened_again(descriptors) as fresh:
+                    send(self._connected(), message, fresh)
                 body = self._wait_for_result(time.monotonic() + limit_s, descriptors, on_progress)
             except (OSError, EOFError, ValueError) as error:
                 raise self._died(error) from error
@@ -306,26 +302,20 @@ class MediaChild:
         if not isinstance(index, int) or not 0 <= index < len(descriptors):
             raise ValueError("no such source")
         try:
-            fresh = _reopened(descriptors[index])
+            fresh = reopened(descriptors[index])
         except OSError:
-            _send(self._connected(), {"opened": False}, [])
+            send(self._connected(), {"opened": False}, [])
             return
         try:
-            _send(self._connected(), {"opened": True}, [fresh])
+            send(self._connected(), {"opened": True}, [fresh])
         finally:
             os.close(fresh)
 
     def _receive(self, deadline: float) -> dict[str, Any]:
-        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size, deadline))
+        (length,) = LENGTH.unpack(self._exactly(LENGTH.size, deadline))
         if length > MAX_MESSAGE_BYTES:
             raise ValueError("message too long")
-        try:
-            body = json.loads(self._exactly(length, deadline), parse_constant=_no_number)
-        except RecursionError:
-            raise ValueError("too deep") from None
-        if not isinstance(body, dict):
-            raise ValueError("not an object")  # noqa: TRY004 one kind of error for a bad message
-        return body
+        return unpacked(self._exactly(length, deadline))
 
     def _exactly(self, count: int, deadline: float) -> bytes:
         connection = self._connected()
@@ -403,10 +393,6 @@ def _room_for_last_words() -> int:
     return number
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
-
-
 def missing_in_sandboxes() -> set[str]:
     """What any of this process's media processes lacks of its sandbox."""
     return {part for child in list(_alive) for part in child.lacks}
@@ -425,48 +411,3 @@ def _outcome(body: Mapping[str, Any], result: type[T]) -> T | ChildFailedError:
         failure = body["error"]
         return ChildFailedError(str(failure["code"]), str(failure["message"]), dict(failure["fields"]))
     return result.model_validate(body["result"])
-
-
-def _packed(arguments: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
-    """``arguments`` as JSON values; the descriptors among them go to the end of ``descriptors``."""
-    sent: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if isinstance(value, SourceDescriptor):
-            sent[name] = {"descriptor": len(descriptors), "name": value.name}
-            descriptors.append(value.number)
-            if value.ranges is not None:
-                sent[name]["ranges"] = len(descriptors)
-                descriptors.append(value.ranges)
-        elif isinstance(value, BaseModel):
-            sent[name] = value.model_dump(mode="json")
-        else:
-            sent[name] = value
-    return sent
-
-
-@contextlib.contextmanager
-def _opened_again(descriptors: Sequence[int]) -> Iterator[list[int]]:
-    """The same files, each with a position that no other process moves; a socket stands for itself."""
-    fresh: list[int] = []
-    try:
-        for number in descriptors:
-            try:
-                fresh.append(_reopened(number))
-            except OSError:
-                fresh.append(os.dup(number))
-        yield fresh
-    finally:
-        for number in fresh:
-            os.close(number)
-
-
-def _reopened(number: int) -> int:
-    return os.open(f"/proc/self/fd/{number}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-
-
-def _send(connection: socket.socket, body: Mapping[str, Any], descriptors: list[int]) -> None:
-    data = json.dumps(body, allow_nan=False).encode()
-    connection.settimeout(_START_LIMIT_S)
-    message = _LENGTH.pack(len(data)) + data
-    sent = socket.send_fds(connection, [message], descriptors) if descriptors else 0
-    connection.sendall(message[sent:])

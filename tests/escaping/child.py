@@ -4,7 +4,6 @@ A way out is a function that returns, or fails for want of something that is no 
 do no harm then. It raises an OSError of one of a few kinds when it was refused.
 """
 
-import _json
 import contextlib
 import ctypes
 import errno
@@ -19,7 +18,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,7 +131,8 @@ def _ways(at: Around) -> dict[str, Callable[[], Any]]:
         "write a neighbour": lambda: Path(f"{at.outside}/film.mkv").write_bytes(b"gone"),
         "cut a neighbour": lambda: os.truncate(f"{at.outside}/film.mkv", 0),
         "make a file outside": lambda: Path(f"{at.outside}/new").write_bytes(b""),
-        "cut a library": lambda: os.close(os.open(_json.__file__, os.O_RDONLY | os.O_TRUNC)),
+        # Compiled code, which Python makes anew, should it ever succeed.
+        "cut code short": lambda: os.close(os.open(real.__cached__, os.O_RDONLY | os.O_TRUNC)),
         "cut by its name": lambda: os.truncate(inside, 0),
         "make a folder": lambda: Path(f"{at.scratch}/folder").mkdir(),
         "give another name": lambda: Path(inside).rename(f"{at.scratch}/other"),
@@ -300,7 +299,7 @@ def linger(at: Around) -> Tried:
                 signal.signal(number, signal.SIG_IGN)
         os.closerange(0, 512)
         while True:
-            time.sleep(60)
+            signal.pause()
     Path(f"{at.scratch}/lingers").write_text(str(pid))
     return Tried(escaped=[], refused={})
 
